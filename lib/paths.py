@@ -1,0 +1,128 @@
+"""Where things lie: the project, the data, the runs; and how a file is written so that it is complete or absent."""
+
+import json
+import os
+import tempfile
+from pathlib import Path
+
+PROJECT = Path(__file__).resolve().parent.parent
+KAGGLE_INPUT = Path("/kaggle/input")
+COMPETITION = "severstal-steel-defect-detection"
+DATA_VARIABLE = "SEVERSTAL_DATA"
+
+
+class UserError(Exception):
+    """Something the user can mend: the message names the file, the row and the remedy, and is shown without a traceback."""
+
+    def _render_traceback_(self):
+        """IPython shows this instead of a traceback, in Jupyter and in papermill alike."""
+        return [f"{type(self).__name__}: {self}"]
+
+
+def on_kaggle():
+    """Whether this is a Kaggle session."""
+    return KAGGLE_INPUT.is_dir()
+
+
+def holds_data(folder):
+    """Whether `folder` holds strips in the competition's layout: training images with their table, or test images."""
+    folder = Path(folder)
+    return (folder / "train.csv").is_file() and (folder / "train_images").is_dir() or (folder / "test_images").is_dir()
+
+
+def find_data(data_dir=""):
+    """The folder with the competition's data, or None where there is none.
+
+    Looks at `data_dir` alone if it is given; else at the environment variable SEVERSTAL_DATA, at `data/` in
+    the project, and at every mount that Kaggle is known to use.
+
+    Raises UserError if `data_dir` (or the variable) names a folder that is missing or holds no such data.
+    """
+    named = str(data_dir) or os.environ.get(DATA_VARIABLE, "")
+    if named:
+        folder = Path(named).expanduser().resolve()
+        if not folder.is_dir():
+            raise UserError(f"The data folder {folder} does not exist. Name the folder that holds train.csv and train_images.")
+        if not holds_data(folder):
+            raise UserError(
+                f"The data folder {folder} holds neither train.csv with train_images nor test_images. "
+                "Name the folder that holds them."
+            )
+        return folder
+    places = [PROJECT / "data" / COMPETITION, PROJECT / "data"]
+    for pattern in (COMPETITION, f"competitions/{COMPETITION}", f"datasets/*/{COMPETITION}", "*", "competitions/*", "datasets/*/*"):
+        places += sorted(KAGGLE_INPUT.glob(pattern))
+    return next((place for place in places if holds_data(place)), None)
+
+
+def open_run(run_dir=""):
+    """The run folder to write into, made if need be; empty: `runs/interactive`."""
+    folder = Path(run_dir).expanduser().resolve() if run_dir else PROJECT / "runs" / "interactive"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def find_run(run_dir="", needs=()):
+    """The run folder to read from: `run_dir` if given, else the newest run that holds every path in `needs`.
+
+    Arguments:
+        needs: paths relative to the run folder, such as "models/binary/model.json".
+
+    Raises UserError that says what to run first.
+    """
+    if run_dir:
+        candidates = [Path(run_dir).expanduser().resolve()]
+    else:
+        runs = PROJECT / "runs"
+        candidates = [folder for folder in runs.iterdir() if folder.is_dir() and not folder.is_symlink()] if runs.is_dir() else []
+        candidates.sort(key=lambda folder: folder.stat().st_mtime, reverse=True)
+    for folder in candidates:
+        if all((folder / need).exists() for need in needs):
+            return folder
+    if run_dir:
+        missing = next(need for need in needs if not (candidates[0] / need).exists())
+        raise UserError(f"{candidates[0]} has no {missing}. Run the notebook that makes it first.")
+    raise UserError(f"No run in {PROJECT / 'runs'} has {', '.join(needs)}. Run `python run_all.py` or the training notebooks first.")
+
+
+def write_atomic(path, content):
+    """Write text or bytes so that `path` is either complete or as it was: aside, synced, renamed."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    data = content.encode("utf-8") if isinstance(content, str) else content
+    descriptor, partial = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".partial")
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(partial, 0o644)
+        os.replace(partial, path)
+    except BaseException:
+        Path(partial).unlink(missing_ok=True)
+        raise
+
+
+def write_json(path, value):
+    """Write `value` as indented JSON, atomically; numpy scalars become numbers; NaN is refused."""
+    write_atomic(path, json.dumps(value, indent=2, allow_nan=False, default=lambda x: x.item()) + "\n")
+
+
+def read_json(path):
+    """The content of a JSON file; UserError if it is missing or broken."""
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path} does not exist.") from None
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise UserError(f"{path} is not valid JSON ({error}). Delete it and run the notebook that makes it again.") from None
+
+
+def record_figures(run_dir, notebook, headline, **figures):
+    """Hand a notebook's figures to the run: `metrics/NOTEBOOK.json`, merged into `metrics.json` by the pipeline.
+
+    Arguments:
+        headline: the one figure a reader wants, in words, such as "recall 0.97, accuracy 0.93".
+        figures: numbers, strings, lists or dictionaries of them; names are unique over the whole run.
+    """
+    write_json(Path(run_dir) / "metrics" / f"{notebook}.json", {"headline": headline, "figures": figures})
