@@ -1,0 +1,42 @@
+# make run    set up .venv if needed, then run the notebooks:  make run ARGS="--profile full --data FOLDER"
+# make test   set up .venv if needed, then lint and run every test
+# make quick  the same without the slow tests
+# make clean  remove .venv; runs and data stay
+
+PYTHON ?= python3
+ARGS ?=
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
+
+.PHONY: run test quick lint setup clean
+
+run: $(VENV)/run.stamp
+	$(BIN)/python run_all.py $(ARGS)
+
+test: lint
+	$(BIN)/python -m pytest
+
+quick: lint
+	$(BIN)/python -m pytest -m "not slow"
+
+lint: $(VENV)/test.stamp
+	$(BIN)/ruff check .
+
+setup: $(VENV)/test.stamp
+
+clean:
+	rm -rf $(VENV)
+
+# The stamp is touched last: an installation that was cut off is taken up again.
+$(VENV)/run.stamp: requirements.txt
+	@$(PYTHON) -c 'import sys; sys.exit(None if (3, 11) <= sys.version_info[:2] <= (3, 13) else \
+		"Python 3.11, 3.12 or 3.13 is needed and $(PYTHON) is " + sys.version.split()[0] + ". Name one: make PYTHON=python3.12")'
+	@echo "Setting up $(VENV): about 2 GB, some minutes, once."
+	@$(PYTHON) -m venv $(VENV) || { echo "error: no virtual environment; on Debian and Ubuntu: apt install python3-venv"; exit 1; }
+	@$(PIP) --requirement requirements.txt
+	@touch $@
+
+$(VENV)/test.stamp: $(VENV)/run.stamp requirements-test.txt
+	@$(PIP) --requirement requirements-test.txt
+	@touch $@
