@@ -1,0 +1,151 @@
+"""Run-length strings: 1-based, column-major (top to bottom, then left to right), "start length start length ...".
+
+The empty string is the empty mask. Starts and lengths count pixels. Everything here is exact and needs numpy and OpenCV alone.
+"""
+
+import warnings
+
+import cv2
+import numpy as np
+
+from lib.paths import UserError
+
+SHAPE = (256, 1600)  # height, width of a strip
+REMEDY = "A run-length is pairs of start and length, sorted, inside the image and without overlaps"
+LARGEST = 2**40  # no image has as many pixels; sums of numbers below it cannot overflow int64
+
+
+class RleError(UserError):
+    """A run-length string that is not valid; the message says what is wrong with it."""
+
+
+def runs(rle):
+    """The runs of a run-length string.
+
+    Arguments:
+        rle: str, "" for no run.
+
+    Returns int64 (n, 2): start (from 1) and length of every run, in the string's order.
+    Raises RleError if it is not a string of pairs of whole numbers. Order and range are left to `check`.
+    """
+    if not isinstance(rle, str):
+        raise RleError(f"A run-length must be text, not {type(rle).__name__} {rle!r}. No defect is the empty text.")
+    if not rle.isascii() or rle.translate(_DIGITS_AND_SPACE):
+        raise RleError(f"The run-length {_short(rle)} holds more than whole numbers with spaces between them. {REMEDY}.")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # an empty string warns
+        numbers = np.fromstring(rle, dtype=np.int64, sep=" ")
+    if numbers.size % 2:
+        raise RleError(f"The run-length {_short(rle)} has {numbers.size} numbers, an odd count. {REMEDY}.")
+    if numbers.size and numbers.max() > LARGEST:
+        raise RleError(f"The run-length {_short(rle)} holds a number that no image can reach. {REMEDY}.")
+    return numbers.reshape(-1, 2)
+
+
+def from_runs(runs):
+    """The run-length string of int64 (n, 2) starts (from 1) and lengths; "" for none."""
+    numbers = np.asarray(runs).ravel().tolist()
+    return ("%d " * len(numbers))[:-1] % tuple(numbers)  # half the time of joining strings
+
+
+def check(rle, shape=SHAPE):
+    """Validate a run-length string for an image of `shape` (height, width).
+
+    Returns its runs, int64 (n, 2). Runs that touch are accepted. Raises RleError that says what is wrong: not text, not
+    numbers, an odd count, a start or length below 1, not sorted, overlapping, outside the image.
+    """
+    pairs = runs(rle)
+    if not len(pairs):
+        return pairs
+    starts, lengths = pairs[:, 0], pairs[:, 1]
+    if pairs.min() < 1:
+        start, length = pairs[(pairs < 1).any(axis=1)][0]
+        raise RleError(f"The run at {start} with length {length} has a number below 1: starts count from 1. {REMEDY}.")
+    if len(pairs) > 1:
+        wrong = np.flatnonzero(starts[1:] < (starts + lengths)[:-1])
+        if wrong.size:
+            one, two = wrong[0], wrong[0] + 1
+            how = "is not sorted" if starts[two] < starts[one] else "overlaps the one before"
+            raise RleError(f"The run at {starts[two]} {how} ({starts[one]} with length {lengths[one]}). {REMEDY}.")
+    pixels = shape[0] * shape[1]
+    last = starts[-1] + lengths[-1] - 1
+    if last > pixels:
+        raise RleError(f"The run at {starts[-1]} ends at pixel {last}, outside the image of {shape[0]} x {shape[1]} "
+                       f"({pixels} pixels). {REMEDY}.")
+    return pairs
+
+
+def encode(mask):
+    """The run-length string of a mask.
+
+    Arguments:
+        mask: (H, W) of any number type or bool; what is not 0 belongs to the defect.
+
+    Returns str, "" for an empty mask. The runs are sorted and as long as can be.
+    """
+    mask = np.asarray(mask)
+    if mask.ndim != 2:
+        raise ValueError(f"A mask has two dimensions, this one has the shape {mask.shape}.")
+    mask = (mask != 0).view(np.uint8)
+    columns = np.flatnonzero(mask.max(axis=0)) if mask.size else ()
+    if not len(columns):
+        return ""
+    left, right = columns[0], columns[-1] + 1  # only the columns that the mask touches are turned: most are empty
+    height, width = mask.shape[0], int(right - left)
+    padded = np.zeros(height * width + 2, np.uint8)
+    padded[1:-1] = cv2.transpose(mask[:, left:right]).ravel()  # ten times as fast as numpy's copy
+    edges = np.flatnonzero(padded[1:] != padded[:-1]).reshape(-1, 2)  # where a run starts, and where it has ended
+    edges[:, 1] -= edges[:, 0]
+    edges[:, 0] += left * height + 1
+    return from_runs(edges)
+
+
+def decode(rle, shape=SHAPE):
+    """The mask of a run-length string.
+
+    Arguments:
+        rle: str, "" for an empty mask.
+        shape: (height, width) of the image.
+
+    Returns uint8 (H, W) of 0 and 1. Raises RleError as `check` does.
+    """
+    height, width = shape
+    pairs = check(rle, shape)
+    if not len(pairs):
+        return np.zeros(shape, np.uint8)
+    edges = np.empty(2 * len(pairs) + 2, np.int64)  # 0, then start and end of every run, then the number of pixels
+    edges[0], edges[-1] = 0, height * width
+    edges[1:-1:2] = pairs[:, 0] - 1
+    edges[2:-1:2] = pairs[:, 0] - 1 + pairs[:, 1]
+    values = np.zeros(2 * len(pairs) + 1, np.uint8)
+    values[1::2] = 1
+    return cv2.transpose(np.repeat(values, np.diff(edges)).reshape(width, height))
+
+
+def area(rle):
+    """How many pixels a run-length string covers, as int; 0 for "". The string is taken to be valid."""
+    return int(runs(rle)[:, 1].sum())
+
+
+def intersection(rle_a, rle_b):
+    """How many pixels two valid run-length strings share, as int, from their runs alone; no mask is made."""
+    a, b = runs(rle_a), runs(rle_b)
+    if not len(a) or not len(b):
+        return 0
+    starts = a[:, 0]
+    before = np.concatenate([[0], np.cumsum(a[:, 1])])  # pixels of a in its first n runs
+
+    def covered(position):  # pixels of a before `position`
+        run = np.searchsorted(starts, position, side="right") - 1
+        inside = np.clip(position - starts[run], 0, a[run, 1])
+        return np.where(run < 0, 0, before[run] + inside)
+
+    return int((covered(b[:, 0] + b[:, 1]) - covered(b[:, 0])).sum())
+
+
+def _short(rle):
+    """The beginning of a string, for messages."""
+    return repr(rle if len(rle) <= 40 else rle[:37] + "...")
+
+
+_DIGITS_AND_SPACE = {ord(character): None for character in "0123456789 "}

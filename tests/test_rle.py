@@ -1,0 +1,133 @@
+"""The codec: exact small cases, properties on random masks, and every real row."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from lib import rle
+from lib.paths import PROJECT, UserError
+
+REAL = Path(os.environ.get("SEVERSTAL_REAL", PROJECT.parent / "shared" / "data"))
+PARTIAL = next((p for p in (REAL / "severstal_train_partial.csv", REAL.parent / "severstal_train_partial.csv") if p.is_file()), None)
+
+# A mask of 3 rows and 4 columns, and its string. Counting goes down the columns.
+EXACT = [
+    ([[0, 0, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0]], ""),
+    ([[1, 0, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0]], "1 1"),
+    ([[0, 0, 0, 0], [0, 0, 0, 0], [0, 0, 0, 1]], "12 1"),
+    ([[1, 1, 1, 1], [1, 1, 1, 1], [1, 1, 1, 1]], "1 12"),
+    ([[0, 1, 0, 0], [0, 0, 0, 0], [1, 0, 0, 0]], "3 2"),  # from a column's foot into the next column's head
+    ([[1, 1, 1, 1], [0, 0, 0, 0], [0, 0, 0, 0]], "1 1 4 1 7 1 10 1"),
+    ([[0, 0, 0, 0], [0, 1, 1, 0], [0, 1, 1, 0]], "5 2 8 2"),
+]
+
+masks = st.tuples(st.integers(1, 12), st.integers(1, 12)).flatmap(lambda shape: arrays(np.uint8, shape, elements=st.integers(0, 1)))
+pairs_of_masks = st.tuples(st.integers(1, 12), st.integers(1, 12)).flatmap(
+    lambda shape: st.tuples(*[arrays(np.uint8, shape, elements=st.integers(0, 1))] * 2)
+)
+
+
+@pytest.mark.parametrize("mask, text", EXACT)
+def test_exact(mask, text):
+    mask = np.array(mask, np.uint8)
+    assert rle.encode(mask) == text
+    decoded = rle.decode(text, (3, 4))
+    assert decoded.dtype == np.uint8 and decoded.flags.c_contiguous
+    np.testing.assert_array_equal(decoded, mask)
+    assert rle.area(text) == mask.sum()
+
+
+@pytest.mark.parametrize("dtype", [bool, np.uint8, np.int8, np.int64, np.float32])
+@pytest.mark.parametrize("value", [1, 100])
+def test_any_number_type(dtype, value):
+    mask = np.zeros((256, 300), dtype)
+    mask[255, 0] = mask[:, 1] = value
+    assert rle.encode(mask) == "256 257"
+    assert rle.encode(np.asfortranarray(mask)) == "256 257"
+    assert rle.encode(mask[:, ::-1]) == f"{298 * 256 + 1} 256 {300 * 256} 1"
+
+
+def test_the_sizes_of_a_strip():
+    full = np.ones((256, 1600), np.uint8)
+    assert rle.encode(full) == "1 409600"
+    assert rle.decode("1 409600").shape == (256, 1600) and rle.decode("1 409600").all()
+    assert not rle.decode("").any()
+
+
+def test_a_mask_has_two_dimensions():
+    with pytest.raises(ValueError, match="two dimensions"):
+        rle.encode(np.zeros((4, 4, 1), np.uint8))
+
+
+@given(masks)
+def test_round_trip(mask):
+    text = rle.encode(mask)
+    np.testing.assert_array_equal(rle.decode(text, mask.shape), mask)
+    assert rle.area(text) == mask.sum()
+    pairs = rle.check(text, mask.shape)
+    assert rle.from_runs(pairs) == text
+    assert (pairs[1:, 0] > pairs[:-1].sum(axis=1)).all()  # no two runs touch
+
+
+@given(pairs_of_masks)
+def test_intersection_counts_pixels(masks):
+    a, b = masks
+    assert rle.intersection(rle.encode(a), rle.encode(b)) == (a & b).sum()
+
+
+BAD = [
+    ("1", "odd count"),
+    ("1 2 3", "odd count"),
+    ("a b", "whole numbers"),
+    ("1.5 2", "whole numbers"),
+    ("-3 2", "whole numbers"),
+    ("1\t2", "whole numbers"),
+    ("1_0 2", "whole numbers"),
+    ("\u0661 2", "whole numbers"),  # an Arabic digit, which int() would take
+    ("1 2\x00", "whole numbers"),
+    ("0 2", "below 1"),
+    ("3 0", "below 1"),
+    ("5 2 1 2", "not sorted"),
+    ("1 3 3 2", "overlaps"),
+    ("1 3 1 3", "overlaps"),
+    ("13 1", "outside"),
+    ("10 4", "outside"),
+    ("1 99999999999999999999999", "no image"),
+    ("4611686018427387904 4611686018427387904", "no image"),
+]
+
+
+@pytest.mark.parametrize("text, words", BAD)
+def test_bad_strings(text, words):
+    for function in (rle.check, rle.decode):
+        with pytest.raises(UserError, match=words):
+            function(text, (3, 4))
+
+
+@pytest.mark.parametrize("value", [None, float("nan"), 7, b"1 2"])
+def test_what_is_not_text(value):
+    with pytest.raises(rle.RleError, match="must be text"):
+        rle.decode(value)
+
+
+@settings(max_examples=300)
+@given(st.text(alphabet="0123456789 -.eExa\n", max_size=30) | st.text(max_size=10))
+def test_any_text_is_decoded_or_refused(text):
+    try:
+        mask = rle.decode(text, (5, 7))
+    except rle.RleError:
+        return
+    assert mask.shape == (5, 7) and mask.sum() == rle.area(text)
+
+
+@pytest.mark.skipif(PARTIAL is None, reason="severstal_train_partial.csv is not here")
+def test_every_real_row():
+    for text in pd.read_csv(PARTIAL, dtype=str)["EncodedPixels"]:
+        mask = rle.decode(text)
+        assert rle.encode(mask) == text
