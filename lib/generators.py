@@ -1,0 +1,176 @@
+"""Batches for training and prediction: grey uint8 in, nothing dropped, the same for the same seed and epoch."""
+
+import math
+
+import cv2
+import keras
+import numpy as np
+
+from lib import rle
+from lib.dataset import read_image
+
+FLIPS = ("none", "vertical", "horizontal", "both")
+
+
+def flip(array, which):
+    """Mirror an array (H, W, ...) as named in FLIPS; a flip undoes itself."""
+    if which in ("vertical", "both"):
+        array = array[::-1]
+    if which in ("horizontal", "both"):
+        array = array[:, ::-1]
+    return array
+
+
+def resize_mask(mask, height, width):
+    """A mask (H, W) uint8 0/1 at another size: a pixel is set where at least half of what it covers was set."""
+    if mask.shape == (height, width):
+        return mask
+    return (cv2.resize(mask * np.uint8(255), (width, height), interpolation=cv2.INTER_AREA) >= 128).astype(np.uint8)
+
+
+def augment(random, image, mask=None, flips="both", brightness=0.2, contrast=0.2):
+    """One random variant of an image (H, W) uint8, and of its mask in the same way.
+
+    Arguments:
+        random: numpy Generator; the only source of chance.
+        flips: "none", "vertical", "horizontal" or "both": the directions that may be mirrored, each with probability 1/2.
+        brightness: greatest shift of the grey level, as a share of full scale, 0..1.
+        contrast: greatest change of contrast about the image's mean, as a share, 0..1.
+
+    Returns the image, or (image, mask) where a mask was given.
+    """
+    if flips in ("vertical", "both") and random.random() < 0.5:
+        image, mask = flip(image, "vertical"), None if mask is None else flip(mask, "vertical")
+    if flips in ("horizontal", "both") and random.random() < 0.5:
+        image, mask = flip(image, "horizontal"), None if mask is None else flip(mask, "horizontal")
+    if brightness or contrast:
+        gain = 1 + random.uniform(-contrast, contrast)
+        mean = float(image.mean())
+        levels = (np.arange(256) - mean) * gain + mean + 255 * random.uniform(-brightness, brightness)
+        image = cv2.LUT(np.ascontiguousarray(image), np.clip(np.rint(levels), 0, 255).astype(np.uint8))
+    return image if mask is None else (image, mask)
+
+
+class Batches(keras.utils.PyDataset):
+    """What all batches share: order and chance follow from seed and epoch alone, and the last batch may be smaller."""
+
+    def __init__(self, count, batch_size, seed, shuffle, workers):
+        super().__init__(workers=workers, use_multiprocessing=False, max_queue_size=8)
+        self.count, self.batch_size, self.seed, self.shuffle = count, batch_size, seed, shuffle
+        self.epoch = -1
+        self.start_epoch(0)
+
+    def start_epoch(self, epoch):
+        """Set the order of epoch number `epoch` (from 0), so that a resumed training sees what an uncut one would."""
+        if epoch != self.epoch:
+            self.epoch = epoch
+            self.order = self.choose(np.random.default_rng([self.seed, epoch]))
+
+    def choose(self, random):
+        """Indices of one epoch's images, in order."""
+        return random.permutation(self.count) if self.shuffle else np.arange(self.count)
+
+    def on_epoch_end(self):
+        self.start_epoch(self.epoch + 1)
+
+    def __len__(self):
+        return math.ceil(len(self.order) / self.batch_size)
+
+    def __getitem__(self, index):
+        places = range(index * self.batch_size, min((index + 1) * self.batch_size, len(self.order)))
+        items = [self.item(self.order[place], np.random.default_rng([self.seed, self.epoch, place])) for place in places]
+        return tuple(np.stack(part) for part in zip(*items, strict=True))
+
+
+class ClassificationBatches(Batches):
+    """Batches of (images (B, h, w, 1) uint8, labels (B, C) float32).
+
+    Arguments:
+        paths: image files.
+        labels: (N, C) 0/1.
+        height, width: pixels of the network's input.
+        augmentation: keyword arguments of `augment`, or None.
+        balance: draw positives and negatives of the first label alike often (with C > 1: rare classes more often).
+    """
+
+    def __init__(self, paths, labels, height, width, batch_size=16, augmentation=None, seed=0, shuffle=False, balance=False, workers=1):
+        self.paths, self.labels = list(paths), np.asarray(labels, np.float32)
+        self.size, self.augmentation, self.balance = (height, width), augmentation, balance
+        super().__init__(len(self.paths), batch_size, seed, shuffle, workers)
+
+    def choose(self, random):
+        if not self.balance:
+            return super().choose(random)
+        return random.choice(self.count, self.count, p=sampling_weights(self.labels))
+
+    def item(self, index, random):
+        image = read_image(self.paths[index], self.size)
+        if self.augmentation:
+            image = augment(random, image, **self.augmentation)
+        return image[..., None], self.labels[index]
+
+
+def sampling_weights(labels):
+    """Probabilities (N,) that draw every label combination in proportion to the square root of how often it occurs.
+
+    A compromise between the natural frequencies, which hide rare classes, and equal ones, which repeat few images.
+    """
+    _, kind, count = np.unique(np.asarray(labels, np.uint8), axis=0, return_inverse=True, return_counts=True)
+    weight = 1 / np.sqrt(count[kind.ravel()])
+    return weight / weight.sum()
+
+
+class SegmentationBatches(Batches):
+    """Batches of (images (B, h, w, 1) uint8, masks (B, h, w, 1) float32 0/1) of one class.
+
+    Arguments:
+        paths: image files; rles: one run-length string an image, "" without defect; shape: (H, W) of the images.
+        height, width: pixels of the network's input; crop_width: train on crops this wide (0: whole strips); a crop of a
+            defective strip holds some of the defect.
+        negatives: strips without this defect in an epoch, for each one with it (0..); None: every strip once.
+    """
+
+    def __init__(self, paths, rles, shape, height, width, crop_width=0, batch_size=8, negatives=None, augmentation=None,
+                 seed=0, shuffle=False, workers=1):  # fmt: skip
+        self.paths, self.rles, self.shape = list(paths), list(rles), shape
+        self.size, self.crop_width = (height, width), crop_width if crop_width < width else 0
+        self.negatives, self.augmentation = negatives, augmentation
+        self.positive = np.array([text != "" for text in self.rles], bool)
+        super().__init__(len(self.paths), batch_size, seed, shuffle, workers)
+
+    def choose(self, random):
+        if self.negatives is None:
+            return super().choose(random)
+        positive, negative = np.flatnonzero(self.positive), np.flatnonzero(~self.positive)
+        wanted = min(len(negative), round(self.negatives * len(positive)))
+        return random.permutation(np.concatenate([positive, random.choice(negative, wanted, replace=False)]))
+
+    def item(self, index, random):
+        image = read_image(self.paths[index], self.size)
+        mask = resize_mask(rle.decode(self.rles[index], self.shape), *self.size)
+        if self.crop_width:
+            start = crop_start(random, mask, self.crop_width)
+            image, mask = (array[:, start : start + self.crop_width] for array in (image, mask))
+        if self.augmentation:
+            image, mask = augment(random, image, mask, **self.augmentation)
+        return image[..., None], mask[..., None].astype(np.float32)
+
+
+def crop_start(random, mask, crop_width):
+    """Left column of a crop: about a random defect pixel's column where there is a defect, anywhere else."""
+    last = mask.shape[1] - crop_width
+    columns = np.flatnonzero(mask.any(axis=0))
+    if not len(columns):
+        return int(random.integers(last + 1))
+    return int(np.clip(random.choice(columns) - random.integers(crop_width), 0, last))
+
+
+class PredictionBatches(Batches):
+    """Batches of images (B, h, w, 1) uint8 in the order of `paths`, each once, for `model.predict`."""
+
+    def __init__(self, paths, height, width, batch_size=16, workers=1):
+        self.paths, self.size = list(paths), (height, width)
+        super().__init__(len(self.paths), batch_size, 0, False, workers)
+
+    def item(self, index, random):
+        return (read_image(self.paths[index], self.size)[..., None],)

@@ -1,0 +1,71 @@
+"""The competition's score, exact in numpy; precision and recall; and, apart from it, what training uses (`losses`)."""
+
+import numpy as np
+
+from lib import rle
+
+
+def dice(intersection, predicted_area, true_area):
+    """Dice coefficient 2|A and B| / (|A| + |B|) from pixel counts (arrays of any one shape); 1 where both are empty.
+
+    Source: the evaluation page of Kaggle's "Severstal: Steel Defect Detection".
+    """
+    intersection, total = np.asarray(intersection, float), np.asarray(predicted_area, float) + np.asarray(true_area, float)
+    return np.divide(2 * intersection, total, out=np.ones(np.broadcast_shapes(intersection.shape, total.shape)), where=total > 0)
+
+
+def dice_of_masks(truth, prediction):
+    """Dice of two masks (H, W) 0/1; 1.0 where both are empty."""
+    truth, prediction = np.asarray(truth, bool), np.asarray(prediction, bool)
+    return float(dice((truth & prediction).sum(), prediction.sum(), truth.sum()))
+
+
+def dice_of_rles(truth, prediction):
+    """Dice of every image-class pair, (N, C) float64, from two nested lists (N x C) of run-length strings."""
+    shape = (len(truth), len(truth[0]) if len(truth) else 0)
+    scores = np.ones(shape)
+    for row, (true_row, predicted_row) in enumerate(zip(truth, prediction, strict=True)):
+        for column, (a, b) in enumerate(zip(true_row, predicted_row, strict=True)):
+            if a or b:
+                scores[row, column] = dice(rle.intersection(a, b) if a and b else 0, rle.area(b), rle.area(a))
+    return scores
+
+
+def competition_score(truth, prediction):
+    """Mean Dice over all image-class pairs, 0..1: the competition's score. Two nested lists (N x C) of run-length strings."""
+    return float(dice_of_rles(truth, prediction).mean())
+
+
+def all_empty_score(truth):
+    """What predicting nothing at all would score: the share of empty pairs."""
+    return float(np.mean([[text == "" for text in row] for row in truth]))
+
+
+def dice_over_positives(truth, prediction):
+    """Mean Dice (C,) over the images that have the class; NaN for a class without any. Not the competition's score."""
+    scores, positive = dice_of_rles(truth, prediction), np.array([[text != "" for text in row] for row in truth])
+    return np.array([scores[positive[:, k], k].mean() if positive[:, k].any() else np.nan for k in range(scores.shape[1])])
+
+
+def classification_figures(truth, probability, threshold=0.5):
+    """Accuracy, precision and recall of one label, each 0..1.
+
+    Arguments:
+        truth: (N,) 0/1; probability: (N,) 0..1; a label is predicted where the probability is at least `threshold`.
+    Precision is NaN where nothing is predicted, recall where nothing is there.
+    """
+    truth, predicted = np.asarray(truth, bool), np.asarray(probability) >= threshold
+    hits = (truth & predicted).sum()
+    return {
+        "accuracy": float((truth == predicted).mean()),
+        "precision": float(hits / predicted.sum()) if predicted.any() else float("nan"),
+        "recall": float(hits / truth.sum()) if truth.any() else float("nan"),
+    }
+
+
+def threshold_for_recall(truth, probability, recall):
+    """The highest threshold that keeps at least `recall` (0..1) of the positives; 0.5 where there are none."""
+    positives = np.sort(np.asarray(probability, float)[np.asarray(truth, bool)])
+    if not len(positives):
+        return 0.5
+    return float(positives[int(np.floor((1 - recall) * len(positives) + 1e-9))])

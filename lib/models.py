@@ -1,0 +1,246 @@
+"""Networks: grey uint8 (B, h, w, 1) in, probability float32 out; how they are built, saved and loaded.
+
+Pre-processing is part of the graph, so that nobody can forget it. Only this module knows segmentation-models.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+from pathlib import Path
+
+os.environ.setdefault("SM_FRAMEWORK", "tf.keras")  # else segmentation-models 1.0.1 dies on Keras 3
+
+import keras
+import numpy as np
+from keras import layers
+
+from lib.paths import UserError, read_json, write_json
+
+GREY_MEAN, GREY_DEVIATION = 0.344, 0.196  # of the competition's strips, in shares of full scale
+SCALES = {  # pixel 0..255 -> what the published weights of a family were trained on: (scale, offset) a channel
+    "standard": (1 / 255 / GREY_DEVIATION, -GREY_MEAN / GREY_DEVIATION),
+    "raw": (1.0, 0.0),
+    "tf": (1 / 127.5, -1.0),
+    "caffe": (1.0, [-103.939, -116.779, -123.68]),
+    "torch": ([1 / 255 / s for s in (0.229, 0.224, 0.225)], [-m / s for m, s in ((0.485, 0.229), (0.456, 0.224), (0.406, 0.225))]),
+}
+CLASSIFIERS = {  # keras.applications that train on any Keras backend, with their scale
+    "InceptionResNetV2": "tf", "InceptionV3": "tf", "Xception": "tf", "MobileNet": "tf", "MobileNetV2": "tf",
+    "ResNet50V2": "tf", "ResNet101V2": "tf", "ResNet50": "caffe", "ResNet101": "caffe", "VGG16": "caffe",
+    "EfficientNetB0": "raw", "EfficientNetB3": "raw", "EfficientNetV2B0": "raw", "EfficientNetV2S": "raw", "ConvNeXtTiny": "raw",
+}  # fmt: skip
+ENCODERS = {  # segmentation-models' backbones that work under Keras 3
+    "resnet18": "raw", "resnet34": "raw", "resnet50": "raw", "resnet101": "raw", "vgg16": "caffe",
+    "mobilenet": "tf", "mobilenetv2": "tf", "inceptionv3": "tf", "inceptionresnetv2": "tf",
+    "efficientnetb0": "torch", "efficientnetb1": "torch", "efficientnetb3": "torch",
+}  # fmt: skip
+
+
+def _choose(kind, name, known):
+    if name not in known:
+        raise UserError(f"There is no {kind} called {name!r}. Choose one of: {', '.join(known)}.")
+    return known[name]
+
+
+def _prepared(inputs, scale, channels):
+    scale, offset = SCALES[scale]
+    x = layers.Concatenate(name="grey_to_three")([inputs] * 3) if channels == 3 else inputs
+    return layers.Rescaling(scale, offset, name="prepare")(x)
+
+
+def _block(x, filters, name, strides=1):
+    x = layers.Conv2D(filters, 3, strides=strides, padding="same", use_bias=False, name=f"{name}_conv")(x)
+    x = layers.BatchNormalization(momentum=0.9, name=f"{name}_norm")(x)
+    return layers.ReLU(name=f"{name}_relu")(x)
+
+
+def _compact_levels(x, filters):
+    """A small encoder for two processor cores: halves the size at each level; returns every level's features."""
+    levels = []
+    for number, count in enumerate(filters):
+        x = _block(x, count, f"down{number}a", strides=2)
+        if number:
+            x = _block(x, count, f"down{number}b")
+        levels.append(x)
+    return levels
+
+
+def _load_encoder(encoder, weights):
+    if not Path(weights).is_file():
+        raise UserError(f"The weights file {weights} does not exist. Give a .h5 file, 'imagenet' or 'none'.")
+    try:
+        encoder.load_weights(weights)
+    except (ValueError, OSError) as error:
+        raise UserError(f"The weights file {weights} does not fit the network ({str(error).splitlines()[0]}).") from None
+
+
+def _published(make):
+    """Call `make`, which downloads weights at first use; say what to do where there is no network."""
+    try:
+        return make()
+    except Exception as error:
+        if "URL" in str(error) or "fetch" in str(error).lower():
+            raise UserError(
+                "The ImageNet weights cannot be downloaded (no network?). Set weights to 'none', or to the path of a weights file."
+            ) from None
+        raise
+
+
+def build_classifier(backbone="compact", classes=1, height=128, width=800, weights="none", dropout=0.2):
+    """A classifier: uint8 (B, height, width, 1) -> probabilities (B, classes) float32, one sigmoid each.
+
+    Arguments:
+        backbone: "compact" (made for two cores) or one of CLASSIFIERS (keras.applications).
+        weights: "none" (random), "imagenet" (downloaded at first use), or a file with the backbone's weights.
+    """
+    inputs = keras.Input((height, width, 1), dtype="uint8", name="image")
+    if backbone == "compact":
+        x = _compact_levels(_prepared(inputs, "standard", 1), (16, 32, 64, 96, 128))[-1]
+        # A defect is a small part of a strip: the strongest response matters, the mean tells how much there is.
+        x = layers.Concatenate(name="pool")([layers.GlobalMaxPooling2D()(x), layers.GlobalAveragePooling2D()(x)])
+    else:
+        scale = _choose("classifier backbone", backbone, CLASSIFIERS)
+        make = getattr(keras.applications, backbone)
+        shape = (height, width, 3)
+        encoder = _published(
+            lambda: make(include_top=False, weights="imagenet" if weights == "imagenet" else None, input_shape=shape, pooling="avg")
+        )
+        if weights not in ("none", "imagenet"):
+            _load_encoder(encoder, weights)
+        x = encoder(_prepared(inputs, scale, 3))
+    x = layers.Dropout(dropout, name="dropout")(x)
+    outputs = layers.Dense(classes, activation="sigmoid", dtype="float32", name="probability")(x)
+    return keras.Model(inputs, outputs, name="classifier")
+
+
+def build_segmenter(architecture="Unet", backbone="compact", height=128, width=None, weights="none"):
+    """A segmenter of one class: uint8 (B, height, width, 1) -> probability (B, height, width, 1) float32.
+
+    Arguments:
+        architecture: "Unet", "FPN" or "Linknet" (segmentation-models); "compact" exists as a Unet.
+        backbone: "compact" (made for two cores) or one of ENCODERS (segmentation-models).
+        height, width: multiples of 32, pixels; width None accepts any, so that crops train and whole strips predict.
+        weights: "none" (random), "imagenet" (downloaded at first use), or a file with the encoder's weights.
+    """
+    for name, size in (("height", height), ("width", width)):
+        if size is not None and size % 32:
+            raise UserError(f"The {name} of a segmenter's input is a multiple of 32 pixels, not {size}.")
+    inputs = keras.Input((height, width, 1), dtype="uint8", name="image")
+    if backbone == "compact":
+        if architecture != "Unet":
+            raise UserError(f"The compact backbone exists as a Unet, not as {architecture}.")
+        levels = _compact_levels(_prepared(inputs, "standard", 1), (16, 32, 64, 96, 128))
+        x = levels[-1]
+        for number, skip in reversed(list(enumerate(levels[:-1]))):
+            x = layers.UpSampling2D(2, name=f"up{number}")(x)
+            x = layers.Concatenate(name=f"skip{number}")([x, skip])
+            x = _block(x, (16, 24, 48, 64)[number], f"up{number}")
+        x = layers.Conv2D(1, 3, padding="same", name="logit")(x)
+        x = layers.UpSampling2D(2, interpolation="bilinear", name="to_input_size")(x)
+    else:
+        import segmentation_models
+
+        scale = _choose("segmentation backbone", backbone, ENCODERS)
+        if architecture not in ("Unet", "FPN", "Linknet"):
+            raise UserError(f"There is no architecture called {architecture!r}. Choose one of: Unet, FPN, Linknet.")
+        make = getattr(segmentation_models, architecture)
+        network = _published(
+            lambda: make(
+                backbone, input_shape=(height, width, 3), classes=1, activation="linear",
+                encoder_weights="imagenet" if weights == "imagenet" else None,
+            )  # fmt: skip
+        )
+        if weights not in ("none", "imagenet"):
+            from segmentation_models.backbones.backbones_factory import Backbones
+
+            encoder = Backbones.get_backbone(backbone, input_shape=(height, width, 3), weights=None, include_top=False)
+            _load_encoder(encoder, weights)
+            for layer in encoder.layers:
+                if layer.weights:
+                    network.get_layer(layer.name).set_weights(layer.get_weights())
+        x = network(_prepared(inputs, scale, 3))
+    outputs = layers.Activation("sigmoid", dtype="float32", name="probability")(x)
+    return keras.Model(inputs, outputs, name="segmenter")
+
+
+def build(card):
+    """The network that a model card describes, with random weights."""
+    make = {"classifier": build_classifier, "segmenter": build_segmenter}[card["kind"]]
+    return make(**card["build"])
+
+
+def save(model, folder, card):
+    """Save to `folder`: weights, SavedModel (needs TensorFlow alone) and the card, complete or not at all.
+
+    Arguments:
+        card: dict with "kind" ("classifier" or "segmenter"), "build" (arguments of its builder), "input" [h, w] pixels at
+            prediction, and whatever the reader should know; versions and a hash of the weights are added.
+    """
+    folder = Path(folder)
+    partial = folder.with_name(f".{folder.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    model.save_weights(partial / "model.weights.h5")
+    if keras.backend.backend() == "tensorflow":
+        height, width = card["input"]
+        signature = [keras.InputSpec(shape=(None, height, width, 1), dtype="uint8", name="image")]
+        model.export(partial / "saved_model", input_signature=signature, verbose=False)
+    versions = {"keras": keras.__version__, keras.backend.backend(): _backend_version(), "numpy": np.__version__}
+    write_json(partial / "model.json", {**card, "versions": versions, "weights_sha256": weights_hash(model)})
+    previous = folder.with_name(f".{folder.name}.previous")
+    shutil.rmtree(previous, ignore_errors=True)
+    if folder.exists():
+        folder.rename(previous)
+    partial.rename(folder)
+    shutil.rmtree(previous, ignore_errors=True)
+
+
+def weights_hash(model):
+    """SHA-256 over all weights' bytes: equal for equal models, whatever file holds them."""
+    digest = hashlib.sha256()
+    for array in model.get_weights():
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()
+
+
+def _backend_version():
+    return __import__(keras.backend.backend()).__version__
+
+
+def load(folder):
+    """The Keras model of a saved folder, rebuilt from its card and given its weights: nothing stored is executed."""
+    folder = Path(folder)
+    card = read_json(folder / "model.json")
+    model = build(card)
+    try:
+        model.load_weights(folder / "model.weights.h5")
+    except (ValueError, OSError) as error:
+        raise UserError(f"{folder / 'model.weights.h5'} cannot be loaded ({str(error).splitlines()[0]}). Train it again.") from None
+    return model
+
+
+def predictor(folder):
+    """A function from images (B, h, w, 1) uint8 to probabilities float32 (numpy), and the model's card.
+
+    Runs the SavedModel where Keras runs on TensorFlow, the rebuilt model elsewhere.
+    """
+    folder = Path(folder)
+    card = read_json(folder / "model.json")
+    if keras.backend.backend() == "tensorflow" and (folder / "saved_model").is_dir():
+        import tensorflow
+
+        loaded = tensorflow.saved_model.load(str(folder / "saved_model"))
+        return lambda images: loaded.serve(tensorflow.constant(images)).numpy(), card
+    model = load(folder)
+    return lambda images: keras.ops.convert_to_numpy(model(images, training=False)), card
+
+
+def describe(model):
+    """One line for a reader: layers and parameters of a network."""
+    return f"{len(model.layers)} layers, {model.count_params():,} parameters"
+
+
+def card_text(card):
+    """A model card as indented JSON, for a report."""
+    return json.dumps(card, indent=2, default=str)
