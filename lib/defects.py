@@ -1,0 +1,214 @@
+"""The four defects of a generated strip: how many, how large, where, how drawn by the annotator and how they look."""
+
+import math
+
+import cv2
+import numpy as np
+
+from lib.texture import HEIGHT, WIDTH, crop, curve
+
+LEVELS = (0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99)  # at which the quantiles below are given
+# From public statistics of the competition's training set, per defect class: how many images have 1, 2, 3... objects;
+# quantiles of the mask area per positive image (px) and of an object's height (px); mean and deviation of the logarithm
+# of an object's area; range of its width; median share of its bounding box that it fills; and two rank correlations
+# set by trial: of mask area with the number of objects, of an object's height with its area.
+FACTS = {
+    1: {"objects": (396, 127, 67, 51, 45, 45, 49, 40, 19, 17, 16, 8, 8, 5),
+        "area": (451, 811, 1065, 1761, 3318, 5775, 8987, 11502, 15648), "height": (19, 24, 27, 33, 44, 63, 100, 157, 256),
+        "log_area": (6.85, 0.68), "width": (14, 67), "fill": 0.77, "area_objects": 0.75, "height_area": 0.8},
+    2: {"objects": (182, 57, 7, 1),
+        "area": (573, 983, 1229, 1966, 2949, 4321, 5849, 7148, 10532), "height": (60, 75, 89, 124, 169, 218, 256, 256, 256),
+        "log_area": (7.74, 0.65), "width": (7, 42), "fill": 0.74, "area_objects": 0.3, "height_area": 0.75},
+    3: {"objects": (1584, 1321, 845, 521, 328, 217, 137, 79, 46, 24, 18, 9, 7, 4),
+        "area": (716, 1843, 2785, 5038, 11960, 29030, 62018, 94011, 193343), "height": (11, 21, 33, 65, 159, 255, 256, 256, 256),
+        "log_area": (8.3, 1.3), "width": (7, 1100), "fill": 0.776, "area_objects": 0.45, "height_area": 0.75},
+    4: {"objects": (313, 228, 116, 58, 34, 21, 11, 7, 8, 2),
+        "area": (2007, 5120, 7086, 13107, 25354, 45220, 75203, 98550, 129925), "height": (10, 25, 35, 59, 99, 156, 223, 250, 256),
+        "log_area": (8.85, 1.35), "width": (13, 800), "fill": 0.633, "area_objects": 0.3, "height_area": 0.85},
+}  # fmt: skip
+BANDS = (155, 420, 800, 1180, 1440)  # px: class 2 lies near these columns only
+
+
+def rank(score):
+    """The rank 0..1 of a standard normal value."""
+    return 0.5 * (1 + math.erf(score / math.sqrt(2)))
+
+
+def object_sizes(random, defect_class):
+    """Heights and widths in pixels of the objects of one class on one strip, a list of (height, width)."""
+    facts = FACTS[defect_class]
+    weights = np.array(facts["objects"], float)
+    weights /= weights.sum()
+    count = int(random.choice(len(weights), p=weights)) + 1
+    place = weights[: count - 1].sum() + weights[count - 1] * random.random()
+    score = np.clip(np.sqrt(2) * 1.2 * (place - 0.5) * 1.6, -2.2, 2.2)  # close to the normal score of the rank
+    tie = facts["area_objects"]
+    total = np.interp(rank(tie * score + math.sqrt(1 - tie**2) * random.normal()), LEVELS, facts["area"])
+    sizes = []
+    for share in random.dirichlet(np.full(count, 1.6 if defect_class > 2 else 6.0)):
+        area = max(total * share, 200.0)
+        size_score = (math.log(area) - facts["log_area"][0]) / facts["log_area"][1]
+        tie = facts["height_area"]
+        height = np.interp(rank(tie * size_score + math.sqrt(1 - tie**2) * random.normal()), LEVELS, facts["height"])
+        width = np.clip(area / (facts["fill"] * height), *facts["width"])
+        height = np.clip(area / (facts["fill"] * width), 10, HEIGHT)
+        sizes.append((int(round(height)), int(round(width))))
+    return sizes
+
+
+def outline(random, shape, height, width):
+    """The annotator's polygon, (n, 2) int32 points (x, y) that fill a box of `height` x `width` pixels to its borders.
+
+    Arguments:
+        shape: "box" (a crooked box), "strip" (a slanted strip along the longer side) or "patch" (a ragged outline).
+    """
+    if shape == "box":
+        points = random.uniform(0, 0.22, (4, 2)) * [[1, 1], [-1, 1], [-1, -1], [1, -1]] + [[0, 0], [1, 0], [1, 1], [0, 1]]
+    elif shape == "strip":
+        top, bottom = random.uniform(0.0, 0.42, 2) * (random.random(2) < 0.75)
+        points = np.array([[0, 0], [1 - top, 0], [1, 1], [bottom, 1]])
+        points = np.insert(points, 2, [[1 - top / 2 + 0.04, random.uniform(0.35, 0.65)]], axis=0)
+        if random.random() < 0.5:
+            points = points * [-1, 1] + [1, 0]
+        if width > height:
+            points = points[:, ::-1]
+    else:
+        count = int(random.integers(9, 18))
+        angles = np.sort(random.uniform(0, 2 * np.pi, count) * 0.3 + np.arange(count) * 2 * np.pi / count)
+        radius = random.uniform(0.62, 1.0, count)[:, None]
+        circle = np.stack([np.cos(angles), np.sin(angles)], axis=1)
+        points = circle / np.maximum(0.72, np.abs(circle).max(axis=1, keepdims=True)) * radius
+    points = (points - points.min(axis=0)) / np.ptp(points, axis=0)
+    return np.round(points * [width - 1, height - 1]).astype(np.int32)
+
+
+def place(random, defect_class, height, width, lit):
+    """Top row and left column for an object of this size between the lit columns `lit` = (first, last)."""
+    room = HEIGHT - height
+    top = int(random.integers(0, room + 1))
+    if random.random() < (0.5 if defect_class in (3, 4) else 0.3):
+        top = 0 if random.random() < 0.5 else room  # cut off by the picture's border
+    if defect_class == 2:
+        left = int(random.choice(BANDS) + random.normal(0, 14) - width / 2)
+        if lit[0] <= left <= lit[1] - width:
+            return top, left
+    return top, int(random.integers(lit[0], max(lit[0] + 1, lit[1] - width)))
+
+
+def draw_pits(box, mask, random, strength):
+    """Class 1: small dark cores, each with a bright rim on its lower side, some with a fine dark trail."""
+    height, width = box.shape
+    level = float(box.mean())
+    rows, columns = np.mgrid[0:height, 0:width].astype(np.float32)
+    relief = np.zeros_like(box)
+    for _ in range(int(np.clip(height * width / 450, 1, 9))):
+        y, x = random.uniform(0.25, 0.75) * height, random.uniform(0.3, 0.7) * width
+        tall, wide = random.uniform(2.5, 6), random.uniform(2, 3.6)
+        away = ((rows - y) / tall) ** 2 + ((columns - x) / wide) ** 2
+        rim = ((rows - y - 0.9 * tall) / tall) ** 2 + ((columns - x - random.uniform(0.5, 1.5)) / wide) ** 2
+        relief += random.uniform(0.7, 1.7) * np.exp(-1.4 * rim) - random.uniform(0.6, 1.0) * np.exp(-away)
+        if random.random() < 0.5:
+            relief -= 0.35 * np.exp(-(((columns - x) / 1.3) ** 2)) * (rows < y)
+    box += strength * (0.75 * level + 20) * relief * mask
+
+
+def draw_line(box, mask, random, strength):
+    """Class 2: a thin wandering dark line with a bright side and a fainter dark companion."""
+    height, width = box.shape
+    centre = cv2.distanceTransform(cv2.copyMakeBorder((mask > 0).astype(np.uint8), 0, 0, 1, 1, cv2.BORDER_CONSTANT), cv2.DIST_L1, 3)
+    middle = cv2.GaussianBlur(np.argmax(centre, axis=1).astype(np.float32)[:, None], (1, 31), 6)
+    away = np.arange(width, dtype=np.float32) - middle - curve(random, height, max(3, height // 25), width / 14)[:, None]
+    gap = float(np.clip(width / 5, 2.5, 5.5)) * random.choice([-1, 1])
+    profile = 0.9 * np.exp(-(((away - gap) / 2.0) ** 2)) - np.exp(-((away / 1.7) ** 2)) - 0.5 * np.exp(-(((away - 2 * gap) / 1.5) ** 2))
+    fade = np.clip(0.75 + curve(random, height, max(4, height // 12), 0.35), 0.1, 1.4)[:, None]
+    box += strength * (0.55 * float(box.mean()) + 14) * profile * fade * mask
+
+
+def draw_scratches(box, mask, random, strength):
+    """Class 3: a bundle of dark and bright streaks along the longer side, slanted with the outline; or a torn dark band."""
+    if box.shape[1] > 1.5 * box.shape[0]:
+        draw_scratches(box.T, mask.T, random, strength)
+        return
+    height, width = box.shape
+    level = 0.7 * float(box.mean()) + 15
+    count = int(np.clip(width / 6, 2, 60))
+    centres, sides = random.uniform(0.08, 0.92, count) * width, random.choice([-1.0, 1.0], count)
+    columns = np.arange(width, dtype=np.float32)
+    thick = random.uniform(0.8, 2.4, count)
+    lines = -np.exp(-(((columns - centres[:, None]) / thick[:, None]) ** 2))
+    lines += random.uniform(0.3, 1.1, (count, 1)) * np.exp(-(((columns - centres[:, None] - (sides * 2.2 * thick)[:, None]) / thick[:, None]) ** 2))
+    lines *= random.choice([1.0, 1.0, -1.0])
+    start, end = np.sort(random.uniform(-0.4, 1.4, (2, count)), axis=0)
+    rows = np.linspace(0, 1, height, dtype=np.float32)[:, None]
+    weights = ((rows > start) & (rows < np.maximum(end, start + 0.35))) * random.uniform(0.4, 1.1, count)
+    weights = weights * np.clip(1 + cv2.resize(random.normal(0, 0.4, (max(3, height // 16), count)).astype(np.float32), (count, height)), 0, 2)
+    bundle = weights.astype(np.float32) @ lines.astype(np.float32)
+    middle = (mask > 0.5) @ columns / np.maximum(1, (mask > 0.5).sum(axis=1))
+    slope = np.polyfit(np.arange(height), middle, 1)[0] if height > 20 else 0.0
+    bundle = cv2.warpAffine(bundle, np.float32([[1, slope, -slope * height / 2], [0, 1, 0]]), (width, height), borderMode=cv2.BORDER_REFLECT)
+    if random.random() < 0.35:
+        torn = crop(random, "drip", height, width) if width <= 1600 and height <= 300 else 0
+        bundle = bundle - 0.9 * np.clip(2.5 * (torn + 0.2), 0, 1)
+    rough = 0.3 * np.abs(bundle) * crop(random, "grain", height, width) if height <= 300 else 0
+    box += strength * level * np.clip(bundle + rough, -1.1, 1.6) * mask
+
+
+def draw_patch(box, mask, random, strength):
+    """Class 4: a crumpled, scaly surface with a dark rim and bright cracks in place of the rolled one."""
+    height, width = box.shape
+    level = float(box.mean())
+    folds = crop(random, "relief", height, width)
+    tone = random.uniform(0.55, 0.95) + strength * 0.33 * folds + 0.06 * crop(random, "grain", height, width)
+    tone += 0.5 * strength * np.maximum(0, folds - 1.5)
+    rim = np.clip(1.4 * (1 - cv2.GaussianBlur(mask, (0, 0), 5)) * mask, 0, 0.6)
+    cover = mask * min(1.0, 0.35 + 0.6 * strength)
+    box += cover * (level * np.clip(tone - 0.8 * strength * rim, 0.12, 2.2) - box)
+
+
+DRAW = {1: draw_pits, 2: draw_line, 3: draw_scratches, 4: draw_patch}
+
+
+def outline_kind(random, defect_class, height, width):
+    """Which polygon an annotator takes for an object of this class and size."""
+    if defect_class == 1:
+        return "box" if random.random() < 0.8 else "patch"
+    if defect_class == 4:
+        return "patch"
+    return "strip" if defect_class == 2 or max(height, width) > 1.8 * min(height, width) or random.random() < 0.4 else "patch"
+
+
+def put_defects(image, masks, random, roll, defect_class, lit):
+    """Draw the defects of one class into `image` (H, W) float32 and their outlines into `masks` (H, W, C) uint8, in place.
+
+    Objects keep clear of everything in `masks`; one that finds no place is made smaller, the first one until it does.
+    """
+    drawn = 0
+    sizes = sorted(object_sizes(random, defect_class), reverse=True)
+    strip_contrast = roll["contrast"] * float(np.clip(random.lognormal(0.1, 0.3), 0.35, 1.7))
+    for height, width in sizes:
+        width = min(width, lit[1] - lit[0] - 4)
+        for attempt in range(40):
+            if attempt % 10 == 9:
+                height, width = max(12, height * 3 // 4), max(8, width * 3 // 4)
+            top, left = place(random, defect_class, height, width, lit)
+            margin = (slice(max(0, top - 3), top + height + 3), slice(max(0, left - 3), left + width + 3))
+            outlined = np.zeros((height, width), np.uint8)
+            cv2.fillPoly(outlined, [outline(random, outline_kind(random, defect_class, height, width), height, width)], 1)
+            grown = cv2.dilate(cv2.copyMakeBorder(outlined, 3, 3, 3, 3, cv2.BORDER_CONSTANT), np.ones((7, 7), np.uint8))
+            grown = grown[3 - min(3, top) :, 3 - min(3, left) :]
+            taken = masks[margin].any(axis=2)
+            if not (taken & grown[: taken.shape[0], : taken.shape[1]].astype(bool)).any():
+                break
+        else:
+            if drawn:
+                continue
+            return
+        box = (slice(top, top + height), slice(left, left + width))
+        masks[box][..., defect_class - 1] |= outlined
+        slack = 3 if min(height, width) > 14 else 1
+        seen = cv2.erode(cv2.copyMakeBorder(outlined, 1, 1, 1, 1, cv2.BORDER_REPLICATE), np.ones((2 * slack + 1,) * 2, np.uint8))
+        soft = cv2.GaussianBlur(seen.astype(np.float32), (0, 0), 1.2)[1:-1, 1:-1]
+        if defect_class == 1:
+            soft = cv2.GaussianBlur(outlined.astype(np.float32), (0, 0), 1.5)
+        DRAW[defect_class](image[box], soft, random, strip_contrast * float(random.uniform(0.8, 1.2)))
+        drawn += 1
