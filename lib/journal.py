@@ -1,0 +1,177 @@
+"""The run folder's journal, `run.json`: what was run, from what, how far it came; its lock; and `runs/latest`.
+
+run.json:
+    run         the run's id, the folder's name
+    profile     "demo"
+    started     "2026-01-01T12:00:00+00:00" (UTC), of the first start; `updated` likewise, of the last change
+    status      "running", "done", "failed" (a notebook failed), "stopped" (Ctrl-C, SIGTERM)
+    data        {"folder": path, "why": one sentence, ...the fingerprint: "sha256", "train_images", "test_images"}
+    versions    {"python": ..., "numpy": ..., "keras": ..., "tensorflow": ...}
+    code        git commit ("+changes" if files differ from it) or a hash of lib
+    overrides   [[section, key, text], ...] of every -p so far
+    parameters  {notebook: {key: value}}, the effective ones of every notebook
+    notebooks   {name: {...}} in the order of the graph:
+        status       "waiting", "running", "done", "failed", "blocked" (one that it needs failed), "kept" (done before, unchanged)
+        seconds      wall-clock seconds of its execution, report included; 0 before
+        headline     the figure a reader wants, in words; "" before
+        error        one sentence; "" without an error
+        key          what it was made from, as a hash; only of a finished notebook, else ""
+        started_key  what its last start was made from: an unfinished training may only go on if this is unchanged
+        needs        the notebooks it needs
+
+Each state is written aside, synced and renamed, and the one before it is kept as `run.previous.json`.
+"""
+
+import datetime
+import json
+import os
+import statistics
+import time
+from pathlib import Path
+
+from lib import paths
+from lib.paths import UserError
+
+FILE, PREVIOUS, LOCK = "run.json", "run.previous.json", ".lock"
+FINISHED = ("done", "kept")
+
+
+def now():
+    """The time in UTC as ISO text, to the second."""
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+
+
+def read(run_dir):
+    """The journal of a run, or the state before if the last one is torn; None if there is neither."""
+    for name in (FILE, PREVIOUS):
+        try:
+            journal = json.loads((Path(run_dir) / name).read_text(encoding="utf-8"))
+            if {"notebooks", "profile", "started", "data"} <= journal.keys():
+                return journal
+        except (OSError, ValueError, AttributeError):
+            continue
+    return None
+
+
+def write(run_dir, journal):
+    """Write the journal; the state before it stays beside it."""
+    path = Path(run_dir) / FILE
+    journal["updated"] = now()
+    if path.exists() and read(run_dir) is not None:
+        (Path(run_dir) / PREVIOUS).unlink(missing_ok=True)
+        try:
+            os.link(path, Path(run_dir) / PREVIOUS)
+        except OSError:  # a file system without links
+            paths.write_atomic(Path(run_dir) / PREVIOUS, path.read_bytes())
+    paths.write_json(path, journal)
+
+
+def open_lock(run_dir, wait=5.0):
+    """Lock a run folder for this process and its children; returns the open file, whose closing unlocks.
+
+    The lock belongs to the open file, not to its content: the system drops it when the last holder ends, however that
+    came about. A killed command's children may hold it for a moment, so it is tried for `wait` seconds if that one is gone.
+
+    Raises UserError if another command writes into the folder.
+    """
+    file = open(Path(run_dir) / LOCK, "a+")  # noqa: SIM115 - open as long as the lock is held
+    end = time.monotonic() + wait
+    while not try_lock(file):
+        file.seek(0)
+        holder = file.read().strip()
+        if time.monotonic() > end or not holder or is_alive(int(holder) if holder.isdigit() else 0):
+            file.close()
+            who = f" (process {holder})" if holder else ""
+            name = Path(run_dir).name
+            raise UserError(f"Another command{who} writes into the run {name}. Wait for it or stop it, or choose another --run.")
+        time.sleep(0.1)
+    file.seek(0)
+    file.truncate()
+    file.write(str(os.getpid()))
+    file.flush()
+    return file
+
+
+def try_lock(file):
+    """Whether the lock on an open file was free and is now ours."""
+    try:
+        if os.name == "nt":
+            import msvcrt
+
+            file.seek(1 << 20)  # beyond the content, which others must be able to read
+            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+        else:
+            import fcntl
+
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return True
+    except (BlockingIOError, PermissionError):
+        return False
+
+
+def is_alive(pid):
+    """Whether a process with this number runs."""
+    import psutil
+
+    return pid > 0 and psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+
+
+def point_latest(runs, run_id):
+    """Let `runs/latest` lead to a run: a link, replaced in one step; where links fail, a page that forwards."""
+    link, partial = Path(runs) / "latest", Path(runs) / ".latest.partial"
+    try:
+        partial.unlink(missing_ok=True)
+        partial.symlink_to(run_id, target_is_directory=True)
+        os.replace(partial, link)
+    except (OSError, NotImplementedError):
+        partial.unlink(missing_ok=True)
+        page = f'<!doctype html><meta charset="utf-8"><meta http-equiv="refresh" content="0; url=../{run_id}/index.html">\n'
+        paths.write_atomic(link / "index.html", page)
+
+
+def latest_run(runs):
+    """The folder of the newest run; UserError if there is none."""
+    link = Path(runs) / "latest"
+    if link.is_symlink() and read(link):
+        return link.resolve()
+    found = [(journal["started"], folder) for folder in run_folders(runs) if (journal := read(folder))]
+    if not found:
+        raise UserError(f"There is no run in {runs} to go on with. Leave --resume out.")
+    return max(found)[1]
+
+
+def run_folders(runs):
+    """The folders in `runs` that may hold a run."""
+    runs = Path(runs)
+    return sorted(path for path in runs.iterdir() if path.is_dir() and not path.is_symlink()) if runs.is_dir() else []
+
+
+def expected_seconds(runs, profile):
+    """{notebook: median seconds} over the finished notebooks of earlier runs with this profile."""
+    seconds = {}
+    for folder in run_folders(runs):
+        journal = read(folder)
+        if journal and journal["profile"] == profile:
+            for name, entry in journal["notebooks"].items():
+                if entry.get("status") in FINISHED and entry.get("seconds", 0) > 0:
+                    seconds.setdefault(name, []).append(entry["seconds"])
+    return {name: statistics.median(values) for name, values in seconds.items()}
+
+
+def read_figures(run_dir, name):
+    """{"headline": ..., "figures": {...}} as a notebook recorded them, or None."""
+    try:
+        recorded = json.loads((Path(run_dir) / "metrics" / f"{name}.json").read_text(encoding="utf-8"))
+        return {"headline": str(recorded["headline"]), "figures": dict(recorded["figures"])}
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def merge_metrics(run_dir, journal):
+    """Write `metrics.json`: the figures of all finished notebooks in one flat dictionary, and the run's id."""
+    merged = {"run": journal["run"]}
+    for name, entry in journal["notebooks"].items():
+        if entry["status"] in FINISHED:
+            merged.update((read_figures(run_dir, name) or {"figures": {}})["figures"])
+    paths.write_json(Path(run_dir) / "metrics.json", merged)
+    return merged

@@ -1,0 +1,225 @@
+"""Profiles: what the notebooks declare, what a profile and the command line set, and where every value comes from."""
+
+import ast
+import difflib
+import json
+import math
+from collections import namedtuple
+from pathlib import Path
+
+import yaml
+
+from lib.paths import UserError
+
+TYPES = {"bool": bool, "int": int, "float": float, "str": str, "list": list, "dict": dict}
+GIVEN = {"data_dir": "--data", "run_dir": "--run"}  # set by the command line, the same for every notebook
+
+Parameter = namedtuple("Parameter", "default type")  # `type` is the annotation, an ast node
+Value = namedtuple("Value", "value origin")  # origin: "notebook", "demo.yaml, all", "demo.yaml, 10_binary", "-p ..."
+
+
+def declared(notebook):
+    """The parameters that a notebook declares in its cell tagged `parameters`: {name: Parameter}, in their order.
+
+    A line is `name: type = value` with bool, int, float, str, list, dict, list[...], or `type | None`; without a type,
+    the value's own. UserError for a line that is anything else, because a derived value would keep the default.
+    """
+    notebook = Path(notebook)
+    parameters = {}
+    for cell in read_notebook(notebook)["cells"]:
+        if cell["cell_type"] != "code" or "parameters" not in cell.get("metadata", {}).get("tags", []):
+            continue
+        try:
+            lines = ast.parse("".join(cell["source"])).body
+        except SyntaxError as error:
+            raise UserError(f"{notebook.name}: line {error.lineno} of its parameters cell is not valid Python.") from None
+        for line in lines:
+            try:
+                name = line.target.id if isinstance(line, ast.AnnAssign) else line.targets[0].id
+                default = ast.literal_eval(line.value)
+                annotation = line.annotation if isinstance(line, ast.AnnAssign) else ast.Name(type(default).__name__)
+                parameters[name] = Parameter(convert(default, annotation), annotation)
+            except (AttributeError, ValueError, TypeError) as error:
+                raise UserError(
+                    f"{notebook.name}: line {line.lineno} of its parameters cell, `{ast.unparse(line)}`, is not a typed "
+                    f"name with a plain value ({error}). Derive values in the next cell."
+                ) from None
+        break
+    return parameters
+
+
+def read_notebook(path):
+    """A notebook file as a dictionary; UserError if it is missing or broken."""
+    try:
+        notebook = json.loads(Path(path).read_text(encoding="utf-8"))
+        return notebook if isinstance(notebook["cells"], list) else {}["cells"]
+    except FileNotFoundError:
+        raise UserError(f"{path} does not exist.") from None
+    except (ValueError, KeyError, TypeError):
+        raise UserError(f"{path} is not a Jupyter notebook. Restore it from the project's history.") from None
+
+
+def convert(value, annotation):
+    """`value` as the declared type, such as 3 for a float as 3.0 and "1e-3" (YAML's reading of it) for a float as 0.001.
+
+    Raises ValueError, in words that follow "is", if the value is of another type.
+    """
+    if isinstance(annotation, ast.BinOp):
+        for side in (annotation.left, annotation.right):
+            try:
+                return convert(value, side)
+            except ValueError:
+                continue
+        raise ValueError(f"not of type {ast.unparse(annotation)}")
+    if isinstance(annotation, ast.Constant) and annotation.value is None:
+        if value is None:
+            return None
+        raise ValueError("not empty")
+    if isinstance(annotation, ast.Subscript):
+        container = convert(value, annotation.value)
+        return [convert(item, annotation.slice) for item in container] if isinstance(container, list) else container
+    kind = TYPES.get(getattr(annotation, "id", ""))
+    if kind is None:
+        raise ValueError(f"of the type {ast.unparse(annotation)}, but only {', '.join(TYPES)} can be handed over")
+    if kind is float and (type(value) is int or isinstance(value, str)):
+        try:
+            value = float(value)
+        except (ValueError, OverflowError):
+            raise ValueError("not a number") from None
+    if type(value) is not kind:
+        found = "empty" if value is None else f"of type {type(value).__name__}"
+        raise ValueError(f"{found}, not {kind.__name__}" + (": put it in quotes" if kind is str else ""))
+    if kind is float and not math.isfinite(value):
+        raise ValueError("not a finite number")
+    try:
+        return json.loads(json.dumps(value, allow_nan=False))
+    except (TypeError, ValueError, RecursionError):
+        raise ValueError("holds something that is neither number, text, list nor dictionary of these") from None
+
+
+class ProfileLoader(yaml.SafeLoader):
+    """YAML without code, without repeated keys and without references, which could blow a small file up."""
+
+    def compose_node(self, parent, index):
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.MarkedYAMLError(problem="references (*name) are not allowed", problem_mark=self.peek_event().start_mark)
+        return super().compose_node(parent, index)
+
+    def construct_mapping(self, node, deep=False):
+        seen = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)
+            if not isinstance(key, str):
+                raise yaml.MarkedYAMLError(problem=f"the name {key!r} is not text", problem_mark=key_node.start_mark)
+            if key in seen:
+                raise yaml.MarkedYAMLError(problem=f"{key} is set twice", problem_mark=key_node.start_mark)
+            seen.add(key)
+        return super().construct_mapping(node, deep)
+
+
+def load_profile(name, folder):
+    """The profile `name` of the folder `folder`: {section: {key: value}}, a section "all" or a notebook's name."""
+    known = sorted(path.stem for path in Path(folder).glob("*.yaml"))
+    if name not in known:
+        raise UserError(f"There is no profile {name!r}{nearest(name, known)}. Profiles: {', '.join(known) or 'none'}.")
+    path = Path(folder) / f"{name}.yaml"
+    try:
+        profile = yaml.load(path.read_text(encoding="utf-8"), ProfileLoader)
+    except yaml.MarkedYAMLError as error:
+        line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
+        raise UserError(f"{path.name}{line}: {error.problem or error.context}.") from None
+    except (yaml.YAMLError, UnicodeDecodeError, ValueError, RecursionError) as error:
+        raise UserError(f"{path.name} is not valid YAML: {str(error).splitlines()[0]}.") from None
+    profile = {} if profile is None else profile
+    if not isinstance(profile, dict):
+        raise UserError(f"{path.name} holds no sections. Write `all:` or a notebook's name, and its keys indented below.")
+    for section, keys in profile.items():
+        if not isinstance(keys, dict | None):
+            raise UserError(f"{path.name}: the section {section} holds no keys. Write them indented below it as `key: value`.")
+    return {section: keys or {} for section, keys in profile.items()}
+
+
+def parse_override(text, notebooks):
+    """("10_binary", "epochs", "3") from "10_binary.epochs=3"; a notebook's first letters do, and "all" is every notebook."""
+    target, equals, value = text.partition("=")
+    section, dot, key = target.strip().partition(".")
+    if not (equals and dot and section and key):
+        raise UserError(f"-p {text}: write it as -p NOTEBOOK.KEY=VALUE, such as -p 10_binary.epochs=3 or -p all.seed=7.")
+    return (section if section == "all" else resolve(section, notebooks, f"-p {text}")), key, value
+
+
+def resolve(name, notebooks, where):
+    """The notebook that `name` or its first letters mean; UserError that begins with `where` if none or several do."""
+    if name in notebooks:
+        return name
+    found = [notebook for notebook in notebooks if name and notebook.startswith(name)]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise UserError(f"{where}: {name!r} can be {' or '.join(found)}. Write more of the name.")
+    raise UserError(f"{where}: there is no notebook {name!r}{nearest(name, notebooks)}. Notebooks: {', '.join(notebooks)}.")
+
+
+def nearest(name, known):
+    """", did you mean X" for the known name nearest to `name`, or nothing."""
+    found = difflib.get_close_matches(str(name), list(known), n=1, cutoff=0.5)
+    return f"; did you mean {found[0]}?" if found else ""
+
+
+def effective(declarations, profile_name="", profile=None, overrides=()):
+    """What every notebook runs with: defaults < profile's `all` < profile's section < overrides.
+
+    Arguments:
+        declarations: {notebook: declared(notebook)}, all notebooks of the project.
+        overrides: (section, key, value) as parse_override gives them; text is read as YAML unless a str is declared.
+
+    Returns {notebook: {key: Value}}. Raises UserError for a key that no notebook of its section declares, with the nearest
+    right name, and for a value of another type.
+    """
+    values = {name: {key: Value(p.default, "notebook") for key, p in keys.items()} for name, keys in declarations.items()}
+    file, profile = f"{profile_name}.yaml", profile or {}
+    for section in profile:
+        if section != "all" and section not in declarations:
+            raise UserError(f"{file}: there is no notebook {section!r}{nearest(section, ['all', *declarations])}.")
+    settings = []
+    for section in sorted(profile, key=lambda section: section != "all"):
+        settings += [(section, key, value, f"{file}, {section}") for key, value in profile[section].items()]
+    for section, key, value in sorted(overrides, key=lambda override: override[0] != "all"):
+        settings.append((section, key, value, f"-p {section}.{key}"))
+    for section, key, value, origin in settings:
+        if key in GIVEN:
+            raise UserError(f"{origin}: {key} is given by {GIVEN[key]}. Leave it out here.")
+        names = [name for name in declarations if section in ("all", name)]
+        owners = [name for name in names if key in declarations[name]]
+        if not owners:
+            known = sorted({known for name in names for known in declarations[name]} - set(GIVEN))
+            place = "no notebook has" if section == "all" else f"{section} has no"
+            raise UserError(f"{origin}: {place} parameter {key!r}{nearest(key, known)}.")
+        for name in owners:
+            values[name][key] = Value(checked(value, declarations[name][key].type, origin, key), origin)
+    return values
+
+
+def checked(value, annotation, origin, key):
+    """`value` converted to the declared type; text from the command line is read as YAML unless text is declared."""
+    from_command_line = origin.startswith("-p")
+    where = origin if from_command_line else f"{origin}: {key}"
+    try:
+        if from_command_line and getattr(annotation, "id", "") != "str":
+            value = yaml.load(value, ProfileLoader)
+        return convert(value, annotation)
+    except (yaml.YAMLError, RecursionError):
+        raise UserError(f"{where} cannot be read. Write a number, true, false, text or [a, b].") from None
+    except ValueError as error:
+        raise UserError(f"{where} is {error}.") from None
+
+
+def listing(values):
+    """The text of `--list`: every notebook's keys with value and origin, in columns."""
+    lines = []
+    for name, keys in values.items():
+        lines += ["", name]
+        shown = {key: json.dumps(value.value, ensure_ascii=False) for key, value in keys.items()}
+        wide = [max((len(text) for text in column), default=0) for column in (shown, shown.values())]
+        lines += [f"  {key:{wide[0]}}  {shown[key]:{min(wide[1], 40)}}  {keys[key].origin}" for key in keys]
+    return "\n".join(lines[1:])

@@ -1,0 +1,240 @@
+"""A run from the command to its last line: data, profile, run folder, notebooks; and --list, --prepare, --check."""
+
+import os
+import re
+import shutil
+import signal
+import sys
+import threading
+import time
+from collections import namedtuple
+from pathlib import Path
+
+from lib import journal as journals
+from lib import params, paths, plan, processes, provenance
+from lib.journal import FINISHED
+from lib.paths import UserError
+from lib.plan import HOUSE
+from lib.processes import say
+
+Data = namedtuple("Data", "folder why generated")  # folder is None where strips must be generated first
+Options = namedtuple("Options", "profile data run resume only start overrides jobs", defaults=("", "", "", False, "", "", (), 1))
+
+
+def find_data(data_dir):
+    """Which data a run uses and why; UserError if a folder is named and holds none."""
+    folder = paths.find_data(data_dir)
+    if folder is None:
+        return Data(None, "no competition data found, so the strips are generated", True)
+    why = "named by --data" if data_dir else f"named by {paths.DATA_VARIABLE}" if os.environ.get(paths.DATA_VARIABLE) else "found"
+    from lib import dataset
+
+    return Data(folder, why, bool(dataset.describe(folder)["generated"]))
+
+
+def choose_profile(given, data):
+    """(profile, why): the one given, else `demo` for generated strips and `full` for the competition's data."""
+    if given:
+        return given, "named by --profile"
+    return ("demo", "for generated strips") if data.generated else ("full", "for the competition's data")
+
+
+def make_data(values):
+    """Generate strips in the size and from the seed that the notebooks' parameters say; the folder."""
+    from lib import synthetic
+
+    sizes = {}
+    for key in ("generated_train", "generated_test", "seed"):
+        found = {name: keys[key].value for name, keys in values.items() if key in keys}
+        if key != "seed" and len(set(found.values())) > 1:
+            raise UserError(f"{key} differs between notebooks that read the same strips. Set it with -p all.{key}=NUMBER.")
+        sizes[key] = next(iter(found.values()), None)
+    if None in sizes.values():
+        raise UserError("No data were found, and no notebook says how many strips to generate. Name a folder with --data.")
+    train, test, seed = sizes.values()
+    say(f"strips   {train} to train on and {test} to test on, seed {seed}: made once, then reused")
+    return Path(synthetic.find_or_generate("", train, test, seed))
+
+
+def open_folder(options, profile, house):
+    """(run folder, its lock, the journal to go on with or None). UserError where another run would be overwritten."""
+    if options.run and not re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}", options.run):
+        raise UserError(f"--run {options.run}: a run's name has letters, digits, dots, - and _ only.")
+    if options.resume:
+        newest = options.run in ("", "latest")
+        run_dir = journals.latest_run(house.runs) if newest else house.runs / options.run
+        if not run_dir.is_dir():
+            known = [folder.name for folder in journals.run_folders(house.runs)]
+            raise UserError(f"There is no run {options.run}{params.nearest(options.run, known)}. Leave --resume out.")
+        lock = journals.open_lock(run_dir)
+        old = journals.read(run_dir)
+        if old is None:
+            raise UserError(f"{run_dir} holds no readable {journals.FILE}. Start a new run without --resume.")
+        return run_dir, lock, old
+    name = options.run or new_id(profile, house.runs)
+    if name in ("latest", "interactive"):
+        raise UserError(f"--run {name}: this name is taken. Choose another.")
+    run_dir = house.runs / name
+    run_dir.mkdir(parents=True, exist_ok=True)
+    if any(path.name not in (journals.LOCK, "lost+found") for path in run_dir.iterdir()):
+        raise UserError(f"{run_dir} already holds a run. Add --resume to go on with it, or choose another --run.")
+    return run_dir, journals.open_lock(run_dir), None
+
+
+def new_id(profile, runs):
+    """A free run name: date, time (UTC) and profile."""
+    stem = time.strftime("%Y%m%d-%H%M%S-", time.gmtime()) + profile
+    return next(name for name in (stem, *(f"{stem}-{n}" for n in range(2, 1000))) if not (runs / name).exists())
+
+
+def run(options, house=HOUSE):
+    """Run the notebooks; 0 if all that were asked for are done, 1 if one failed. UserError before the first cell."""
+    if options.jobs < 1:
+        raise UserError(f"--jobs {options.jobs}: at least one notebook must run at a time.")
+    declarations, selected = plan.declarations_of(house), plan.select(options.only, options.start, house)
+    overrides, profile, data_dir = plan.overrides_of(options.overrides, house), options.profile, options.data
+    lock = None
+    try:
+        old = None
+        if options.resume:
+            run_dir, lock, old = open_folder(options, "", house)
+            if profile and profile != old["profile"]:
+                raise UserError(f"{run_dir.name} is a run of profile {old['profile']}. Leave --profile out, or start a new run.")
+            profile, overrides = old["profile"], plan.merge_overrides(old.get("overrides", []), overrides)
+            data_dir = data_dir or old["data"]["folder"]
+        data = find_data(data_dir)
+        if old:
+            data = data._replace(why=data.why if options.data else old["data"]["why"])
+        profile, why = choose_profile(profile, data)
+        values = params.effective(declarations, profile, params.load_profile(profile, house.profiles), overrides)
+        say(f"profile  {profile}, {'as before' if old else why}")
+        say(f"data     {data.folder or 'none yet'}: {data.why}")
+        if profile == "full" and not (shutil.which("nvidia-smi") or Path("/dev/nvidia0").exists()):
+            say("         No NVIDIA card is seen here. On a processor this profile takes days; --profile demo takes minutes.")
+        folder = data.folder or make_data(values)
+        from lib import dataset
+
+        fingerprint = dataset.fingerprint(folder)
+        known = {"folder": str(folder), "why": data.why, **fingerprint}
+        if (folder / "train.csv").is_file() and (old is None or known | {"why": ""} != old["data"] | {"why": ""}):
+            dataset.load_table(folder)  # stops here, before the first cell, if the table is not sound
+        if lock is None:
+            run_dir, lock, _ = open_folder(options, profile, house)
+        for keys in values.values():
+            for key, value in (("data_dir", str(folder)), ("run_dir", str(run_dir))):
+                if key in keys:
+                    keys[key] = params.Value(value, params.GIVEN[key])
+        keys = plan.keys_of(house, selected, values, fingerprint, old)
+        journal = {
+            "run": run_dir.name,
+            "profile": profile,
+            "started": old["started"] if old else journals.now(),
+            "status": "running",
+            "data": known,
+            "versions": provenance.versions(),
+            "code": provenance.code_version(),
+            "overrides": overrides,
+            "parameters": {name: {key: value.value for key, value in found.items()} for name, found in values.items()},
+            "notebooks": plan.entries_of(house, selected, keys, run_dir, old, set(selected) if options.start else set()),
+        }
+        say(f"run      {run_dir}")
+        say()
+        begin = time.monotonic()
+        processes.run_all(journal, run_dir, lock, house, selected, keys, options.jobs, declarations)
+        return conclude(journal, run_dir, selected, time.monotonic() - begin)
+    finally:
+        if lock:
+            lock.close()
+
+
+def conclude(journal, run_dir, selected, seconds):
+    """Say how the run ended and where to look; the exit code."""
+    figures = journals.merge_metrics(run_dir, journal)
+    say()
+    if "competition_score" in figures:
+        beside = f", all-empty {figures['all_empty_score']:.4f}" if "all_empty_score" in figures else ""
+        say(f"score    {figures['competition_score']:.4f}{beside}")
+    bad = [name for name in selected if journal["notebooks"][name]["status"] not in FINISHED]
+    ended = f"{len(selected) - len(bad)} of {len(selected)} notebooks done" if bad else "done"
+    say(f"{ended} in {processes.duration(seconds)}. Open {run_dir.parent / 'latest' / 'index.html'}")
+    return 1 if bad else 0
+
+
+def print_values(options, house=HOUSE):
+    """`--list`: every effective value and where it comes from."""
+    profile = options.profile or choose_profile("", find_data(options.data))[0]
+    loaded = params.load_profile(profile, house.profiles)
+    values = params.effective(plan.declarations_of(house), profile, loaded, plan.overrides_of(options.overrides, house))
+    say(params.listing(values))
+    return 0
+
+
+def prepare(profile, options, house=HOUSE):
+    """`--prepare`: write the notebooks into a run folder with the profile's parameters set and nothing executed."""
+    from lib import execution
+
+    declarations, data = plan.declarations_of(house), find_data(options.data)
+    loaded = params.load_profile(profile, house.profiles)
+    values = params.effective(declarations, profile, loaded, plan.overrides_of(options.overrides, house))
+    run_dir, lock, _ = open_folder(options._replace(resume=False), f"{profile}-prepared", house)
+    with lock:
+        for name, keys in values.items():
+            given = {"data_dir": str(data.folder or ""), "run_dir": str(run_dir)}
+            changed = processes.changed(declarations[name], {key: given.get(key, value.value) for key, value in keys.items()})
+            execution.prepare(house.notebooks / f"{name}.ipynb", run_dir / f"{name}.ipynb", changed)
+    say(f"{len(values)} notebooks with the profile {profile} lie in {run_dir}, not executed. Open them in Jupyter.")
+    return 0
+
+
+def check(options):
+    """`--check`: the table of findings about the data; 2 if one of them would stop a run."""
+    from lib import dataset
+
+    folder = paths.find_data(options.data)
+    if folder is None:
+        raise UserError("No data to check were found. Name their folder with --data DIR.")
+    say(f"data     {folder}")
+    findings = dataset.check(folder, progress=say)
+    if len(findings):
+        say(findings.to_string(index=False))
+    severe = int((findings["severity"] == "error").sum()) if len(findings) else 0
+    say(f"{severe} errors, {len(findings) - severe} warnings")
+    return 2 if severe else 0
+
+
+class Stopped(KeyboardInterrupt):
+    """Ctrl-C or a request to end; `code` is the exit code."""
+
+    def __init__(self, number):
+        super().__init__()
+        self.code = 128 + number
+
+
+def guarded(action, *arguments):
+    """Call a command; the exit code, with a user's mistake, a full disk or a stop told in a sentence."""
+    owner = os.getpid()
+
+    def stop(number, _):
+        if os.getpid() != owner:  # a forked helper ends without a word
+            os._exit(128 + number)
+        raise Stopped(number)
+
+    if threading.current_thread() is threading.main_thread():
+        for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+            number = getattr(signal, name, None)
+            if number and signal.getsignal(number) is not signal.SIG_IGN:  # nohup ignores SIGHUP, and so it stays
+                signal.signal(number, stop)
+    try:
+        return action(*arguments)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr, flush=True)
+        return 2
+    except Stopped as stopped:
+        print("stopped", file=sys.stderr, flush=True)
+        return stopped.code
+    except OSError as error:
+        reason = processes.disk_reason(error)
+        if not reason:
+            raise
+        print(f"error: {reason}", file=sys.stderr, flush=True)
+        return 1

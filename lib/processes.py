@@ -1,0 +1,258 @@
+"""The processes of a run: one a notebook, started when those it needs are done, stopped with everything they started."""
+
+import contextlib
+import errno
+import graphlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from lib import journal as journals
+from lib.journal import FINISHED
+from lib.paths import PROJECT
+
+PAUSE = 0.05  # seconds between looks at the running notebooks
+
+
+def say(text=""):
+    """Print a line at once, also into a pipe."""
+    print(text, flush=True)
+
+
+def run_all(journal, run_dir, lock, house, selected, keys, jobs, declarations):
+    """Run the selected notebooks in the order of the graph, `jobs` at a time, and keep the journal up to date.
+
+    A notebook that fails blocks those that need it, the others run. However this is left, no process stays behind.
+    """
+    entries, running = journal["notebooks"], {}
+    sorter, ready = graphlib.TopologicalSorter(house.graph), []
+    sorter.prepare()
+    expected = journals.expected_seconds(house.runs, journal["profile"])
+    done_before = [name for name in selected if entries[name]["status"] == "kept"]
+    for name in done_before:
+        say(f"{clock()}  {name:16} kept: nothing that it is made from has changed")
+    update(journal, run_dir)
+    journals.point_latest(house.runs, run_dir.name)
+    try:
+        while sorter.is_active():
+            ready += sorter.get_ready()
+            for name in [name for name in ready if name not in selected or entries[name]["status"] == "kept"]:
+                ready.remove(name)
+                sorter.done(name)
+                break
+            else:
+                ready.sort(key=list(house.graph).index)
+                while ready and len(running) < jobs:
+                    name = ready.pop(0)
+                    clear(run_dir, name, entries[name], keys[name], house.products.get(name, ()))
+                    entries[name] |= {"status": "running", "started_key": keys[name]}
+                    update(journal, run_dir)
+                    given = changed(declarations[name], journal["parameters"][name])
+                    running[name] = (start(house.notebooks / f"{name}.ipynb", run_dir, given, lock, jobs), time.monotonic())
+                    say(f"{clock()}  {name:16} started")
+                if not running:
+                    break
+                time.sleep(PAUSE)
+                for name, (process, begin) in list(running.items()):
+                    if process.poll() is None:
+                        continue
+                    del running[name]
+                    finish(name, process, time.monotonic() - begin, entries[name], run_dir, house.products.get(name, ()))
+                    if entries[name]["status"] == "done":
+                        sorter.done(name)
+                        shutil.rmtree(run_dir / "scratch" / name, ignore_errors=True)
+                    block(entries, selected, house.graph)
+                    update(journal, run_dir)
+                    tell(name, entries, selected, house.graph, left(entries, selected, running, expected, jobs))
+        failed = any(entries[name]["status"] not in FINISHED for name in selected)
+        journal["status"] = "failed" if failed else "done"
+        update(journal, run_dir)
+    except BaseException:
+        for number in (signal.SIGINT, signal.SIGTERM):  # a second Ctrl-C must not leave a kernel behind
+            with contextlib.suppress(ValueError):
+                signal.signal(number, signal.SIG_IGN)
+        for name, (process, _) in running.items():
+            stop(process)
+            entries[name]["status"] = "waiting"
+            (run_dir / f".{name}.partial.ipynb").unlink(missing_ok=True)
+        journal["status"] = "stopped"
+        with contextlib.suppress(OSError):
+            update(journal, run_dir)
+        say(f"{clock()}  stopped. Go on with: python run_all.py --resume --run {run_dir.name}")
+        raise
+
+
+def changed(declared, values):
+    """The values that differ from the notebook's own: only these are set, so that a report shows what was changed."""
+    return {key: value for key, value in values.items() if json.dumps(value) != json.dumps(declared[key].default)}
+
+
+def clear(run_dir, name, entry, key, products):
+    """Remove what an earlier start of this notebook left, so that nothing old stands for something new.
+
+    The state of a training that was cut off stays if the notebook is made from the same as then.
+    """
+    for path in (f".{name}.partial.ipynb", f"{name}.ipynb", f"{name}.html", f"metrics/{name}.json", *products):
+        (run_dir / path).unlink(missing_ok=True)
+    if entry["started_key"] != key:
+        shutil.rmtree(run_dir / "scratch" / name, ignore_errors=True)
+
+
+def start(notebook, run_dir, given, lock, jobs):
+    """Start the process that executes a notebook; it shares the run's lock, which so outlives a killed parent."""
+    environment = dict(os.environ, TF_CPP_MIN_LOG_LEVEL="2", PYTHONHASHSEED="0")
+    environment.pop("MPLBACKEND", None)  # the kernel's own draws into the notebook
+    if jobs > 1:
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        for variable in ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS"):
+            environment[variable] = str(max(cores // jobs, 1))
+    request = {
+        "notebook": str(notebook),
+        "output": str(run_dir / notebook.name),
+        "report": str(run_dir / f"{notebook.stem}.html"),
+        "parameters": given,
+        "folder": str(notebook.parent),
+    }
+    separate = {"start_new_session": True, "pass_fds": (lock.fileno(),)} if os.name == "posix" else {}
+    errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed in finish
+    process = subprocess.Popen(
+        [sys.executable, "-m", "lib.execution"],
+        cwd=PROJECT,
+        env=environment,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=errors,
+        **separate,
+    )
+    process.errors = errors
+    with contextlib.suppress(BrokenPipeError):  # its exit code will tell
+        process.stdin.write(json.dumps(request).encode() + b"\n")
+        process.stdin.flush()  # and left open: its closing tells the process that this one is gone
+    return process
+
+
+def finish(name, process, seconds, entry, run_dir, products):
+    """Write into a notebook's entry how it ended. Done is what says so itself and has left its products."""
+    try:
+        answer = json.loads(process.stdout.read())
+    except ValueError:
+        process.errors.seek(0)
+        last = process.errors.read().decode(errors="replace").strip().splitlines()[-1:] or ["no reason given"]
+        answer = {"ok": False, "error": f"Its process ended with code {process.returncode}: {last[0]}"}
+    for stream in (process.stdin, process.stdout, process.errors):
+        with contextlib.suppress(OSError):
+            stream.close()
+    missing = [product for product in products if not (run_dir / product).is_file()]
+    if answer["ok"] and missing:
+        answer = {"ok": False, "error": f"It ended without writing {missing[0]}."}
+    figures = journals.read_figures(run_dir, name)
+    entry["seconds"] = round(seconds, 1)
+    entry["headline"] = figures["headline"] if figures else ""
+    entry["error"] = answer["error"]
+    entry["status"] = "done" if answer["ok"] else "failed"
+    entry["key"] = entry["started_key"] if answer["ok"] else ""
+    (run_dir / f".{name}.partial.ipynb").unlink(missing_ok=True)
+
+
+def block(entries, selected, graph):
+    """Mark what waits for a notebook that failed."""
+    for name in graphlib.TopologicalSorter(graph).static_order():
+        if name in selected and entries[name]["status"] == "waiting":
+            causes = [need for need in graph[name] if entries[need]["status"] in ("failed", "blocked")]
+            if causes:
+                entries[name] |= {"status": "blocked", "error": f"Not run, because {causes[0]} {entries[causes[0]]['status']}."}
+
+
+def update(journal, run_dir):
+    """Write the journal, the figures so far and the index page."""
+    journals.write(run_dir, journal)
+    journals.merge_metrics(run_dir, journal)
+    from lib import report
+
+    try:
+        report.write_index(run_dir)
+    except OSError:
+        raise
+    except Exception as error:  # the page is a view of the journal: a run goes on without it
+        say(f"{clock()}  index.html could not be written: {type(error).__name__}: {error}")
+
+
+def tell(name, entries, selected, graph, seconds_left):
+    """Print how a notebook ended, what that blocks, and how much is left."""
+    entry, finished = entries[name], sum(entries[other]["status"] not in ("waiting", "running") for other in selected)
+    if entry["status"] == "done":
+        rest = f", about {duration(seconds_left)} left" if seconds_left else ""
+        text = f"done in {duration(entry['seconds'])}  {entry['headline']}".rstrip()
+        say(f"{clock()}  {name:16} {text}  ({finished} of {len(selected)}{rest})")
+        return
+    say(f"{clock()}  {name:16} FAILED after {duration(entry['seconds'])}: {entry['error']}")
+    for other in selected:
+        if entries[other]["status"] == "blocked" and name in graph[other]:
+            say(f"{clock()}  {other:16} not run, because it needs {name}")
+
+
+def left(entries, selected, running, expected, jobs):
+    """Seconds that are left, or None if nothing is known: from earlier runs, corrected by how this one compares with them."""
+    done = [name for name in selected if entries[name]["status"] == "done"]
+    todo = [name for name in selected if entries[name]["status"] in ("waiting", "running")]
+    compared = [name for name in done if name in expected]
+    pace = sum(entries[name]["seconds"] for name in compared) / sum(expected[name] for name in compared) if compared else 1.0
+    usual = sum(entries[name]["seconds"] for name in done) / len(done) if done else None
+    guesses = {name: expected[name] * pace if name in expected else usual for name in todo}
+    if not guesses or None in guesses.values():
+        return None
+    now = time.monotonic()
+    for name, (_, begin) in running.items():
+        guesses[name] = max(guesses[name] - (now - begin), 1.0)
+    return sum(guesses.values()) / min(jobs, len(guesses))
+
+
+def stop(process):
+    """Kill a notebook's process, its kernel and whatever that started. What they write is complete or absent by itself."""
+    import psutil
+
+    try:
+        family = [*psutil.Process(process.pid).children(recursive=True), psutil.Process(process.pid)]
+    except psutil.NoSuchProcess:
+        family = []
+    for member in family:
+        with contextlib.suppress(psutil.NoSuchProcess, AttributeError, ProcessLookupError, PermissionError):
+            if os.getpgid(member.pid) == member.pid:  # a kernel leads a group of its own
+                os.killpg(member.pid, signal.SIGKILL)
+        with contextlib.suppress(psutil.NoSuchProcess):
+            member.kill()
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(10)
+
+
+def duration(seconds):
+    """Seconds in words: 0.4 s, 42 s, 3 min 5 s, 1 h 20 min."""
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def clock():
+    """The local time of day."""
+    return time.strftime("%H:%M:%S")
+
+
+def disk_reason(error):
+    """What a user can do about a disk that takes no more, in a sentence; "" if the error is another one."""
+    where = f" ({Path(error.filename).parent})" if error.filename else ""
+    if error.errno in (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)):
+        return f"The disk is full{where}. Make room, then go on with --resume: what was finished is kept."
+    if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
+        return f"The folder cannot be written{where}. Make it writable, then go on with --resume."
+    return ""
