@@ -1,0 +1,187 @@
+"""Profiles and parameters: declared, merged, checked."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lib import params
+from lib.paths import UserError
+
+CELL = """\
+epochs: int = 3  # passes over the images
+rate: float = 0.1
+name: str = "plain"
+flip: bool = True
+sizes: list[int] = [64, 416]
+weights: str | None = None
+plain = 5
+"""
+
+
+def write_notebook(path, source, tags=("parameters",)):
+    cell = {"cell_type": "code", "metadata": {"tags": list(tags)}, "source": source.splitlines(keepends=True), "outputs": []}
+    path.write_text(json.dumps({"cells": [cell], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}))
+    return path
+
+
+@pytest.fixture
+def declarations(tmp_path):
+    one = params.declared(write_notebook(tmp_path / "10_one.ipynb", CELL))
+    two = params.declared(write_notebook(tmp_path / "20_two.ipynb", 'epochs: int = 1\ndata_dir: str = ""\nseed: int = 42\n'))
+    return {"10_one": one, "20_two": two}
+
+
+def plain(values):
+    return {name: {key: value.value for key, value in keys.items()} for name, keys in values.items()}
+
+
+def test_declared_reads_types_and_defaults(declarations):
+    found = {name: parameter.default for name, parameter in declarations["10_one"].items()}
+    assert found == {"epochs": 3, "rate": 0.1, "name": "plain", "flip": True, "sizes": [64, 416], "weights": None, "plain": 5}
+    assert list(found) == ["epochs", "rate", "name", "flip", "sizes", "weights", "plain"]
+
+
+@pytest.mark.parametrize(
+    "source, said",
+    [
+        ("a: int = 3\nb: int = a * 2\n", "line 2"),
+        ("a: int = 1.5\n", "of type float, not int"),
+        ("a: int\n", "line 1"),
+        ("import os\n", "`import os`"),
+        ("a: int = (\n", "not valid Python"),
+        ("a: tuple = (1, 2)\n", "of the type tuple"),
+        ("x.y = 3\n", "`x.y = 3`"),
+    ],
+)
+def test_declared_refuses_what_cannot_be_set(tmp_path, source, said):
+    with pytest.raises(UserError, match="broken.ipynb: line|not valid Python") as caught:
+        params.declared(write_notebook(tmp_path / "broken.ipynb", source))
+    assert said in str(caught.value)
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}", '{"cells": 3}', "\x00"])
+def test_a_file_that_is_no_notebook(tmp_path, content):
+    (tmp_path / "a.ipynb").write_text(content)
+    with pytest.raises(UserError, match="not a Jupyter notebook"):
+        params.declared(tmp_path / "a.ipynb")
+
+
+def test_later_settings_win_in_their_order(declarations):
+    profile = {"10_one": {"epochs": 20}, "all": {"epochs": 10}}
+    assert plain(params.effective(declarations))["10_one"]["epochs"] == 3
+    values = params.effective(declarations, "demo", profile)
+    assert [values[name]["epochs"] for name in values] == [(20, "demo.yaml, 10_one"), (10, "demo.yaml, all")]
+    values = params.effective(declarations, "demo", profile, [("20_two", "epochs", "40"), ("all", "epochs", "30")])
+    assert [values[name]["epochs"] for name in values] == [(30, "-p all.epochs"), (40, "-p 20_two.epochs")]
+    assert values["10_one"]["rate"] == (0.1, "notebook")
+
+
+@pytest.mark.parametrize(
+    "key, value, result",
+    [("rate", 1, 1.0), ("rate", "1e-3", 0.001), ("sizes", [32], [32]), ("weights", "a.h5", "a.h5"), ("weights", None, None)],
+)
+def test_values_of_the_declared_type(declarations, key, value, result):
+    found = plain(params.effective(declarations, "demo", {"10_one": {key: value}}))["10_one"][key]
+    assert (found, type(found)) == (result, type(result))
+
+
+@pytest.mark.parametrize(
+    "key, text, result",
+    [("epochs", "7", 7), ("rate", "1e-3", 0.001), ("name", "7", "7"), ("flip", "false", False), ("sizes", "[1, 2]", [1, 2])],
+)
+def test_text_of_the_command_line_is_read_as_declared(declarations, key, text, result):
+    found = plain(params.effective(declarations, overrides=[("10_one", key, text)]))["10_one"][key]
+    assert (found, type(found)) == (result, type(result))
+
+
+@pytest.mark.parametrize(
+    "profile, said",
+    [
+        ({"10_one": {"epoch": 3}}, "demo.yaml, 10_one: 10_one has no parameter 'epoch'; did you mean epochs?"),
+        ({"all": {"sede": 3}}, "demo.yaml, all: no notebook has parameter 'sede'; did you mean seed?"),
+        ({"10_on": {}}, "demo.yaml: there is no notebook '10_on'; did you mean 10_one?"),
+        ({"10_one": {"epochs": True}}, "epochs is of type bool, not int"),
+        ({"10_one": {"epochs": 3.0}}, "epochs is of type float, not int"),
+        ({"10_one": {"epochs": None}}, "epochs is empty, not int"),
+        ({"10_one": {"rate": "fast"}}, "rate is not a number"),
+        ({"10_one": {"rate": float("nan")}}, "rate is not a finite number"),
+        ({"10_one": {"rate": True}}, "rate is of type bool, not float"),
+        ({"10_one": {"name": 7}}, "name is of type int, not str: put it in quotes"),
+        ({"10_one": {"sizes": 7}}, "sizes is of type int, not list"),
+        ({"10_one": {"sizes": [1, "a"]}}, "sizes is of type str, not int"),
+        ({"10_one": {"weights": 7}}, "weights is not of type str | None"),
+        ({"20_two": {"data_dir": "x"}}, "data_dir is given by --data"),
+    ],
+)
+def test_what_is_wrong_is_said_with_its_place(declarations, profile, said):
+    with pytest.raises(UserError) as caught:
+        params.effective(declarations, "demo", profile)
+    assert said in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "text, result",
+    [("10_one.epochs=3", ("10_one", "epochs", "3")), ("2.name=a=b.c", ("20_two", "name", "a=b.c")), ("all.seed=", ("all", "seed", ""))],
+)
+def test_parse_override(text, result):
+    assert params.parse_override(text, ("10_one", "20_two")) == result
+
+
+@pytest.mark.parametrize("text, said", [("epochs=3", "write it as"), ("10_one.epochs", "write it as"), ("30.x=1", "no notebook '30'")])
+def test_parse_override_refuses(text, said):
+    with pytest.raises(UserError, match=said):
+        params.parse_override(text, ("10_one", "20_two"))
+
+
+def test_first_letters_must_mean_one_notebook():
+    with pytest.raises(UserError, match="'3' can be 31_seg_class1 or 32_seg_class2"):
+        params.resolve("3", ("10_one", "31_seg_class1", "32_seg_class2"), "--only")
+
+
+@pytest.mark.parametrize(
+    "text, said",
+    [
+        ("all:\n  seed: 1\n  seed: 2\n", "demo.yaml, line 3: seed is set twice"),
+        ("all: &a {seed: 1}\n10_one: *a\n", "demo.yaml, line 2: references"),
+        ("all: {seed: [1\n", "demo.yaml, line"),
+        ("a: !!python/object/apply:os.system [ls]\n", "demo.yaml, line 1"),
+        ("- all\n", "holds no sections"),
+        ("all: 3\n", "the section all holds no keys"),
+        ("1: {a: 2}\n", "the name 1 is not text"),
+        ("a: \x07\n", "not valid YAML"),
+    ],
+)
+def test_profiles_that_are_refused(tmp_path, text, said):
+    (tmp_path / "demo.yaml").write_text(text)
+    with pytest.raises(UserError) as caught:
+        params.load_profile("demo", tmp_path)
+    assert said in str(caught.value)
+
+
+def test_profiles_that_are_read(tmp_path):
+    (tmp_path / "demo.yaml").write_text("all:\n  seed: 1\n10_one:\n")
+    (tmp_path / "empty.yaml").write_text("# nothing differs\n")
+    assert params.load_profile("demo", tmp_path) == {"all": {"seed": 1}, "10_one": {}}
+    assert params.load_profile("empty", tmp_path) == {}
+    with pytest.raises(UserError, match="no profile 'dem'; did you mean demo"):
+        params.load_profile("dem", tmp_path)
+
+
+@given(st.binary(max_size=200) | st.text(max_size=200).map(lambda text: text.encode("utf-8", "replace")))
+def test_any_file_is_a_profile_or_a_sentence(tmp_path_factory, content):
+    folder = tmp_path_factory.getbasetemp() / "any"
+    folder.mkdir(exist_ok=True)
+    (folder / "any.yaml").write_bytes(content)
+    try:
+        assert isinstance(params.load_profile("any", folder), dict)
+    except UserError as error:
+        assert str(error).startswith("any.yaml")
+
+
+def test_listing_names_value_and_origin(declarations):
+    text = params.listing(params.effective(declarations, "demo", {"all": {"epochs": 9}}))
+    rows = [line.split() for line in text.splitlines()]
+    assert ["epochs", "9", "demo.yaml,", "all"] in rows
+    assert ["seed", "42", "notebook"] in rows
