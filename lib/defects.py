@@ -13,15 +13,15 @@ LEVELS = (0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99)  # at which the qua
 # of an object's area; range of its width; median share of its bounding box that it fills; and two rank correlations
 # set by trial: of mask area with the number of objects, of an object's height with its area.
 FACTS = {
-    1: {"objects": (396, 127, 67, 51, 45, 45, 49, 40, 19, 17, 16, 8, 8, 5),
+    1: {"objects": (360, 127, 67, 51, 45, 45, 49, 40, 19, 17, 16, 8, 8, 5),
         "area": (451, 811, 1065, 1761, 3318, 5775, 8987, 11502, 15648), "height": (19, 24, 27, 33, 44, 63, 100, 157, 256),
         "log_area": (6.85, 0.68), "width": (14, 67), "fill": 0.77, "area_objects": 0.75, "height_area": 0.8},
     2: {"objects": (182, 57, 7, 1),
         "area": (573, 983, 1229, 1966, 2949, 4321, 5849, 7148, 10532), "height": (60, 75, 89, 124, 169, 218, 256, 256, 256),
-        "log_area": (7.74, 0.65), "width": (7, 42), "fill": 0.74, "area_objects": 0.3, "height_area": 0.75},
+        "log_area": (7.65, 0.65), "width": (7, 42), "fill": 0.74, "area_objects": 0.3, "height_area": 0.75},
     3: {"objects": (1584, 1321, 845, 521, 328, 217, 137, 79, 46, 24, 18, 9, 7, 4),
         "area": (716, 1843, 2785, 5038, 11960, 29030, 62018, 94011, 193343), "height": (11, 21, 33, 65, 159, 255, 256, 256, 256),
-        "log_area": (8.3, 1.3), "width": (7, 1100), "fill": 0.776, "area_objects": 0.45, "height_area": 0.75},
+        "log_area": (7.9, 1.3), "width": (7, 1100), "fill": 0.776, "area_objects": 0.45, "height_area": 0.75},
     4: {"objects": (313, 228, 116, 58, 34, 21, 11, 7, 8, 2),
         "area": (2007, 5120, 7086, 13107, 25354, 45220, 75203, 98550, 129925), "height": (10, 25, 35, 59, 99, 156, 223, 250, 256),
         "log_area": (8.85, 1.35), "width": (13, 800), "fill": 0.633, "area_objects": 0.3, "height_area": 0.85},
@@ -74,8 +74,8 @@ def outline(random, shape, height, width):
             points = points[:, ::-1]
     else:
         count = int(random.integers(9, 18))
-        angles = np.sort(random.uniform(0, 2 * np.pi, count) * 0.3 + np.arange(count) * 2 * np.pi / count)
-        radius = random.uniform(0.62, 1.0, count)[:, None]
+        angles = (np.arange(count) + random.uniform(-0.35, 0.35, count)) * 2 * np.pi / count
+        radius = np.clip(0.84 + np.convolve(random.normal(0, 0.22, count + 2), (0.5, 0.7, 0.5), "valid"), 0.45, 1.1)[:, None]
         circle = np.stack([np.cos(angles), np.sin(angles)], axis=1)
         points = circle / np.maximum(0.72, np.abs(circle).max(axis=1, keepdims=True)) * radius
     points = (points - points.min(axis=0)) / np.ptp(points, axis=0)
@@ -115,54 +115,72 @@ def draw_pits(box, mask, random, strength):
 def draw_line(box, mask, random, strength):
     """Class 2: a thin wandering dark line with a bright side and a fainter dark companion."""
     height, width = box.shape
-    centre = cv2.distanceTransform(cv2.copyMakeBorder((mask > 0).astype(np.uint8), 0, 0, 1, 1, cv2.BORDER_CONSTANT), cv2.DIST_L1, 3)
-    middle = cv2.GaussianBlur(np.argmax(centre, axis=1).astype(np.float32)[:, None], (1, 31), 6)
-    away = np.arange(width, dtype=np.float32) - middle - curve(random, height, max(3, height // 25), width / 14)[:, None]
-    gap = float(np.clip(width / 5, 2.5, 5.5)) * random.choice([-1, 1])
+    columns = np.arange(width, dtype=np.float32)
+    middle = mask @ columns / np.maximum(0.1, mask.sum(axis=1))
+    middle = cv2.GaussianBlur(middle[:, None], (1, 31), 6, borderType=cv2.BORDER_REPLICATE)
+    away = columns - middle - curve(random, height, max(3, height // 30), min(2.2, width / 14))[:, None]
+    gap = float(np.clip(width / 6, 2.5, 5)) * random.choice([-1, 1])
     profile = 0.9 * np.exp(-(((away - gap) / 2.0) ** 2)) - np.exp(-((away / 1.7) ** 2)) - 0.5 * np.exp(-(((away - 2 * gap) / 1.5) ** 2))
     fade = np.clip(0.75 + curve(random, height, max(4, height // 12), 0.35), 0.1, 1.4)[:, None]
     box += strength * (0.55 * float(box.mean()) + 14) * profile * fade * mask
 
 
+def streaks(random, height, width):
+    """A bundle of upright lines, dark with a bright side or the other way round, (height, width) float32 about -1..1.5."""
+    count = int(np.clip(width / random.uniform(6, 9), 2, 9) + width / random.uniform(20, 70))
+    centres, thick = random.uniform(0.1, 0.9, (count, 1)) * width, random.uniform(0.7, 2.2, (count, 1)) * random.choice([1, 1, 1.8])
+    columns = np.arange(width, dtype=np.float32)
+    beside = centres + random.choice([-2.2, 2.2], (count, 1)) * thick
+    lines = random.uniform(0.2, 1.0, (count, 1)) * np.exp(-(((columns - beside) / thick) ** 2)) - np.exp(-(((columns - centres) / thick) ** 2))
+    start, end = np.sort(random.uniform(-0.5, 1.5, (2, count)), axis=0)
+    rows = np.linspace(0, 1, height, dtype=np.float32)[:, None]
+    weights = ((rows > start) & (rows < np.maximum(end, start + 0.5))) * random.uniform(0.35, 1.0, count)
+    uneven = random.normal(1, 0.4, (max(3, height // 14), count)).astype(np.float32)
+    weights = weights * np.clip(cv2.resize(uneven, (count, height), interpolation=cv2.INTER_CUBIC), 0.1, 2)
+    return random.choice([1, 1, 1, -0.9]) * (weights.astype(np.float32) @ lines.astype(np.float32))
+
+
 def draw_scratches(box, mask, random, strength):
-    """Class 3: a bundle of dark and bright streaks along the longer side, slanted with the outline; or a torn dark band."""
-    if box.shape[1] > 1.5 * box.shape[0]:
+    """Class 3: streaks along the longer side, slanted with the outline; or a torn or flat dark band; or a rough scar."""
+    height, width = box.shape
+    if width > 1.5 * height:
         draw_scratches(box.T, mask.T, random, strength)
         return
-    height, width = box.shape
-    level = 0.7 * float(box.mean()) + 15
-    count = int(np.clip(width / 6, 2, 60))
-    centres, sides = random.uniform(0.08, 0.92, count) * width, random.choice([-1.0, 1.0], count)
+    level = 0.65 * float(box.mean()) + 15
+    fits = height <= 300 and width <= 1600  # a noise bank holds a piece as large; a turned object may be longer
+    compact = height < 1.8 * width and width < 120
+    kind = random.choice(["streaks", "torn", "flat", "scar"], p=[0.2, 0.15, 0.0, 0.65] if compact else [0.72, 0.16, 0.12, 0.0])
+    look = streaks(random, height, width)
     columns = np.arange(width, dtype=np.float32)
-    thick = random.uniform(0.8, 2.4, count)
-    lines = -np.exp(-(((columns - centres[:, None]) / thick[:, None]) ** 2))
-    lines += random.uniform(0.3, 1.1, (count, 1)) * np.exp(-(((columns - centres[:, None] - (sides * 2.2 * thick)[:, None]) / thick[:, None]) ** 2))
-    lines *= random.choice([1.0, 1.0, -1.0])
-    start, end = np.sort(random.uniform(-0.4, 1.4, (2, count)), axis=0)
-    rows = np.linspace(0, 1, height, dtype=np.float32)[:, None]
-    weights = ((rows > start) & (rows < np.maximum(end, start + 0.35))) * random.uniform(0.4, 1.1, count)
-    weights = weights * np.clip(1 + cv2.resize(random.normal(0, 0.4, (max(3, height // 16), count)).astype(np.float32), (count, height)), 0, 2)
-    bundle = weights.astype(np.float32) @ lines.astype(np.float32)
-    middle = (mask > 0.5) @ columns / np.maximum(1, (mask > 0.5).sum(axis=1))
+    middle = mask @ columns / np.maximum(0.1, mask.sum(axis=1))
     slope = np.polyfit(np.arange(height), middle, 1)[0] if height > 20 else 0.0
-    bundle = cv2.warpAffine(bundle, np.float32([[1, slope, -slope * height / 2], [0, 1, 0]]), (width, height), borderMode=cv2.BORDER_REFLECT)
-    if random.random() < 0.35:
-        torn = crop(random, "drip", height, width) if width <= 1600 and height <= 300 else 0
-        bundle = bundle - 0.9 * np.clip(2.5 * (torn + 0.2), 0, 1)
-    rough = 0.3 * np.abs(bundle) * crop(random, "grain", height, width) if height <= 300 else 0
-    box += strength * level * np.clip(bundle + rough, -1.1, 1.6) * mask
+    shear = np.float32([[1, slope, -slope * height / 2], [0, 1, 0]])
+    look = cv2.warpAffine(look, shear, (width, height), borderMode=cv2.BORDER_REFLECT)
+    if kind == "torn" and fits:
+        look = 0.6 * look - 0.75 * np.clip(2.5 * (crop(random, "drip", height, width) + crop(random, "ripple", height, width) * 0.4), 0, 1)
+    elif kind == "flat":
+        look = 0.45 * look - random.uniform(0.35, 0.6)
+    elif kind == "scar" and fits:
+        look = 0.25 * look + 0.55 * crop(random, "relief", height, width) + 0.3 * crop(random, "speck", height, width) - 0.25
+    if fits:
+        look = look + (0.08 + 0.3 * np.abs(look)) * crop(random, "grain", height, width)
+    box += strength * level * np.clip(look, -1.05, 1.7) * mask
 
 
 def draw_patch(box, mask, random, strength):
-    """Class 4: a crumpled, scaly surface with a dark rim and bright cracks in place of the rolled one."""
+    """Class 4: a crumpled, scaly surface with a dark ragged rim and bright cracks in place of the rolled one."""
     height, width = box.shape
     level = float(box.mean())
-    folds = crop(random, "relief", height, width)
-    tone = random.uniform(0.55, 0.95) + strength * 0.33 * folds + 0.06 * crop(random, "grain", height, width)
-    tone += 0.5 * strength * np.maximum(0, folds - 1.5)
-    rim = np.clip(1.4 * (1 - cv2.GaussianBlur(mask, (0, 0), 5)) * mask, 0, 0.6)
-    cover = mask * min(1.0, 0.35 + 0.6 * strength)
-    box += cover * (level * np.clip(tone - 0.8 * strength * rim, 0.12, 2.2) - box)
+    zoom = random.uniform(0.8, 1.7)
+    folds = cv2.resize(crop(random, "relief", int(height / zoom) + 1, int(width / zoom) + 1), (width, height))
+    near = cv2.GaussianBlur(mask, (0, 0), max(2.0, min(9.0, min(height, width) / 9)))
+    ragged = np.clip((near + 0.16 * crop(random, "mottle", height, width) - 0.48) * 5, 0, 1) * mask
+    tone = random.uniform(0.5, 0.95) + strength * 0.3 * folds + 0.07 * crop(random, "grain", height, width)
+    tone += strength * random.uniform(0.3, 1.0) * np.maximum(0, folds - 1.2)
+    tone += 0.18 * crop(random, "mottle", height, width)
+    rim = np.clip(1.6 * (1 - cv2.GaussianBlur(ragged, (0, 0), 4)) * ragged, 0, 0.6)
+    cover = ragged * min(1.0, 0.35 + 0.6 * strength)
+    box += cover * (level * np.clip(tone - 0.8 * strength * rim, 0.12, 2.4) - box)
 
 
 DRAW = {1: draw_pits, 2: draw_line, 3: draw_scratches, 4: draw_patch}

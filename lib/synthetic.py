@@ -20,7 +20,7 @@ from lib.texture import HEIGHT, WIDTH, harmless_marks, make_roll, side_block, su
 
 CLASSES = 4
 QUALITY = 90  # gives the originals' quantisation tables
-VERSION = 1  # raised when the same seed no longer gives the same strips
+VERSION = 2  # raised when the same seed no longer gives the same strips
 STRIPS_PER_ROLL = 12
 CHUNK = 32  # strips handed to a process at once
 # Label combinations of the competition's 12,568 training images.
@@ -194,9 +194,12 @@ def generate(folder, train, test, seed, lift=True, processes=None):
                               "give at least one of each and a seed of 0 or more.")  # fmt: skip
     wanted = settings(int(train), int(test), int(seed), bool(lift))
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        if (folder / "dataset.json").is_file() and paths.read_json(folder / "dataset.json") == wanted:
+        there = paths.read_json(folder / "dataset.json") if (folder / "dataset.json").is_file() else {}
+        if there == wanted:
             return folder
-        raise paths.UserError(f"{folder} holds something else than these generated strips. Name another folder, or delete it.")
+        if {**there.get("settings", {}), "version": VERSION} != wanted["settings"]:
+            raise paths.UserError(f"{folder} holds something else than these generated strips. Name another folder, or delete it.")
+        shutil.rmtree(folder)  # the same set as an older version of this module made it
     partial = folder.with_name(folder.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
     started = time.perf_counter()

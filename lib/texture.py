@@ -81,7 +81,7 @@ def make_roll(random, shift=0.0):
     return {
         "base": float(np.clip(random.normal(102 - 5 * shift, 24), 48, 172)),
         "light": curve(random, WIDTH, 7, 0.24),
-        "streak": curve(random, WIDTH, 260, 0.04) + curve(random, WIDTH, 60, 0.05),
+        "streak": (curve(random, WIDTH, 400, 0.05) + curve(random, WIDTH, 60, 0.06)) * float(random.uniform(0.1, 1.0)),
         "grain": float(random.uniform(0.035, 0.10) * (1 + 0.15 * shift)),
         "streakiness": float(random.uniform(0.015, 0.07)),
         "mottle": float(random.uniform(0.01, 0.07)),
@@ -137,10 +137,8 @@ def mark_stain(image, random):
     """A stain: a soft-edged blob, darker or brighter, smooth inside."""
     height, width = int(random.integers(40, 200)), int(random.integers(60, 420))
     top, left = int(random.integers(0, HEIGHT - height + 1)), int(random.integers(0, WIDTH - width))
-    blob = cv2.resize(random.random((4, 6), np.float32) * np.float32([[0], [1], [1], [0]]), (width, height),
-                      interpolation=cv2.INTER_CUBIC)
-    blob *= np.minimum(1, 5 * np.bartlett(width)).astype(np.float32)
-    blob *= np.minimum(1, 5 * np.bartlett(height)).astype(np.float32)[:, None]
+    rows, columns = np.linspace(-1, 1, height, dtype=np.float32)[:, None], np.linspace(-1, 1, width, dtype=np.float32)
+    blob = 1.05 - rows**2 - columns**2 - 0.35 * np.abs(smooth_noise(random, (height, width), (40, 50)))
     image[top : top + height, left : left + width] *= 1 + random.choice([-0.7, 0.6]) * random.uniform(0.4, 1) * np.clip(blob, 0, 1)
 
 
@@ -177,7 +175,8 @@ def mark_dirt(image, random):
 
 def mark_tone(image, random):
     """A large area that is evenly lighter or darker behind a curved border: the tongue of a water film."""
-    border = int(random.integers(100, WIDTH - 100)) + curve(random, HEIGHT, 4, 90)
+    border = int(random.integers(100, WIDTH - 100)) + np.linspace(-1, 1, HEIGHT) ** 2 * random.normal(0, 90)
+    border = border + np.linspace(-1, 1, HEIGHT) * random.normal(0, 110)
     side = (np.arange(WIDTH, dtype=np.float32)[None, ::4] - border[::4, None]) * random.choice([-1, 1]) / 6
     fade = np.clip(side, 0, 1) * np.clip(1.6 - side / random.uniform(30, 120), 0, 1)
     image *= 1 + random.choice([-0.22, 0.25]) * cv2.resize(fade, (WIDTH, HEIGHT), interpolation=cv2.INTER_LINEAR)
