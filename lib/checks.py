@@ -1,0 +1,155 @@
+"""Reading train.csv row by row, and what can be wrong with a data folder, as findings with file, row and remedy."""
+
+import os
+import warnings
+
+import cv2
+import pandas as pd
+
+from lib import images, rle
+from lib.paths import UserError
+
+CURRENT = ["ImageId", "ClassId", "EncodedPixels"]
+OLD = ["ImageId_ClassId", "EncodedPixels"]
+FINDING = ["file", "row", "severity", "what", "remedy"]
+
+
+def finding(file, row, what, remedy, severity="error"):
+    """One finding: row counts the file's lines from 1, 0 where no row is meant; severity is "error" or "warning"."""
+    return {"file": str(file), "row": int(row), "severity": severity, "what": what, "remedy": remedy}
+
+
+def sentence(found):
+    """A finding as the text of an error."""
+    place = found["file"] + (f", row {found['row']}" if found["row"] else "")
+    return f"{place}: {found['what']}. {found['remedy']}"
+
+
+def read_rows(path):
+    """The rows of train.csv, in either of the competition's schemas, which are told apart by their columns.
+
+    Current: ImageId, ClassId, EncodedPixels, one row a defect. 2019: ImageId_ClassId, EncodedPixels, a row for every pair,
+    empty where there is no defect. Columns may stand in any order.
+
+    Returns a table of text: image_id, defect_class, rle ("" for none) as they stand in the file, row (its line, from 2).
+    Raises UserError if the file is missing, no UTF-8, no CSV or of another schema.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", pd.errors.ParserWarning)  # else a value too many would be dropped in silence
+            rows = pd.read_csv(
+                path, dtype=str, na_filter=False, index_col=False, skip_blank_lines=False, encoding="utf-8-sig"
+            )
+    except FileNotFoundError:
+        raise UserError(f"{path} does not exist. Name the folder that holds train.csv and train_images.") from None
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is not UTF-8 text (byte {error.start}). Save it as CSV in UTF-8.") from None
+    except pd.errors.EmptyDataError:
+        raise UserError(f"{path} is empty. Its first line must be {','.join(CURRENT)} or {','.join(OLD)}.") from None
+    except (pd.errors.ParserError, pd.errors.ParserWarning) as error:
+        reason = str(error).replace("Error tokenizing data. C error: ", "").strip().rstrip(".")
+        raise UserError(f"{path} is no proper CSV file ({reason}). Correct that line.") from None
+    except OSError as error:
+        raise UserError(f"{path} cannot be read ({error.strerror}). Check that it is a file and its permissions.") from None
+    if sorted(rows.columns) not in (sorted(CURRENT), sorted(OLD)):
+        columns = ", ".join(map(repr, map(str, rows.columns[:8])))
+        raise UserError(
+            f"{path} has the columns {columns}. It needs {', '.join(CURRENT)} (one row a defect) or {', '.join(OLD)} "
+            "(one row an image and class) and no other."
+        )
+    rows = rows.fillna("")  # a line that ends early
+    rows["row"] = range(2, len(rows) + 2)
+    rows = rows[(rows.drop(columns="row") != "").any(axis=1)]  # blank lines
+    if "ImageId" in rows:
+        rows = rows.rename(columns={"ImageId": "image_id", "ClassId": "defect_class"})
+    else:
+        parts = rows["ImageId_ClassId"].str.extract(r"(?s)^(.*)_([^_]*)$")
+        rows["image_id"] = parts[0].fillna(rows["ImageId_ClassId"])
+        rows["defect_class"] = parts[1].fillna("")
+    rows = rows.rename(columns={"EncodedPixels": "rle"})
+    return rows[["image_id", "defect_class", "rle", "row"]].reset_index(drop=True)
+
+
+def row_findings(rows, file, names, classes, shape):
+    """What is wrong with the rows of `read_rows`, a list of findings in the order of the rows; all of it is severe.
+
+    Arguments:
+        file: train.csv's path, for the findings.
+        names: set of the names of the images on disk; classes: how many; shape: (height, width).
+    """
+    accepted = {str(number) for number in range(1, classes + 1)}
+    repeated = rows.duplicated(["image_id", "defect_class"]).tolist()
+    findings = []
+    for (image_id, defect_class, text, row), again in zip(rows.itertuples(index=False), repeated, strict=True):
+        problem = "" if image_id in names else images.name_problem(image_id)
+        if problem:
+            findings.append(finding(file, row, problem, "Give the plain name of a file in train_images."))
+        elif image_id not in names:
+            findings.append(finding(file, row, f"the image {image_id!r} is not in train_images",
+                                    "Put the file there or delete the row."))
+        if defect_class not in accepted:
+            findings.append(finding(file, row, f"the class {defect_class!r} is not a whole number from 1 to {classes}",
+                                    "Correct the class, or the number of classes in dataset.json."))
+        elif again:
+            findings.append(finding(file, row, f"image {image_id!r} and class {defect_class} have a row already",
+                                    "Keep one of the two rows."))
+        try:
+            rle.check(text, shape)
+        except rle.RleError as error:
+            what, remedy = str(error).split(". ", 1)
+            findings.append(finding(file, row, what[0].lower() + what[1:], remedy))
+    return findings
+
+
+def folder_findings(folder, names):
+    """What lies in an image folder: names that are unfit (severe), strange ones and files that are no images (warnings)."""
+    findings = []
+    for name in names:
+        if problem := images.name_problem(name):
+            findings.append(finding(folder, 0, problem, "Rename the file, and its rows in train.csv."))
+        elif name[0] in "=+-@":
+            findings.append(finding(os.path.join(folder, name), 0, "its name begins as a formula does in a spreadsheet",
+                                    "Nothing is lost; open the tables as text, not in a spreadsheet.", "warning"))
+    with os.scandir(folder) as entries:
+        others = sorted(entry.name for entry in entries if not (images.is_image_name(entry.name) and entry.is_file()))
+    for name in others:
+        findings.append(finding(os.path.join(folder, name), 0, "it is no image by its name, and left out",
+                                "Nothing need be done unless it is an image.", "warning"))
+    return findings
+
+
+def image_finding(path, shape, severity="error"):
+    """What is wrong with an image file, fully decoded: a finding, or None.
+
+    Arguments:
+        shape: (height, width) that it must have; severity: of a wrong size. Unreadable images are severe in any case.
+    """
+    try:
+        data = images.read_bytes(path)
+        header = images.jpeg_shape(data)
+        pixels = images.decode_image(data, cv2.IMREAD_GRAYSCALE if header else cv2.IMREAD_UNCHANGED, path)
+    except UserError as error:
+        what = str(error).split(". ", 1)[0].replace(str(path), "").replace("The image  ", "")
+        return finding(path, 0, f"the image {what}", "Replace it by the original file.")
+    if pixels.shape[:2] != tuple(shape):
+        has, wanted = f"{pixels.shape[0]} x {pixels.shape[1]}", f"{shape[0]} x {shape[1]}"
+        return finding(path, 0, f"it has {has} pixels (height x width), not {wanted}",
+                       "Replace it by the original file, or correct height and width in dataset.json.", severity)
+    channels = header[2] if header else pixels.shape[2] if pixels.ndim == 3 else 1
+    if channels not in (1, 3) or pixels.dtype != "uint8":
+        return finding(path, 0, f"it has {channels} channels of {pixels.dtype}",
+                       "It is read as 8-bit grey; convert it yourself if that is not what you want.", "warning")
+    return None
+
+
+def overlap_findings(rows, file, wrong):
+    """Warnings for masks of different classes that share pixels of one image; the rows (line numbers) in `wrong` are left out."""
+    found = []
+    for image_id, group in rows[~rows["row"].isin(wrong) & (rows["rle"] != "")].groupby("image_id"):
+        texts, lines = group["rle"].tolist(), group["row"].tolist()
+        for later in range(1, len(texts)):
+            shared = sum(rle.intersection(texts[later], texts[earlier]) for earlier in range(later))
+            if shared:
+                found.append(finding(file, lines[later], f"the mask of {image_id!r} shares {shared} pixels with another class's",
+                                     "Both masks are used as they are.", "warning"))
+    return found

@@ -1,0 +1,259 @@
+"""A data folder as tables: training images with their run-lengths, test images; its split; its fingerprint; its checks.
+
+Tables keep image ids exactly as the files are called. Opened in a spreadsheet, an id that begins with = + - @ is taken for a
+formula: `check` warns of such names.
+"""
+
+import hashlib
+import os
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from lib import checks, paths
+from lib.duplicates import MAX_DISTANCE, find_duplicates
+from lib.images import list_images, read_image
+from lib.paths import UserError
+
+__all__ = ["check", "describe", "find_duplicates", "fingerprint", "labels", "load_split", "load_table", "load_test_table",
+           "read_image", "rle_columns", "split"]
+
+PARTS = ("train", "validation", "held_out")
+
+
+def describe(data_dir):
+    """What kind of data a folder holds: `dataset.json` if it is there, else Severstal's.
+
+    Returns a dictionary with classes, height, width (int), class_names (list of str, one a class), generated (bool), note
+    (str) and whatever else dataset.json holds. Raises UserError if dataset.json makes no sense.
+    """
+    found = {"classes": 4, "height": 256, "width": 1600, "generated": False, "note": ""}
+    path = Path(data_dir) / "dataset.json"
+    if path.is_file():
+        content = paths.read_json(path)
+        if not isinstance(content, dict):
+            raise UserError(f"{path} holds no names with values. Write at least classes, height and width into it.")
+        found |= content
+    for name, largest in (("classes", 100), ("height", 2**15), ("width", 2**15)):
+        if type(found[name]) is not int or not 1 <= found[name] <= largest:
+            raise UserError(f"{path}: {name} is {found[name]!r}. It must be a whole number from 1 to {largest}.")
+    names = found.setdefault("class_names", [f"class {number}" for number in range(1, found["classes"] + 1)])
+    if not isinstance(names, list) or len(names) != found["classes"] or not all(isinstance(name, str) for name in names):
+        raise UserError(f"{path}: class_names is {str(names)[:80]}. It must be a list of {found['classes']} texts, one a class.")
+    found["generated"], found["note"] = bool(found["generated"]), str(found["note"])
+    return found
+
+
+def load_table(data_dir, sample=0, seed=0):
+    """The training images with their run-lengths; every image file is a row, also those that train.csv doesn't name.
+
+    Arguments:
+        data_dir: folder with train.csv, in either schema, and train_images.
+        sample: 0 for all, else that many images, drawn from `seed` in the label combinations' shares, each at least once
+            if there is room.
+
+    Returns a table sorted by image_id: image_id, path (str), rle_1..rle_C (str, "" for none).
+    Raises UserError at the first severe finding in train.csv and the file names; the images are not opened.
+    """
+    folder, about = Path(data_dir), describe(data_dir)
+    names, rows, findings = _quick_findings(folder, about)
+    severe = next((found for found in findings if found["severity"] == "error"), None)
+    if severe:
+        raise UserError(checks.sentence(severe))
+    if not names:
+        raise UserError(f"{folder / 'train_images'} holds no images. Put the training images there.")
+    table = pd.DataFrame({"image_id": names, "path": [str(folder / "train_images" / name) for name in names]})
+    columns = [f"rle_{number}" for number in range(1, about["classes"] + 1)]
+    wide = rows.assign(column="rle_" + rows["defect_class"]).pivot(index="image_id", columns="column", values="rle")
+    wide = wide.reindex(index=names, columns=columns).fillna("")
+    table[columns] = wide.to_numpy(dtype=object)
+    return _sample(table, sample, seed) if 0 < sample < len(table) else table
+
+
+def _quick_findings(folder, about):
+    """Names of the training images, rows of train.csv, and what is wrong with either."""
+    rows = checks.read_rows(folder / "train.csv")
+    names = list_images(folder / "train_images")
+    findings = checks.folder_findings(folder / "train_images", names)
+    shape = about["height"], about["width"]
+    return names, rows, findings + checks.row_findings(rows, folder / "train.csv", set(names), about["classes"], shape)
+
+
+def _sample(table, sample, seed):
+    """`sample` rows in the label combinations' shares by largest remainder, each combination at least once if there is room."""
+    combination = _combinations(labels(table))
+    kinds, counts = np.unique(combination, return_counts=True)
+    first = int(len(kinds) <= sample)
+    exact = (counts - first) * (sample - first * len(kinds)) / (len(table) - first * len(kinds))
+    quota = first + np.floor(exact).astype(int)
+    quota[np.argsort(exact % 1, kind="stable")[::-1][: sample - quota.sum()]] += 1
+    random, chosen = np.random.default_rng(seed), []
+    for kind, number in zip(kinds, quota, strict=True):
+        chosen += random.permutation(np.flatnonzero(combination == kind))[:number].tolist()
+    return table.iloc[sorted(chosen)].reset_index(drop=True)
+
+
+def load_test_table(data_dir, sample=0):
+    """The test images: a table of image_id and path (str), sorted; without rows if the folder is empty.
+
+    `sample` above 0 takes that many, evenly spaced. Raises UserError if test_images is missing or a file's name is unfit.
+    """
+    folder = Path(data_dir) / "test_images"
+    names = list_images(folder)
+    severe = next((found for found in checks.folder_findings(folder, names) if found["severity"] == "error"), None)
+    if severe:
+        raise UserError(checks.sentence(severe))
+    if 0 < sample < len(names):
+        names = [names[number * len(names) // sample] for number in range(sample)]
+    return pd.DataFrame({"image_id": names, "path": [str(folder / name) for name in names]}, dtype=object)
+
+
+def rle_columns(table):
+    """The names of a table's run-length columns, rle_1..rle_C in order."""
+    columns = [column for column in table.columns if column.startswith("rle_")]
+    return sorted(columns, key=lambda column: int(column[4:]))
+
+
+def labels(table):
+    """Which classes each image of a table has: uint8 (N, C) of 0 and 1."""
+    return (table[rle_columns(table)] != "").to_numpy(dtype=np.uint8)
+
+
+def _combinations(present):
+    """One number for each row of labels (N, C); equal combinations have equal numbers, alike ones are near each other."""
+    rare_first = np.argsort(present.sum(axis=0), kind="stable")
+    return np.unique(present[:, rare_first], axis=0, return_inverse=True)[1].reshape(-1)
+
+
+def split(table, method="grouped", held_out=0.2, validation=0.15, seed=42, folds=0, max_distance=MAX_DISTANCE):
+    """Divide the images into training, validation and held-out ones.
+
+    Arguments:
+        method: "grouped": groups of near-duplicates stay together, label combinations are spread evenly. "random": plain
+            random parts by scikit-learn's train_test_split, as in the article; near-duplicates may land on both sides.
+        held_out, validation: shares of all images.
+        folds: above 1, the column `fold` divides all images into that many folds, grouped and spread in the same way.
+        max_distance: of near-duplicates, see `lib.duplicates`.
+
+    Returns a copy of the table with part ("train", "validation", "held_out"), group (int), and fold (0..folds-1) if asked for.
+    With three groups or more no part whose share is above 0 is empty. Raises UserError for shares or methods that make no sense.
+    """
+    if held_out < 0 or validation < 0 or held_out + validation >= 1:
+        raise UserError(f"held_out is {held_out} and validation {validation}. Both are shares, 0 or more, below 1 together.")
+    if method not in ("grouped", "random"):
+        raise UserError(f"There is no split method {method!r}. Use 'grouped' or 'random'.")
+    group = find_duplicates(table["path"], max_distance)
+    combination = _combinations(labels(table))
+    if method == "grouped":
+        part = spread(combination, group, [1 - held_out - validation, validation, held_out], seed)
+    else:
+        part = _random_parts(len(table), held_out, validation, seed)
+    table = table.assign(part=np.array(PARTS, dtype=object)[part], group=group)
+    if folds > 1:
+        table["fold"] = spread(combination, group, [1 / folds] * folds, seed)
+    return table
+
+
+def _random_parts(count, held_out, validation, seed):
+    """Part numbers (N,) at random: two calls of train_test_split, first for the held-out images."""
+    from sklearn.model_selection import train_test_split  # a second to import, needed here alone
+
+    part, rest = np.zeros(count, int), np.arange(count)
+    for number, share in ((2, held_out), (1, validation)):
+        size = max(round(share * count), 1)
+        if share > 0 and len(rest) > size:
+            rest, taken = train_test_split(rest, test_size=size, random_state=seed)
+            part[taken] = number
+    return part
+
+
+def spread(kind, group, shares, seed):
+    """Deal groups into parts so that each part gets its share of every kind of image.
+
+    Arguments:
+        kind, group: int (N,); a group counts as its rarest kind's, alike kinds have neighbouring numbers.
+        shares: of the parts, sum 1.
+
+    Returns int (N,) part numbers. Each group goes to the part that lacks most; what a kind leaves over or short is carried
+    to the next kind, so that rare kinds don't all land in the largest part.
+    """
+    shares, part = np.asarray(shares, float), np.zeros(len(kind), int)
+    sizes, kind_of = np.bincount(group), np.full(group.max(initial=-1) + 1, -1)
+    np.maximum.at(kind_of, group, kind)
+    lacking, owner = np.zeros(len(shares)), np.zeros(len(sizes), int)
+    random = np.random.default_rng(seed)
+    for number in np.unique(kind_of)[::-1]:
+        members = random.permutation(np.flatnonzero(kind_of == number))
+        lacking += shares * sizes[members].sum()
+        for member in members:
+            owner[member] = np.argmax(np.where(shares > 0, lacking, -np.inf))
+            lacking[owner[member]] -= sizes[member]
+    for empty in np.flatnonzero((shares > 0) & (np.bincount(owner, minlength=len(shares)) == 0)):
+        counts = np.bincount(owner, minlength=len(shares))
+        if counts.max(initial=0) > 1:
+            owner[np.flatnonzero(owner == counts.argmax())[0]] = empty
+    part[:] = owner[group]
+    return part
+
+
+def load_split(run_dir, table, **settings):
+    """The split that the run already has for these images and settings, from run_dir/split.csv; else made and written there.
+
+    Arguments as for `split`. The file's column `made_from` is a hash of the settings, the labels and the files' sizes.
+    """
+    path = Path(run_dir) / "split.csv"
+    digest = hashlib.sha256(repr(sorted({"max_distance": MAX_DISTANCE, **settings}.items())).encode())
+    for row in table[["image_id", "path", *rle_columns(table)]].itertuples(index=False):
+        digest.update(repr((row[0], os.path.getsize(row[1]), *row[2:])).encode())
+    made_from = digest.hexdigest()[:16]
+    columns = ["part", "group", "fold"] if settings.get("folds", 0) > 1 else ["part", "group"]
+    try:
+        saved = pd.read_csv(path, dtype={"image_id": str}, keep_default_na=False)
+        if (saved["made_from"] == made_from).all() and saved["image_id"].tolist() == table["image_id"].tolist():
+            return table.assign(**{column: saved[column].to_numpy() for column in columns})
+    except (OSError, ValueError, KeyError):
+        pass  # not there, or not what this function wrote: made anew
+    made = split(table, **settings)
+    paths.write_atomic(path, made[["image_id", *columns]].assign(made_from=made_from).to_csv(index=False, lineterminator="\n"))
+    return made
+
+
+def fingerprint(data_dir):
+    """What identifies a data folder: {"sha256", "train_images", "test_images"} (counts), from train.csv's and dataset.json's
+    bytes and every image's name and size. The pixels are not read: it takes a fraction of a second."""
+    folder, digest, counts = Path(data_dir), hashlib.sha256(), {}
+    for name in ("train.csv", "dataset.json"):
+        if (folder / name).is_file():
+            digest.update(name.encode() + hashlib.sha256((folder / name).read_bytes()).digest())
+    for part in ("train_images", "test_images"):
+        names = list_images(folder / part) if (folder / part).is_dir() else []
+        counts[part] = len(names)
+        for name in names:
+            digest.update(repr((part, name, os.path.getsize(folder / part / name))).encode())
+    return {"sha256": digest.hexdigest(), **counts}
+
+
+def check(data_dir, progress=None):
+    """Everything that is wrong with a data folder: the table, the names, and every image fully decoded.
+
+    Arguments:
+        progress: function called with a line of text every 1,000 images, or None.
+
+    Returns a table of findings: file, row (0 where none is meant), severity ("error" or "warning"), what, remedy.
+    Raises UserError where nothing can be listed: no train.csv, another schema, no folder.
+    """
+    folder, about = Path(data_dir), describe(data_dir)
+    names, rows, findings = _quick_findings(folder, about)
+    shape = about["height"], about["width"]
+    findings += checks.overlap_findings(rows, folder / "train.csv", {found["row"] for found in findings})
+    files = [(folder / "train_images" / name, "error") for name in names]
+    if (folder / "test_images").is_dir():
+        tests = list_images(folder / "test_images")
+        findings += checks.folder_findings(folder / "test_images", tests)
+        files += [(folder / "test_images" / name, "warning") for name in tests]
+    for number, (path, severity) in enumerate(files):
+        if progress and number % 1000 == 999:
+            progress(f"{number + 1:,} of {len(files):,} images checked")
+        findings += filter(None, [checks.image_finding(path, shape, severity)])
+    return pd.DataFrame(findings, columns=checks.FINDING)
