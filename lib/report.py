@@ -1,0 +1,191 @@
+"""The pages a person reads: a notebook's report, and a run's index. Each is one file that loads nothing.
+
+nbconvert gives the filters (Markdown, ANSI colours; see `cells`), the pages are our own templates: its stock ones load
+scripts from the network, hide no code and leave HTML in outputs as it is. A Content-Security-Policy in each page forbids
+scripts and requests on top.
+"""
+
+import base64
+import datetime
+from pathlib import Path
+
+import cv2
+import jinja2
+import numpy as np
+from markupsafe import Markup
+
+from lib import cells, paths
+
+TEMPLATES = Path(__file__).parent / "templates"
+THUMBNAIL_WIDTH = 480  # pixels: sharp at the 240 that a card shows on a dense screen
+
+
+def duration_text(seconds):
+    """Seconds in words: 8 s, 3 min 05 s, 2 h 10 min; "" for None."""
+    if seconds is None:
+        return ""
+    seconds = round(float(seconds))
+    if seconds < 60:
+        return f"{seconds} s"
+    if seconds < 3600:
+        return f"{seconds // 60} min {seconds % 60:02d} s"
+    return f"{seconds // 3600} h {seconds % 3600 // 60:02d} min"
+
+
+def time_text(value):
+    """An ISO time or seconds since 1970 as 2026-01-31 14:05 UTC; anything else as it is."""
+    try:
+        if isinstance(value, (int, float)):
+            moment = datetime.datetime.fromtimestamp(value, datetime.UTC)
+        else:
+            moment = datetime.datetime.fromisoformat(value)
+    except (TypeError, ValueError, OverflowError, OSError):
+        return "" if value is None else str(value)
+    return moment.astimezone(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC")
+
+
+def page(template, **values):
+    """A template of `lib/templates` filled in, everything escaped that isn't Markup."""
+    loader = jinja2.FileSystemLoader(TEMPLATES)
+    environment = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    environment.filters.update(duration=duration_text, moment=time_text)
+    style = Markup((TEMPLATES / "report.css").read_text(encoding="utf-8"))
+    return environment.get_template(template).render(style=style, **values)
+
+
+def render(ipynb, html):
+    """Write the report of an executed notebook.
+
+    Arguments:
+        ipynb: the notebook, executed or not, in nbformat 4.
+        html: the file to write, self-contained; it links to `index.html` beside it.
+
+    Raises UserError if `ipynb` is missing or no notebook.
+    """
+    notebook = paths.read_json(ipynb)
+    if not isinstance(notebook, dict) or not isinstance(notebook.get("cells"), list):
+        raise paths.UserError(f"{ipynb} is not a Jupyter notebook. Run its step again.")
+    parts, headings, errors, unrun = cells.page_parts(notebook)
+    title = next((text for level, anchor, text in headings if level == 1), Path(ipynb).stem)
+    text = page(
+        "report.html",
+        name=Path(ipynb).stem,
+        title=title,
+        parts=parts,
+        contents=[heading for heading in headings if heading[0] in (2, 3)],
+        errors=errors,
+        unrun=unrun,
+        parameters=cells.parameter_rows(notebook["cells"]),
+        papermill=notebook.get("metadata", {}).get("papermill", {}),
+    )
+    paths.write_atomic(html, text)
+
+
+def thumbnail(ipynb):
+    """A small JPEG of a notebook's first picture, or of the cell tagged `thumbnail`, as a data address; "" without one."""
+    try:
+        found = paths.read_json(ipynb)["cells"]
+    except (paths.UserError, KeyError, TypeError):
+        return ""
+    for cell in sorted(found, key=lambda cell: not cells.has_tag(cell, "thumbnail")):
+        for output in cell.get("outputs", []):
+            content = cells.joined(output.get("data", {}).get("image/png", ""))
+            try:
+                image = cv2.imdecode(np.frombuffer(base64.b64decode(content), np.uint8), cv2.IMREAD_COLOR) if content else None
+            except (ValueError, cv2.error):
+                image = None
+            if image is None:
+                continue
+            height, width = image.shape[:2]
+            # A tall picture is cut to its upper part, so that all cards are of one shape and still show something.
+            image = image[: max(1, round(width * 0.6))]
+            scale = min(1, THUMBNAIL_WIDTH / width)
+            size = (max(1, round(width * scale)), max(1, round(image.shape[0] * scale)))
+            ok, jpeg = cv2.imencode(".jpg", cv2.resize(image, size, interpolation=cv2.INTER_AREA), [cv2.IMWRITE_JPEG_QUALITY, 82])
+            if ok:
+                return "data:image/jpeg;base64," + base64.b64encode(jpeg.tobytes()).decode()
+    return ""
+
+
+def number_text(value):
+    """A figure for a table: four digits after the point for fractions, integers as they are, anything else as text."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return str(value)
+    return f"{value:.4f}" if isinstance(value, float) else f"{value:,}"
+
+
+def flat(value, prefix=""):
+    """Nested dictionaries as (dotted name, value) pairs for a table."""
+    if isinstance(value, dict) and value:
+        return [pair for key, inner in value.items() for pair in flat(inner, f"{prefix}.{key}" if prefix else str(key))]
+    return [(prefix, "" if value is None else value)]
+
+
+def read_optional(path):
+    """A dictionary from a JSON file, empty where there is none or it is broken: an index is written of half a run, too."""
+    try:
+        value = paths.read_json(path)
+    except (paths.UserError, OSError):
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def notebook_cards(run_dir, journal, metrics):
+    """A dictionary a notebook for the index's cards, in the order of the journal, then of the names."""
+    stated = journal.get("notebooks") or {}
+    if isinstance(stated, list):
+        stated = {str(entry.get("name", "")): entry for entry in stated if isinstance(entry, dict)}
+    names = list(stated) + sorted(path.stem for path in run_dir.glob("*.ipynb") if path.stem not in stated)
+    cards = []
+    for name in names:
+        entry = stated.get(name)
+        entry = entry if isinstance(entry, dict) else {"status": entry or "done"}
+        # Links are made from names found in the folder, so that a name in the journal can't point elsewhere.
+        has = {suffix: Path(name).name == name and (run_dir / f"{name}{suffix}").is_file() for suffix in (".html", ".ipynb")}
+        cards.append(
+            {
+                "name": name,
+                "status": str(entry.get("status", "")),
+                "seconds": entry.get("seconds"),
+                "error": entry.get("error", ""),
+                "headline": metrics.get(name, {}).get("headline") or entry.get("headline", ""),
+                "thumbnail": thumbnail(run_dir / f"{name}.ipynb") if has[".ipynb"] else "",
+                "html": has[".html"],
+                "ipynb": has[".ipynb"],
+            }
+        )
+    return cards
+
+
+def write_index(run_dir):
+    """Write `index.html` of a run from `run.json`, `metrics/*.json` and the executed notebooks; what is missing is left out.
+
+    Arguments:
+        run_dir: the run folder. Of `run.json` these keys are used: id, status, profile, started, finished, seconds, note,
+            notebooks ({name: {status, seconds, headline, error}}), parameters ({notebook: {name: value}}), data
+            ({generated, note, sha256, ...}), versions, code, seed.
+    """
+    run_dir = Path(run_dir)
+    journal = read_optional(run_dir / "run.json")
+    metrics = {path.stem: read_optional(path) for path in sorted((run_dir / "metrics").glob("*.json"))}
+    figures = {}
+    for content in metrics.values():
+        stated = content.get("figures")
+        figures.update(stated if isinstance(stated, dict) else {})
+    data = journal.get("data") if isinstance(journal.get("data"), dict) else {}
+    origin = {key: journal[key] for key in ("profile", "seed", "code", "versions", "environment") if journal.get(key) not in (None, "")}
+    parameters = journal.get("parameters") if isinstance(journal.get("parameters"), dict) else {}
+    text = page(
+        "index.html",
+        run=str(journal.get("id") or run_dir.resolve().name),
+        journal=journal,
+        data=data,
+        figures=figures,
+        all_figures=[(name, number_text(value)) for name, value in flat(figures)] if figures else [],
+        cards=notebook_cards(run_dir, journal, metrics),
+        origin=[(name, number_text(value) if name != "seed" else value) for name, value in flat(origin)] if origin else [],
+        facts=[(name, number_text(value)) for name, value in flat(data) if name != "note"] if data else [],
+        parameters={str(name): flat(values) if values else [] for name, values in parameters.items()},
+        files=[name for name in ("submission.csv", "metrics.json", "decision.json", "run.json") if (run_dir / name).is_file()],
+    )
+    paths.write_atomic(run_dir / "index.html", text)
