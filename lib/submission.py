@@ -1,0 +1,107 @@
+"""Write, read and check a submission.
+
+2019 format: ImageId_ClassId,EncodedPixels; a row for every image and class, empty where no defect is predicted.
+Current format: ImageId,EncodedPixels,ClassId; a row for every predicted pair; an image without any has one row of class 1 with
+the empty string. Ids stand exactly as the files are called, as the scorer needs them: one that begins with = + - @ is taken
+for a formula by a spreadsheet, of which `dataset.check` warns.
+"""
+
+import csv
+import io
+
+import pandas as pd
+
+from lib import paths, rle
+from lib.paths import UserError
+
+FORMATS = {"2019": ["ImageId_ClassId", "EncodedPixels"], "current": ["ImageId", "EncodedPixels", "ClassId"]}
+AGAIN = "Run 90_inference again."
+
+
+def write(path, image_ids, rles, format="2019"):
+    """Write a submission, atomically; equal input gives equal bytes.
+
+    Arguments:
+        image_ids: N names; rles: N x C run-length strings, "" for no defect; format: "2019" or "current".
+
+    Raises UserError for an unknown format, ValueError if the lengths differ or a run-length is not text.
+    """
+    if format not in FORMATS:
+        raise UserError(f"There is no submission format {format!r}. Use '2019' or 'current'.")
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(FORMATS[format])
+    for image_id, of_image in zip(image_ids, rles, strict=True):
+        if not all(isinstance(one, str) for one in of_image):
+            raise ValueError(f"The run-lengths of {image_id} are not all text.")
+        if format == "2019":
+            writer.writerows((f"{image_id}_{number}", one) for number, one in enumerate(of_image, 1))
+        else:
+            rows = [(image_id, one, number) for number, one in enumerate(of_image, 1) if one]
+            writer.writerows(rows or [(image_id, "", 1)])
+    paths.write_atomic(path, text.getvalue())
+
+
+def read(path):
+    """A submission in either format as a table of image_id (str), defect_class (int), rle (str, "" for none).
+
+    Its index is the line in the file, from 2. Raises UserError that names file and row.
+    """
+    try:
+        table = pd.read_csv(path, dtype=str, na_filter=False, index_col=False, skip_blank_lines=False, encoding="utf-8")
+    except FileNotFoundError:
+        raise UserError(f"{path} does not exist. Run 90_inference to make it.") from None
+    except (OSError, ValueError) as error:  # pandas' parser errors are ValueErrors
+        raise UserError(f"{path} is no CSV file that can be read ({str(error).strip()}). {AGAIN}") from None
+    format = next((name for name, columns in FORMATS.items() if list(table.columns) == columns), None)
+    if format is None:
+        raise UserError(f"{path} has the columns {', '.join(table.columns[:8])}. A submission has {','.join(FORMATS['2019'])} "
+                        f"or {','.join(FORMATS['current'])}.")
+    table.index += 2
+    if format == "2019":
+        parts = table["ImageId_ClassId"].str.extract(r"(?s)^(.+)_([0-9]{1,4})$")
+    else:
+        parts = pd.DataFrame({0: table["ImageId"], 1: table["ClassId"].where(table["ClassId"].str.fullmatch("[0-9]{1,4}"))})
+    if parts.isna().any(axis=None):
+        row = parts.index[parts.isna().any(axis=1)][0]
+        start = ",".join(table.loc[row])[:60]
+        raise UserError(f"{path}, row {row}: there is no image and class number in {start!r}. {AGAIN}")
+    return pd.DataFrame({"image_id": parts[0], "defect_class": parts[1].astype(int), "rle": table["EncodedPixels"]})
+
+
+def check(path, image_ids, classes=4, shape=rle.SHAPE):
+    """Read a submission back and prove it valid.
+
+    Every expected pair is there once (in the current format: every image, and no pair twice), nothing else is, every run-length
+    is sorted, inside the image and without overlaps, and gives the same string when it is decoded and encoded.
+
+    Arguments:
+        image_ids: names of all test images; classes: how many; shape: (height, width) of every image.
+
+    Returns the table of `read`. Raises UserError that names the file, the row and what is wrong.
+    """
+    table, expected = read(path), set(image_ids)
+    with open(path, encoding="utf-8") as file:
+        every_pair = file.readline().startswith("ImageId_ClassId")
+    repeated = table.duplicated(["image_id", "defect_class"])
+    for row, image_id, defect_class, text in table.itertuples():
+        place = f"{path}, row {row}: "
+        if image_id not in expected:
+            raise UserError(f"{place}the image {image_id!r} is not one of the {len(expected)} test images. {AGAIN}")
+        if not 1 <= defect_class <= classes:
+            raise UserError(f"{place}class {defect_class} is not one of 1 to {classes}. {AGAIN}")
+        if repeated[row]:
+            raise UserError(f"{place}image {image_id!r} and class {defect_class} have a row already. {AGAIN}")
+        try:
+            same = not text or rle.encode(rle.decode(text, shape)) == text
+        except rle.RleError as error:
+            raise UserError(place + str(error)) from None
+        if not same:
+            raise UserError(f"{place}the run-length has runs that touch. {AGAIN}")
+    there = set(zip(table["image_id"], table["defect_class"], strict=True)) if every_pair else set(table["image_id"])
+    for image_id in image_ids:
+        for wanted in [(image_id, number) for number in range(1, classes + 1)] if every_pair else [image_id]:
+            if wanted not in there:
+                what = f"class {wanted[1]} of image {image_id!r}" if every_pair else f"image {image_id!r}"
+                raise UserError(f"{path} has no row for {what}. {AGAIN}")
+    return table
