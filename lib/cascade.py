@@ -10,7 +10,7 @@ import numpy as np
 
 from lib import decision as decisions
 from lib import models, rle
-from lib.dataset import read_image
+from lib.images import read_image
 from lib.generators import flip
 
 

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 
 from lib import rle
-from lib.dataset import read_image
+from lib.images import read_image
 
 FLIPS = ("none", "vertical", "horizontal", "both")
 

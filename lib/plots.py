@@ -1,0 +1,208 @@
+"""Figures. Each function returns its matplotlib figure; colours hold for the colour-blind (Okabe and Ito)."""
+
+import cv2
+import matplotlib.pyplot as plt
+import numpy as np
+import seaborn
+
+from lib import rle
+from lib.images import read_image
+
+COLOURS = ("#D55E00", "#009E73", "#0072B2", "#56B4E9", "#CC79A7", "#E69F00", "#F0E442")  # class 1 red, 2 green, 3 blue, 4 cyan
+GREY = "#8a8a8a"
+
+
+def colour(class_index):
+    """Colour of a class, "#RRGGBB"; colours repeat after seven classes."""
+    return COLOURS[class_index % len(COLOURS)]
+
+
+def _outline(axes, mask, class_index, style="solid"):
+    contours, _ = cv2.findContours(np.ascontiguousarray(mask), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    for contour in contours:
+        points = np.vstack([contour[:, 0], contour[:1, 0]])
+        axes.plot(points[:, 0], points[:, 1], color=colour(class_index), linewidth=1.6, linestyle=style)
+    if contours:
+        x, y = min((tuple(point[0]) for contour in contours for point in contour), key=lambda point: point[0])
+        axes.text(x, max(y - 8, 12), str(class_index + 1), color="white", fontsize=7, va="bottom",
+                  bbox={"facecolor": colour(class_index), "edgecolor": "none", "pad": 1})  # fmt: skip
+
+
+def _show(axes, image, title):
+    axes.imshow(image, cmap="gray", vmin=0, vmax=255, aspect="equal")
+    axes.set_title(title.replace("$", r"\$"), fontsize=8, loc="left")
+    axes.set_xticks([])
+    axes.set_yticks([])
+
+
+def strips(paths, masks=None, titles=None, shape=(256, 1600)):
+    """Strips under each other, with the outlines of their masks.
+
+    Arguments:
+        paths: image files; masks: nested list (N x C) of run-length strings, or None; titles: one a strip, or None.
+    """
+    figure, all_axes = plt.subplots(max(1, len(paths)), 1, figsize=(11, 2.05 * max(1, len(paths))), squeeze=False, layout="constrained")
+    for number, (axes, path) in enumerate(zip(all_axes[:, 0], paths, strict=False)):
+        _show(axes, read_image(path), titles[number] if titles else str(path).split("/")[-1])
+        for class_index, text in enumerate(masks[number] if masks else ()):
+            if text:
+                _outline(axes, rle.decode(text, shape), class_index)
+    if not paths:
+        _nothing(all_axes[0, 0])
+    return figure
+
+
+def truth_and_prediction(paths, truth, predicted, titles, shape=(256, 1600)):
+    """Strips in pairs: above with the true outlines, below with the predicted ones."""
+    count = max(1, len(paths))
+    figure, axes = plt.subplots(2 * count, 1, figsize=(11, 4.0 * count), squeeze=False, layout="constrained")
+    for number, path in enumerate(paths):
+        image = read_image(path)
+        for row, (name, masks) in enumerate((("truth", truth[number]), ("prediction", predicted[number]))):
+            _show(axes[2 * number + row, 0], image, f"{name}: {titles[number]}")
+            for class_index, text in enumerate(masks):
+                if text:
+                    _outline(axes[2 * number + row, 0], rle.decode(text, shape), class_index)
+    if not paths:
+        _nothing(axes[0, 0])
+    return figure
+
+
+def batch(images, masks=None, titles=None, class_index=0):
+    """Images of a batch (B, h, w, 1) as a network sees them, with the outlines of masks (B, h, w, 1)."""
+    count = len(images)
+    wide = images.shape[2] > 3 * images.shape[1]
+    columns = 1 if wide else min(4, count)
+    rows = -(-count // columns)
+    height = 11 / columns * images.shape[1] / images.shape[2] + 0.3
+    figure, axes = plt.subplots(rows, columns, figsize=(11, rows * height), squeeze=False, layout="constrained")
+    for number, panel in enumerate(axes.ravel()):
+        panel.set_axis_off()
+        if number < count:
+            _show(panel, images[number, ..., 0], titles[number] if titles else "")
+            if masks is not None:
+                _outline(panel, (masks[number, ..., 0] > 0.5).astype(np.uint8), class_index)
+    return figure
+
+
+def _nothing(axes):
+    axes.set_axis_off()
+    axes.text(0.5, 0.5, "nothing to show", ha="center", va="center", color=GREY)
+
+
+def bars(names, counts, colours=None, title="", unit="images"):
+    """Counts as labelled horizontal bars."""
+    figure, axes = plt.subplots(figsize=(8, 0.5 + 0.38 * len(names)), layout="constrained")
+    drawn = axes.barh([str(name) for name in names], counts, color=colours or GREY)
+    axes.bar_label(drawn, [f"{count:,}" for count in counts], padding=3, fontsize=8)
+    axes.invert_yaxis()
+    axes.set_xlabel(unit)
+    axes.set_title(title, loc="left")
+    axes.margins(x=0.12)
+    seaborn.despine(figure)
+    return figure
+
+
+def areas(by_class):
+    """Distribution of mask areas: {class index: array of pixels}, on a logarithmic axis."""
+    figure, axes = plt.subplots(figsize=(8, 3.4), layout="constrained")
+    for class_index, values in by_class.items():
+        if len(values):
+            ordered = np.sort(values)
+            axes.step(ordered, np.arange(1, len(ordered) + 1) / len(ordered), color=colour(class_index), label=f"class {class_index + 1}")
+    axes.set(xscale="log", xlabel="mask area of an image (pixels)", ylabel="share of its images at most")
+    axes.grid(alpha=0.3)
+    axes.legend(frameon=False)
+    return figure
+
+
+def heat_maps(maps, titles):
+    """Where defects lie: maps (C, h, w), the share of an image's masks that cover a place."""
+    figure, axes = plt.subplots(len(maps), 1, figsize=(11, 1.9 * len(maps)), squeeze=False, layout="constrained")
+    for panel, values, title in zip(axes[:, 0], maps, titles, strict=True):
+        shown = panel.imshow(values, cmap="viridis", vmin=0, extent=(0, 1600, 256, 0), aspect="equal")
+        panel.set_title(title, fontsize=9, loc="left")
+        figure.colorbar(shown, ax=panel, pad=0.01)
+    return figure
+
+
+def histograms(groups, label, bins=40):
+    """Overlaid histograms of {name: values}, each as a density."""
+    figure, axes = plt.subplots(figsize=(8, 3.2), layout="constrained")
+    everything = np.concatenate([np.asarray(values, float) for values in groups.values()])
+    edges = np.linspace(everything.min(), everything.max() + 1e-9, bins + 1)
+    for number, (name, values) in enumerate(groups.items()):
+        axes.hist(values, edges, density=True, histtype="stepfilled", alpha=0.35, color=COLOURS[number], label=f"{name} ({len(values):,})")
+    axes.set(xlabel=label, ylabel="density")
+    axes.legend(frameon=False)
+    return figure
+
+
+def learning_curves(history):
+    """Every figure of a training's history, training and validation beside each other."""
+    names = [name for name in history.columns if f"val_{name}" in history.columns]
+    figure, axes = plt.subplots(1, len(names), figsize=(3.6 * len(names), 3.1), squeeze=False, layout="constrained")
+    for panel, name in zip(axes[0], names, strict=True):
+        panel.plot(history["epoch"], history[name], marker=".", color=GREY, label="training")
+        panel.plot(history["epoch"], history[f"val_{name}"], marker=".", color=COLOURS[0], label="validation")
+        panel.set(xlabel="epoch", title=name)
+        panel.grid(alpha=0.3)
+    axes[0, 0].legend(frameon=False)
+    return figure
+
+
+def confusion(truth, predicted, names=("no defect", "defect")):
+    """Confusion matrix of one label: counts and shares of the true class."""
+    counts = np.array([[np.sum((truth == t) & (predicted == p)) for p in (0, 1)] for t in (0, 1)])
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    figure, axes = plt.subplots(figsize=(3.6, 3.2), layout="constrained")
+    text = [[f"{counts[t, p]:,}\n{shares[t, p]:.1%}" for p in (0, 1)] for t in (0, 1)]
+    seaborn.heatmap(shares, annot=text, fmt="", cmap="Blues", vmin=0, vmax=1, cbar=False, ax=axes, xticklabels=names, yticklabels=names)
+    axes.set(xlabel="predicted", ylabel="true")
+    return figure
+
+
+def precision_recall(curves, points=None):
+    """Precision over recall: {name: (precision, recall)}; `points`: {name: (precision, recall)} chosen on the curves."""
+    figure, axes = plt.subplots(figsize=(4.6, 4.0), layout="constrained")
+    for number, (name, (precision, recall)) in enumerate(curves.items()):
+        axes.plot(recall, precision, color=COLOURS[number], label=name)
+        if points and name in points:
+            axes.plot(points[name][1], points[name][0], "o", color=COLOURS[number])
+    axes.set(xlabel="recall", ylabel="precision", xlim=(0, 1.02), ylim=(0, 1.05))
+    axes.grid(alpha=0.3)
+    axes.legend(frameon=False, loc="lower left")
+    return figure
+
+
+def score_bars(names, values, intervals=None, baseline=None):
+    """Scores as points with their 95 % intervals; `baseline` as a line, the all-empty score."""
+    figure, axes = plt.subplots(figsize=(8, 0.8 + 0.4 * len(names)), layout="constrained")
+    places = np.arange(len(names))
+    if intervals is not None:
+        axes.hlines(places, [low for low, _ in intervals], [high for _, high in intervals], color=GREY)
+    axes.plot(values, places, "o", color=COLOURS[2])
+    for place, value in zip(places, values, strict=True):
+        axes.annotate(f"{value:.4f}", (value, place), xytext=(0, 6), textcoords="offset points", ha="center", fontsize=8)
+    if baseline is not None:
+        axes.axvline(baseline, color=COLOURS[0], linestyle="dashed", label=f"all empty {baseline:.4f}")
+        axes.legend(frameon=False)
+    axes.set_yticks(places, names)
+    axes.invert_yaxis()
+    axes.margins(y=0.25)
+    axes.set_xlabel("competition score")
+    return figure
+
+
+def lost_points(parts):
+    """Stacked bars a class of where the score is lost: {stage: (C,) points}."""
+    classes = len(next(iter(parts.values())))
+    figure, axes = plt.subplots(figsize=(8, 0.9 + 0.45 * classes), layout="constrained")
+    left = np.zeros(classes)
+    for number, (name, values) in enumerate(parts.items()):
+        axes.barh([f"class {k + 1}" for k in range(classes)], values, left=left, color=COLOURS[number], label=name)
+        left += values
+    axes.invert_yaxis()
+    axes.set_xlabel("points lost (their sum is 1 minus the score)")
+    axes.legend(frameon=False, fontsize=8)
+    return figure
