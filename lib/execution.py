@@ -16,6 +16,9 @@ from pathlib import Path
 
 from lib import paths
 
+# jsonschema, behind papermill and nbconvert, builds a grammar for web addresses at its import if it finds this package:
+# two seconds a process for a check that no notebook needs.
+sys.modules.setdefault("rfc3987_syntax", None)
 ERROR_TAG = "papermill-error-cell-tag"
 kernels = set()  # process numbers of kernels, each the leader of a group of its own
 
@@ -57,8 +60,6 @@ def run(request):
 
 def execute(request, partial):
     """Execute the notebook into `partial`; the error in one sentence, or ""."""
-    # jsonschema imports a grammar for addresses that takes two seconds to build and that no notebook needs.
-    sys.modules.setdefault("rfc3987_syntax", None)
     import nbformat
     from nbclient.exceptions import CellTimeoutError, DeadKernelError
     from papermill.exceptions import PapermillExecutionError
@@ -92,7 +93,6 @@ def execute(request, partial):
 
 def prepare(notebook, output, parameters):
     """Write a notebook with parameters set and nothing executed."""
-    sys.modules.setdefault("rfc3987_syntax", None)
     import nbformat
     from papermill.iorw import load_notebook_node
     from papermill.parameterize import parameterize_notebook

@@ -3,9 +3,11 @@
 run.json:
     run         the run's id, the folder's name
     profile     "demo"
-    started     "2026-01-01T12:00:00+00:00" (UTC), of the first start; `updated` likewise, of the last change
+    started     "2026-01-01T12:00:00+00:00" (UTC), of the first start; `updated` likewise, of the last change; `finished`, of
+                the end, "" before; seconds: wall-clock seconds of all commands on this run
     status      "running", "done", "failed" (a notebook failed), "stopped" (Ctrl-C, SIGTERM)
-    data        {"folder": path, "why": one sentence, ...the fingerprint: "sha256", "train_images", "test_images"}
+    data        {"folder": path, "why": one sentence, ...the fingerprint: "sha256", "train_images", "test_images",
+                "generated": true or false, "note": text}
     versions    {"python": ..., "numpy": ..., "keras": ..., "tensorflow": ...}
     code        git commit ("+changes" if files differ from it) or a hash of lib
     overrides   [[section, key, text], ...] of every -p so far
@@ -18,6 +20,7 @@ run.json:
         key          what it was made from, as a hash; only of a finished notebook, else ""
         started_key  what its last start was made from: an unfinished training may only go on if this is unchanged
         needs        the notebooks it needs
+        outdated     true if it is finished and one that it needs was run again without it (--only)
 
 Each state is written aside, synced and renamed, and the one before it is kept as `run.previous.json`.
 """
@@ -43,26 +46,30 @@ def now():
 
 def read(run_dir):
     """The journal of a run, or the state before if the last one is torn; None if there is neither."""
-    for name in (FILE, PREVIOUS):
-        try:
-            journal = json.loads((Path(run_dir) / name).read_text(encoding="utf-8"))
-            if {"notebooks", "profile", "started", "data"} <= journal.keys():
-                return journal
-        except (OSError, ValueError, AttributeError):
-            continue
-    return None
+    return read_file(Path(run_dir) / FILE) or read_file(Path(run_dir) / PREVIOUS)
+
+
+def read_file(path):
+    """A journal from one file; None if it is missing, torn or something else."""
+    try:
+        journal = json.loads(path.read_text(encoding="utf-8"))
+        return journal if {"notebooks", "profile", "started", "data"} <= journal.keys() else None
+    except (OSError, ValueError, AttributeError):
+        return None
 
 
 def write(run_dir, journal):
     """Write the journal; the state before it stays beside it."""
-    path = Path(run_dir) / FILE
+    path, previous = Path(run_dir) / FILE, Path(run_dir) / PREVIOUS
     journal["updated"] = now()
-    if path.exists() and read(run_dir) is not None:
-        (Path(run_dir) / PREVIOUS).unlink(missing_ok=True)
+    if read_file(path):
+        link = path.with_name(f".{PREVIOUS}.partial")
+        link.unlink(missing_ok=True)
         try:
-            os.link(path, Path(run_dir) / PREVIOUS)
+            os.link(path, link)
+            os.replace(link, previous)
         except OSError:  # a file system without links
-            paths.write_atomic(Path(run_dir) / PREVIOUS, path.read_bytes())
+            paths.write_atomic(previous, path.read_bytes())
     paths.write_json(path, journal)
 
 

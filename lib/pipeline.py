@@ -10,8 +10,8 @@ import time
 from collections import namedtuple
 from pathlib import Path
 
+from lib import execution, params, paths, plan, processes, provenance
 from lib import journal as journals
-from lib import params, paths, plan, processes, provenance
 from lib.journal import FINISHED
 from lib.paths import UserError
 from lib.plan import HOUSE
@@ -115,7 +115,8 @@ def run(options, house=HOUSE):
         from lib import dataset
 
         fingerprint = dataset.fingerprint(folder)
-        known = {"folder": str(folder), "why": data.why, **fingerprint}
+        about = dataset.describe(folder)
+        known = {"folder": str(folder), "why": data.why, **fingerprint, "generated": about["generated"], "note": about["note"]}
         if (folder / "train.csv").is_file() and (old is None or known | {"why": ""} != old["data"] | {"why": ""}):
             dataset.load_table(folder)  # stops here, before the first cell, if the table is not sound
         if lock is None:
@@ -129,6 +130,8 @@ def run(options, house=HOUSE):
             "run": run_dir.name,
             "profile": profile,
             "started": old["started"] if old else journals.now(),
+            "finished": "",
+            "seconds": old.get("seconds", 0) if old else 0,
             "status": "running",
             "data": known,
             "versions": provenance.versions(),
@@ -139,15 +142,14 @@ def run(options, house=HOUSE):
         }
         say(f"run      {run_dir}")
         say()
-        begin = time.monotonic()
         processes.run_all(journal, run_dir, lock, house, selected, keys, options.jobs, declarations)
-        return conclude(journal, run_dir, selected, time.monotonic() - begin)
+        return conclude(journal, run_dir, selected)
     finally:
         if lock:
             lock.close()
 
 
-def conclude(journal, run_dir, selected, seconds):
+def conclude(journal, run_dir, selected):
     """Say how the run ended and where to look; the exit code."""
     figures = journals.merge_metrics(run_dir, journal)
     say()
@@ -156,7 +158,7 @@ def conclude(journal, run_dir, selected, seconds):
         say(f"score    {figures['competition_score']:.4f}{beside}")
     bad = [name for name in selected if journal["notebooks"][name]["status"] not in FINISHED]
     ended = f"{len(selected) - len(bad)} of {len(selected)} notebooks done" if bad else "done"
-    say(f"{ended} in {processes.duration(seconds)}. Open {run_dir.parent / 'latest' / 'index.html'}")
+    say(f"{ended} in {processes.duration(journal['seconds'])}. Open {run_dir.parent / 'latest' / 'index.html'}")
     return 1 if bad else 0
 
 
@@ -171,8 +173,6 @@ def print_values(options, house=HOUSE):
 
 def prepare(profile, options, house=HOUSE):
     """`--prepare`: write the notebooks into a run folder with the profile's parameters set and nothing executed."""
-    from lib import execution
-
     declarations, data = plan.declarations_of(house), find_data(options.data)
     loaded = params.load_profile(profile, house.profiles)
     values = params.effective(declarations, profile, loaded, plan.overrides_of(options.overrides, house))

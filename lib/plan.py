@@ -82,7 +82,7 @@ def entries_of(house, selected, keys, run_dir, old, forced):
         before = (old or {"notebooks": {}})["notebooks"].get(name, {})
         entry = {"status": "waiting", "seconds": 0, "headline": "", "error": "", "key": "", "started_key": ""}
         entry |= {key: value for key, value in before.items() if key in entry}
-        entry["needs"] = list(house.graph[name])
+        entry |= {"needs": list(house.graph[name]), "outdated": name not in selected and before.get("outdated", False)}
         if name not in selected:
             entry["status"] = "waiting" if entry["status"] == "running" else entry["status"]
         elif name not in forced and is_kept(name, keys[name], run_dir, old, house):
@@ -90,6 +90,11 @@ def entries_of(house, selected, keys, run_dir, old, forced):
         else:
             entry |= {"status": "waiting", "seconds": 0, "headline": "", "error": "", "key": ""}
         entries[name] = entry
+    redone = {name for name in selected if entries[name]["status"] != "kept"}
+    for name in graphlib.TopologicalSorter(house.graph).static_order():
+        if name not in selected and redone & set(house.graph[name]):
+            redone.add(name)
+            entries[name]["outdated"] = entries[name]["status"] in FINISHED
     for name in selected:
         for need in house.graph[name]:
             if need not in selected and entries[need]["status"] not in FINISHED:

@@ -39,6 +39,7 @@ def run_all(journal, run_dir, lock, house, selected, keys, jobs, declarations):
         say(f"{clock()}  {name:16} kept: nothing that it is made from has changed")
     update(journal, run_dir)
     journals.point_latest(house.runs, run_dir.name)
+    begun, before = time.monotonic(), journal["seconds"]
     try:
         while sorter.is_active():
             ready += sorter.get_ready()
@@ -71,7 +72,8 @@ def run_all(journal, run_dir, lock, house, selected, keys, jobs, declarations):
                     update(journal, run_dir)
                     tell(name, entries, selected, house.graph, left(entries, selected, running, expected, jobs))
         failed = any(entries[name]["status"] not in FINISHED for name in selected)
-        journal["status"] = "failed" if failed else "done"
+        seconds = round(before + time.monotonic() - begun, 1)
+        journal |= {"status": "failed" if failed else "done", "finished": journals.now(), "seconds": seconds}
         update(journal, run_dir)
     except BaseException:
         for number in (signal.SIGINT, signal.SIGTERM):  # a second Ctrl-C must not leave a kernel behind
@@ -81,7 +83,8 @@ def run_all(journal, run_dir, lock, house, selected, keys, jobs, declarations):
             stop(process)
             entries[name]["status"] = "waiting"
             (run_dir / f".{name}.partial.ipynb").unlink(missing_ok=True)
-        journal["status"] = "stopped"
+        seconds = round(before + time.monotonic() - begun, 1)
+        journal |= {"status": "stopped", "finished": journals.now(), "seconds": seconds}
         with contextlib.suppress(OSError):
             update(journal, run_dir)
         say(f"{clock()}  stopped. Go on with: python run_all.py --resume --run {run_dir.name}")

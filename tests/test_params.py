@@ -56,7 +56,7 @@ def test_declared_reads_types_and_defaults(declarations):
     ],
 )
 def test_declared_refuses_what_cannot_be_set(tmp_path, source, said):
-    with pytest.raises(UserError, match="broken.ipynb: line|not valid Python") as caught:
+    with pytest.raises(UserError, match="line") as caught:
         params.declared(write_notebook(tmp_path / "broken.ipynb", source))
     assert said in str(caught.value)
 
@@ -123,13 +123,19 @@ def test_what_is_wrong_is_said_with_its_place(declarations, profile, said):
 
 @pytest.mark.parametrize(
     "text, result",
-    [("10_one.epochs=3", ("10_one", "epochs", "3")), ("2.name=a=b.c", ("20_two", "name", "a=b.c")), ("all.seed=", ("all", "seed", ""))],
+    [
+        ("10_one.epochs=3", ("10_one", "epochs", "3")),
+        ("2.name=a=b.c", ("20_two", "name", "a=b.c")),
+        ("all.seed=", ("all", "seed", "")),
+    ],
 )
 def test_parse_override(text, result):
     assert params.parse_override(text, ("10_one", "20_two")) == result
 
 
-@pytest.mark.parametrize("text, said", [("epochs=3", "write it as"), ("10_one.epochs", "write it as"), ("30.x=1", "no notebook '30'")])
+@pytest.mark.parametrize(
+    "text, said", [("epochs=3", "write it as"), ("10_one.epochs", "write it as"), ("30.x=1", "no notebook '30'")]
+)
 def test_parse_override_refuses(text, said):
     with pytest.raises(UserError, match=said):
         params.parse_override(text, ("10_one", "20_two"))

@@ -1,0 +1,334 @@
+"""Runs of the small project beside the fixtures: what is run, kept, blocked, stopped, and what is said."""
+
+import importlib.util
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+import psutil
+import pytest
+
+from lib import journal as journals
+from lib import params, plan, processes, provenance
+
+FIXTURES = Path(__file__).resolve().parent / "fixtures"
+specification = importlib.util.spec_from_file_location("small_house", FIXTURES / "small_house.py")
+small_house = importlib.util.module_from_spec(specification)
+specification.loader.exec_module(small_house)
+
+
+@pytest.fixture(scope="session")
+def data(tmp_path_factory):
+    """Two strips in the competition's layout."""
+    folder = tmp_path_factory.mktemp("strips")
+    for part in ("train_images", "test_images"):
+        (folder / part).mkdir()
+        for name in ("a.jpg", "b.jpg"):
+            cv2.imwrite(str(folder / part / name), np.full((256, 1600, 3), 90, np.uint8))
+    (folder / "train.csv").write_text("ImageId,ClassId,EncodedPixels\na.jpg,3,1 5\n")
+    (folder / "sample_submission.csv").write_text("ImageId,EncodedPixels,ClassId\na.jpg,1 409600,1\nb.jpg,1 409600,1\n")
+    return folder
+
+
+@pytest.fixture
+def call(tmp_path, data, capsys, monkeypatch):
+    """call("--only", "10", ...) runs the small project in this process: (exit code, what it printed)."""
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+
+    def inner(*arguments):
+        code = small_house.call(tmp_path, *arguments, "--data", str(data))
+        return code, "".join(capsys.readouterr())
+
+    yield inner
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
+
+
+def begin(tmp_path, data, *arguments):
+    """Start the small project as a command of its own."""
+    command = [sys.executable, str(FIXTURES / "small_house.py"), str(tmp_path), "--data", str(data), *arguments]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True)
+
+
+def wait_for(condition, seconds=20.0):
+    """The first true value of `condition`, or a failure."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        value = condition()
+        if value:
+            return value
+        time.sleep(0.05)
+    raise AssertionError("not reached in time")
+
+
+def alive(pids):
+    return [pid for pid in pids if psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE]
+
+
+def statuses(run_dir):
+    return {name: entry["status"] for name, entry in journals.read(run_dir)["notebooks"].items()}
+
+
+def executions(run_dir):
+    """What 10_writes_value wrote down, one line an execution."""
+    return (run_dir / "runs_of_10.txt").read_text().splitlines()
+
+
+def test_a_run_a_resume_and_what_changes_run_again(tmp_path, call):
+    run_dir = tmp_path / "runs" / "a"
+    code, said = call("--profile", "small", "--run", "a", "-p", "10.value=4")
+    assert code == 0
+    assert said.startswith("profile  small, named by --profile")
+    assert "product 8" in said and "score    8.0000, all-empty 0.5000" in said and "(4 of 4)" in said
+    assert statuses(run_dir) == dict.fromkeys(small_house.GRAPH, "done")
+    assert (tmp_path / "runs" / "latest").resolve() == run_dir
+    assert json.loads((run_dir / "metrics.json").read_text()) == {
+        "run": "a", "written": 4, "competition_score": 8, "all_empty_score": 0.5, "behaved": 1, "followed": 1,
+    }  # fmt: skip
+    for name in small_house.GRAPH:
+        assert (run_dir / f"{name}.html").stat().st_size and (run_dir / f"{name}.ipynb").stat().st_size
+    assert (run_dir / "index.html").is_file()
+    assert not list(run_dir.glob(".*.ipynb"))
+    journal = journals.read(run_dir)
+    assert journal["status"] == "done" and journal["parameters"]["10_writes_value"]["value"] == 4
+    assert journal["notebooks"]["20_reads_value"]["headline"] == "product 8"
+
+    begin_time = time.monotonic()
+    code, said = call("--resume")
+    assert (code, said.count("kept"), said.count("started")) == (0, 4, 0)
+    assert time.monotonic() - begin_time < 5  # 0.3 s where nothing else runs
+    assert set(statuses(run_dir).values()) == {"kept"}
+
+    code, said = call("--resume", "--run", "a", "-p", "10.title=new")  # the value 4 of the first command stays
+    assert (code, said.count("kept"), said.count("started")) == (0, 2, 2)
+    assert executions(run_dir) == ["4 float 0.5 from the profile", "4 float 0.5 new"]
+    assert list(statuses(run_dir).values()) == ["done", "done", "kept", "kept"]
+
+    (run_dir / "value.json").unlink()  # a product that is gone is made again
+    code, said = call("--resume", "--only", "10")
+    assert code == 0 and len(executions(run_dir)) == 3
+    assert journals.read(run_dir)["notebooks"]["20_reads_value"]["outdated"] is True
+
+
+def test_a_failure_blocks_what_needs_it_and_nothing_else(tmp_path, call):
+    code, said = call("--profile", "small", "--run", "a", "-p", "30.how=raise", "--jobs", "2")
+    assert code == 1
+    assert "30_misbehaves    FAILED" in said and "KeyError: 'no such key' (code cell 4)" in said
+    assert "40_follows       not run, because it needs 30_misbehaves" in said
+    assert "Traceback" not in said
+    run_dir = tmp_path / "runs" / "a"
+    assert list(statuses(run_dir).values()) == ["done", "done", "failed", "blocked"]
+    assert (run_dir / "30_misbehaves.html").is_file() and not (run_dir / "40_follows.html").exists()
+    assert "behaved" not in json.loads((run_dir / "metrics.json").read_text())
+    code, said = call("--resume", "-p", "30.how=well")
+    assert (code, said.count("kept"), said.count("started")) == (0, 2, 2)
+
+
+@pytest.mark.parametrize(
+    "how, said",
+    [
+        ("exit", "Code cell 4 left the notebook early (SystemExit 0)."),
+        ("kill", "The kernel died in code cell 4: killed, or out of memory."),
+        ("refuse", "The strip a.jpg is upside down. Turn it."),
+    ],
+)
+def test_what_papermill_takes_for_success_is_a_failure(tmp_path, call, how, said):
+    code, printed = call("--profile", "small", "--run", "a", "--only", "30", "-p", f"30.how={how}")
+    assert code == 1
+    run_dir = tmp_path / "runs" / "a"
+    entry = journals.read(run_dir)["notebooks"]["30_misbehaves"]
+    assert (entry["status"], entry["error"], entry["key"]) == ("failed", said, "")
+    assert said in printed
+    assert (run_dir / "30_misbehaves.html").is_file()
+    cells = json.loads((run_dir / "30_misbehaves.ipynb").read_text())["cells"]
+    assert any("papermill-error-cell-tag" in cell["metadata"]["tags"] for cell in cells)
+
+
+def test_a_missing_product_is_a_failure(tmp_path, data):
+    entry = {"started_key": "k"}
+    process = subprocess.Popen([sys.executable, "-c", "print('{\"ok\": true, \"error\": \"\"}')"], stdin=-1, stdout=-1)
+    process.errors = open(os.devnull, "rb")  # noqa: SIM115 - closed by finish
+    processes.finish("x", process, 1.0, entry, tmp_path, ("models/x/model.json",))
+    assert (entry["status"], entry["error"]) == ("failed", "It ended without writing models/x/model.json.")
+
+
+@pytest.mark.parametrize(
+    "arguments, said",
+    [
+        (("-p", "10.valeu=3"), "error: -p 10_writes_value.valeu: 10_writes_value has no parameter 'valeu'; did you mean value?"),
+        (("-p", "10.value=three"), "error: -p 10_writes_value.value is of type str, not int."),
+        (("--profile", "smal"), "error: There is no profile 'smal'; did you mean small?"),
+        (("--only", "50"), "error: --only: there is no notebook '50'"),
+        (("--only", "20"), "error: 20_reads_value needs 10_writes_value"),
+        (("--only", "10", "--from", "20"), "error: --only and --from exclude each other."),
+        (("--resume",), "error: There is no run in"),
+        (("--resume", "--run", "nothing"), "error: There is no run nothing"),
+        (("--run", "../outside"), "error: --run ../outside: a run's name has letters"),
+        (("--jobs", "0"), "error: --jobs 0"),
+    ],
+)
+def test_bad_usage_stops_before_the_first_cell(tmp_path, call, arguments, said):
+    code, printed = call("--profile", "small", *arguments)
+    assert code == 2
+    assert said in printed and "Traceback" not in printed and "started" not in printed
+    assert not list(tmp_path.rglob("run.json")) and not (tmp_path / "outside").exists()
+
+
+def test_a_run_is_not_overwritten(tmp_path, call):
+    (tmp_path / "runs" / "a").mkdir(parents=True)
+    (tmp_path / "runs" / "a" / "run.json").write_text("{}")
+    code, printed = call("--profile", "small", "--run", "a")
+    assert code == 2 and "already holds a run. Add --resume to go on with it, or choose another --run." in printed
+
+
+@pytest.mark.parametrize("how, code", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_stopping_leaves_no_process_and_resume_goes_on(tmp_path, data, how, code):
+    run_dir = tmp_path / "runs" / "a"
+    command = begin(tmp_path, data, "--profile", "small", "--run", "a", "--only", "30,10", "-p", "30.how=wait")
+    pids = [int(pid) for pid in wait_for(lambda: (run_dir / "waiting").is_file() and (run_dir / "waiting").read_text()).split()]
+    assert alive(pids) == pids
+    asked = time.monotonic()
+    command.send_signal(how)
+    said, _ = command.communicate(timeout=10)
+    assert command.returncode == code
+    assert time.monotonic() - asked < 8  # half a second where nothing else runs
+    wait_for(lambda: not alive(pids), 2)
+    assert "stopped. Go on with: python run_all.py --resume --run a" in said and "Traceback" not in said
+    assert journals.read(run_dir)["status"] == "stopped"
+    assert list(statuses(run_dir).values()) == ["done", "waiting", "waiting", "waiting"]
+    assert not list(run_dir.glob(".*.ipynb"))
+
+
+def test_a_killed_command_and_its_successor(tmp_path, data, call):
+    run_dir = tmp_path / "runs" / "a"
+    command = begin(tmp_path, data, "--profile", "small", "--run", "a", "--only", "30,10", "-p", "30.how=wait")
+    pids = [int(pid) for pid in wait_for(lambda: (run_dir / "waiting").is_file() and (run_dir / "waiting").read_text()).split()]
+    code, printed = call("--resume")
+    assert code == 2 and f"Another command (process {command.pid}) writes into the run a." in printed
+    (run_dir / "scratch" / "30_misbehaves").mkdir(parents=True)
+    command.kill()
+    command.wait()
+    assert journals.read(run_dir)["status"] == "running"
+    code, printed = call("--resume", "--only", "30,10", "-p", "30.how=well")  # takes the lock over as the rest dies
+    assert code == 0 and printed.count("kept") == 1 and "behaved" in printed
+    assert not alive(pids)
+    assert len(executions(run_dir)) == 1
+    assert not (run_dir / "scratch" / "30_misbehaves").exists()
+
+
+def test_list(call):
+    code, printed = call("--list", "--profile", "small", "-p", "10.value=5")
+    rows = [line.split(maxsplit=2) for line in printed.splitlines()]
+    assert code == 0
+    assert ["value", "5", "-p 10_writes_value.value"] in rows and ["rate", "0.5", "notebook"] in rows
+    assert any("small.yaml, 10_writes_value" in line and "from the profile" in line for line in printed.splitlines())
+
+
+def test_prepare(tmp_path, call):
+    code, printed = call("--prepare", "small", "--run", "p", "-p", "10.value=5")
+    assert code == 0 and "4 notebooks with the profile small lie in" in printed
+    run_dir = tmp_path / "runs" / "p"
+    cells = json.loads((run_dir / "10_writes_value.ipynb").read_text())["cells"]
+    injected = ["".join(cell["source"]) for cell in cells if "injected-parameters" in cell["metadata"].get("tags", [])]
+    assert len(injected) == 1 and "value = 5" in injected[0] and str(run_dir) in injected[0] and "rate" not in injected[0]
+    assert all(not cell["outputs"] and cell["execution_count"] is None for cell in cells)
+    assert not (run_dir / "run.json").exists()
+
+
+def test_paths_with_braces_spaces_and_quotes(tmp_path, data, monkeypatch, capsys):
+    odd = tmp_path / "a {b} 'c'"
+    shutil.copytree(FIXTURES, odd / "notebooks", ignore=shutil.ignore_patterns("*.py", "__pycache__"))
+    monkeypatch.setenv("PYTHONPATH", str(plan.PROJECT))
+    assert small_house.call(odd, "--profile", "small", "--run", "x", "--only", "10", "--data", str(data)) == 0
+    assert (odd / "runs" / "x" / "10_writes_value.html").is_file()
+
+
+def test_keys_change_with_what_a_notebook_uses(tmp_path, monkeypatch):
+    library = tmp_path / "lib"
+    library.mkdir()
+    (library / "low.py").write_text("VALUE = 1\n")
+    (library / "high.py").write_text("def get():\n    from lib import low\n    return low.VALUE\n")
+    (library / "other.py").write_text("")
+    monkeypatch.setattr(provenance, "LIB", library)
+    notebook = tmp_path / "n.ipynb"
+
+    def code(source, prose="words"):
+        cells = [{"cell_type": "markdown", "source": [prose]}, {"cell_type": "code", "source": [source]}]
+        notebook.write_text(json.dumps({"cells": cells}))
+        return provenance.code_of(notebook, provenance.library())
+
+    first = code("from lib.high import get")
+    assert set(first) == {"cells", "high", "low"}
+    (library / "other.py").write_text("x = 1\n")
+    (library / "low.py").write_text("# a comment\nVALUE   = 1\n")
+    assert code("from lib.high import get", "other words") == first
+    (library / "low.py").write_text("VALUE = 2\n")
+    assert code("from lib.high import get")["low"] != first["low"]
+    assert set(code("import lib.other as o\n%matplotlib inline")) == {"cells", "other"}
+    assert set(code("a b")) == {"cells", "high", "low", "other"}
+
+
+def test_keys_pass_changes_on_to_dependents_only(tmp_path):
+    house = small_house.build(tmp_path)
+    declarations = plan.declarations_of(house)
+
+    def keys(fingerprint="f", **changed):
+        values = params.effective(declarations, overrides=[("10_writes_value", key, text) for key, text in changed.items()])
+        return plan.keys_of(house, list(house.graph), values, {"sha256": fingerprint}, None)
+
+    before, after = keys(), keys(value="9")
+    assert [name for name in house.graph if before[name] != after[name]] == ["10_writes_value", "20_reads_value"]
+    assert keys(value="3") == before
+    assert all(before[name] != other for name, other in keys("g").items())
+
+
+def test_a_torn_journal_falls_back_to_the_one_before(tmp_path):
+    journal = {"run": "a", "profile": "p", "started": "s", "data": {}, "notebooks": {}, "status": "running"}
+    journals.write(tmp_path, journal)
+    journals.write(tmp_path, journal | {"status": "done"})
+    assert journals.read(tmp_path)["status"] == "done"
+    (tmp_path / "run.json").write_text('{"run": "a", "prof')
+    assert journals.read(tmp_path)["status"] == "running"
+    journals.write(tmp_path, journal | {"status": "failed"})
+    assert journals.read(tmp_path)["status"] == "failed"
+    (tmp_path / "run.json").write_text("")
+    assert journals.read(tmp_path)["status"] == "running"
+
+
+def test_a_lock_left_by_a_dead_process_does_not_block(tmp_path):
+    (tmp_path / ".lock").write_text("999999999")
+    with journals.open_lock(tmp_path) as lock:
+        assert (tmp_path / ".lock").read_text() == str(os.getpid())
+        with pytest.raises(journals.UserError, match=f"process {os.getpid()}"):
+            journals.open_lock(tmp_path)
+        assert not lock.closed
+    journals.open_lock(tmp_path).close()
+
+
+@pytest.mark.parametrize(
+    "seconds, text", [(0.42, "0.4 s"), (59.4, "59 s"), (59.6, "1 min 0 s"), (3599, "59 min 59 s"), (4800, "1 h 20 min")]
+)
+def test_duration(seconds, text):
+    assert processes.duration(seconds) == text
+
+
+def test_what_is_left_follows_earlier_runs_and_this_ones_pace():
+    entries = {name: {"status": "waiting", "seconds": 0} for name in "bc"} | {"a": {"status": "done", "seconds": 20}}
+    assert processes.left(entries, list(entries), {}, {"a": 10, "b": 30}, 1) == 60 + 20  # twice as slow; c: as long as those done
+    assert processes.left(entries, list(entries), {}, {}, 2) == 20
+    assert processes.left({"b": entries["b"]}, ["b"], {}, {}, 1) is None
+
+
+def test_the_projects_graph_is_in_an_order_that_can_be_run():
+    names = list(plan.GRAPH)
+    assert all(names.index(need) < names.index(name) for name, needs in plan.GRAPH.items() for need in needs)
+    assert plan.PRODUCTS["31_seg_class1"] == ("models/seg_class1/model.json",)
+    assert plan.select("", "33", plan.HOUSE) == ["33_seg_class3", "40_evaluation", "90_inference"]
+    assert plan.select("90,10", "", plan.HOUSE) == ["10_binary", "90_inference"]
