@@ -94,7 +94,8 @@ def row_findings(rows, file, names, classes, shape):
             findings.append(finding(file, row, f"image {image_id!r} and class {defect_class} have a row already",
                                     "Keep one of the two rows."))
         try:
-            rle.check(text, shape)
+            if text:
+                rle.check(text, shape)
         except rle.RleError as error:
             what, remedy = str(error).split(". ", 1)
             findings.append(finding(file, row, what[0].lower() + what[1:], remedy))

@@ -17,7 +17,7 @@ from lib.images import list_images, read_image
 from lib.paths import UserError
 
 __all__ = ["check", "describe", "find_duplicates", "fingerprint", "labels", "load_split", "load_table", "load_test_table",
-           "read_image", "rle_columns", "split"]
+           "load_truth", "read_image", "rle_columns", "split"]
 
 PARTS = ("train", "validation", "held_out")
 
@@ -64,11 +64,17 @@ def load_table(data_dir, sample=0, seed=0):
     if not names:
         raise UserError(f"{folder / 'train_images'} holds no images. Put the training images there.")
     table = pd.DataFrame({"image_id": names, "path": [str(folder / "train_images" / name) for name in names]})
-    columns = [f"rle_{number}" for number in range(1, about["classes"] + 1)]
-    wide = rows.assign(column="rle_" + rows["defect_class"]).pivot(index="image_id", columns="column", values="rle")
-    wide = wide.reindex(index=names, columns=columns).fillna("")
-    table[columns] = wide.to_numpy(dtype=object)
+    table = _with_rles(table, rows, about["classes"])
     return _sample(table, sample, seed) if 0 < sample < len(table) else table
+
+
+def _with_rles(table, rows, classes):
+    """The table of images with the columns rle_1..rle_C from the rows of `checks.read_rows`."""
+    columns = [f"rle_{number}" for number in range(1, classes + 1)]
+    wide = rows.assign(column="rle_" + rows["defect_class"]).pivot(index="image_id", columns="column", values="rle")
+    wide = wide.reindex(index=table["image_id"], columns=columns).fillna("")
+    table[columns] = wide.to_numpy(dtype=object)
+    return table
 
 
 def _quick_findings(folder, about):
@@ -107,6 +113,20 @@ def load_test_table(data_dir, sample=0):
     if 0 < sample < len(names):
         names = [names[number * len(names) // sample] for number in range(sample)]
     return pd.DataFrame({"image_id": names, "path": [str(folder / name) for name in names]}, dtype=object)
+
+
+def load_truth(data_dir, table):
+    """A test table with the columns rle_1..rle_C from test_truth.csv, which generated strips have; None if it is not there.
+
+    Raises UserError at the first wrong row, as `load_table` does.
+    """
+    path, about = Path(data_dir) / "test_truth.csv", describe(data_dir)
+    if not path.is_file():
+        return None
+    rows, names = checks.read_rows(path), set(list_images(Path(data_dir) / "test_images"))
+    for severe in checks.row_findings(rows, path, names, about["classes"], (about["height"], about["width"])):
+        raise UserError(checks.sentence(severe))
+    return _with_rles(table.copy(), rows, about["classes"])
 
 
 def rle_columns(table):

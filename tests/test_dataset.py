@@ -63,6 +63,18 @@ def test_ids_that_look_like_something_else(tmp_path):
     assert dataset.labels(table).sum(axis=1).tolist() == [1] * 6
 
 
+def test_truth_of_the_test_images(tmp_path):
+    folder = make(tmp_path, CURRENT, tests=("s.jpg", "t.jpg", "u.jpg"))
+    assert dataset.load_truth(folder, dataset.load_test_table(folder)) is None
+    (folder / "test_truth.csv").write_text(CURRENT + "t.jpg,2,1 5\ns.jpg,1,3 3\n")
+    truth = dataset.load_truth(folder, dataset.load_test_table(folder).iloc[1:])
+    assert truth["image_id"].tolist() == ["t.jpg", "u.jpg"]
+    assert truth[dataset.rle_columns(truth)].values.tolist() == [["", "1 5", "", ""], [""] * 4]
+    (folder / "test_truth.csv").write_text(CURRENT + "t.jpg,2,1 5 9\n")
+    with pytest.raises(UserError, match=r"test_truth.csv, row 2: .* odd"):
+        dataset.load_truth(folder, dataset.load_test_table(folder))
+
+
 def test_twelve_classes_are_in_order(tmp_path):
     table = dataset.load_table(make(tmp_path, CURRENT + "a.jpg,12,1 1\na.jpg,2,5 1\n", classes=12))
     assert dataset.rle_columns(table) == [f"rle_{number}" for number in range(1, 13)]
