@@ -65,9 +65,8 @@ def execute(request, partial):
     from papermill.exceptions import PapermillExecutionError
     from papermill.execute import execute_notebook
 
-    executed = None
-    try:
-        executed = execute_notebook(
+    def run_cells():
+        return execute_notebook(
             escape(request["notebook"]),
             escape(partial),
             parameters=request["parameters"],
@@ -79,6 +78,14 @@ def execute(request, partial):
             iopub_timeout=60,
             on_cell_start=note_kernels,
         )
+
+    try:
+        try:
+            executed = run_cells()
+        except RuntimeError as error:
+            if kernels or "before replying" not in str(error):
+                raise
+            executed = run_cells()  # two kernels that start at once can pick the same port, and one dies before its first cell
     except PapermillExecutionError:
         executed = nbformat.read(partial, as_version=4)
     except DeadKernelError:

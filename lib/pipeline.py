@@ -195,9 +195,10 @@ def check(options):
         raise UserError("No data to check were found. Name their folder with --data DIR.")
     say(f"data     {folder}")
     findings = dataset.check(folder, progress=say)
-    if len(findings):
-        say(findings.to_string(index=False))
-    severe = int((findings["severity"] == "error").sum()) if len(findings) else 0
+    for finding in findings.to_dict("records"):
+        row = f", row {finding['row']}" if finding["row"] else ""
+        say(f"{finding['severity']:8} {finding['file']}{row}: {finding['what']}. {finding['remedy']}")
+    severe = int((findings["severity"] == "error").sum())
     say(f"{severe} errors, {len(findings) - severe} warnings")
     return 2 if severe else 0
 

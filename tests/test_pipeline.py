@@ -242,12 +242,15 @@ def test_prepare(tmp_path, call):
     assert not (run_dir / "run.json").exists()
 
 
-def test_paths_with_braces_spaces_and_quotes(tmp_path, data, monkeypatch, capsys):
+def test_odd_paths_and_texts_arrive_as_they_are(tmp_path, data, monkeypatch, capsys):
     odd = tmp_path / "a {b} 'c'"
     shutil.copytree(FIXTURES, odd / "notebooks", ignore=shutil.ignore_patterns("*.py", "__pycache__"))
     monkeypatch.setenv("PYTHONPATH", str(plan.PROJECT))
-    assert small_house.call(odd, "--profile", "small", "--run", "x", "--only", "10", "--data", str(data)) == 0
+    title = """it's "{odd}" \\ <b>\\n"""
+    arguments = ("--profile", "small", "--run", "x", "--only", "10", "-p", f"10.title={title}", "--data", str(data))
+    assert small_house.call(odd, *arguments) == 0
     assert (odd / "runs" / "x" / "10_writes_value.html").is_file()
+    assert executions(odd / "runs" / "x") == [f"3 float 0.5 {title}"]
 
 
 def test_keys_change_with_what_a_notebook_uses(tmp_path, monkeypatch):
