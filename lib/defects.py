@@ -5,7 +5,7 @@ import math
 import cv2
 import numpy as np
 
-from lib.texture import HEIGHT, WIDTH, crop, curve
+from lib.texture import HEIGHT, crop, curve
 
 LEVELS = (0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99)  # at which the quantiles below are given
 # From public statistics of the competition's training set, per defect class: how many images have 1, 2, 3... objects;
@@ -21,10 +21,10 @@ FACTS = {
         "log_area": (7.65, 0.65), "width": (7, 42), "fill": 0.74, "area_objects": 0.3, "height_area": 0.75},
     3: {"objects": (1584, 1321, 845, 521, 328, 217, 137, 79, 46, 24, 18, 9, 7, 4),
         "area": (716, 1843, 2785, 5038, 11960, 29030, 62018, 94011, 193343), "height": (11, 21, 33, 65, 159, 255, 256, 256, 256),
-        "log_area": (7.9, 1.3), "width": (7, 1100), "fill": 0.776, "area_objects": 0.45, "height_area": 0.75},
+        "log_area": (8.05, 1.3), "width": (7, 1100), "fill": 0.776, "area_objects": 0.45, "height_area": 0.75},
     4: {"objects": (313, 228, 116, 58, 34, 21, 11, 7, 8, 2),
         "area": (2007, 5120, 7086, 13107, 25354, 45220, 75203, 98550, 129925), "height": (10, 25, 35, 59, 99, 156, 223, 250, 256),
-        "log_area": (8.85, 1.35), "width": (13, 800), "fill": 0.633, "area_objects": 0.3, "height_area": 0.85},
+        "log_area": (8.95, 1.35), "width": (13, 800), "fill": 0.633, "area_objects": 0.3, "height_area": 0.85},
 }  # fmt: skip
 BANDS = (155, 420, 800, 1180, 1440)  # px: class 2 lies near these columns only
 
@@ -45,14 +45,14 @@ def object_sizes(random, defect_class):
     tie = facts["area_objects"]
     total = np.interp(rank(tie * score + math.sqrt(1 - tie**2) * random.normal()), LEVELS, facts["area"])
     sizes = []
-    for share in random.dirichlet(np.full(count, 1.6 if defect_class > 2 else 6.0)):
+    for share in random.dirichlet(np.full(count, {3: 1.3, 4: 1.3}.get(defect_class, 6.0))):
         area = max(total * share, 200.0)
         size_score = (math.log(area) - facts["log_area"][0]) / facts["log_area"][1]
         tie = facts["height_area"]
         height = np.interp(rank(tie * size_score + math.sqrt(1 - tie**2) * random.normal()), LEVELS, facts["height"])
         width = np.clip(area / (facts["fill"] * height), *facts["width"])
         height = np.clip(area / (facts["fill"] * width), 10, HEIGHT)
-        sizes.append((int(round(height)), int(round(width))))
+        sizes.append((round(height), round(width)))
     return sizes
 
 
@@ -63,9 +63,9 @@ def outline(random, shape, height, width):
         shape: "box" (a crooked box), "strip" (a slanted strip along the longer side) or "patch" (a ragged outline).
     """
     if shape == "box":
-        points = random.uniform(0, 0.22, (4, 2)) * [[1, 1], [-1, 1], [-1, -1], [1, -1]] + [[0, 0], [1, 0], [1, 1], [0, 1]]
+        points = random.uniform(0, 0.27, (4, 2)) * [[1, 1], [-1, 1], [-1, -1], [1, -1]] + [[0, 0], [1, 0], [1, 1], [0, 1]]
     elif shape == "strip":
-        top, bottom = random.uniform(0.0, 0.42, 2) * (random.random(2) < 0.75)
+        top, bottom = random.uniform(0.05, 0.55, 2) * (random.random(2) < 0.8)
         points = np.array([[0, 0], [1 - top, 0], [1, 1], [bottom, 1]])
         points = np.insert(points, 2, [[1 - top / 2 + 0.04, random.uniform(0.35, 0.65)]], axis=0)
         if random.random() < 0.5:
@@ -75,7 +75,7 @@ def outline(random, shape, height, width):
     else:
         count = int(random.integers(9, 18))
         angles = (np.arange(count) + random.uniform(-0.35, 0.35, count)) * 2 * np.pi / count
-        radius = np.clip(0.84 + np.convolve(random.normal(0, 0.22, count + 2), (0.5, 0.7, 0.5), "valid"), 0.45, 1.1)[:, None]
+        radius = np.clip(0.77 + np.convolve(random.normal(0, 0.25, count + 2), (0.5, 0.7, 0.5), "valid"), 0.45, 1.1)[:, None]
         circle = np.stack([np.cos(angles), np.sin(angles)], axis=1)
         points = circle / np.maximum(0.72, np.abs(circle).max(axis=1, keepdims=True)) * radius
     points = (points - points.min(axis=0)) / np.ptp(points, axis=0)
@@ -86,13 +86,18 @@ def place(random, defect_class, height, width, lit):
     """Top row and left column for an object of this size between the lit columns `lit` = (first, last)."""
     room = HEIGHT - height
     top = int(random.integers(0, room + 1))
-    if random.random() < (0.5 if defect_class in (3, 4) else 0.3):
+    if random.random() < (0.45 if defect_class == 4 else 0.25):
         top = 0 if random.random() < 0.5 else room  # cut off by the picture's border
     if defect_class == 2:
         left = int(random.choice(BANDS) + random.normal(0, 14) - width / 2)
         if lit[0] <= left <= lit[1] - width:
             return top, left
     return top, int(random.integers(lit[0], max(lit[0] + 1, lit[1] - width)))
+
+
+def bell(away, width):
+    """A bell of height 1 around 0."""
+    return np.exp(-((away / width) ** 2))
 
 
 def draw_pits(box, mask, random, strength):
@@ -108,7 +113,7 @@ def draw_pits(box, mask, random, strength):
         rim = ((rows - y - 0.9 * tall) / tall) ** 2 + ((columns - x - random.uniform(0.5, 1.5)) / wide) ** 2
         relief += random.uniform(0.7, 1.7) * np.exp(-1.4 * rim) - random.uniform(0.6, 1.0) * np.exp(-away)
         if random.random() < 0.5:
-            relief -= 0.35 * np.exp(-(((columns - x) / 1.3) ** 2)) * (rows < y)
+            relief -= 0.35 * bell(columns - x, 1.3) * (rows < y)
     box += strength * (0.75 * level + 20) * relief * mask
 
 
@@ -120,7 +125,7 @@ def draw_line(box, mask, random, strength):
     middle = cv2.GaussianBlur(middle[:, None], (1, 31), 6, borderType=cv2.BORDER_REPLICATE)
     away = columns - middle - curve(random, height, max(3, height // 30), min(2.2, width / 14))[:, None]
     gap = float(np.clip(width / 6, 2.5, 5)) * random.choice([-1, 1])
-    profile = 0.9 * np.exp(-(((away - gap) / 2.0) ** 2)) - np.exp(-((away / 1.7) ** 2)) - 0.5 * np.exp(-(((away - 2 * gap) / 1.5) ** 2))
+    profile = 0.9 * bell(away - gap, 2.0) - bell(away, 1.7) - 0.5 * bell(away - 2 * gap, 1.5)
     fade = np.clip(0.75 + curve(random, height, max(4, height // 12), 0.35), 0.1, 1.4)[:, None]
     box += strength * (0.55 * float(box.mean()) + 14) * profile * fade * mask
 
@@ -128,10 +133,11 @@ def draw_line(box, mask, random, strength):
 def streaks(random, height, width):
     """A bundle of upright lines, dark with a bright side or the other way round, (height, width) float32 about -1..1.5."""
     count = int(np.clip(width / random.uniform(6, 9), 2, 9) + width / random.uniform(20, 70))
-    centres, thick = random.uniform(0.1, 0.9, (count, 1)) * width, random.uniform(0.7, 2.2, (count, 1)) * random.choice([1, 1, 1.8])
+    centres = random.uniform(0.1, 0.9, (count, 1)) * width
+    thick = random.uniform(0.7, 2.2, (count, 1)) * random.choice([1, 1, 1.8])
     columns = np.arange(width, dtype=np.float32)
     beside = centres + random.choice([-2.2, 2.2], (count, 1)) * thick
-    lines = random.uniform(0.2, 1.0, (count, 1)) * np.exp(-(((columns - beside) / thick) ** 2)) - np.exp(-(((columns - centres) / thick) ** 2))
+    lines = random.uniform(0.2, 1.0, (count, 1)) * bell(columns - beside, thick) - bell(columns - centres, thick)
     start, end = np.sort(random.uniform(-0.5, 1.5, (2, count)), axis=0)
     rows = np.linspace(0, 1, height, dtype=np.float32)[:, None]
     weights = ((rows > start) & (rows < np.maximum(end, start + 0.5))) * random.uniform(0.35, 1.0, count)
@@ -157,7 +163,8 @@ def draw_scratches(box, mask, random, strength):
     shear = np.float32([[1, slope, -slope * height / 2], [0, 1, 0]])
     look = cv2.warpAffine(look, shear, (width, height), borderMode=cv2.BORDER_REFLECT)
     if kind == "torn" and fits:
-        look = 0.6 * look - 0.75 * np.clip(2.5 * (crop(random, "drip", height, width) + crop(random, "ripple", height, width) * 0.4), 0, 1)
+        torn = crop(random, "drip", height, width) + 0.4 * crop(random, "ripple", height, width)
+        look = 0.6 * look - 0.75 * np.clip(2.5 * torn, 0, 1)
     elif kind == "flat":
         look = 0.45 * look - random.uniform(0.35, 0.6)
     elif kind == "scar" and fits:
@@ -202,7 +209,9 @@ def put_defects(image, masks, random, roll, defect_class, lit):
     """
     drawn = 0
     sizes = sorted(object_sizes(random, defect_class), reverse=True)
-    strip_contrast = roll["contrast"] * float(np.clip(random.lognormal(0.1, 0.3), 0.35, 1.7))
+    strip_contrast = roll["contrast"] * float(np.clip(random.lognormal(0.22, 0.25), 0.6, 1.8))
+    if random.random() < 0.02:
+        strip_contrast *= 0.4  # hardly to be seen, as some real ones are
     for height, width in sizes:
         width = min(width, lit[1] - lit[0] - 4)
         for attempt in range(40):

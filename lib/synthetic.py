@@ -9,6 +9,7 @@ import os
 import shutil
 import time
 from collections import Counter
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import cv2
@@ -20,8 +21,8 @@ from lib.texture import HEIGHT, WIDTH, harmless_marks, make_roll, side_block, su
 
 CLASSES = 4
 QUALITY = 90  # gives the originals' quantisation tables
-VERSION = 2  # raised when the same seed no longer gives the same strips
-STRIPS_PER_ROLL = 12
+VERSION = 4  # raised when the same seed no longer gives the same strips
+STRIPS_PER_ROLL = 8
 CHUNK = 32  # strips handed to a process at once
 # Label combinations of the competition's 12,568 training images.
 FACTS = {(): 5902, (3,): 4759, (1,): 769, (4,): 516, (3, 4): 284, (2,): 195, (1, 3): 91, (1, 2): 35, (2, 3): 14,
@@ -67,8 +68,8 @@ def plan(part, count, seed, lift=True):
         pairs = min(44, 2 + count // 250)
         for pair in range(pairs):
             first = next(s for s in strips if not s["twin"] and (s["labels"] == (3,)) == (pair == 0) and s["number"] % 7 > 2)
-            second = next((s for s in reversed(strips) if s["labels"] == first["labels"] and not s["twin"] and s is not first), None)
             first["twin"] = "first"
+            second = next((s for s in reversed(strips) if s["labels"] == first["labels"] and not s["twin"]), None)
             if second:
                 second.update(twin="masks" if pair == 0 else "copy", number=first["number"], roll=first["roll"])
     return sorted(strips, key=lambda strip: strip["image_id"])
@@ -85,7 +86,7 @@ def strip(random, roll, labels, classes=CLASSES):
     """
     image = surface(random, roll)
     masks = np.zeros((HEIGHT, WIDTH, classes), np.uint8)
-    harmless_marks(image, random, roll, extra=0.0 if labels else 2.0)
+    harmless_marks(image, random, roll, extra=0.0 if labels else 1.2)
     lit = side_block(image, random, roll, largest=WIDTH - 260 if not labels else WIDTH - 420)
     for defect_class in labels:
         put_defects(image, masks, random, roll, defect_class, lit)
@@ -162,8 +163,9 @@ def write_parts(folder, train, test, seed, lift, processes):
         (folder / f"{part}_images").mkdir(parents=True)
         work += [(str(folder / f"{part}_images"), strips[i : i + CHUNK]) for i in range(0, len(strips), CHUNK)]
     if processes > 1 and len(work) > 1:
-        with multiprocessing.get_context(START_METHOD).Pool(min(processes, len(work))) as pool:
-            done = pool.map(write_chunk, work, chunksize=1)
+        context = multiprocessing.get_context(START_METHOD)
+        with ProcessPoolExecutor(min(processes, len(work)), mp_context=context) as executor:
+            done = list(executor.map(write_chunk, work))
     else:
         done = [write_chunk(piece) for piece in work]
     chunks = -(-len(plans["train"]) // CHUNK)
@@ -198,7 +200,7 @@ def generate(folder, train, test, seed, lift=True, processes=None):
         if there == wanted:
             return folder
         if {**there.get("settings", {}), "version": VERSION} != wanted["settings"]:
-            raise paths.UserError(f"{folder} holds something else than these generated strips. Name another folder, or delete it.")
+            raise paths.UserError(f"{folder} holds something else than these generated strips. Delete it or name another folder.")
         shutil.rmtree(folder)  # the same set as an older version of this module made it
     partial = folder.with_name(folder.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)

@@ -85,12 +85,12 @@ def make_roll(random, shift=0.0):
         "grain": float(random.uniform(0.035, 0.10) * (1 + 0.15 * shift)),
         "streakiness": float(random.uniform(0.015, 0.07)),
         "mottle": float(random.uniform(0.01, 0.07)),
-        "ripple": float(max(0, random.uniform(-0.05, 0.05))),
+        "ripple": float(max(0, random.uniform(-0.04, 0.04))),
         "speckle": float(max(0, random.uniform(-0.12, 0.12))),
         "edge_share": float(random.choice([0.05, 0.35, 0.9], p=[0.5, 0.25, 0.25])),
         "edge_left": bool(random.random() < 0.5),
         "splash_share": float(random.choice([0.0, 0.3], p=[0.7, 0.3])),
-        "marks": dict(zip(kinds, (habits * (5 + shift)).tolist())),
+        "marks": dict(zip(kinds, (habits * (5 + shift)).tolist(), strict=True)),
         "contrast": float(random.uniform(0.85, 1.2) * (1 - 0.07 * shift)),
     }
 
@@ -139,7 +139,8 @@ def mark_stain(image, random):
     top, left = int(random.integers(0, HEIGHT - height + 1)), int(random.integers(0, WIDTH - width))
     rows, columns = np.linspace(-1, 1, height, dtype=np.float32)[:, None], np.linspace(-1, 1, width, dtype=np.float32)
     blob = 1.05 - rows**2 - columns**2 - 0.35 * np.abs(smooth_noise(random, (height, width), (40, 50)))
-    image[top : top + height, left : left + width] *= 1 + random.choice([-0.7, 0.6]) * random.uniform(0.4, 1) * np.clip(blob, 0, 1)
+    depth = random.choice([-0.7, 0.6]) * random.uniform(0.4, 1)
+    image[top : top + height, left : left + width] *= 1 + depth * np.clip(blob, 0, 1)
 
 
 def mark_bands(image, random):
@@ -150,12 +151,16 @@ def mark_bands(image, random):
 
 
 def mark_seam(image, random):
-    """A seam: one perfectly straight, even line over the whole height, sometimes stippled at a fixed pitch."""
-    left, width = int(random.integers(10, WIDTH - 12)), int(random.integers(2, 6))
-    rows = np.full((HEIGHT, 1), random.choice([-0.4, -0.25, 0.35]), np.float32)
-    if random.random() < 0.5:
+    """A seam: one perfectly straight, even line over the whole height, mostly stippled at a fixed pitch, else soft-edged."""
+    width = int(random.integers(3, 6))
+    rows = np.full((HEIGHT, 1), random.choice([-0.45, -0.3, 0.4]), np.float32)
+    columns = np.ones(width, np.float32)
+    if random.random() < 0.8:
         rows[(np.arange(HEIGHT) // int(random.integers(4, 9))) % 2 == 0] *= 0.1
-    image[:, left : left + width] *= 1 + rows
+    else:
+        columns = np.hanning(4 * width).astype(np.float32)
+    left = int(random.integers(10, WIDTH - 30))
+    image[:, left : left + len(columns)] *= 1 + rows * columns
 
 
 def mark_dashes(image, random):
@@ -185,7 +190,7 @@ def mark_tone(image, random):
 def mark_ripple(image, random):
     """Chatter: fine level waves across part of the strip."""
     first, last, weight = envelope(random, least=200, most=900)
-    image[:, first:last] *= 1 + random.uniform(0.04, 0.12) * crop(random, "ripple", HEIGHT, last - first) * weight
+    image[:, first:last] *= 1 + random.uniform(0.03, 0.09) * crop(random, "ripple", HEIGHT, last - first) * weight
 
 
 def mark_splash(image, random):

@@ -1,0 +1,266 @@
+"""Generated strips: the layout, the labels, the masks, the seed, and what is reused or replaced."""
+
+import csv
+import hashlib
+import multiprocessing
+from collections import Counter
+
+import cv2
+import numpy as np
+import pytest
+
+from lib import defects, paths, rle, synthetic, texture
+
+
+def rows_of(path):
+    with open(path, newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def contents(folder):
+    """Every file below `folder` with the hash of what it holds."""
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+@pytest.fixture(scope="module")
+def small_set(tmp_path_factory):
+    """The smallest useful set: 8 training and 8 test strips."""
+    return synthetic.generate(tmp_path_factory.mktemp("small") / "set", 8, 8, seed=3, processes=1)
+
+
+def test_the_layout_is_the_competitions(small_set):
+    names = sorted(path.name for path in small_set.iterdir())
+    assert names == ["dataset.json", "sample_submission.csv", "test_images", "test_truth.csv", "train.csv", "train_images"]
+    assert len(list((small_set / "train_images").glob("*.jpg"))) == len(list((small_set / "test_images").glob("*.jpg"))) == 8
+    for table, part in (("train.csv", "train"), ("test_truth.csv", "test")):
+        rows = rows_of(small_set / table)
+        assert list(rows[0]) == ["ImageId", "ClassId", "EncodedPixels"]
+        assert {row["ImageId"] for row in rows} < {path.name for path in (small_set / f"{part}_images").iterdir()}
+        assert rows == sorted(rows, key=lambda row: (row["ImageId"], row["ClassId"]))
+    sample = rows_of(small_set / "sample_submission.csv")
+    assert list(sample[0]) == ["ImageId", "EncodedPixels", "ClassId"]
+    assert [row["ImageId"] for row in sample] == sorted(path.name for path in (small_set / "test_images").iterdir())
+    assert {row["EncodedPixels"] for row in sample} == {"1 409600"}
+
+
+def test_eight_strips_hold_every_class_and_a_clean_one(small_set):
+    rows = rows_of(small_set / "train.csv")
+    assert {row["ClassId"] for row in rows} == {"1", "2", "3", "4"}
+    assert len({row["ImageId"] for row in rows}) < 8
+
+
+def test_images_are_jpeg_grey_in_three_equal_channels_of_the_originals_quality(small_set):
+    path = next((small_set / "train_images").iterdir())
+    image = cv2.imread(str(path))
+    assert image.shape == (256, 1600, 3) and image.dtype == np.uint8
+    assert (image[..., 0] == image[..., 1]).all() and (image[..., 1] == image[..., 2]).all()
+    data = path.read_bytes()
+    start = data.index(b"\xff\xdb") + 5
+    assert list(data[start : start + 8]) == [3, 2, 2, 3, 2, 2, 3, 3]  # luminance table as in the real ones
+
+
+def test_dataset_json_says_that_it_is_generated_and_lifted(small_set, tmp_path):
+    described = paths.read_json(small_set / "dataset.json")
+    assert described["generated"] is True and described["classes"] == 4 and described["settings"]["lift"] is True
+    assert "raised" in described["note"]
+    assert "raised" not in synthetic.settings(8, 8, 3, lift=False)["note"]
+
+
+def test_same_seed_same_bytes_whatever_the_number_of_processes(small_set, tmp_path, monkeypatch):
+    monkeypatch.setattr(synthetic, "CHUNK", 3)
+    again = synthetic.generate(tmp_path / "again", 8, 8, seed=3, processes=2)
+    assert contents(again) == contents(small_set)
+    other = synthetic.generate(tmp_path / "other", 8, 8, seed=4, processes=1)
+    assert contents(other)["train.csv"] != contents(small_set)["train.csv"]
+
+
+def test_a_strip_does_not_depend_on_those_made_before_it():
+    first, second = synthetic.plan("train", 8, 5)[:2]
+    alone = synthetic.make_strip(second)
+    synthetic.make_strip(first)
+    np.testing.assert_array_equal(synthetic.make_strip(second)[0], alone[0])
+
+
+def test_train_and_test_share_no_roll_and_no_name():
+    train, test = synthetic.plan("train", 40, 5), synthetic.plan("test", 40, 5)
+    assert not {entry["image_id"] for entry in train} & {entry["image_id"] for entry in test}
+    rolls = [texture.make_roll(np.random.default_rng([5, part, 1, roll]), float(part)) for part in (0, 1) for roll in range(5)]
+    assert len({roll["base"] for roll in rolls}) == 10
+
+
+def test_unlifted_labels_follow_the_facts_exactly_at_full_size():
+    assert Counter(entry["labels"] for entry in synthetic.plan("train", 12568, 0, lift=False)) == Counter(synthetic.FACTS)
+
+
+@pytest.mark.parametrize("lift", [True, False])
+def test_label_plan_of_any_size(lift):
+    for count in (1, 5, 8, 40, 1000):
+        labels = synthetic.plan_labels(count, np.random.default_rng(0), lift)
+        assert len(labels) == count and (1, 4) not in labels
+        if count >= 5:
+            assert {c for combination in labels for c in combination} == {1, 2, 3, 4} and () in labels
+
+
+def test_lifted_thousand_has_enough_of_every_class():
+    labels = synthetic.plan_labels(1000, np.random.default_rng(0))
+    counts = Counter(c for combination in labels for c in combination)
+    assert counts[1] >= 150 and counts[2] >= 120 and counts[3] >= 250 and counts[4] >= 160
+    assert 450 <= labels.count(()) <= 550
+
+
+def test_masks_hold_the_planned_classes_and_never_overlap():
+    for entry in synthetic.plan("train", 60, 11):
+        image, masks = synthetic.make_strip(entry)
+        assert image.shape == (256, 1600) and image.dtype == np.uint8 and masks.shape == (256, 1600, 4)
+        assert masks.max() <= 1 and masks.sum(axis=2).max() <= 1
+        assert tuple(np.flatnonzero(masks.any(axis=(0, 1))) + 1) == entry["labels"]
+
+
+def test_a_defect_is_seen_where_its_mask_lies():
+    """Against the same strip drawn without its defects: changed inside the masks, and nowhere else."""
+    roll = texture.make_roll(np.random.default_rng(1))
+    roll["contrast"] = 1.2
+    for defect_class in (1, 2, 3, 4):
+        random = np.random.default_rng(defect_class)
+        image = texture.surface(random, roll)
+        before, masks = image.copy(), np.zeros((256, 1600, 4), np.uint8)
+        defects.put_defects(image, masks, random, roll, defect_class, (0, 1600))
+        inside = masks[..., defect_class - 1] > 0
+        near = cv2.dilate(masks[..., defect_class - 1], np.ones((13, 13), np.uint8)) > 0
+        change = np.abs(image - before)
+        assert inside.any() and change[inside].mean() > 4
+        assert change[~near].max() == 0
+
+
+def test_twins_are_near_duplicates_and_one_has_other_masks():
+    planned = synthetic.plan("train", 300, 2)
+    streams = Counter(entry["number"] for entry in planned)
+    pairs = [[entry for entry in planned if entry["number"] == number] for number, times in streams.items() if times == 2]
+    assert len(pairs) == 3 and max(streams.values()) == 2
+    different = 0
+    for pair in pairs:
+        made = [synthetic.make_strip(entry) for entry in pair]
+        small = [cv2.resize(image, (50, 8), interpolation=cv2.INTER_AREA).astype(float) for image, _ in made]
+        assert np.abs(made[0][0].astype(int) - made[1][0]).mean() > 0
+        assert np.corrcoef(small[0].ravel(), small[1].ravel())[0, 1] > 0.9
+        assert pair[0]["labels"] == pair[1]["labels"]
+        areas = [int(masks.sum()) for _, masks in made]
+        different += max(areas) > 1.1 * min(areas) > 0
+    assert different >= 1
+
+
+def test_sizes_follow_the_facts():
+    """Many draws of sizes alone: the medians that the tables of facts give, within 25 %."""
+    random = np.random.default_rng(0)
+    facts = {1: (44, 26, 2), 2: (169, 19, 1), 3: (159, 33, 2), 4: (99, 126, 2)}
+    for defect_class, (height, width, objects) in facts.items():
+        images = [defects.object_sizes(random, defect_class) for _ in range(800)]
+        drawn = np.array([size for sizes in images for size in sizes])
+        assert np.median(drawn[:, 0]) == pytest.approx(height, rel=0.25)
+        assert np.median(drawn[:, 1]) == pytest.approx(width, rel=0.25)
+        assert np.median([len(sizes) for sizes in images]) == objects
+        assert drawn[:, 0].max() <= 256
+
+
+@pytest.mark.parametrize("shape", ["box", "strip", "patch"])
+def test_outline_fills_its_box_to_the_borders(shape):
+    for seed in range(20):
+        points = defects.outline(np.random.default_rng(seed), shape, 40, 90)
+        assert points.min(axis=0).tolist() == [0, 0] and points.max(axis=0).tolist() == [89, 39]
+
+
+def test_equal_settings_are_reused_and_others_refused(small_set):
+    before = (small_set / "train.csv").stat().st_mtime_ns
+    assert synthetic.generate(small_set, 8, 8, seed=3) == small_set
+    assert (small_set / "train.csv").stat().st_mtime_ns == before
+    with pytest.raises(paths.UserError, match="something else"):
+        synthetic.generate(small_set, 9, 8, seed=3)
+
+
+def test_a_folder_with_other_things_is_left_alone(tmp_path):
+    (tmp_path / "mine.txt").write_text("mine")
+    with pytest.raises(paths.UserError, match="something else"):
+        synthetic.generate(tmp_path, 8, 8, seed=3)
+    assert (tmp_path / "mine.txt").read_text() == "mine"
+
+
+def test_a_partial_folder_of_a_crashed_run_is_replaced(small_set, tmp_path):
+    left = tmp_path / "set.partial" / "train_images"
+    left.mkdir(parents=True)
+    (left / "torn.jpg").write_bytes(b"torn")
+    made = synthetic.generate(tmp_path / "set", 8, 8, seed=3, processes=1)
+    assert contents(made) == contents(small_set)
+    assert not (tmp_path / "set.partial").exists()
+
+
+def test_an_older_version_of_the_same_set_is_made_anew(small_set, tmp_path):
+    made = synthetic.generate(tmp_path / "set", 8, 8, seed=3, processes=1)
+    described = paths.read_json(made / "dataset.json")
+    described["settings"]["version"] -= 1
+    paths.write_json(made / "dataset.json", described)
+    (made / "train.csv").write_text("old")
+    assert contents(synthetic.generate(made, 8, 8, seed=3, processes=1)) == contents(small_set)
+
+
+@pytest.mark.parametrize("train, test, seed", [(0, 8, 1), (8, 0, 1), (8, 8, -1)])
+def test_impossible_sizes_are_refused(tmp_path, train, test, seed):
+    with pytest.raises(paths.UserError, match="at least one"):
+        synthetic.generate(tmp_path / "set", train, test, seed)
+
+
+def test_one_strip_each_will_do(tmp_path):
+    made = synthetic.generate(tmp_path / "set", 1, 1, seed=0)
+    assert len(rows_of(made / "sample_submission.csv")) == 1
+
+
+def test_find_or_generate_takes_what_is_named(small_set):
+    assert synthetic.find_or_generate(str(small_set)) == small_set
+
+
+def test_find_or_generate_makes_a_set_inside_the_project(tmp_path, monkeypatch):
+    monkeypatch.setattr(paths, "PROJECT", tmp_path)
+    monkeypatch.delenv(paths.DATA_VARIABLE, raising=False)
+    made = synthetic.find_or_generate(train=5, test=1, seed=9)
+    assert made == tmp_path / "data" / "generated-5-1-9"
+    assert synthetic.find_or_generate(train=5, test=1, seed=9) == made
+
+
+def test_works_in_processes_that_start_afresh(small_set, tmp_path, monkeypatch):
+    assert "spawn" in multiprocessing.get_all_start_methods()
+    monkeypatch.setattr(synthetic, "START_METHOD", "spawn")
+    made = synthetic.generate(tmp_path / "set", 8, 8, seed=3, processes=2)
+    assert contents(made) == contents(small_set)
+
+
+def test_command_line(tmp_path, capsys):
+    synthetic.main(["--out", str(tmp_path / "set"), "--train", "5", "--test", "1", "--seed", "1"])
+    assert capsys.readouterr().out.count("\n") == 1
+    with pytest.raises(SystemExit) as stopped:
+        synthetic.main(["--out", str(tmp_path / "set"), "--train", "6", "--test", "1", "--seed", "1"])
+    assert stopped.value.code == 2 and "error: " in capsys.readouterr().err
+
+
+def test_every_mask_survives_the_round_trip(small_set):
+    planned = {entry["image_id"]: entry for entry in synthetic.plan("train", 8, 3)}
+    for row in rows_of(small_set / "train.csv"):
+        _, masks = synthetic.make_strip(planned[row["ImageId"]])
+        np.testing.assert_array_equal(rle.decode(row["EncodedPixels"]), masks[..., int(row["ClassId"]) - 1])
+
+
+@pytest.mark.slow
+def test_global_statistics_do_not_give_the_task_away(tmp_path):
+    """A random forest on edge and grey statistics of whole strips stays below 0.85."""
+    ensemble = pytest.importorskip("sklearn.ensemble")
+    from sklearn.model_selection import cross_val_score
+
+    figures, defective = [], []
+    for entry in synthetic.plan("train", 300, 21):
+        image, masks = synthetic.make_strip(entry)
+        image = cv2.resize(image, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA).astype(np.float32)
+        edges = cv2.magnitude(cv2.Sobel(image, cv2.CV_32F, 0, 1), cv2.Sobel(image, cv2.CV_32F, 1, 0))
+        figures.append([image.mean(), image.std(), edges.mean(), edges.std(), cv2.Laplacian(image, cv2.CV_32F).std(),
+                        *np.quantile(image, (0.01, 0.25, 0.5, 0.75, 0.99)), *np.quantile(edges, (0.5, 0.9, 0.99))])  # fmt: skip
+        defective.append(masks.any())
+    accuracy = cross_val_score(ensemble.RandomForestClassifier(200, random_state=0), np.array(figures), defective, cv=5).mean()
+    assert accuracy < 0.85
