@@ -116,23 +116,23 @@ def areas(by_class):
     return figure
 
 
-def heat_maps(maps, titles):
-    """Where defects lie: maps (C, h, w), the share of an image's masks that cover a place."""
+def heat_maps(maps, titles, shape=(256, 1600)):
+    """Where defects lie: maps (C, h, w), the share of an image's masks that cover a place; shape: of the images, in pixels."""
     figure, axes = plt.subplots(len(maps), 1, figsize=(11, 1.9 * len(maps)), squeeze=False, layout="constrained")
     for panel, values, title in zip(axes[:, 0], maps, titles, strict=True):
-        shown = panel.imshow(values, cmap="viridis", vmin=0, extent=(0, 1600, 256, 0), aspect="equal")
+        shown = panel.imshow(values, cmap="viridis", vmin=0, extent=(0, shape[1], shape[0], 0), aspect="equal")
         panel.set_title(title, fontsize=9, loc="left")
         figure.colorbar(shown, ax=panel, pad=0.01)
     return figure
 
 
-def histograms(groups, label, bins=40):
-    """Overlaid histograms of {name: values}, each as a density."""
+def histograms(groups, label, bins=40, colours=COLOURS):
+    """Overlaid histograms of {name: values}, each as a density; `colours`: one a group."""
     figure, axes = plt.subplots(figsize=(8, 3.2), layout="constrained")
     everything = np.concatenate([np.asarray(values, float) for values in groups.values()])
     edges = np.linspace(everything.min(), everything.max() + 1e-9, bins + 1)
     for number, (name, values) in enumerate(groups.items()):
-        axes.hist(values, edges, density=True, histtype="stepfilled", alpha=0.35, color=COLOURS[number], label=f"{name} ({len(values):,})")
+        axes.hist(values, edges, density=True, histtype="stepfilled", alpha=0.35, color=colours[number], label=f"{name} ({len(values):,})")
     axes.set(xlabel=label, ylabel="density")
     axes.legend(frameon=False)
     return figure

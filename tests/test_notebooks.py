@@ -1,0 +1,157 @@
+"""The notebooks: how they are stored and built up, and every one executed on a handful of strips."""
+
+import ast
+import json
+import re
+
+import cv2
+import numpy as np
+import papermill
+import pytest
+
+from lib import params, paths, plan, synthetic
+
+FOLDER = paths.PROJECT / "notebooks"
+NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
+COMMON = {"data_dir": "", "run_dir": "", "seed": 42, "sample": 0, "generated_train": 1000, "generated_test": 240}
+LONGEST_CELL = 30  # lines
+CELLS_WITHOUT_PROSE = 3
+
+# Every notebook that is executed here, in the order of its needs: what is set smaller, and figures that it must hand on.
+SMALL = {
+    "00_eda": ({"pictures": 1}, ("images", "defective_share", "images_per_class", "near_duplicate_pairs")),
+}
+
+
+def cells_of(path, kind="code"):
+    """[(source, tags)] of a notebook's cells of one kind."""
+    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+    return [("".join(c["source"]), c["metadata"].get("tags", [])) for c in cells if c["cell_type"] == kind]
+
+
+def tagged(path, tag):
+    return [source for source, tags in cells_of(path) if tag in tags]
+
+
+def per_notebook(function):
+    return pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)(function)
+
+
+@per_notebook
+def test_is_stored_without_outputs(path):
+    notebook = json.loads(path.read_text(encoding="utf-8"))
+    for cell in notebook["cells"]:
+        assert not cell.get("outputs") and cell.get("execution_count") is None
+        assert "papermill" not in cell["metadata"]
+    assert "papermill" not in notebook["metadata"]
+
+
+@per_notebook
+def test_names_its_language(path):
+    metadata = json.loads(path.read_text(encoding="utf-8"))["metadata"]
+    assert metadata["kernelspec"]["name"] == "python3"
+    assert metadata["language_info"]["name"] == "python"
+
+
+@per_notebook
+def test_begins_with_a_title_and_a_table_of_what_it_reads_and_writes(path):
+    prose = [source for source, _ in cells_of(path, "markdown")]
+    assert re.match(r"# \S", prose[0])
+    assert any("reads" in text and "writes" in text and "|---" in text for text in prose[:2])
+
+
+@per_notebook
+def test_bootstrap_is_the_first_code_and_the_same_everywhere(path):
+    assert cells_of(path)[0][1] == ["bootstrap"]
+    assert tagged(path, "bootstrap") == tagged(FOLDER / "00_eda.ipynb", "bootstrap")
+
+
+@per_notebook
+def test_parameters_are_typed_with_a_trailing_comment(path):
+    (source,) = tagged(path, "parameters")
+    declared = params.declared(path)
+    assert {name: declared[name].default for name in COMMON} == COMMON
+    for line in source.splitlines():
+        if line and not line.startswith("#"):
+            assert re.fullmatch(r"\w+: [\w\[\], |]+ = .+  # [^=]+", line), line
+
+
+@per_notebook
+def test_code_cells_are_short_and_prose_is_never_far(path):
+    sources = [source for source, _ in cells_of(path)]
+    lines = [len(source.splitlines()) for source in sources]
+    assert max(lines) <= LONGEST_CELL, sources[int(np.argmax(lines))]
+    assert np.median(lines) <= 5
+    in_a_row = 0
+    for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
+        in_a_row = in_a_row + 1 if cell["cell_type"] == "code" else 0
+        assert in_a_row <= CELLS_WITHOUT_PROSE, "".join(cell["source"])
+
+
+@per_notebook
+def test_defines_no_class_and_one_function_at_most(path):
+    source = "\n".join(re.sub(r"(?m)^%.*$", "", source) for source, _ in cells_of(path))
+    nodes = list(ast.walk(ast.parse(source)))
+    assert not [node.name for node in nodes if isinstance(node, ast.ClassDef)]
+    assert len([node for node in nodes if isinstance(node, ast.FunctionDef)]) <= 1
+
+
+@per_notebook
+def test_hands_its_figures_on_and_has_a_thumbnail(path):
+    assert sum(source.count("record_figures(") for source, _ in cells_of(path)) == 1
+    assert len(tagged(path, "thumbnail")) == 1
+
+
+@pytest.fixture(scope="session")
+def strips(tmp_path_factory):
+    """Twelve generated strips and four for the test."""
+    return synthetic.generate(tmp_path_factory.mktemp("data") / "strips", 12, 4, seed=42, processes=1)
+
+
+@pytest.fixture(scope="session")
+def run(tmp_path_factory):
+    """One run folder for all notebooks, so that the later ones find the earlier ones' models."""
+    return tmp_path_factory.mktemp("run")
+
+
+def execute(name, data, run, **parameters):
+    """Execute a notebook from its own folder; what it hands on: {"headline", "figures"}."""
+    parameters |= {"data_dir": str(data), "run_dir": str(run)}
+    unknown = set(parameters) - set(params.declared(FOLDER / f"{name}.ipynb"))
+    assert not unknown  # papermill would only warn
+    papermill.execute_notebook(FOLDER / f"{name}.ipynb", run / f"{name}.ipynb", parameters, cwd=FOLDER, progress_bar=False)
+    return paths.read_json(run / "metrics" / f"{name}.json")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SMALL)
+def test_runs_on_a_few_strips(name, strips, run):
+    missing = [need for need in plan.GRAPH[name] if not (run / "metrics" / f"{need}.json").is_file()]
+    if missing:
+        pytest.skip(f"needs {', '.join(missing)} to have run before")
+    parameters, expected = SMALL[name]
+    handed_on = execute(name, strips, run, **parameters)
+    assert handed_on["headline"]
+    assert set(expected) <= set(handed_on["figures"])
+
+
+@pytest.mark.slow
+def test_eda_counts_another_data_set(tmp_path):
+    """Small pictures of another shape, three classes of which one is never there, a pair of copies, a broken test image."""
+    data = tmp_path / "data"
+    (data / "train_images").mkdir(parents=True)
+    (data / "test_images").mkdir()
+    random = np.random.default_rng(0)
+    pictures = {name: random.integers(0, 255, (60, 90), np.uint8) for name in "abcd"}
+    for name, picture in {**pictures, "e": pictures["a"]}.items():
+        cv2.imwrite(str(data / "train_images" / f"{name}.png"), picture)
+    (data / "test_images" / "t.png").write_bytes(b"no picture")
+    (data / "train.csv").write_text("ImageId,ClassId,EncodedPixels\na.png,1,1 5\na.png,3,61 20\nb.png,3,100 9 200 9\n")
+    paths.write_json(data / "dataset.json", {"classes": 3, "height": 60, "width": 90, "class_names": ["dent", "hole", "rust"]})
+    figures = execute("00_eda", data, tmp_path)["figures"]
+    assert figures["images"] == 5
+    assert figures["defective_share"] == pytest.approx(2 / 5)
+    assert figures["images_per_class"] == [1, 0, 2]
+    assert figures["empty_pair_share"] == pytest.approx(12 / 15)
+    assert figures["near_duplicate_pairs"] == 1
+    assert "Errors found: 1; warnings: 0." in (tmp_path / "00_eda.ipynb").read_text(encoding="utf-8")
