@@ -19,10 +19,11 @@ from pygments import highlight
 from pygments.formatters import HtmlFormatter
 from pygments.lexers import PythonLexer
 
-TAGS = (
-    "a abbr b blockquote br caption code col colgroup dd del details div dl dt em figcaption figure h1 h2 h3 h4 h5 h6 hr i img "
-    "kbd li mark ol p pre s small span strong sub summary sup table tbody td tfoot th thead tr u ul"
-).split()
+TAGS = {
+    *("a", "abbr", "b", "blockquote", "br", "caption", "code", "col", "colgroup", "dd", "del", "details", "div", "dl", "dt"),
+    *("em", "figcaption", "figure", "h1", "h2", "h3", "h4", "h5", "h6", "hr", "i", "img", "kbd", "li", "mark", "ol", "p", "pre", "s"),
+    *("small", "span", "strong", "sub", "summary", "sup", "table", "tbody", "td", "tfoot", "th", "thead", "tr", "u", "ul"),
+}
 LAYOUT = {"align", "colspan", "rowspan", "class", "style", "title", "start", "open", "scope", "alt", "width", "height"}
 STYLES = CSSSanitizer(allowed_css_properties=["text-align", "color", "background-color", "font-weight", "width", "white-space"])
 
@@ -42,7 +43,7 @@ CLEANER = bleach.Cleaner(tags=TAGS, attributes=is_allowed, css_sanitizer=STYLES,
 def clean_html(text):
     """HTML cut down to harmless tags; any other tag is shown as text, style sheets (pandas' tables bring one) are dropped."""
     text = re.sub(r"<style\b.*?</style\s*>", "", text, flags=re.DOTALL | re.IGNORECASE)
-    html = CLEANER.clean(text)
+    html = re.sub(r"<img(?![^>]* alt=)", '<img alt="picture"', CLEANER.clean(text))
     return Markup(re.sub(r"<table.*?</table>", r'<div class="scroll" tabindex="0">\g<0></div>', html, flags=re.DOTALL))
 
 
@@ -70,10 +71,10 @@ def number_headings(html, headings):
 
 def settled(text):
     """Text as a terminal leaves it: a carriage return overwrites its line (progress bars), a backspace deletes."""
-    text = re.sub(r"[^\n]*\r(?!\n|$)", "", text.replace("\r\n", "\n"))
-    while "\b" in text:
-        text = re.sub(r"[^\b\n]?\b", "", text)
-    return text.replace("\r", "").strip("\n")
+    text = "\n".join(line.rstrip("\r").rsplit("\r", 1)[-1] for line in text.split("\n"))
+    while (shorter := re.sub(r"[^\x08\n]\x08", "", text)) != text:
+        text = shorter
+    return text.replace("\x08", "").strip("\n")
 
 
 def picture(data, kind, alt):
@@ -158,8 +159,16 @@ def has_tag(cell, *tags):
     return bool(set(tags) & set(cell.get("metadata", {}).get("tags", [])))
 
 
+def same_value(left, right):
+    """Whether two Python literals, as written, stand for the same value."""
+    try:
+        return ast.literal_eval(left) == ast.literal_eval(right)
+    except (ValueError, SyntaxError):
+        return left == right
+
+
 def parameter_rows(cells):
-    """A row a parameter: name, value as written, comment, whether the run set it."""
+    """A row a parameter: name, value as written, comment, whether the run gave it another value than the notebook's own."""
     declared, injected = {}, {}
     for cell in cells:
         if has_tag(cell, "parameters"):
@@ -172,7 +181,7 @@ def parameter_rows(cells):
             "name": name,
             "value": injected.get(name, declared.get(name, ("", "")))[0],
             "meaning": declared.get(name, ("", ""))[1],
-            "set": name in injected,
+            "set": name in injected and not (name in declared and same_value(injected[name][0], declared[name][0])),
         }
         for name in names
     ]
@@ -183,8 +192,12 @@ def page_parts(notebook):
     parts, headings, errors, unrun = [], [], [], 0
     for cell in notebook.get("cells", []):
         source = joined(cell.get("source"))
-        # papermill's own error notes go: the error is marked below and at the top.
-        if has_tag(cell, "injected-parameters", "papermill-error-cell-tag") or not source.strip():
+        if has_tag(cell, "parameters", "injected-parameters"):
+            if not any(part["kind"] == "parameters" for part in parts):
+                parts.append({"kind": "parameters"})
+            continue
+        # papermill's notes of an error go: it is marked below and at the top.
+        if has_tag(cell, "papermill-error-cell-tag") or not source.strip():
             continue
         if cell["cell_type"] == "markdown":
             html = number_headings(markdown_html(source, cell.get("attachments")), headings)

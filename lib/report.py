@@ -14,7 +14,7 @@ import jinja2
 import numpy as np
 from markupsafe import Markup
 
-from lib import cells, paths
+from lib import cells, dataset, paths
 
 TEMPLATES = Path(__file__).parent / "templates"
 THUMBNAIL_WIDTH = 480  # pixels: sharp at the 240 that a card shows on a dense screen
@@ -66,6 +66,9 @@ def render(ipynb, html):
     if not isinstance(notebook, dict) or not isinstance(notebook.get("cells"), list):
         raise paths.UserError(f"{ipynb} is not a Jupyter notebook. Run its step again.")
     parts, headings, errors, unrun = cells.page_parts(notebook)
+    failed = notebook.get("metadata", {}).get("failed", "")
+    if failed and not errors:  # killed, or out of time: no cell says so
+        errors = [{"anchor": "", "message": str(failed)}]
     title = next((text for level, anchor, text in headings if level == 1), Path(ipynb).stem)
     text = page(
         "report.html",
@@ -96,7 +99,7 @@ def thumbnail(ipynb):
                 image = None
             if image is None:
                 continue
-            height, width = image.shape[:2]
+            width = image.shape[1]
             # A tall picture is cut to its upper part, so that all cards are of one shape and still show something.
             image = image[: max(1, round(width * 0.6))]
             scale = min(1, THUMBNAIL_WIDTH / width)
@@ -130,6 +133,15 @@ def read_optional(path):
     return value if isinstance(value, dict) else {}
 
 
+def data_note(data):
+    """What the data folder says of itself: {"generated", "note"}; empty if it is gone."""
+    try:
+        found = dataset.describe(data["folder"])
+        return {"generated": bool(found.get("generated")), "note": str(found.get("note", ""))}
+    except (paths.UserError, KeyError, TypeError, OSError):
+        return {}
+
+
 def notebook_cards(run_dir, journal, metrics):
     """A dictionary a notebook for the index's cards, in the order of the journal, then of the names."""
     stated = journal.get("notebooks") or {}
@@ -148,7 +160,8 @@ def notebook_cards(run_dir, journal, metrics):
                 "status": str(entry.get("status", "")),
                 "seconds": entry.get("seconds"),
                 "error": entry.get("error", ""),
-                "headline": metrics.get(name, {}).get("headline") or entry.get("headline", ""),
+                "outdated": bool(entry.get("outdated")),
+                "headline": entry.get("headline", metrics.get(name, {}).get("headline", "")),
                 "thumbnail": thumbnail(run_dir / f"{name}.ipynb") if has[".ipynb"] else "",
                 "html": has[".html"],
                 "ipynb": has[".ipynb"],
@@ -161,31 +174,36 @@ def write_index(run_dir):
     """Write `index.html` of a run from `run.json`, `metrics/*.json` and the executed notebooks; what is missing is left out.
 
     Arguments:
-        run_dir: the run folder. Of `run.json` these keys are used: id, status, profile, started, finished, seconds, note,
-            notebooks ({name: {status, seconds, headline, error}}), parameters ({notebook: {name: value}}), data
-            ({generated, note, sha256, ...}), versions, code, seed.
+        run_dir: the run folder, with the keys of `run.json` as the pipeline's journal describes them.
     """
     run_dir = Path(run_dir)
     journal = read_optional(run_dir / "run.json")
     metrics = {path.stem: read_optional(path) for path in sorted((run_dir / "metrics").glob("*.json"))}
+    found = notebook_cards(run_dir, journal, metrics)
+    # Figures of an earlier, other state may still lie there: only those of notebooks that are finished now are shown.
+    finished = {card["name"] for card in found if card["status"] in ("done", "kept")}
     figures = {}
-    for content in metrics.values():
-        stated = content.get("figures")
+    for name, content in metrics.items():
+        stated = content.get("figures") if name in finished or not journal else {}
         figures.update(stated if isinstance(stated, dict) else {})
     data = journal.get("data") if isinstance(journal.get("data"), dict) else {}
-    origin = {key: journal[key] for key in ("profile", "seed", "code", "versions", "environment") if journal.get(key) not in (None, "")}
+    data = data_note(data) | data
     parameters = journal.get("parameters") if isinstance(journal.get("parameters"), dict) else {}
+    parameters = {str(name): values for name, values in parameters.items() if isinstance(values, dict)}
+    seeds = sorted({str(values["seed"]) for values in parameters.values() if "seed" in values})
+    origin = {key: journal.get(key) for key in ("profile", "code", "versions")} | {"seed": ", ".join(seeds)}
     text = page(
         "index.html",
-        run=str(journal.get("id") or run_dir.resolve().name),
+        run=str(journal.get("run") or run_dir.resolve().name),
         journal=journal,
         data=data,
         figures=figures,
         all_figures=[(name, number_text(value)) for name, value in flat(figures)] if figures else [],
-        cards=notebook_cards(run_dir, journal, metrics),
-        origin=[(name, number_text(value) if name != "seed" else value) for name, value in flat(origin)] if origin else [],
-        facts=[(name, number_text(value)) for name, value in flat(data) if name != "note"] if data else [],
-        parameters={str(name): flat(values) if values else [] for name, values in parameters.items()},
+        cards=found,
+        seconds=sum(card["seconds"] for card in found if isinstance(card["seconds"], (int, float))),
+        origin=[(name, value) for name, value in flat(origin) if value],
+        facts=[(name, number_text(value)) for name, value in flat(data) if name not in ("", "note", "generated")],
+        parameters={name: [(key, repr(value)) for key, value in values.items()] for name, values in parameters.items()},
         files=[name for name in ("submission.csv", "metrics.json", "decision.json", "run.json") if (run_dir / name).is_file()],
     )
     paths.write_atomic(run_dir / "index.html", text)
