@@ -200,7 +200,7 @@ def write_index(run_dir):
         figures=figures,
         all_figures=[(name, number_text(value)) for name, value in flat(figures)] if figures else [],
         cards=found,
-        seconds=sum(card["seconds"] for card in found if isinstance(card["seconds"], (int, float))),
+        seconds=journal.get("seconds") if isinstance(journal.get("seconds"), (int, float)) else 0,
         origin=[(name, value) for name, value in flat(origin) if value],
         facts=[(name, number_text(value)) for name, value in flat(data) if name not in ("", "note", "generated")],
         parameters={name: [(key, repr(value)) for key, value in values.items()] for name, values in parameters.items()},

@@ -95,6 +95,7 @@ def run_folder(tmp_path):
         "run": f"run {HOSTILE}",
         "profile": "demo",
         "started": "2026-01-31T10:00:00+00:00",
+        "seconds": 605.0,
         "status": "failed",
         "data": {"folder": str(tmp_path), "why": HOSTILE, "sha256": "0f" * 32, "train_images": 8},
         "versions": {"keras": "3.13.2"},
@@ -272,7 +273,7 @@ def test_index(tmp_path):
     assert "0.7321" in text and "0.6400" in text and "0.0921 above it" in text
     assert "0.9877" not in text  # 90_inference is not finished: its old figures don't count
     assert "These strips are generated." in text and "Lifted." in text
-    for needle in ("abc1234+changes", "0f0f0f", "3.13.2", "1 min 05 s", ">blocked<", "20_multilabel failed"):
+    for needle in ("abc1234+changes", "0f0f0f", "3.13.2", "took 10 min 05 s", "1 min 05 s", ">blocked<", "20_multilabel failed"):
         assert needle in text
     targets = Loads(text).targets
     assert {"10_binary.html", "10_binary.ipynb", "20_multilabel.html", "run.json"} <= set(targets)
