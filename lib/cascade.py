@@ -10,8 +10,8 @@ import numpy as np
 
 from lib import decision as decisions
 from lib import models, rle
-from lib.images import read_image
 from lib.generators import flip
+from lib.images import read_image
 
 
 class Network:

@@ -1,6 +1,7 @@
 """The four defects of a generated strip: how many, how large, where, how drawn by the annotator and how they look."""
 
 import math
+from statistics import NormalDist
 
 import cv2
 import numpy as np
@@ -13,7 +14,7 @@ LEVELS = (0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99)  # at which the qua
 # of an object's area; range of its width; median share of its bounding box that it fills; and two rank correlations
 # set by trial: of mask area with the number of objects, of an object's height with its area.
 FACTS = {
-    1: {"objects": (360, 127, 67, 51, 45, 45, 49, 40, 19, 17, 16, 8, 8, 5),
+    1: {"objects": (396, 127, 67, 51, 45, 45, 49, 40, 19, 17, 16, 8, 8, 5),
         "area": (451, 811, 1065, 1761, 3318, 5775, 8987, 11502, 15648), "height": (19, 24, 27, 33, 44, 63, 100, 157, 256),
         "log_area": (6.85, 0.68), "width": (14, 67), "fill": 0.77, "area_objects": 0.75, "height_area": 0.8},
     2: {"objects": (182, 57, 7, 1),
@@ -29,27 +30,28 @@ FACTS = {
 BANDS = (155, 420, 800, 1180, 1440)  # px: class 2 lies near these columns only
 
 
-def rank(score):
-    """The rank 0..1 of a standard normal value."""
-    return 0.5 * (1 + math.erf(score / math.sqrt(2)))
+NORMAL = NormalDist()
 
 
-def object_sizes(random, defect_class):
-    """Heights and widths in pixels of the objects of one class on one strip, a list of (height, width)."""
+def object_sizes(random, defect_class, count_rank, area_rank):
+    """Heights and widths in pixels of the objects of one class on one strip, a list of (height, width).
+
+    Arguments:
+        count_rank, area_rank: the strip's place among all with this class, 0..1: by number of objects; by mask area
+            beside what the number says of it. Ranks that are spread evenly keep a small set close to the facts.
+    """
     facts = FACTS[defect_class]
-    weights = np.array(facts["objects"], float)
-    weights /= weights.sum()
-    count = int(random.choice(len(weights), p=weights)) + 1
-    place = weights[: count - 1].sum() + weights[count - 1] * random.random()
-    score = np.clip(np.sqrt(2) * 1.2 * (place - 0.5) * 1.6, -2.2, 2.2)  # close to the normal score of the rank
+    weights = np.cumsum(facts["objects"], dtype=float)
+    count = int(np.searchsorted(weights, count_rank * weights[-1], side="right")) + 1
     tie = facts["area_objects"]
-    total = np.interp(rank(tie * score + math.sqrt(1 - tie**2) * random.normal()), LEVELS, facts["area"])
+    score = tie * NORMAL.inv_cdf(count_rank) + math.sqrt(1 - tie**2) * NORMAL.inv_cdf(area_rank)
+    total = np.interp(NORMAL.cdf(score), LEVELS, facts["area"])
     sizes = []
     for share in random.dirichlet(np.full(count, {3: 1.3, 4: 1.3}.get(defect_class, 6.0))):
         area = max(total * share, 200.0)
         size_score = (math.log(area) - facts["log_area"][0]) / facts["log_area"][1]
         tie = facts["height_area"]
-        height = np.interp(rank(tie * size_score + math.sqrt(1 - tie**2) * random.normal()), LEVELS, facts["height"])
+        height = np.interp(NORMAL.cdf(tie * size_score + math.sqrt(1 - tie**2) * random.normal()), LEVELS, facts["height"])
         width = np.clip(area / (facts["fill"] * height), *facts["width"])
         height = np.clip(area / (facts["fill"] * width), 10, HEIGHT)
         sizes.append((round(height), round(width)))
@@ -108,10 +110,10 @@ def draw_pits(box, mask, random, strength):
     relief = np.zeros_like(box)
     for _ in range(int(np.clip(height * width / 450, 1, 9))):
         y, x = random.uniform(0.25, 0.75) * height, random.uniform(0.3, 0.7) * width
-        tall, wide = random.uniform(2.5, 6), random.uniform(2, 3.6)
+        tall, wide = random.uniform(3, 6.5), random.uniform(2.3, 4)
         away = ((rows - y) / tall) ** 2 + ((columns - x) / wide) ** 2
         rim = ((rows - y - 0.9 * tall) / tall) ** 2 + ((columns - x - random.uniform(0.5, 1.5)) / wide) ** 2
-        relief += random.uniform(0.7, 1.7) * np.exp(-1.4 * rim) - random.uniform(0.6, 1.0) * np.exp(-away)
+        relief += random.uniform(1.0, 1.8) * np.exp(-1.4 * rim) - random.uniform(0.8, 1.1) * np.exp(-away)
         if random.random() < 0.5:
             relief -= 0.35 * bell(columns - x, 1.3) * (rows < y)
     box += strength * (0.75 * level + 20) * relief * mask
@@ -132,15 +134,15 @@ def draw_line(box, mask, random, strength):
 
 def streaks(random, height, width):
     """A bundle of upright lines, dark with a bright side or the other way round, (height, width) float32 about -1..1.5."""
-    count = int(np.clip(width / random.uniform(6, 9), 2, 9) + width / random.uniform(20, 70))
+    count = int(np.clip(width / random.uniform(4.5, 7), 2, 14) + width / random.uniform(20, 70))
     centres = random.uniform(0.1, 0.9, (count, 1)) * width
     thick = random.uniform(0.7, 2.2, (count, 1)) * random.choice([1, 1, 1.8])
     columns = np.arange(width, dtype=np.float32)
     beside = centres + random.choice([-2.2, 2.2], (count, 1)) * thick
-    lines = random.uniform(0.2, 1.0, (count, 1)) * bell(columns - beside, thick) - bell(columns - centres, thick)
-    start, end = np.sort(random.uniform(-0.5, 1.5, (2, count)), axis=0)
+    lines = random.uniform(0.4, 1.1, (count, 1)) * bell(columns - beside, thick) - bell(columns - centres, thick)
+    start, end = np.sort(random.uniform(-0.6, 1.6, (2, count)), axis=0)
     rows = np.linspace(0, 1, height, dtype=np.float32)[:, None]
-    weights = ((rows > start) & (rows < np.maximum(end, start + 0.5))) * random.uniform(0.35, 1.0, count)
+    weights = ((rows > start) & (rows < np.maximum(end, start + 0.6))) * random.uniform(0.5, 1.1, count)
     uneven = random.normal(1, 0.4, (max(3, height // 14), count)).astype(np.float32)
     weights = weights * np.clip(cv2.resize(uneven, (count, height), interpolation=cv2.INTER_CUBIC), 0.1, 2)
     return random.choice([1, 1, 1, -0.9]) * (weights.astype(np.float32) @ lines.astype(np.float32))
@@ -202,14 +204,14 @@ def outline_kind(random, defect_class, height, width):
     return "strip" if defect_class == 2 or max(height, width) > 1.8 * min(height, width) or random.random() < 0.4 else "patch"
 
 
-def put_defects(image, masks, random, roll, defect_class, lit):
+def put_defects(image, masks, random, roll, defect_class, lit, ranks=(0.5, 0.5)):
     """Draw the defects of one class into `image` (H, W) float32 and their outlines into `masks` (H, W, C) uint8, in place.
 
     Objects keep clear of everything in `masks`; one that finds no place is made smaller, the first one until it does.
     """
     drawn = 0
-    sizes = sorted(object_sizes(random, defect_class), reverse=True)
-    strip_contrast = roll["contrast"] * float(np.clip(random.lognormal(0.22, 0.25), 0.6, 1.8))
+    sizes = sorted(object_sizes(random, defect_class, *ranks), reverse=True)
+    strip_contrast = roll["contrast"] * float(np.clip(random.lognormal(0.34, 0.22), 0.8, 1.9))
     if random.random() < 0.02:
         strip_contrast *= 0.4  # hardly to be seen, as some real ones are
     for height, width in sizes:
@@ -232,7 +234,7 @@ def put_defects(image, masks, random, roll, defect_class, lit):
             return
         box = (slice(top, top + height), slice(left, left + width))
         masks[box][..., defect_class - 1] |= outlined
-        slack = 3 if min(height, width) > 14 else 1
+        slack = 3 if min(height, width) > 24 else 1
         seen = cv2.erode(cv2.copyMakeBorder(outlined, 1, 1, 1, 1, cv2.BORDER_REPLICATE), np.ones((2 * slack + 1,) * 2, np.uint8))
         soft = cv2.GaussianBlur(seen.astype(np.float32), (0, 0), 1.2)[1:-1, 1:-1]
         if defect_class == 1:

@@ -89,11 +89,15 @@ class ClassificationBatches(Batches):
         paths: image files.
         labels: (N, C) 0/1.
         height, width: pixels of the network's input.
+        cells: (N, gh, gw, C) 0/1 from `defect_cells`; then the labels are {"probability": labels, "cells": (B, gh, gw, C)}.
+        crop_width: teach on crops about this wide, pixels of the input (0: whole strips); needs cells, which then make the label.
         augmentation: keyword arguments of `augment`, or None.
         balance: draw positives and negatives of the first label alike often (with C > 1: rare classes more often).
     """
 
-    def __init__(self, paths, labels, height, width, batch_size=16, augmentation=None, seed=0, shuffle=False, balance=False, workers=1):
+    def __init__(self, paths, labels, height, width, cells=None, crop_width=0, batch_size=16, augmentation=None, seed=0, shuffle=False,
+                 balance=False, workers=1):  # fmt: skip
+        self.cells, self.crop_width = cells, crop_width if cells is not None and crop_width < width else 0
         self.paths, self.labels = list(paths), np.asarray(labels, np.float32)
         self.size, self.augmentation, self.balance = (height, width), augmentation, balance
         super().__init__(len(self.paths), batch_size, seed, shuffle, workers)
@@ -105,9 +109,37 @@ class ClassificationBatches(Batches):
 
     def item(self, index, random):
         image = read_image(self.paths[index], self.size)
+        if self.cells is None:
+            image = augment(random, image, **self.augmentation) if self.augmentation else image
+            return image[..., None], self.labels[index]
+        cells, label = self.cells[index], self.labels[index]
+        if self.crop_width:
+            stride = self.size[1] // cells.shape[1]
+            start = crop_start(random, cells.max(axis=2), self.crop_width // stride)
+            cells = cells[:, start : start + self.crop_width // stride]
+            image = image[:, start * stride : (start + cells.shape[1]) * stride]
+            label = cells.any(axis=(0, 1)).astype(np.float32)
         if self.augmentation:
-            image = augment(random, image, **self.augmentation)
-        return image[..., None], self.labels[index]
+            image, cells = augment(random, image, cells, **self.augmentation)
+        return image[..., None], label, cells.astype(np.float32)
+
+    def __getitem__(self, index):
+        images, labels, *cells = super().__getitem__(index)
+        return (images, {"probability": labels, "cells": cells[0]}) if cells else (images, labels)
+
+
+def defect_cells(rles, shape, grid, least=0.1):
+    """Where on a coarse grid the defects of one image lie: (gh, gw, C) uint8, 1 where at least the share `least` is covered.
+
+    Arguments:
+        rles: a run-length string a class; shape: (H, W) of the image; grid: (gh, gw) of a classifier's feature map.
+    """
+    cells = np.zeros((*grid, len(rles)), np.uint8)
+    for class_index, text in enumerate(rles):
+        if text:
+            cover = cv2.resize(rle.decode(text, shape) * np.float32(1), grid[::-1], interpolation=cv2.INTER_AREA)
+            cells[..., class_index] = cover >= min(least, cover.max())
+    return cells
 
 
 def sampling_weights(labels):

@@ -17,8 +17,11 @@ def soft_dice(truth, probability, smooth=1.0):
 
 @keras.saving.register_keras_serializable("steel")
 def dice_loss(truth, probability):
-    """1 - soft Dice of each image, (B,), 0..1."""
-    return 1 - soft_dice(truth, probability)
+    """1 - soft Dice of each image that has the class, 0 for the others, (B,), 0..1.
+
+    Soft Dice of an empty mask is about 0 until not a pixel is left: its pull to "nothing anywhere" would drown the defects.
+    """
+    return ops.where(ops.sum(ops.cast(truth, "float32"), (1, 2, 3)) > 0, 1 - soft_dice(truth, probability), 0.0)
 
 
 @keras.saving.register_keras_serializable("steel")

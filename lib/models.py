@@ -25,6 +25,7 @@ SCALES = {  # pixel 0..255 -> what the published weights of a family were traine
     "caffe": (1.0, [-103.939, -116.779, -123.68]),
     "torch": ([1 / 255 / s for s in (0.229, 0.224, 0.225)], [-m / s for m, s in ((0.485, 0.229), (0.456, 0.224), (0.406, 0.225))]),
 }
+COMPACT = (16, 32, 64)  # filters a level
 CLASSIFIERS = {  # keras.applications that train on any Keras backend, with their scale
     "InceptionResNetV2": "tf", "InceptionV3": "tf", "Xception": "tf", "MobileNet": "tf", "MobileNetV2": "tf",
     "ResNet50V2": "tf", "ResNet101V2": "tf", "ResNet50": "caffe", "ResNet101": "caffe", "VGG16": "caffe",
@@ -49,19 +50,21 @@ def _prepared(inputs, scale, channels):
     return layers.Rescaling(scale, offset, name="prepare")(x)
 
 
-def _block(x, filters, name, strides=1):
-    x = layers.Conv2D(filters, 3, strides=strides, padding="same", use_bias=False, name=f"{name}_conv")(x)
+def _block(x, filters, name, size=3, strides=1):
+    x = layers.Conv2D(filters, size, strides=strides, padding="same", use_bias=False, name=f"{name}_conv")(x)
     x = layers.BatchNormalization(momentum=0.9, name=f"{name}_norm")(x)
     return layers.ReLU(name=f"{name}_relu")(x)
 
 
 def _compact_levels(x, filters):
-    """A small encoder for two processor cores: halves the size at each level; returns every level's features."""
+    """A small encoder for two processor cores: features at 1/4, 1/8, ... of the size, one level a number of filters.
+
+    The first step goes straight to 1/4: half of a small network's time would be spent at 1/2.
+    """
     levels = []
     for number, count in enumerate(filters):
-        x = _block(x, count, f"down{number}a", strides=2)
-        if number:
-            x = _block(x, count, f"down{number}b")
+        x = _block(x, count, f"down{number}a", *((5, 4) if number == 0 else (3, 2)))
+        x = _block(x, count, f"down{number}b")
         levels.append(x)
     return levels
 
@@ -87,31 +90,47 @@ def _published(make):
         raise
 
 
-def build_classifier(backbone="compact", classes=1, height=128, width=800, weights="none", dropout=0.2):
+def build_classifier(backbone="compact", classes=1, height=128, width=800, weights="none", dropout=0.2, locate=True):
     """A classifier: uint8 (B, height, width, 1) -> probabilities (B, classes) float32, one sigmoid each.
 
     Arguments:
         backbone: "compact" (made for two cores) or one of CLASSIFIERS (keras.applications).
         weights: "none" (random), "imagenet" (downloaded at first use), or a file with the backbone's weights.
+        width: pixels; None accepts any, so that crops train and whole strips predict.
+        locate: judge every cell of the last feature map too, and let the strongest cell count: a defect is a small part of a
+            strip. `with_cells` gives the model that learns the cells.
     """
     inputs = keras.Input((height, width, 1), dtype="uint8", name="image")
     if backbone == "compact":
-        x = _compact_levels(_prepared(inputs, "standard", 1), (16, 32, 64, 96, 128))[-1]
-        # A defect is a small part of a strip: the strongest response matters, the mean tells how much there is.
-        x = layers.Concatenate(name="pool")([layers.GlobalMaxPooling2D()(x), layers.GlobalAveragePooling2D()(x)])
+        features = _compact_levels(_prepared(inputs, "standard", 1), COMPACT)[-1]
+        features = _block(features, 96, "context")
     else:
         scale = _choose("classifier backbone", backbone, CLASSIFIERS)
-        make = getattr(keras.applications, backbone)
-        shape = (height, width, 3)
+        make, shape = getattr(keras.applications, backbone), (height, width, 3)
         encoder = _published(
-            lambda: make(include_top=False, weights="imagenet" if weights == "imagenet" else None, input_shape=shape, pooling="avg")
+            lambda: make(include_top=False, weights="imagenet" if weights == "imagenet" else None, input_shape=shape)
         )
         if weights not in ("none", "imagenet"):
             _load_encoder(encoder, weights)
-        x = encoder(_prepared(inputs, scale, 3))
+        features = encoder(_prepared(inputs, scale, 3))
+    x = layers.GlobalAveragePooling2D(name="mean")(features)
+    if locate:
+        cells = layers.Conv2D(classes, 1, dtype="float32", name="cell_logits")(features)
+        x = layers.Concatenate(name="pool")([x, layers.GlobalMaxPooling2D(name="strongest_cell")(cells)])
     x = layers.Dropout(dropout, name="dropout")(x)
     outputs = layers.Dense(classes, activation="sigmoid", dtype="float32", name="probability")(x)
     return keras.Model(inputs, outputs, name="classifier")
+
+
+def with_cells(classifier):
+    """The same network (shared weights) with two outputs for training: "probability" (B, C), "cells" (B, gh, gw, C), 0..1."""
+    cells = keras.ops.sigmoid(classifier.get_layer("cell_logits").output)
+    return keras.Model(classifier.input, {"probability": classifier.output, "cells": cells}, name="locating_classifier")
+
+
+def grid_of(classifier, height, width):
+    """Rows and columns (gh, gw) of a locating classifier's cells on images of `height` x `width` pixels."""
+    return tuple(with_cells(classifier).compute_output_shape((1, height, width, 1))["cells"][1:3])
 
 
 def build_segmenter(architecture="Unet", backbone="compact", height=128, width=None, weights="none"):
@@ -130,14 +149,13 @@ def build_segmenter(architecture="Unet", backbone="compact", height=128, width=N
     if backbone == "compact":
         if architecture != "Unet":
             raise UserError(f"The compact backbone exists as a Unet, not as {architecture}.")
-        levels = _compact_levels(_prepared(inputs, "standard", 1), (16, 32, 64, 96, 128))
+        levels = _compact_levels(_prepared(inputs, "standard", 1), (*COMPACT, 96))
         x = levels[-1]
         for number, skip in reversed(list(enumerate(levels[:-1]))):
-            x = layers.UpSampling2D(2, name=f"up{number}")(x)
+            x = layers.UpSampling2D(2, name=f"larger{number}")(x)
             x = layers.Concatenate(name=f"skip{number}")([x, skip])
-            x = _block(x, (16, 24, 48, 64)[number], f"up{number}")
-        x = layers.Conv2D(1, 3, padding="same", name="logit")(x)
-        x = layers.UpSampling2D(2, interpolation="bilinear", name="to_input_size")(x)
+            x = _block(x, COMPACT[number], f"up{number}")
+        x = layers.Conv2DTranspose(1, 8, strides=4, padding="same", name="logit")(x)
     else:
         import segmentation_models
 
@@ -149,7 +167,7 @@ def build_segmenter(architecture="Unet", backbone="compact", height=128, width=N
             lambda: make(
                 backbone, input_shape=(height, width, 3), classes=1, activation="linear",
                 encoder_weights="imagenet" if weights == "imagenet" else None,
-            )  # fmt: skip
+            )
         )
         if weights not in ("none", "imagenet"):
             from segmentation_models.backbones.backbones_factory import Backbones

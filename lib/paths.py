@@ -1,6 +1,7 @@
 """Where things lie: the project, the data, the runs; and how a file is written so that it is complete or absent."""
 
 import json
+import math
 import os
 import tempfile
 from pathlib import Path
@@ -27,7 +28,7 @@ def on_kaggle():
 def holds_data(folder):
     """Whether `folder` holds strips in the competition's layout: training images with their table, or test images."""
     folder = Path(folder)
-    return (folder / "train.csv").is_file() and (folder / "train_images").is_dir() or (folder / "test_images").is_dir()
+    return ((folder / "train.csv").is_file() and (folder / "train_images").is_dir()) or (folder / "test_images").is_dir()
 
 
 def find_data(data_dir=""):
@@ -116,6 +117,11 @@ def read_json(path):
         raise UserError(f"{path} does not exist.") from None
     except (UnicodeDecodeError, json.JSONDecodeError) as error:
         raise UserError(f"{path} is not valid JSON ({error}). Delete it and run the notebook that makes it again.") from None
+
+
+def number(value):
+    """A float for JSON: None where `value` is NaN or infinite, because JSON knows neither."""
+    return float(value) if math.isfinite(value) else None
 
 
 def record_figures(run_dir, notebook, headline, **figures):

@@ -21,7 +21,7 @@ from lib.texture import HEIGHT, WIDTH, harmless_marks, make_roll, side_block, su
 
 CLASSES = 4
 QUALITY = 90  # gives the originals' quantisation tables
-VERSION = 4  # raised when the same seed no longer gives the same strips
+VERSION = 6  # raised when the same seed no longer gives the same strips
 STRIPS_PER_ROLL = 8
 CHUNK = 32  # strips handed to a process at once
 # Label combinations of the competition's 12,568 training images.
@@ -54,7 +54,8 @@ def plan_labels(count, random, lift=True):
 def plan(part, count, seed, lift=True):
     """What each strip of one part, "train" or "test", is to be: a list of dictionaries, sorted by image_id.
 
-    Keys: image_id, part, seed (of the set), number (its own random stream), roll, labels, twin ("" or how it
+    Keys: image_id, part, seed (of the set), number (its own random stream), roll, labels, ranks (see
+    defects.object_sizes), twin ("" or how it
     differs from the strip whose stream it shares: "copy", or "masks" where also the annotator drew otherwise).
     """
     random = np.random.default_rng([seed, part == "test", 0])
@@ -63,7 +64,12 @@ def plan(part, count, seed, lift=True):
     for number, labels in enumerate(plan_labels(count, random, lift)):
         image_id = hashlib.sha256(f"{seed} {part} {number}".encode()).hexdigest()[:9] + ".jpg"
         strips.append({"image_id": image_id, "part": part, "seed": seed, "number": number,
-                       "roll": int(random.integers(rolls)), "labels": labels, "twin": ""})  # fmt: skip
+                       "roll": int(random.integers(rolls)), "labels": labels, "ranks": {}, "twin": ""})  # fmt: skip
+    for defect_class in range(1, CLASSES + 1):
+        positive = [planned for planned in strips if defect_class in planned["labels"]]
+        ranks = [(random.permutation(len(positive)) + 0.5) / max(1, len(positive)) for _ in range(2)]
+        for planned, *pair in zip(positive, *ranks, strict=True):
+            planned["ranks"][defect_class] = tuple(map(float, pair))
     if part == "train" and count >= 16:
         pairs = min(44, 2 + count // 250)
         for pair in range(pairs):
@@ -71,25 +77,27 @@ def plan(part, count, seed, lift=True):
             first["twin"] = "first"
             second = next((s for s in reversed(strips) if s["labels"] == first["labels"] and not s["twin"]), None)
             if second:
-                second.update(twin="masks" if pair == 0 else "copy", number=first["number"], roll=first["roll"])
+                second.update(twin="masks" if pair == 0 else "copy", **{key: first[key] for key in ("number", "roll", "ranks")})
     return sorted(strips, key=lambda strip: strip["image_id"])
 
 
-def strip(random, roll, labels, classes=CLASSES):
+def strip(random, roll, labels, ranks=None, classes=CLASSES):
     """Make one strip.
 
     Arguments:
         random: numpy Generator; the strip follows from its state alone.
         roll: what the strip has in common with others, from texture.make_roll.
         labels: the defect classes 1..C on it.
+        ranks: defect class -> place of this strip by number of objects and by mask area, each 0..1; else drawn.
     Returns image (H, W) uint8 and masks (H, W, C) uint8 0/1, which never overlap.
     """
     image = surface(random, roll)
     masks = np.zeros((HEIGHT, WIDTH, classes), np.uint8)
-    harmless_marks(image, random, roll, extra=0.0 if labels else 1.2)
+    harmless_marks(image, random, roll, extra=0.0 if labels else 0.8)
     lit = side_block(image, random, roll, largest=WIDTH - 260 if not labels else WIDTH - 420)
     for defect_class in labels:
-        put_defects(image, masks, random, roll, defect_class, lit)
+        places = (ranks or {}).get(defect_class) or tuple(random.uniform(0.001, 0.999, 2))
+        put_defects(image, masks, random, roll, defect_class, lit, places)
     return np.clip(image, 0, 255).astype(np.uint8), masks
 
 
@@ -114,7 +122,7 @@ def make_strip(planned):
     part = int(planned["part"] == "test")
     roll = make_roll(np.random.default_rng([planned["seed"], part, 1, planned["roll"]]), shift=float(part))
     random = np.random.default_rng([planned["seed"], part, 2, planned["number"]])
-    image, masks = strip(random, roll, planned["labels"])
+    image, masks = strip(random, roll, planned["labels"], planned["ranks"])
     if planned["twin"] in ("copy", "masks"):
         image, masks = twin_of(image, masks, random, planned["twin"] == "masks")
     return image, masks

@@ -89,7 +89,7 @@ def make_roll(random, shift=0.0):
         "speckle": float(max(0, random.uniform(-0.12, 0.12))),
         "edge_share": float(random.choice([0.05, 0.35, 0.9], p=[0.5, 0.25, 0.25])),
         "edge_left": bool(random.random() < 0.5),
-        "splash_share": float(random.choice([0.0, 0.3], p=[0.7, 0.3])),
+        "splash_share": float(random.choice([0.0, 0.25], p=[0.7, 0.3])),
         "marks": dict(zip(kinds, (habits * (5 + shift)).tolist(), strict=True)),
         "contrast": float(random.uniform(0.85, 1.2) * (1 - 0.07 * shift)),
     }
@@ -174,8 +174,8 @@ def mark_dirt(image, random):
     """Dirt: a cloud of small dark flecks without bright edges."""
     first, last, weight = envelope(random, most=400)
     cloud = np.clip(crop(random, "mottle", HEIGHT, last - first) - 0.3, 0, 1.2) * weight
-    flecks = np.clip(crop(random, "grain", HEIGHT, last - first) + 1.2 * cloud - 1.4, 0, 0.8)
-    image[:, first:last] *= 1 - 0.75 * np.minimum(1, cloud * flecks * 2)
+    flecks = np.clip(crop(random, "grain", HEIGHT, last - first) + 1.2 * cloud - 1.2, 0, 0.8)
+    image[:, first:last] *= 1 - 0.5 * np.minimum(1, cv2.blur(cloud * flecks * 2, (3, 3)) + 0.3 * cloud)
 
 
 def mark_tone(image, random):

@@ -37,8 +37,8 @@ def learning_rates(peak, steps, warmup=0.1):
     return keras.optimizers.schedules.CosineDecay(peak * 0.05, max(1, steps - warm), 0.01, warmup_target=peak, warmup_steps=warm)
 
 
-def fit(model, batches, validation, scratch, loss, metrics=(), epochs=10, learning_rate=1e-3, schedule="cosine", monitor="val_loss",
-        mode="min", patience=0, minutes=0.0, ema=0.0):  # fmt: skip
+def fit(model, batches, validation, scratch, loss, metrics=None, epochs=10, learning_rate=1e-3, schedule="cosine", monitor="val_loss",
+        mode="min", patience=0, minutes=0.0, ema=0.0, loss_weights=None):  # fmt: skip
     """Train `model` in place and leave it with the weights of its best epoch.
 
     Arguments:
@@ -46,6 +46,7 @@ def fit(model, batches, validation, scratch, loss, metrics=(), epochs=10, learni
         scratch: folder for the state of a training that is under way; one that was cut off goes on from its last epoch.
         schedule: "cosine" (warm-up and cosine decay) or "constant".
         monitor, mode: figure that names the best epoch, and whether "min" or "max" is better.
+        loss_weights: weights of several losses, as for `keras.Model.compile`.
         patience: epochs without a better figure before it stops, 0 for never; minutes: time limit, 0 for none.
         ema: momentum of averaged weights, 0 for none.
 
@@ -56,7 +57,7 @@ def fit(model, batches, validation, scratch, loss, metrics=(), epochs=10, learni
     steps = epochs * len(batches)
     rate = learning_rates(learning_rate, steps) if schedule == "cosine" else learning_rate
     optimizer = keras.optimizers.Adam(rate, use_ema=bool(ema), ema_momentum=ema or 0.99)
-    model.compile(optimizer, loss=loss, metrics=list(metrics), jit_compile=False)
+    model.compile(optimizer, loss=loss, loss_weights=loss_weights, metrics=metrics or None, jit_compile=False)
     log, best = scratch / "history.csv", scratch / "best.weights.h5"
     done = pd.read_csv(log) if log.is_file() and log.stat().st_size else pd.DataFrame()
     known = getattr(done.get(monitor, pd.Series(dtype=float)), mode)() if len(done) else None
@@ -64,7 +65,7 @@ def fit(model, batches, validation, scratch, loss, metrics=(), epochs=10, learni
         _Progress(batches, epochs, minutes),
         keras.callbacks.CSVLogger(log, append=len(done) > 0),
         keras.callbacks.ModelCheckpoint(best, monitor, save_best_only=True, save_weights_only=True, mode=mode,
-                                        initial_value_threshold=None if known is None else float(known)),  # fmt: skip
+                                        initial_value_threshold=None if known is None else float(known)),
         keras.callbacks.BackupAndRestore(scratch / "backup", delete_checkpoint=False),
     ]
     if ema:
