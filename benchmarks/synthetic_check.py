@@ -190,7 +190,7 @@ def main():
             picture(([real[:2]] if real else []) + [(folder, strips)], given.picture)
     processor, wall = strips_a_second()
     defective = np.mean([bool(masks) for masks in strips.values()])
-    verdict = f"All medians within 25 %: {'yes' if within else 'no'}." if facts else "No facts file here: nothing to compare with."
+    verdict = f"All medians within 25 %: {'yes' if within else 'no'}." if facts else "No facts file here to compare with."
     report = [
         "# Generated strips against the facts of the real ones\n",
         "Made by `python benchmarks/synthetic_check.py --write`; medians are to lie within 25 % of the facts.\n",

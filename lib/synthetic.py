@@ -21,7 +21,7 @@ from lib.texture import HEIGHT, WIDTH, harmless_marks, make_roll, side_block, su
 
 CLASSES = 4
 QUALITY = 90  # gives the originals' quantisation tables
-VERSION = 6  # raised when the same seed no longer gives the same strips
+VERSION = 7  # raised when the same seed no longer gives the same strips
 STRIPS_PER_ROLL = 8
 CHUNK = 32  # strips handed to a process at once
 # Label combinations of the competition's 12,568 training images.
@@ -54,9 +54,9 @@ def plan_labels(count, random, lift=True):
 def plan(part, count, seed, lift=True):
     """What each strip of one part, "train" or "test", is to be: a list of dictionaries, sorted by image_id.
 
-    Keys: image_id, part, seed (of the set), number (its own random stream), roll, labels, ranks (see
-    defects.object_sizes), twin ("" or how it
-    differs from the strip whose stream it shares: "copy", or "masks" where also the annotator drew otherwise).
+    Keys: image_id, part, seed (of the set), number (its own random stream), roll, labels, ranks (defect class -> see
+    defects.object_sizes), twin ("" or how it differs from the strip whose stream it shares: "copy", or "masks" where
+    also the annotator drew otherwise).
     """
     random = np.random.default_rng([seed, part == "test", 0])
     rolls = max(2, -(-count // STRIPS_PER_ROLL))

@@ -155,7 +155,7 @@ def test_sizes_follow_the_facts():
     random = np.random.default_rng(0)
     facts = {1: (44, 26, 2), 2: (169, 19, 1), 3: (159, 33, 2), 4: (99, 126, 2)}
     for defect_class, (height, width, objects) in facts.items():
-        images = [defects.object_sizes(random, defect_class) for _ in range(800)]
+        images = [defects.object_sizes(random, defect_class, *random.uniform(0.001, 0.999, 2)) for _ in range(800)]
         drawn = np.array([size for sizes in images for size in sizes])
         assert np.median(drawn[:, 0]) == pytest.approx(height, rel=0.25)
         assert np.median(drawn[:, 1]) == pytest.approx(width, rel=0.25)
