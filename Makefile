@@ -1,10 +1,11 @@
-# make run    set up .venv if needed, then run the notebooks:  make run ARGS="--profile full --data FOLDER"
+# make run    set up .venv if needed, then run the notebooks:  make run JOBS=1 ARGS="--profile full --data FOLDER"
 # make test   set up .venv if needed, then lint and run every test
 # make quick  the same without the slow tests
 # make clean  remove .venv; runs and data stay
 
 PYTHON ?= python3
 ARGS ?=
+JOBS ?= 2
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
@@ -12,7 +13,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 .PHONY: run test quick lint setup clean
 
 run: $(VENV)/run.stamp
-	$(BIN)/python run_all.py $(ARGS)
+	$(BIN)/python run_all.py --jobs $(JOBS) $(ARGS)
 
 test: lint
 	$(BIN)/python -m pytest

@@ -113,11 +113,11 @@ def build_classifier(backbone="compact", classes=1, height=128, width=800, weigh
         if weights not in ("none", "imagenet"):
             _load_encoder(encoder, weights)
         features = encoder(_prepared(inputs, scale, 3))
-    x = layers.GlobalAveragePooling2D(name="mean")(features)
+    x = layers.Dropout(dropout, name="dropout")(layers.GlobalAveragePooling2D(name="mean")(features))
     if locate:
         cells = layers.Conv2D(classes, 1, dtype="float32", name="cell_logits")(features)
+        # After the dropout: the strongest cell is the one witness of a small defect, and must not be dropped.
         x = layers.Concatenate(name="pool")([x, layers.GlobalMaxPooling2D(name="strongest_cell")(cells)])
-    x = layers.Dropout(dropout, name="dropout")(x)
     outputs = layers.Dense(classes, activation="sigmoid", dtype="float32", name="probability")(x)
     return keras.Model(inputs, outputs, name="classifier")
 

@@ -206,3 +206,16 @@ def lost_points(parts):
     axes.set_xlabel("points lost (their sum is 1 minus the score)")
     axes.legend(frameon=False, fontsize=8)
     return figure
+
+
+def class_pairs(rows, column, predicted, score, places, shape=(256, 1600)):
+    """Truth above prediction for one class, on the strips at `places` of `rows`.
+
+    Arguments:
+        rows: table with image_id, path and the run-length strings in `column` (rle_K); predicted: run-length strings of class K;
+            score: Dice of each strip, for the titles.
+    """
+    before = [""] * (int(column.split("_")[1]) - 1)  # the classes before this one are not shown
+    titles = [f"{rows['image_id'].iloc[place]}  Dice {score[place]:.2f}" for place in places]
+    truth, drawn = ([[*before, masks[place]] for place in places] for masks in (list(rows[column]), predicted))
+    return truth_and_prediction([rows["path"].iloc[place] for place in places], truth, drawn, titles, shape)

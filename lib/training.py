@@ -6,7 +6,7 @@ from pathlib import Path
 import keras
 import pandas as pd
 
-from lib.paths import UserError
+from lib.paths import UserError, read_json
 
 
 class _Progress(keras.callbacks.Callback):
@@ -58,6 +58,7 @@ def fit(model, batches, validation, scratch, loss, metrics=None, epochs=10, lear
     rate = learning_rates(learning_rate, steps) if schedule == "cosine" else learning_rate
     optimizer = keras.optimizers.Adam(rate, use_ema=bool(ema), ema_momentum=ema or 0.99)
     model.compile(optimizer, loss=loss, loss_weights=loss_weights, metrics=metrics or None, jit_compile=False)
+    optimizer.build(model.trainable_variables)  # else a backup's optimizer state would find nothing to be restored to
     log, best = scratch / "history.csv", scratch / "best.weights.h5"
     done = pd.read_csv(log) if log.is_file() and log.stat().st_size else pd.DataFrame()
     known = getattr(done.get(monitor, pd.Series(dtype=float)), mode)() if len(done) else None
@@ -72,6 +73,9 @@ def fit(model, batches, validation, scratch, loss, metrics=None, epochs=10, lear
         callbacks.insert(0, keras.callbacks.SwapEMAWeights(swap_on_epoch=True))
     if patience:
         callbacks.append(keras.callbacks.EarlyStopping(monitor, patience=patience, mode=mode))
+    state = scratch / "backup" / "training_metadata.json"
+    if state.is_file():  # before fit, because Keras draws the first batch before the first epoch begins
+        batches.start_epoch(read_json(state)["epoch"])
     model.fit(batches, validation_data=validation, epochs=epochs, verbose=0, callbacks=callbacks)
     if best.is_file():
         model.load_weights(best)

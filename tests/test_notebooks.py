@@ -17,9 +17,19 @@ COMMON = {"data_dir": "", "run_dir": "", "seed": 42, "sample": 0, "generated_tra
 LONGEST_CELL = 30  # lines
 CELLS_WITHOUT_PROSE = 3
 
+SHARES = {"held_out": 0.4, "validation": 0.2}  # of a dozen strips
+TINY = {"height": 32, "width": 192, "tta": ["none", "vertical"], **SHARES}
+
 # Every notebook that is executed here, in the order of its needs: what is set smaller, and figures that it must hand on.
 SMALL = {
     "00_eda": ({"pictures": 1}, ("images", "defective_share", "images_per_class", "near_duplicate_pairs")),
+    "10_binary": ({"epochs": 1, **TINY}, ("binary_accuracy", "binary_recall", "binary_threshold")),
+    "20_multilabel": ({"epochs": 1, **TINY}, ("multilabel_accuracy", "multilabel_exact")),
+    **{
+        f"3{k}_seg_class{k}": ({"epochs": 1, "crop_width": 64, **TINY}, (f"seg_class{k}_dice_unfiltered",)) for k in (1, 2, 3, 4)
+    },
+    "40_evaluation": ({"rounds": 50, **SHARES}, ("competition_score", "all_empty_score", "dice_positives_class1", "lost_points")),
+    "90_inference": ({}, ("test_competition_score", "test_all_empty_score", "masks_per_class")),
 }
 
 
@@ -94,6 +104,13 @@ def test_defines_no_class_and_one_function_at_most(path):
     nodes = list(ast.walk(ast.parse(source)))
     assert not [node.name for node in nodes if isinstance(node, ast.ClassDef)]
     assert len([node for node in nodes if isinstance(node, ast.FunctionDef)]) <= 1
+
+
+def test_the_segmentation_notebooks_differ_in_parameters_and_story_alone():
+    books = [path for path in NOTEBOOKS if "_seg_class" in path.stem]
+    code = [[source for source, tags in cells_of(path) if "parameters" not in tags] for path in books]
+    assert len(books) == 4
+    assert all(cells == code[0] for cells in code)
 
 
 @per_notebook

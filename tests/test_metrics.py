@@ -1,0 +1,47 @@
+import numpy as np
+import pytest
+
+from lib import metrics, rle
+
+
+@pytest.mark.parametrize(
+    ("truth", "prediction", "expected"),
+    [
+        ([[0, 0], [0, 0]], [[0, 0], [0, 0]], 1.0),
+        ([[0, 0], [0, 0]], [[1, 0], [0, 0]], 0.0),
+        ([[1, 1], [0, 0]], [[0, 0], [0, 0]], 0.0),
+        ([[1, 1], [0, 0]], [[1, 0], [0, 0]], 2 / 3),
+        ([[1, 1], [1, 0]], [[0, 1], [1, 1]], 4 / 6),
+        ([[1, 1], [1, 1]], [[1, 1], [1, 1]], 1.0),
+    ],
+)
+def test_dice_is_exact(truth, prediction, expected):
+    truth, prediction = np.array(truth, np.uint8), np.array(prediction, np.uint8)
+    assert metrics.dice_of_masks(truth, prediction) == expected
+    assert metrics.dice_of_rles([[rle.encode(truth)]], [[rle.encode(prediction)]])[0, 0] == expected
+
+
+def test_score_is_the_mean_over_all_pairs_and_counts_empty_ones():
+    truth = [["1 2", ""], ["", ""]]
+    assert metrics.competition_score(truth, [["1 1", ""], ["", "5 1"]]) == pytest.approx((2 / 3 + 1 + 1 + 0) / 4)
+    assert metrics.competition_score(truth, [["", ""], ["", ""]]) == metrics.all_empty_score(truth) == 0.75
+
+
+def test_dice_over_positives_leaves_out_empty_truth():
+    values = metrics.dice_over_positives([["1 2", ""], ["", ""]], [["1 2", ""], ["7 1", ""]])
+    assert values[0] == 1.0
+    assert np.isnan(values[1])
+
+
+def test_classification_figures():
+    figures = metrics.classification_figures([1, 1, 0, 0, 0], [0.9, 0.4, 0.6, 0.1, 0.2], 0.5)
+    assert figures == {"accuracy": 0.6, "precision": 0.5, "recall": 0.5}
+    assert np.isnan(metrics.classification_figures([0, 0], [0.1, 0.1])["precision"])
+
+
+@pytest.mark.parametrize(("recall", "expected"), [(1.0, 0.1), (0.75, 0.2), (0.5, 0.3)])
+def test_threshold_keeps_the_wanted_recall(recall, expected):
+    truth, probability = [1, 1, 1, 1, 0], [0.1, 0.2, 0.3, 0.4, 0.35]
+    threshold = metrics.threshold_for_recall(truth, probability, recall)
+    assert threshold == expected
+    assert metrics.classification_figures(truth, probability, threshold)["recall"] >= recall

@@ -1,0 +1,226 @@
+"""Generators, networks, training and cascade on a few hand-made strips."""
+
+import cv2
+import keras
+import numpy as np
+import pytest
+
+from lib import cascade, generators, losses, models, rle, training
+from lib.paths import UserError
+
+SHAPE = (64, 128)
+
+
+@pytest.fixture(scope="module")
+def strips(tmp_path_factory):
+    """Twelve strips of 64 x 128; every second has a bright square, its mask exact."""
+    folder = tmp_path_factory.mktemp("strips")
+    random = np.random.default_rng(0)
+    paths, rles = [], []
+    for number in range(12):
+        image = random.integers(60, 90, SHAPE).astype(np.uint8)
+        mask = np.zeros(SHAPE, np.uint8)
+        if number % 2:
+            top, left = random.integers(0, 40), random.integers(0, 100)
+            mask[top : top + 20, left : left + 20] = 1
+            image[mask == 1] = 220
+        paths.append(str(folder / f"{number:02d}.png"))
+        cv2.imwrite(paths[-1], image)
+        rles.append(rle.encode(mask))
+    return paths, rles
+
+
+def test_the_last_partial_batch_is_kept(strips):
+    paths, _ = strips
+    batches = generators.PredictionBatches(paths, 64, 128, batch_size=5)
+    assert [len(batches[i][0]) for i in range(len(batches))] == [5, 5, 2]
+    assert batches[0][0].dtype == np.uint8
+    assert batches[0][0].shape == (5, 64, 128, 1)
+
+
+def test_image_and_mask_are_mirrored_together():
+    image = np.arange(12, dtype=np.uint8).reshape(3, 4)
+    seen = set()
+    for seed in range(20):
+        turned, mask = generators.augment(np.random.default_rng(seed), image, image, brightness=0, contrast=0)
+        assert np.array_equal(turned, mask)
+        seen.add(turned.tobytes())
+    assert len(seen) == 4
+
+
+def test_masks_are_resized_as_masks():
+    mask = np.zeros((4, 8), np.uint8)
+    mask[:, :3] = 1
+    assert generators.resize_mask(mask, 2, 4).tolist() == [[1, 1, 0, 0]] * 2
+
+
+def test_order_follows_from_seed_and_epoch_alone(strips):
+    paths, rles = strips
+    make = lambda: generators.SegmentationBatches(paths, rles, SHAPE, 64, 128, 64, 4, 1.0, {}, seed=3, shuffle=True)  # noqa: E731
+    first, second = make(), make()
+    second.on_epoch_end()
+    assert not np.array_equal(first[0][0], second[0][0])
+    first.start_epoch(1)
+    assert all(np.array_equal(a, b) for i in range(len(first)) for a, b in zip(first[i], second[i], strict=True))
+
+
+def test_crops_of_defective_strips_hold_some_of_the_defect(strips):
+    paths, rles = strips
+    batches = generators.SegmentationBatches(paths[1::2], rles[1::2], SHAPE, 64, 128, 32, 6, None, None, seed=1)
+    images, masks = batches[0]
+    assert images.shape == (6, 64, 32, 1)
+    assert masks.any(axis=(1, 2, 3)).all()
+    assert (images[masks == 1] > 200).all()
+
+
+def test_cells_mark_where_defects_lie():
+    mask = np.zeros(SHAPE, np.uint8)
+    mask[:16, 32:48] = 1
+    cells = generators.defect_cells([rle.encode(mask), ""], SHAPE, (4, 8))
+    assert cells.shape == (4, 8, 2)
+    assert np.argwhere(cells).tolist() == [[0, 2, 0]]
+
+
+def test_a_crop_carries_its_own_label(strips):
+    paths, rles = strips
+    cells = np.stack([generators.defect_cells([text], SHAPE, (4, 8)) for text in rles])
+    labels = np.array([[text != ""] for text in rles], int)
+    batches = generators.ClassificationBatches(paths, labels, 64, 128, cells, crop_width=32, batch_size=12, seed=1)
+    images, targets = batches[0]
+    assert images.shape == (12, 64, 32, 1)
+    assert targets["probability"][:, 0].tolist() == labels[:, 0].tolist() == targets["cells"].any(axis=(1, 2, 3)).astype(int).tolist()
+
+
+def test_rare_combinations_are_drawn_more_often_than_they_occur():
+    weights = generators.sampling_weights([[0, 1]] * 9 + [[1, 0]])
+    assert weights.sum() == pytest.approx(1)
+    assert weights[9] / weights[0] == pytest.approx(3)
+
+
+def test_losses_have_known_values():
+    truth = np.array([[[[1.0]], [[0.0]]]], np.float32)
+    probability = np.array([[[[0.5]], [[0.5]]]], np.float32)
+    assert float(losses.binary_cross_entropy(truth, probability)[0]) == pytest.approx(np.log(2), rel=1e-5)
+    assert float(losses.soft_dice(truth, probability)[0]) == pytest.approx((2 * 0.5 + 1) / (1 + 1 + 1))
+    assert float(losses.dice_loss(truth * 0, probability)[0]) == 0
+    assert float(losses.focal_loss(truth, probability)[0]) == pytest.approx(0.25 * np.log(2), rel=1e-5)
+    dice = losses.HardDice()
+    dice.update_state(np.concatenate([truth, truth * 0]), np.concatenate([probability, probability * 0]))
+    assert float(dice.result()) == pytest.approx((2 / 3 + 1) / 2)
+
+
+@pytest.mark.parametrize("build", [{"backbone": "compact", "width": None}, {"backbone": "MobileNetV2", "width": 128, "locate": False}])
+def test_a_saved_classifier_predicts_the_same_in_every_form(tmp_path, build):
+    build = {"classes": 2, "height": 64, "dropout": 0.0, **build}
+    network = models.build_classifier(**build)
+    models.save(network, tmp_path / "model", {"kind": "classifier", "build": build, "input": [64, 128]})
+    images = np.random.default_rng(0).integers(0, 255, (3, 64, 128, 1)).astype(np.uint8)
+    expected = np.asarray(network(images, training=False))
+    predict, card = models.predictor(tmp_path / "model")
+    assert predict(images) == pytest.approx(expected, abs=1e-5)
+    assert np.asarray(models.load(tmp_path / "model")(images, training=False)) == pytest.approx(expected, abs=1e-5)
+    assert card["weights_sha256"] == models.weights_hash(network)
+
+
+@pytest.mark.slow
+def test_a_segmentation_models_network_builds_trains_and_saves(tmp_path, strips):
+    paths, rles = strips
+    build = {"architecture": "FPN", "backbone": "resnet18", "height": 64, "width": None}
+    network = models.build_segmenter(**build)
+    batches = generators.SegmentationBatches(paths[:2], rles[:2], SHAPE, 64, 128)
+    training.fit(network, batches, batches, tmp_path / "scratch", losses.bce_plus_dice_loss, epochs=1)
+    models.save(network, tmp_path / "model", {"kind": "segmenter", "build": build, "input": [64, 128]})
+    probability = models.predictor(tmp_path / "model")[0](batches[0][0])
+    assert probability.shape == (2, 64, 128, 1)
+    assert probability.dtype == np.float32
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: models.build_classifier("ResNet5"), "ResNet5"),
+        (lambda: models.build_segmenter(backbone="resnet99"), "resnet99"),
+        (lambda: models.build_segmenter(height=100), "multiple of 32"),
+        (lambda: models.build_classifier("MobileNetV2", weights="none.h5", locate=False, height=64, width=64), "none.h5"),
+    ],
+)
+def test_wrong_names_and_sizes_say_so(make, message):
+    with pytest.raises(UserError, match=message):
+        make()
+
+
+def small_training(paths, rles, scratch, epochs, stop_after=None):
+    keras.utils.set_random_seed(5)
+    network = models.build_segmenter(height=64)
+    batches = generators.SegmentationBatches(paths, rles, SHAPE, 64, 128, 64, 4, None, {"flips": "both"}, seed=5, shuffle=True)
+    whole = generators.SegmentationBatches(paths, rles, SHAPE, 64, 128)
+    if stop_after:
+        end = batches.start_epoch
+
+        def cut(epoch):
+            if epoch == stop_after:
+                raise KeyboardInterrupt
+            end(epoch)
+
+        batches.start_epoch = cut
+    history = training.fit(network, batches, whole, scratch, losses.bce_plus_dice_loss, epochs=epochs, learning_rate=5e-3)
+    return network, history
+
+
+def test_training_learns_repeats_to_the_bit_and_goes_on_where_it_was_cut_off(tmp_path, strips):
+    paths, rles = strips
+    whole, history = small_training(paths, rles, tmp_path / "whole", 6)
+    assert history["loss"].iloc[-1] < 0.8 * history["loss"].iloc[0]
+    assert history["epoch"].tolist() == [1, 2, 3, 4, 5, 6]
+    again, _ = small_training(paths, rles, tmp_path / "again", 6)
+    assert models.weights_hash(again) == models.weights_hash(whole)
+    with pytest.raises(KeyboardInterrupt):
+        small_training(paths, rles, tmp_path / "cut", 6, stop_after=3)
+    _, resumed = small_training(paths, rles, tmp_path / "cut", 6)
+    assert resumed["epoch"].tolist() == [1, 2, 3, 4, 5, 6]
+    assert resumed["loss"].to_numpy() == pytest.approx(history["loss"].to_numpy(), rel=0.05)
+
+
+def test_a_loss_that_is_not_finite_stops_the_training(tmp_path, strips):
+    paths, rles = strips
+    batches = generators.SegmentationBatches(paths[:2], rles[:2], SHAPE, 64, 128)
+    with pytest.raises(UserError, match="training loss is nan"):
+        training.fit(models.build_segmenter(height=64), batches, batches, tmp_path, lambda t, p: p[:, 0, 0, 0] * float("nan"), epochs=1)
+
+
+@pytest.fixture
+def networks(tmp_path, strips, monkeypatch):
+    """A cascade whose networks are exact on the hand-made strips: thresholds on brightness."""
+
+    def predictor(folder):
+        def segment(images):
+            return (images > 200).astype(np.float32)
+
+        def classify(images):
+            return (images > 200).any(axis=(1, 2, 3)).astype(np.float32)[:, None]
+
+        return (segment if "seg" in str(folder) else classify), {"input": list(SHAPE)}
+
+    monkeypatch.setattr(models, "predictor", predictor)
+    return cascade.open_networks(tmp_path, 1, generators.FLIPS, 5)
+
+
+def test_the_cascade_returns_the_exact_masks_of_exact_networks(networks, strips):
+    paths, rles = strips
+    chosen = {"strategy": "both filters", "binary_threshold": 0.5, "label_thresholds": [0.5], "pixel_thresholds": [0.5]}
+    chosen["minimum_areas"] = [1]
+    predicted, binary, label = cascade.predict(networks, paths, chosen, SHAPE, chunk=5)
+    assert [row[0] for row in predicted] == rles
+    assert binary.tolist() == [0, 1] * 6
+    assert np.isnan(label[::2]).all() and (label[1::2] == 1).all()  # a dropped strip is not seen by the second network
+    nothing, _, _ = cascade.predict(networks, paths, {**chosen, "minimum_areas": [401]}, SHAPE)
+    assert all(row == [""] for row in nothing)
+
+
+def test_evidence_counts_pixels_at_full_size(networks, strips):
+    import pandas as pd
+
+    paths, rles = strips
+    evidence = cascade.gather_evidence(networks, pd.DataFrame({"path": paths}), [[text] for text in rles], SHAPE)
+    assert (evidence.area[1::2] == 400).all() and (evidence.intersection[1::2] == 400).all() and (evidence.true_area[1::2] == 400).all()
+    assert not evidence.area[::2].any() and not evidence.true_area[::2].any()
