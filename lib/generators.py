@@ -159,7 +159,8 @@ class SegmentationBatches(Batches):
         paths: image files; rles: one run-length string an image, "" without defect; shape: (H, W) of the images.
         height, width: pixels of the network's input; crop_width: train on crops this wide (0: whole strips); a crop of a
             defective strip holds some of the defect.
-        negatives: strips without this defect in an epoch, for each one with it (0..); None: every strip once.
+        negatives: strips without this defect in an epoch, for each one with it (0..); None, or no strip has it: every
+            strip once.
     """
 
     def __init__(self, paths, rles, shape, height, width, crop_width=0, batch_size=8, negatives=None, augmentation=None,
@@ -171,7 +172,7 @@ class SegmentationBatches(Batches):
         super().__init__(len(self.paths), batch_size, seed, shuffle, workers)
 
     def choose(self, random):
-        if self.negatives is None:
+        if self.negatives is None or not self.positive.any():  # without a single defect all that can be taught is "nothing"
             return super().choose(random)
         positive, negative = np.flatnonzero(self.positive), np.flatnonzero(~self.positive)
         wanted = min(len(negative), round(self.negatives * len(positive)))

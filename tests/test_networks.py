@@ -73,6 +73,15 @@ def test_crops_of_defective_strips_hold_some_of_the_defect(strips):
     assert (images[masks == 1] > 200).all()
 
 
+def test_a_class_without_any_strip_still_gives_batches(strips):
+    paths, rles = strips
+    batches = generators.SegmentationBatches(paths[::2], rles[::2], SHAPE, 64, 128, negatives=0.0)
+    assert len(batches) == 1
+    assert batches[0][0].shape == (6, 64, 128, 1)
+    mixed = generators.SegmentationBatches(paths, rles, SHAPE, 64, 128, negatives=0.5, seed=1)
+    assert sorted(rles[index] != "" for index in mixed.order) == [False] * 3 + [True] * 6
+
+
 def test_cells_mark_where_defects_lie():
     mask = np.zeros(SHAPE, np.uint8)
     mask[:16, 32:48] = 1
