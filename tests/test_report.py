@@ -6,7 +6,6 @@ import json
 import re
 import shutil
 import subprocess
-import time
 from urllib.parse import urlsplit
 
 import cv2
@@ -201,17 +200,6 @@ def test_killed_notebook_says_so(tmp_path):
     text = rendered(tmp_path, notebook)
     assert "The kernel died &lt;b&gt;." in text.split("<h1")[0]
     assert "1 cell did not run" in text
-
-
-def test_render_is_quick(tmp_path):
-    notebook = sample()
-    notebook["cells"] += [code("x", shown(image_png=png(900, 1600))) for _ in range(6)]
-    rows = "<tr>" + "<td>0.25</td>" * 12 + "</tr>"
-    notebook["cells"].append(code("table", shown(text_html=f"<table>{rows * 60}</table>")))
-    rendered(tmp_path, sample())
-    begin = time.process_time()
-    rendered(tmp_path, notebook)
-    assert time.process_time() - begin < 1.5
 
 
 def test_broken_notebook_is_a_sentence(tmp_path):
