@@ -4,7 +4,6 @@ Pre-processing is part of the graph, so that nobody can forget it. Only this mod
 """
 
 import hashlib
-import json
 import os
 import shutil
 from pathlib import Path
@@ -257,8 +256,3 @@ def predictor(folder):
 def describe(model):
     """One line for a reader: layers and parameters of a network."""
     return f"{len(model.layers)} layers, {model.count_params():,} parameters"
-
-
-def card_text(card):
-    """A model card as indented JSON, for a report."""
-    return json.dumps(card, indent=2, default=str)

@@ -17,11 +17,11 @@ def colour(class_index):
     return COLOURS[class_index % len(COLOURS)]
 
 
-def _outline(axes, mask, class_index, style="solid"):
+def _outline(axes, mask, class_index):
     contours, _ = cv2.findContours(np.ascontiguousarray(mask), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     for contour in contours:
         points = np.vstack([contour[:, 0], contour[:1, 0]])
-        axes.plot(points[:, 0], points[:, 1], color=colour(class_index), linewidth=1.6, linestyle=style)
+        axes.plot(points[:, 0], points[:, 1], color=colour(class_index), linewidth=1.6)
     if contours:
         x, y = min((tuple(point[0]) for contour in contours for point in contour), key=lambda point: point[0])
         axes.text(x, max(y - 8, 12), str(class_index + 1), color="white", fontsize=7, va="bottom",

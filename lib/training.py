@@ -6,7 +6,7 @@ from pathlib import Path
 import keras
 import pandas as pd
 
-from lib.paths import UserError, read_json
+from lib.paths import UserError
 
 
 class _Progress(keras.callbacks.Callback):
@@ -23,7 +23,7 @@ class _Progress(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         loss = logs["loss"]
         if loss != loss or loss in (float("inf"), float("-inf")):
-            raise UserError(f"The training loss is {loss} in epoch {epoch + 1}. Lower learning_rate, or set mixed_precision to False.")
+            raise UserError(f"The training loss is {loss} in epoch {epoch + 1}. Lower learning_rate.")
         figures = "  ".join(f"{name} {value:.4f}" for name, value in logs.items() if name != "learning_rate")
         print(f"epoch {epoch + 1:3d}/{self.epochs}  {time.monotonic() - self.epoch_started:5.1f} s  {figures}", flush=True)
         if self.minutes and time.monotonic() - self.started > 60 * self.minutes and epoch + 1 < self.epochs:
@@ -73,9 +73,6 @@ def fit(model, batches, validation, scratch, loss, metrics=None, epochs=10, lear
         callbacks.insert(0, keras.callbacks.SwapEMAWeights(swap_on_epoch=True))
     if patience:
         callbacks.append(keras.callbacks.EarlyStopping(monitor, patience=patience, mode=mode))
-    state = scratch / "backup" / "training_metadata.json"
-    if state.is_file():  # before fit, because Keras draws the first batch before the first epoch begins
-        batches.start_epoch(read_json(state)["epoch"])
     model.fit(batches, validation_data=validation, epochs=epochs, verbose=0, callbacks=callbacks)
     if best.is_file():
         model.load_weights(best)
