@@ -1,5 +1,6 @@
 """Where things lie: the project, the data, the runs; and how a file is written so that it is complete or absent."""
 
+import contextlib
 import json
 import math
 import os
@@ -86,22 +87,31 @@ def find_run(run_dir="", needs=()):
     raise UserError(f"No run in {PROJECT / 'runs'} has {', '.join(needs)}. Run `python run_all.py` or the training notebooks first.")
 
 
-def write_atomic(path, content):
-    """Write text or bytes so that `path` is either complete or as it was: aside, synced, renamed."""
+@contextlib.contextmanager
+def replacing(path):
+    """A context that gives the name of a file to write, and moves it to `path` at its end: `path` is complete or as it was.
+
+    It is written aside, synced and renamed; if the context is left by an error, what was written is removed.
+    """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    data = content.encode("utf-8") if isinstance(content, str) else content
     descriptor, partial = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".partial")
+    os.close(descriptor)
     try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
+        yield partial
+        with open(partial, "rb+") as file:
             os.fsync(file.fileno())
         os.chmod(partial, 0o644)
         os.replace(partial, path)
     except BaseException:
         Path(partial).unlink(missing_ok=True)
         raise
+
+
+def write_atomic(path, content):
+    """Write text or bytes so that `path` is either complete or as it was."""
+    with replacing(path) as partial:
+        Path(partial).write_bytes(content.encode("utf-8") if isinstance(content, str) else content)
 
 
 def write_json(path, value):

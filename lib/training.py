@@ -1,34 +1,128 @@
-"""One fit loop for all networks: resumes where it was cut off, keeps the best weights, returns its history."""
+"""One fit loop for all networks: resumes where it was cut off, to the same weights; keeps the best epoch's; returns its history."""
 
+import hashlib
+import json
+import math
 import time
+import zipfile
 from pathlib import Path
 
 import keras
+import numpy as np
 import pandas as pd
 
+from lib import paths
 from lib.paths import UserError
 
+STATE = "state.npz"
 
-class _Progress(keras.callbacks.Callback):
-    """Sets the batches' epoch, prints a line an epoch, stops on a NaN loss and at the time limit."""
 
-    def __init__(self, batches, epochs, minutes):
+class _Keeper(keras.callbacks.Callback):
+    """After every epoch: a line, the history, the best weights and the state to go on from; stops on a NaN and at the limits.
+
+    Arguments:
+        training: dictionary of what `fit` was asked for; history: list of one dictionary an epoch done before;
+        seconds: that they took.
+    """
+
+    def __init__(self, training, history, seconds):
         super().__init__()
-        self.batches, self.epochs, self.minutes, self.started = batches, epochs, minutes, time.monotonic()
+        self.training, self.history, self.seconds, self.started = training, history, seconds, time.monotonic()
 
     def on_epoch_begin(self, epoch, logs=None):
-        self.batches.start_epoch(epoch)
+        self.training["batches"].start_epoch(epoch)
         self.epoch_started = time.monotonic()
 
     def on_epoch_end(self, epoch, logs=None):
-        loss = logs["loss"]
-        if loss != loss or loss in (float("inf"), float("-inf")):
-            raise UserError(f"The training loss is {loss} in epoch {epoch + 1}. Lower learning_rate.")
-        figures = "  ".join(f"{name} {value:.4f}" for name, value in logs.items() if name != "learning_rate")
-        print(f"epoch {epoch + 1:3d}/{self.epochs}  {time.monotonic() - self.epoch_started:5.1f} s  {figures}", flush=True)
-        if self.minutes and time.monotonic() - self.started > 60 * self.minutes and epoch + 1 < self.epochs:
-            print(f"Stopped at the time limit of {self.minutes} minutes.")
+        logs, epochs = {name: float(value) for name, value in logs.items()}, self.training["epochs"]
+        if not math.isfinite(logs["loss"]):
+            raise UserError(f"The training loss is {logs['loss']} in epoch {epoch + 1}. Lower learning_rate.")
+        self.history.append({"epoch": epoch + 1, **logs})
+        figures = "  ".join(f"{name} {value:.4f}" for name, value in logs.items())
+        print(f"epoch {epoch + 1:3d}/{epochs}  {time.monotonic() - self.epoch_started:5.1f} s  {figures}", flush=True)
+        self.save()
+        why = limit_reached(self.history, self.seconds + time.monotonic() - self.started, self.training)
+        if why and epoch + 1 < epochs:
+            print(why)
             self.model.stop_training = True
+
+    def save(self):
+        """Write what going on needs, the state last: it names the file of the best weights, which is complete by then."""
+        folder, best = self.training["scratch"], best_epoch(self.history, self.training)
+        if best == len(self.history):
+            write_arrays(best_file(folder, best), self.model.get_weights())
+        about = {"made_from": self.training["made_from"], "history": self.history,
+                 "seconds": self.seconds + time.monotonic() - self.started}  # fmt: skip
+        write_arrays(folder / STATE, [np.array(json.dumps(about)), *map(np.array, variables(self.model))])
+        for path in folder.glob("best-*.npz"):
+            if path != best_file(folder, best):
+                path.unlink()
+
+
+def variables(model):
+    """All that a training changes: weights, moving statistics, seeds of dropout, the optimizer's moments and step counter."""
+    metrics = {id(variable) for variable in model.metrics_variables}
+    return [variable for variable in model.variables if id(variable) not in metrics] + model.optimizer.variables
+
+
+def best_epoch(history, training):
+    """The number (from 1) of the first epoch with the best figure; 0 if none is finite."""
+    values = np.array([record.get(training["monitor"], np.nan) for record in history], float)
+    values = np.where(np.isfinite(values), values if training["mode"] == "min" else -values, np.inf)
+    return int(values.argmin()) + 1 if np.isfinite(values).any() else 0
+
+
+def best_file(folder, epoch):
+    """The file with the weights of the best epoch."""
+    return folder / f"best-{epoch}.npz"
+
+
+def limit_reached(history, seconds, training):
+    """Why the training ends before its last epoch, as a sentence; "" if it goes on."""
+    if training["minutes"] and seconds > 60 * training["minutes"]:
+        return f"Stopped at the time limit of {training['minutes']} minutes."
+    if training["patience"] and len(history) - max(best_epoch(history, training), 1) >= training["patience"]:
+        return f"Stopped: {training['patience']} epochs without a better {training['monitor']}."
+    return ""
+
+
+def write_arrays(path, arrays):
+    """Write arrays to an .npz file that is complete or as it was."""
+    with paths.replacing(path) as partial, open(partial, "wb") as file:
+        np.savez(file, *arrays)
+
+
+def read_arrays(path):
+    """The arrays that `write_arrays` wrote, in order; None if the file is missing or broken. Nothing stored is executed."""
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            return [stored[f"arr_{number}"] for number in range(len(stored.files))]
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        return None
+
+
+def load_state(model, training):
+    """Set the model and its optimizer to the last finished epoch; (history, seconds), empty where there is none to go on from."""
+    stored = read_arrays(training["scratch"] / STATE)
+    about = json.loads(str(stored[0])) if stored else {}
+    if about.get("made_from") != training["made_from"]:
+        return [], 0.0
+    best = best_epoch(about["history"], training)
+    if best and read_arrays(best_file(training["scratch"], best)) is None:
+        return [], 0.0
+    for variable, value in zip(variables(model), stored[1:], strict=True):
+        variable.assign(value)
+    return about["history"], about["seconds"]
+
+
+def fingerprint(model, batches, validation, settings):
+    """What a training is made from, as a hash: first weights, first batches of both kinds, all settings."""
+    digest = hashlib.sha256(repr(settings).encode())
+    batches.start_epoch(0)
+    for arrays in (model.get_weights(), keras.tree.flatten(batches[0]), keras.tree.flatten(validation[0] if validation else [])):
+        for array in arrays:
+            digest.update(repr(array.shape).encode() + np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()
 
 
 def learning_rates(peak, steps, warmup=0.1):
@@ -41,9 +135,13 @@ def fit(model, batches, validation, scratch, loss, metrics=None, epochs=10, lear
         mode="min", patience=0, minutes=0.0, ema=0.0, loss_weights=None):  # fmt: skip
     """Train `model` in place and leave it with the weights of its best epoch.
 
+    A training that was cut off and goes on from `scratch` ends with the same weights, to the bit, as an uncut one on the same
+    processor with the same number of threads. Not under a time limit: how far one gets then depends on the machine's load.
+
     Arguments:
         batches, validation: generators; `batches` must have `start_epoch`.
-        scratch: folder for the state of a training that is under way; one that was cut off goes on from its last epoch.
+        scratch: folder for the state of a training that is under way; one that was cut off goes on from its last epoch, one
+            made from anything else starts anew.
         schedule: "cosine" (warm-up and cosine decay) or "constant".
         monitor, mode: figure that names the best epoch, and whether "min" or "max" is better.
         loss_weights: weights of several losses, as for `keras.Model.compile`.
@@ -58,24 +156,27 @@ def fit(model, batches, validation, scratch, loss, metrics=None, epochs=10, lear
     rate = learning_rates(learning_rate, steps) if schedule == "cosine" else learning_rate
     optimizer = keras.optimizers.Adam(rate, use_ema=bool(ema), ema_momentum=ema or 0.99)
     model.compile(optimizer, loss=loss, loss_weights=loss_weights, metrics=metrics or None, jit_compile=False)
-    optimizer.build(model.trainable_variables)  # else a backup's optimizer state would find nothing to be restored to
-    log, best = scratch / "history.csv", scratch / "best.weights.h5"
-    done = pd.read_csv(log) if log.is_file() and log.stat().st_size else pd.DataFrame()
-    known = getattr(done.get(monitor, pd.Series(dtype=float)), mode)() if len(done) else None
-    callbacks = [
-        _Progress(batches, epochs, minutes),
-        keras.callbacks.CSVLogger(log, append=len(done) > 0),
-        keras.callbacks.ModelCheckpoint(best, monitor, save_best_only=True, save_weights_only=True, mode=mode,
-                                        initial_value_threshold=None if known is None else float(known)),
-        keras.callbacks.BackupAndRestore(scratch / "backup", delete_checkpoint=False),
-    ]
-    if ema:
-        callbacks.insert(0, keras.callbacks.SwapEMAWeights(swap_on_epoch=True))
-    if patience:
-        callbacks.append(keras.callbacks.EarlyStopping(monitor, patience=patience, mode=mode))
-    model.fit(batches, validation_data=validation, epochs=epochs, verbose=0, callbacks=callbacks)
-    if best.is_file():
-        model.load_weights(best)
-    history = pd.read_csv(log).drop_duplicates("epoch", keep="last").reset_index(drop=True)
-    history["epoch"] += 1
-    return history
+    optimizer.build(model.trainable_variables)  # else a state would find nothing to be restored to
+    names = [getattr(one, "name", None) or getattr(one, "__name__", str(one)) for one in keras.tree.flatten([loss, metrics])]
+    settings = [epochs, learning_rate, schedule, monitor, mode, patience, minutes, ema, loss_weights, names]
+    training = {
+        "batches": batches, "scratch": scratch, "epochs": epochs, "monitor": monitor, "mode": mode, "patience": patience,
+        "minutes": minutes, "made_from": fingerprint(model, batches, validation, settings),
+    }  # fmt: skip
+    swap = [keras.callbacks.SwapEMAWeights(swap_on_epoch=True)] if ema else []
+    history, seconds = load_state(model, training)
+    if history:
+        print(f"Goes on after epoch {len(history)} of {epochs}, where this training was cut off.")
+        for callback in swap:  # the state is taken with the averages in the model; its swap rounds, so the state is set again
+            callback.set_model(model)
+            callback.on_test_begin()
+            load_state(model, training)
+    keeper = _Keeper(training, history, seconds)
+    if len(history) < epochs and not (history and limit_reached(history, seconds, training)):
+        # Without shuffle=False Keras draws the order of the batches from Python's global generator, which no state holds.
+        model.fit(batches, validation_data=validation, epochs=epochs, initial_epoch=len(history), shuffle=False, verbose=0,
+                  callbacks=[*swap, keeper])  # fmt: skip
+    best = best_epoch(keeper.history, training)
+    if best:
+        model.set_weights(read_arrays(best_file(scratch, best)))
+    return pd.DataFrame(keeper.history)
