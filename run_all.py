@@ -18,7 +18,7 @@ def parse(arguments):
     add("--from", default="", dest="start", metavar="NAME", help="run this notebook and all that depend on it, even if unchanged")
     add("-p", action="append", default=[], dest="overrides", metavar="NOTEBOOK.KEY=VALUE", help="set a parameter; all.KEY=VALUE "
         "sets it wherever it is; may be repeated")  # fmt: skip
-    add("--jobs", type=int, default=1, metavar="N", help="notebooks to run side by side")
+    add("--jobs", type=int, default=None, metavar="N", help="notebooks to run side by side; default: 1, or what the run had")
     add("--list", action="store_true", help="print every parameter with its value and where that comes from")
     add("--prepare", default="", metavar="PROFILE", help="write the notebooks with a profile's parameters, not executed")
     add("--check", action="store_true", help="check the data and print what is wrong with them")

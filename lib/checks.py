@@ -25,6 +25,17 @@ def sentence(found):
     return f"{place}: {found['what']}. {found['remedy']}"
 
 
+def table(findings):
+    """A list of findings as a table."""
+    return pd.DataFrame(findings, columns=FINDING)
+
+
+def csv_text(findings):
+    """A table of findings as CSV that a spreadsheet shows and does not execute: no cell begins as a formula does."""
+    safe = findings.map(lambda value: f"'{value}" if isinstance(value, str) and value[:1] in tuple("=+-@\t\r") else value)
+    return safe.to_csv(index=False, lineterminator="\n")
+
+
 def read_rows(path):
     """The rows of train.csv, in either of the competition's schemas, which are told apart by their columns.
 

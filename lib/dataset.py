@@ -6,6 +6,7 @@ formula: `check` warns of such names.
 
 import hashlib
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -240,10 +241,10 @@ def load_split(run_dir, table, **settings):
 
 
 def fingerprint(data_dir):
-    """What identifies a data folder: {"sha256", "train_images", "test_images"} (counts), from train.csv's and dataset.json's
+    """What identifies a data folder: {"sha256", "train_images", "test_images"} (counts), from the tables' and dataset.json's
     bytes and every image's name and size. The pixels are not read: it takes a fraction of a second."""
     folder, digest, counts = Path(data_dir), hashlib.sha256(), {}
-    for name in ("train.csv", "dataset.json"):
+    for name in ("train.csv", "test_truth.csv", "dataset.json"):
         if (folder / name).is_file():
             digest.update(name.encode() + hashlib.sha256((folder / name).read_bytes()).digest())
     for part in ("train_images", "test_images"):
@@ -267,13 +268,17 @@ def check(data_dir, progress=None):
     names, rows, findings = _quick_findings(folder, about)
     shape = about["height"], about["width"]
     findings += checks.overlap_findings(rows, folder / "train.csv", {found["row"] for found in findings})
-    files = [(folder / "train_images" / name, "error") for name in names]
+    files = [(folder / "train_images" / name, shape, "error") for name in names]
     if (folder / "test_images").is_dir():
         tests = list_images(folder / "test_images")
         findings += checks.folder_findings(folder / "test_images", tests)
-        files += [(folder / "test_images" / name, "warning") for name in tests]
-    for number, (path, severity) in enumerate(files):
-        if progress and number % 1000 == 999:
-            progress(f"{number + 1:,} of {len(files):,} images checked")
-        findings += filter(None, [checks.image_finding(path, shape, severity)])
-    return pd.DataFrame(findings, columns=checks.FINDING)
+        files += [(folder / "test_images" / name, shape, "warning") for name in tests]
+        if (folder / "test_truth.csv").is_file():
+            rows = checks.read_rows(folder / "test_truth.csv")
+            findings += checks.row_findings(rows, folder / "test_truth.csv", set(tests), about["classes"], shape)
+    with ThreadPoolExecutor(os.cpu_count()) as pool:  # decoding leaves the interpreter's lock
+        for number, found in enumerate(pool.map(lambda each: checks.image_finding(*each), files), 1):
+            findings += [found] if found else []
+            if progress and number % 1000 == 0:
+                progress(f"{number:,} of {len(files):,} images checked")
+    return checks.table(findings)

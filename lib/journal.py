@@ -6,8 +6,9 @@ run.json:
     started     "2026-01-01T12:00:00+00:00" (UTC), of the first start; `updated` likewise, of the last change; `finished`, of
                 the end, "" before; seconds: wall-clock seconds of all commands on this run
     status      "running", "done", "failed" (a notebook failed), "stopped" (Ctrl-C, SIGTERM)
+    jobs        how many notebooks ran side by side: the number of threads, and so the last bits, follow from it
     data        {"folder": path, "why": one sentence, ...the fingerprint: "sha256", "train_images", "test_images",
-                "generated": true or false, "note": text}
+                "generated": true or false, "note": text, "findings": text, counts of what the check found}
     versions    {"python": ..., "numpy": ..., "keras": ..., "tensorflow": ...}
     code        git commit ("+changes" if files differ from it) or a hash of lib
     overrides   [[section, key, text], ...] of every -p so far
@@ -20,6 +21,8 @@ run.json:
         key          what it was made from, as a hash; only of a finished notebook, else ""
         started_key  what its last start was made from: an unfinished training may only go on if this is unchanged
         needs        the notebooks it needs
+        made         {file: hash} of its products; only of a finished notebook
+        used         {notebook it needs: hash of that one's products} as they were at its start
         outdated     true if it is finished and one that it needs was run again without it (--only)
 
 Each state is written aside, synced and renamed, and the one before it is kept as `run.previous.json`.

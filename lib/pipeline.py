@@ -10,15 +10,16 @@ import time
 from collections import namedtuple
 from pathlib import Path
 
-from lib import execution, params, paths, plan, processes, provenance
+from lib import artifacts, checks, execution, params, paths, plan, processes, provenance
 from lib import journal as journals
 from lib.journal import FINISHED
 from lib.paths import UserError
 from lib.plan import HOUSE
 from lib.processes import say
 
+FINDINGS = "data_findings.csv"  # in the run folder: what the check of the data found
 Data = namedtuple("Data", "folder why generated")  # folder is None where strips must be generated first
-Options = namedtuple("Options", "profile data run resume only start overrides jobs", defaults=("", "", "", False, "", "", (), 1))
+Options = namedtuple("Options", "profile data run resume only start overrides jobs", defaults=("", "", "", False, "", "", (), None))
 
 
 def find_data(data_dir):
@@ -89,7 +90,7 @@ def new_id(profile, runs):
 
 def run(options, house=HOUSE):
     """Run the notebooks; 0 if all that were asked for are done, 1 if one failed. UserError before the first cell."""
-    if options.jobs < 1:
+    if options.jobs is not None and options.jobs < 1:
         raise UserError(f"--jobs {options.jobs}: at least one notebook must run at a time.")
     declarations, selected = plan.declarations_of(house), plan.select(options.only, options.start, house)
     overrides, profile, data_dir = plan.overrides_of(options.overrides, house), options.profile, options.data
@@ -112,15 +113,13 @@ def run(options, house=HOUSE):
         if profile == "full" and not (shutil.which("nvidia-smi") or Path("/dev/nvidia0").exists()):
             say("         No NVIDIA card is seen here. On a processor this profile takes days; --profile demo takes minutes.")
         folder = data.folder or make_data(values)
-        from lib import dataset
-
-        fingerprint = dataset.fingerprint(folder)
-        about = dataset.describe(folder)
-        known = {"folder": str(folder), "why": data.why, **fingerprint, "generated": about["generated"], "note": about["note"]}
-        if (folder / "train.csv").is_file() and (old is None or known | {"why": ""} != old["data"] | {"why": ""}):
-            dataset.load_table(folder)  # stops here, before the first cell, if the table is not sound
+        fingerprint, known, findings = inspect(folder, data.why, old)
         if lock is None:
             run_dir, lock, _ = open_folder(options, profile, house)
+        artifacts.end_strays(run_dir)
+        artifacts.remove_partial(run_dir)
+        if findings is not None:
+            paths.write_atomic(run_dir / FINDINGS, checks.csv_text(findings))
         for keys in values.values():
             for key, value in (("data_dir", str(folder)), ("run_dir", str(run_dir))):
                 if key in keys:
@@ -133,6 +132,7 @@ def run(options, house=HOUSE):
             "finished": "",
             "seconds": old.get("seconds", 0) if old else 0,
             "status": "running",
+            "jobs": options.jobs or (old or {}).get("jobs", 1),
             "data": known,
             "versions": provenance.versions(),
             "code": provenance.code_version(),
@@ -142,11 +142,35 @@ def run(options, house=HOUSE):
         }
         say(f"run      {run_dir}")
         say()
-        processes.run_all(journal, run_dir, lock, house, selected, keys, options.jobs, declarations)
+        processes.run_all(journal, run_dir, lock, house, selected, keys, journal["jobs"], declarations)
         return conclude(journal, run_dir, selected)
     finally:
         if lock:
             lock.close()
+
+
+def inspect(folder, why, old):
+    """(fingerprint, the journal's facts, findings) of the data; UserError at what is severe, before the first cell.
+
+    The findings are None where they are those of the run that is gone on with: its data are the same.
+    """
+    from lib import dataset
+
+    about, fingerprint = dataset.describe(folder), dataset.fingerprint(folder)
+    known = {"folder": str(folder), "why": why, **fingerprint, "generated": about["generated"], "note": about["note"]}
+    before = old["data"] if old else {}
+    if before.get("sha256") == known["sha256"] and "findings" in before:
+        return fingerprint, known | {"findings": before["findings"]}, None
+    findings = dataset.check(folder, progress=say) if (folder / "train.csv").is_file() else checks.table([])
+    severe = findings[findings["severity"] == "error"].to_dict("records")
+    if severe:
+        more = f" {len(severe) - 1} more: `python run_all.py --check --data {folder}` lists them." if len(severe) > 1 else ""
+        raise UserError(checks.sentence(severe[0]) + more)
+    count = len(findings)
+    known["findings"] = f"{count} warning{'s' if count > 1 else ''}, see {FINDINGS}" if count else "nothing to remark"
+    if count:
+        say(f"         {known['findings']}")
+    return fingerprint, known, findings
 
 
 def conclude(journal, run_dir, selected):
@@ -233,6 +257,10 @@ def guarded(action, *arguments):
     except Stopped as stopped:
         print("stopped", file=sys.stderr, flush=True)
         return stopped.code
+    except MemoryError:
+        print("error: The memory is full. Use fewer --jobs, then go on with --resume: what was finished is kept.", file=sys.stderr,
+              flush=True)
+        return 1
     except OSError as error:
         reason = processes.disk_reason(error)
         if not reason:

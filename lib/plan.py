@@ -3,7 +3,7 @@
 import graphlib
 from collections import namedtuple
 
-from lib import params, provenance
+from lib import artifacts, params, provenance
 from lib.journal import FINISHED
 from lib.paths import PROJECT, UserError
 
@@ -69,10 +69,12 @@ def keys_of(house, selected, values, fingerprint, old):
 
 
 def is_kept(name, key, run_dir, old, house):
-    """Whether a finished notebook of the run stands: same key, and all its files are there."""
-    entry = (old or {"notebooks": {}})["notebooks"].get(name, {})
-    files = (f"{name}.ipynb", f"{name}.html", *house.products.get(name, ()))
-    return entry.get("status") in FINISHED and entry.get("key") == key and all((run_dir / file).is_file() for file in files)
+    """Whether a finished notebook of the run stands: same key, its reports are there, and its products are what it left."""
+    entry, products = (old or {"notebooks": {}})["notebooks"].get(name, {}), house.products.get(name, ())
+    if entry.get("status") not in FINISHED or entry.get("key") != key:
+        return False
+    there = all((run_dir / file).is_file() for file in (f"{name}.ipynb", f"{name}.html", *products))
+    return there and artifacts.digests(run_dir, products) == entry.get("made", {})
 
 
 def entries_of(house, selected, keys, run_dir, old, forced):
@@ -81,6 +83,7 @@ def entries_of(house, selected, keys, run_dir, old, forced):
     for name in house.graph:
         before = (old or {"notebooks": {}})["notebooks"].get(name, {})
         entry = {"status": "waiting", "seconds": 0, "headline": "", "error": "", "key": "", "started_key": ""}
+        entry |= {"made": {}, "used": {}}
         entry |= {key: value for key, value in before.items() if key in entry}
         entry |= {"needs": list(house.graph[name]), "outdated": name not in selected and before.get("outdated", False)}
         if name not in selected:
@@ -88,7 +91,7 @@ def entries_of(house, selected, keys, run_dir, old, forced):
         elif name not in forced and is_kept(name, keys[name], run_dir, old, house):
             entry["status"] = "kept"
         else:
-            entry |= {"status": "waiting", "seconds": 0, "headline": "", "error": "", "key": ""}
+            entry |= {"status": "waiting", "seconds": 0, "headline": "", "error": "", "key": "", "made": {}, "used": {}}
         entries[name] = entry
     redone = {name for name in selected if entries[name]["status"] != "kept"}
     for name in graphlib.TopologicalSorter(house.graph).static_order():

@@ -13,6 +13,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from lib import artifacts
 from lib import journal as journals
 from lib.journal import FINISHED
 from lib.paths import PROJECT
@@ -21,8 +22,9 @@ PAUSE = 0.05  # seconds between looks at the running notebooks
 
 
 def say(text=""):
-    """Print a line at once, also into a pipe."""
-    print(text, flush=True)
+    """Print a line at once, also into a pipe; a terminal that is gone must not end a run."""
+    with contextlib.suppress(BrokenPipeError):
+        print(text, flush=True)
 
 
 def run_all(journal, run_dir, lock, house, selected, keys, jobs, declarations):
@@ -34,43 +36,41 @@ def run_all(journal, run_dir, lock, house, selected, keys, jobs, declarations):
     sorter, ready = graphlib.TopologicalSorter(house.graph), []
     sorter.prepare()
     expected = journals.expected_seconds(house.runs, journal["profile"])
-    done_before = [name for name in selected if entries[name]["status"] == "kept"]
-    for name in done_before:
-        say(f"{clock()}  {name:16} kept: nothing that it is made from has changed")
     update(journal, run_dir)
     journals.point_latest(house.runs, run_dir.name)
     begun, before = time.monotonic(), journal["seconds"]
     try:
         while sorter.is_active():
             ready += sorter.get_ready()
-            for name in [name for name in ready if name not in selected or entries[name]["status"] == "kept"]:
-                ready.remove(name)
-                sorter.done(name)
+            passed = next((name for name in ready if passes(name, entries, selected, house)), None)
+            if passed:
+                ready.remove(passed)
+                sorter.done(passed)
+                continue
+            ready.sort(key=list(house.graph).index)
+            while ready and len(running) < jobs:
+                name = ready.pop(0)
+                clear(run_dir, name, entries[name], keys[name], house.products.get(name, ()))
+                found = artifacts.of_needs(house.graph[name], entries, house.products)
+                entries[name] |= {"status": "running", "started_key": keys[name], "made": {}, "used": found}
+                update(journal, run_dir)
+                given = changed(declarations[name], journal["parameters"][name])
+                running[name] = (start(house.notebooks / f"{name}.ipynb", run_dir, given, lock, jobs), time.monotonic())
+                say(f"{clock()}  {name:16} started")
+            if not running:
                 break
-            else:
-                ready.sort(key=list(house.graph).index)
-                while ready and len(running) < jobs:
-                    name = ready.pop(0)
-                    clear(run_dir, name, entries[name], keys[name], house.products.get(name, ()))
-                    entries[name] |= {"status": "running", "started_key": keys[name]}
-                    update(journal, run_dir)
-                    given = changed(declarations[name], journal["parameters"][name])
-                    running[name] = (start(house.notebooks / f"{name}.ipynb", run_dir, given, lock, jobs), time.monotonic())
-                    say(f"{clock()}  {name:16} started")
-                if not running:
-                    break
-                time.sleep(PAUSE)
-                for name, (process, begin) in list(running.items()):
-                    if process.poll() is None:
-                        continue
-                    del running[name]
-                    finish(name, process, time.monotonic() - begin, entries[name], run_dir, house.products.get(name, ()))
-                    if entries[name]["status"] == "done":
-                        sorter.done(name)
-                        shutil.rmtree(run_dir / "scratch" / name, ignore_errors=True)
-                    block(entries, selected, house.graph)
-                    update(journal, run_dir)
-                    tell(name, entries, selected, house.graph, left(entries, selected, running, expected, jobs))
+            time.sleep(PAUSE)
+            for name, (process, begin) in list(running.items()):
+                if process.poll() is None:
+                    continue
+                del running[name]
+                finish(name, process, time.monotonic() - begin, entries[name], run_dir, house.products.get(name, ()))
+                if entries[name]["status"] == "done":
+                    sorter.done(name)
+                    shutil.rmtree(run_dir / "scratch" / name, ignore_errors=True)
+                block(entries, selected, house.graph)
+                update(journal, run_dir)
+                tell(name, entries, selected, house.graph, left(entries, selected, running, expected, jobs))
         failed = any(entries[name]["status"] not in FINISHED for name in selected)
         seconds = round(before + time.monotonic() - begun, 1)
         journal |= {"status": "failed" if failed else "done", "finished": journals.now(), "seconds": seconds}
@@ -89,6 +89,18 @@ def run_all(journal, run_dir, lock, house, selected, keys, jobs, declarations):
             update(journal, run_dir)
         say(f"{clock()}  stopped. Go on with: python run_all.py --resume --run {run_dir.name}")
         raise
+
+
+def passes(name, entries, selected, house):
+    """Whether a notebook whose needs are met is passed over: not asked for, or it stands, made from what lies there now."""
+    entry = entries[name]
+    if name not in selected or entry["status"] != "kept":
+        return name not in selected
+    if entry["used"] == artifacts.of_needs(house.graph[name], entries, house.products):
+        say(f"{clock()}  {name:16} kept: nothing that it is made from has changed")
+        return True
+    entry |= {"status": "waiting", "seconds": 0, "headline": "", "key": ""}
+    return False
 
 
 def changed(declared, values):
@@ -110,6 +122,7 @@ def clear(run_dir, name, entry, key, products):
 def start(notebook, run_dir, given, lock, jobs):
     """Start the process that executes a notebook; it shares the run's lock, which so outlives a killed parent."""
     environment = dict(os.environ, TF_CPP_MIN_LOG_LEVEL="2", PYTHONHASHSEED="0")
+    environment |= {artifacts.RUN: str(run_dir), artifacts.NOTEBOOK: notebook.stem}
     environment.pop("MPLBACKEND", None)  # the kernel's own draws into the notebook
     if jobs > 1:
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -148,12 +161,17 @@ def finish(name, process, seconds, entry, run_dir, products):
         process.errors.seek(0)
         last = process.errors.read().decode(errors="replace").strip().splitlines()[-1:] or ["no reason given"]
         answer = {"ok": False, "error": f"Its process ended with code {process.returncode}: {last[0]}"}
+        artifacts.end_strays(run_dir, name)  # its kernel
     for stream in (process.stdin, process.stdout, process.errors):
         with contextlib.suppress(OSError):
             stream.close()
     missing = [product for product in products if not (run_dir / product).is_file()]
     if answer["ok"] and missing:
         answer = {"ok": False, "error": f"It ended without writing {missing[0]}."}
+    if answer["ok"]:
+        files = (f"{name}.ipynb", f"{name}.html", f"metrics/{name}.json", *artifacts.files_of(run_dir, products))
+        artifacts.sync(path for file in files if (path := run_dir / file).is_file())
+        entry["made"] = artifacts.digests(run_dir, products)
     figures = journals.read_figures(run_dir, name)
     entry["seconds"] = round(seconds, 1)
     entry["headline"] = figures["headline"] if figures else ""
@@ -164,11 +182,13 @@ def finish(name, process, seconds, entry, run_dir, products):
 
 
 def block(entries, selected, graph):
-    """Mark what waits for a notebook that failed."""
+    """Mark what waits for a notebook that failed, and what stands from before but needs it."""
     for name in graphlib.TopologicalSorter(graph).static_order():
-        if name in selected and entries[name]["status"] == "waiting":
-            causes = [need for need in graph[name] if entries[need]["status"] in ("failed", "blocked")]
-            if causes:
+        causes = [need for need in graph[name] if entries[need]["status"] in ("failed", "blocked")]
+        if name in selected and causes:
+            if entries[name]["status"] == "kept":
+                entries[name]["outdated"] = True
+            elif entries[name]["status"] == "waiting":
                 entries[name] |= {"status": "blocked", "error": f"Not run, because {causes[0]} {entries[causes[0]]['status']}."}
 
 

@@ -17,6 +17,7 @@ from markupsafe import Markup
 from lib import cells, dataset, paths
 
 TEMPLATES = Path(__file__).parent / "templates"
+FILES = ("submission.csv", "metrics.json", "decision.json", "data_findings.csv", "run.json")  # linked where they are there
 THUMBNAIL_WIDTH = 480  # pixels: sharp at the 240 that a card shows on a dense screen
 
 
@@ -204,6 +205,6 @@ def write_index(run_dir):
         origin=[(name, value) for name, value in flat(origin) if value],
         facts=[(name, number_text(value)) for name, value in flat(data) if name not in ("", "note", "generated")],
         parameters={name: [(key, repr(value)) for key, value in values.items()] for name, values in parameters.items()},
-        files=[name for name in ("submission.csv", "metrics.json", "decision.json", "run.json") if (run_dir / name).is_file()],
+        files=[name for name in FILES if (run_dir / name).is_file()],
     )
     paths.write_atomic(run_dir / "index.html", text)
