@@ -1,12 +1,11 @@
 """What a notebook leaves in the run folder: on the disk before it counts, and known by its content ever after."""
 
 import contextlib
-import hashlib
 import os
 import shutil
 from pathlib import Path
 
-from lib import provenance
+from lib import manifest, provenance
 
 RUN, NOTEBOOK = "STEEL_RUN", "STEEL_NOTEBOOK"  # environment variables that tell whose a process is
 
@@ -26,8 +25,7 @@ def digests(run_dir, products):
     found = {}
     for name in files_of(run_dir, products):
         try:
-            with open(Path(run_dir) / name, "rb") as file:
-                found[name] = hashlib.file_digest(file, "sha256").hexdigest()[:16]
+            found[name] = manifest.file_hash(Path(run_dir) / name)[:16]
         except OSError:
             found[name] = ""
     return found

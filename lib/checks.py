@@ -1,5 +1,6 @@
 """Reading train.csv row by row, and what can be wrong with a data folder, as findings with file, row and remedy."""
 
+import csv
 import os
 import warnings
 
@@ -57,7 +58,9 @@ def read_rows(path):
         raise UserError(f"{path} is not UTF-8 text (byte {error.start}). Save it as CSV in UTF-8.") from None
     except pd.errors.EmptyDataError:
         raise UserError(f"{path} is empty. Its first line must be {','.join(CURRENT)} or {','.join(OLD)}.") from None
-    except (pd.errors.ParserError, pd.errors.ParserWarning) as error:
+    except pd.errors.ParserWarning:
+        raise UserError(f"{path}, row {_long_row(path)}: there are more values than columns. Correct that line.") from None
+    except pd.errors.ParserError as error:
         reason = str(error).replace("Error tokenizing data. C error: ", "").strip().rstrip(".")
         raise UserError(f"{path} is no proper CSV file ({reason}). Correct that line.") from None
     except OSError as error:
@@ -79,6 +82,14 @@ def read_rows(path):
         rows["defect_class"] = parts[1].fillna("")
     rows = rows.rename(columns={"EncodedPixels": "rle"})
     return rows[["image_id", "defect_class", "rle", "row"]].reset_index(drop=True)
+
+
+def _long_row(path):
+    """The line (from 1) of the first row of a CSV file with more values than the header has."""
+    with open(path, encoding="utf-8-sig", newline="") as file:
+        reader = csv.reader(file)
+        columns = len(next(reader))
+        return next((reader.line_num for values in reader if len(values) > columns), "unknown")
 
 
 def row_findings(rows, file, names, classes, shape):

@@ -56,9 +56,22 @@ def read_file(path):
     """A journal from one file; None if it is missing, torn or something else."""
     try:
         journal = json.loads(path.read_text(encoding="utf-8"))
-        return journal if {"notebooks", "profile", "started", "data"} <= journal.keys() else None
-    except (OSError, ValueError, AttributeError):
+        return journal if is_sound(journal) else None
+    except (OSError, ValueError, AttributeError, RecursionError):
         return None
+
+
+def is_sound(journal):
+    """Whether what a file held can be a journal: the names that going on with a run relies on, each of its type."""
+    types = {"notebooks": dict, "data": dict, "profile": str, "started": str}
+    if not all(isinstance(journal.get(name), kind) for name, kind in types.items()):
+        return False
+    entries, overrides = journal["notebooks"].values(), journal.get("overrides", [])
+    return (
+        all(isinstance(entry, dict) and isinstance(entry.get("status"), str) for entry in entries)
+        and isinstance(overrides, list)
+        and all(isinstance(part, list) and len(part) == 3 and all(isinstance(text, str) for text in part) for part in overrides)
+    )
 
 
 def write(run_dir, journal):

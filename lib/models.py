@@ -4,6 +4,7 @@ Pre-processing is part of the graph, so that nobody can forget it. Only this mod
 """
 
 import hashlib
+import inspect
 import os
 import shutil
 from pathlib import Path
@@ -14,6 +15,7 @@ import keras
 import numpy as np
 from keras import layers
 
+from lib import manifest
 from lib.paths import UserError, read_json, write_json
 
 GREY_MEAN, GREY_DEVIATION = 0.344, 0.196  # of the competition's strips, in shares of full scale
@@ -187,6 +189,20 @@ def build(card):
     return make(**card["build"])
 
 
+def read_card(folder):
+    """The card of a saved model; UserError if it is missing, broken or describes no network of this project."""
+    path = Path(folder) / "model.json"
+    card = read_json(path)
+    kinds = {"classifier": build_classifier, "segmenter": build_segmenter}
+    try:
+        inspect.signature(kinds[card["kind"]]).bind(**card["build"])
+        if [type(size) for size in card["input"]] != [int, int] or min(card["input"]) < 1:
+            raise ValueError
+    except (KeyError, TypeError, ValueError):
+        raise UserError(f"{path} describes no network that this project can build. Train the model again.") from None
+    return card
+
+
 def save(model, folder, card):
     """Save to `folder`: weights, SavedModel (needs TensorFlow alone) and the card, complete or not at all.
 
@@ -204,7 +220,8 @@ def save(model, folder, card):
         signature = [keras.InputSpec(shape=(None, height, width, 1), dtype="uint8", name="image")]
         model.export(partial / "saved_model", input_signature=signature, verbose=False)
     versions = {"keras": keras.__version__, keras.backend.backend(): _backend_version(), "numpy": np.__version__}
-    write_json(partial / "model.json", {**card, "versions": versions, "weights_sha256": weights_hash(model)})
+    write_json(partial / "model.json", {**card, "versions": versions, "weights_sha256": weights_hash(model),
+                                       "saved_model": manifest.of(partial / "saved_model")})  # fmt: skip
     previous = folder.with_name(f".{folder.name}.previous")
     shutil.rmtree(previous, ignore_errors=True)
     if folder.exists():
@@ -228,25 +245,33 @@ def _backend_version():
 def load(folder):
     """The Keras model of a saved folder, rebuilt from its card and given its weights: nothing stored is executed."""
     folder = Path(folder)
-    card = read_json(folder / "model.json")
-    model = build(card)
+    card = read_card(folder)
+    try:
+        model = build(card)
+    except (TypeError, ValueError) as error:
+        reason = (str(error).splitlines() or ["no reason given"])[0]
+        raise UserError(f"{folder / 'model.json'} describes no network ({reason}). Train it again.") from None
     try:
         model.load_weights(folder / "model.weights.h5")
     except (ValueError, OSError) as error:
         raise UserError(f"{folder / 'model.weights.h5'} cannot be loaded ({str(error).splitlines()[0]}). Train it again.") from None
+    if weights_hash(model) != card.get("weights_sha256"):
+        raise UserError(f"{folder / 'model.weights.h5'} holds other weights than model.json says. Train the model again.")
     return model
 
 
 def predictor(folder):
     """A function from images (B, h, w, 1) uint8 to probabilities float32 (numpy), and the model's card.
 
-    Runs the SavedModel where Keras runs on TensorFlow, the rebuilt model elsewhere.
+    Runs the SavedModel where Keras runs on TensorFlow, if its files are those that the card lists; else the rebuilt model. A
+    SavedModel can hold operations that read and write files, so none is loaded that the card does not vouch for.
     """
     folder = Path(folder)
-    card = read_json(folder / "model.json")
-    if keras.backend.backend() == "tensorflow" and (folder / "saved_model").is_dir():
+    card = read_card(folder)
+    if keras.backend.backend() == "tensorflow" and card.get("saved_model"):
         import tensorflow
 
+        manifest.check(folder / "saved_model", card["saved_model"])
         loaded = tensorflow.saved_model.load(str(folder / "saved_model"))
         return lambda images: loaded.serve(tensorflow.constant(images)).numpy(), card
     model = load(folder)

@@ -11,6 +11,7 @@ import yaml
 
 from lib.paths import UserError
 
+DEEPEST = 20  # levels of lists and dictionaries in YAML; reading thousands takes minutes
 TYPES = {"bool": bool, "int": int, "float": float, "str": str, "list": list, "dict": dict}
 GIVEN = {"data_dir": "--data", "run_dir": "--run"}  # set by the command line, the same for every notebook
 
@@ -100,7 +101,18 @@ def convert(value, annotation):
 class ProfileLoader(yaml.SafeLoader):
     """YAML without code, without repeated keys and without references, which could blow a small file up."""
 
+    depth = 0
+
     def compose_node(self, parent, index):
+        self.depth += 1
+        if self.depth > DEEPEST:
+            raise yaml.MarkedYAMLError(problem=f"more than {DEEPEST} levels", problem_mark=self.peek_event().start_mark)
+        try:
+            return self.compose_plain(parent, index)
+        finally:
+            self.depth -= 1
+
+    def compose_plain(self, parent, index):
         if self.check_event(yaml.AliasEvent):
             raise yaml.MarkedYAMLError(problem="references (*name) are not allowed", problem_mark=self.peek_event().start_mark)
         return super().compose_node(parent, index)

@@ -77,7 +77,8 @@ def open_folder(options, profile, house):
         raise UserError(f"--run {name}: this name is taken. Choose another.")
     run_dir = house.runs / name
     run_dir.mkdir(parents=True, exist_ok=True)
-    if any(path.name not in (journals.LOCK, "lost+found") for path in run_dir.iterdir()):
+    harmless = (journals.LOCK, FINDINGS, "lost+found")  # of a command that was killed before its first entry in the journal
+    if any(path.name not in harmless and not path.name.endswith(".partial") for path in run_dir.iterdir()):
         raise UserError(f"{run_dir} already holds a run. Add --resume to go on with it, or choose another --run.")
     return run_dir, journals.open_lock(run_dir), None
 
@@ -102,10 +103,10 @@ def run(options, house=HOUSE):
             if profile and profile != old["profile"]:
                 raise UserError(f"{run_dir.name} is a run of profile {old['profile']}. Leave --profile out, or start a new run.")
             profile, overrides = old["profile"], plan.merge_overrides(old.get("overrides", []), overrides)
-            data_dir = data_dir or old["data"]["folder"]
+            data_dir = data_dir or str(old["data"].get("folder", ""))
         data = find_data(data_dir)
         if old:
-            data = data._replace(why=data.why if options.data else old["data"]["why"])
+            data = data._replace(why=data.why if options.data else str(old["data"].get("why", "")))
         profile, why = choose_profile(profile, data)
         values = params.effective(declarations, profile, params.load_profile(profile, house.profiles), overrides)
         say(f"profile  {profile}, {'as before' if old else why}")

@@ -1,0 +1,242 @@
+"""Kill runs at random moments, go on with them, and compare what comes out with a run that nobody disturbed.
+
+    python tests/kills.py --kills 50 --folder /tmp/kills
+
+makes a dozen strips, runs every notebook with tiny networks twice (they must be equal), then runs it again and again while
+killing, with SIGKILL: the command, a papermill process, a kernel, everything at once, or everything the moment a file is being
+written. Each time it goes on with --resume until the next kill. It prints a table a kill; `benchmarks/faults.md` keeps one.
+The tests do the same with the small project beside the fixtures.
+"""
+
+import argparse
+import hashlib
+import json
+import os
+import random
+import subprocess
+import sys
+import time
+from collections import namedtuple
+from pathlib import Path
+
+import psutil
+
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent))
+
+from lib import artifacts  # noqa: E402
+from lib import journal as journals  # noqa: E402
+
+VICTIMS = ("everything", "command", "papermill", "kernel", "write")
+TINY = ("all.height=32", "all.width=192", "all.epochs=3", "all.crop_width=64", "all.held_out=0.4", "all.validation=0.2",
+        "40.rounds=50", "00.pictures=1")  # fmt: skip
+Kill = namedtuple("Kill", "victim seconds running finished again problems")
+
+
+def results(run_dir):
+    """{file: hash} of everything a run is asked for: figures, thresholds, submission, split, and the weights' hashes."""
+    found = {}
+    for pattern in ("submission.csv", "decision.json", "split.csv", "value.json", "metrics/*.json", "models/*/model.json"):
+        for path in run_dir.glob(pattern):
+            found[path.relative_to(run_dir).as_posix()] = hashlib.sha256(path.read_bytes()).hexdigest()
+    figures = json.loads((run_dir / "metrics.json").read_text())
+    return found | {"metrics.json": {name: value for name, value in figures.items() if name != "run"}}
+
+
+def finished(run_dir):
+    """{notebook: the file its executed form lies in} of those that the journal calls finished."""
+    journal = journals.read(run_dir) or {"notebooks": {}}
+    names = [name for name, entry in journal["notebooks"].items() if entry["status"] in journals.FINISHED]
+    return {name: os.stat(run_dir / f"{name}.ipynb")[1:10] for name in names}  # inode, size, times: another execution, another file
+
+
+def family(process):
+    """A command's processes by what they are: {"command": [...], "papermill": [...], "kernel": [...]}."""
+    found = {"command": [process], "papermill": [], "kernel": []}
+    try:
+        for child in process.children(recursive=True):
+            line = " ".join(child.cmdline())
+            for word, kind in (("lib.execution", "papermill"), ("ipykernel", "kernel")):
+                if word in line:
+                    found[kind].append(child)
+    except psutil.Error:
+        pass
+    return found
+
+
+def being_written(run_dir):
+    """Whether a file is just being written."""
+    for folder in (run_dir, run_dir / "models", run_dir / "metrics", *run_dir.glob("scratch/*")):
+        try:
+            with os.scandir(folder) as entries:
+                if any(entry.name.endswith(".partial") for entry in entries):
+                    return True
+        except OSError:
+            continue
+    return False
+
+
+def kill(command, victim, moment, run_dir, chance):
+    """Wait for the moment (seconds from now) and kill; None if the command ended before, else the seconds that it had run."""
+    process, begin = psutil.Process(command.pid), time.monotonic()
+    while time.monotonic() - begin < moment:
+        if command.poll() is not None:
+            return None
+        time.sleep(0.05)
+    while True:
+        if command.poll() is not None:
+            return None
+        members = family(process)
+        if victim == "write" and not being_written(run_dir):
+            time.sleep(0.0005)
+            continue
+        if victim in members and not members[victim]:
+            time.sleep(0.02)
+            continue
+        chosen = [chance.choice(members[victim])] if victim in members else [one for kind in members.values() for one in kind]
+        for one in chosen:
+            try:
+                one.kill()
+            except psutil.NoSuchProcess:
+                continue
+        return time.monotonic() - begin
+
+
+def left_behind(run_dir, seconds=30.0):
+    """The processes that still belong to the run after some seconds."""
+    end = time.monotonic() + seconds
+    while True:
+        found = []
+        for process in psutil.process_iter():
+            try:
+                if process.environ().get(artifacts.RUN) == str(run_dir) and process.status() != psutil.STATUS_ZOMBIE:
+                    found.append(process.pid)
+            except (psutil.Error, OSError):
+                continue
+        if not found or time.monotonic() > end:
+            return found
+        time.sleep(0.2)
+
+
+def chain(begin, run_dir, expected, longest, kills, chance, victims=VICTIMS):
+    """One run, killed up to `kills` times at random moments and gone on with each time; a list of Kill, one each.
+
+    Arguments:
+        begin: begin(resume) starts the command and returns its Popen.
+        expected: `results` of an undisturbed run; longest: seconds that it may work between two kills.
+        victims: taken in turn.
+    """
+    rows, known = [], {}
+
+    def check():
+        """What is wrong now: finished notebooks that got lost, ran again or differ from the undisturbed run's."""
+        now, problems = finished(run_dir), []
+        problems += [f"{name} was run again" for name, file in known.items() if name in now and now[name] != file]
+        problems += [f"{name} was lost" for name in known if name not in now]
+        for name in now:
+            files = {file: value for file, value in results(run_dir).items() if name in file or file == models.get(name)}
+            problems += [f"{file} differs" for file, value in files.items() if expected.get(file) != value]
+        known.update(now)
+        return problems
+
+    models = {f"{name}": f"models/{name.partition('_')[2]}/model.json" for name in journals_names(expected)}
+    while len(rows) < kills:
+        victim = victims[len(rows) % len(victims)]
+        command = begin(bool(journals.read(run_dir)))
+        seconds = kill(command, victim, chance.uniform(0, longest), run_dir, chance)
+        said, _ = command.communicate(timeout=1200)
+        if seconds is None:
+            break
+        journal = journals.read(run_dir)
+        running = [name for name, entry in journal["notebooks"].items() if entry["status"] in ("running", "failed")] if journal else []
+        strays = left_behind(run_dir)
+        # A kernel or a process that had nothing left to do may be killed without harm.
+        problems = ["no exit code says so"] if command.returncode == 0 and journal["status"] != "done" else []
+        problems += [f"left behind: {strays}"] if strays else []
+        problems += ["a traceback"] if "Traceback" in said else []
+        problems += check() if journal else []
+        rows.append(Kill(victim, seconds, running, len(known), 0, problems))
+    command = begin(bool(journals.read(run_dir)))
+    said, _ = command.communicate(timeout=1200)
+    problems = check()
+    problems += [] if command.returncode == 0 else [f"exit code {command.returncode}: {said[-300:]}"]
+    problems += [] if results(run_dir) == expected else ["the results differ"]
+    leftovers = [path.name for path in run_dir.rglob(".*.partial*")]
+    problems += [f"left lying: {leftovers}"] if leftovers else []
+    return [row._replace(problems=row.problems + problems) for row in rows]
+
+
+def journals_names(expected):
+    """The notebooks that handed figures on."""
+    return [Path(file).stem for file in expected if file.startswith("metrics/")]
+
+
+def report(rows):
+    """The table of all kills as Markdown."""
+    lines = ["| kill | victim | after (s) | at work or failed | finished by then | equal to the undisturbed run |"]
+    lines.append("|---|---|---|---|---|---|")
+    for number, row in enumerate(rows, 1):
+        equal = "yes" if not row.problems else "NO: " + "; ".join(sorted(set(row.problems)))
+        running = ", ".join(row.running) or "none yet"
+        lines.append(f"| {number} | {row.victim} | {row.seconds:.1f} | {running} | {row.finished} | {equal} |")
+    return "\n".join(lines)
+
+
+def beginner(script, run_id, *arguments):
+    """A function that starts a command on the run `run_id`, with --resume or without."""
+
+    def begin(resume):
+        command = [sys.executable, *script, *(("--resume",) if resume else ()), "--run", run_id, *arguments]
+        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True)
+
+    return begin
+
+
+def run_whole_project(folder, arguments):
+    """The command line of run_all.py with the project's notebooks and its runs in another folder."""
+    import run_all
+    from lib import pipeline, plan
+
+    return pipeline.guarded(pipeline.run, run_all.parse(arguments)[1], plan.HOUSE._replace(runs=Path(folder) / "runs"))
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--kills", type=int, default=50)
+    parser.add_argument("--a-run", type=int, default=5, help="kills a run at most")
+    parser.add_argument("--longest", type=float, default=45, help="seconds between two kills at most")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--folder", required=True)
+    given = parser.parse_args()
+    from lib import synthetic
+
+    folder, chance, rows = Path(given.folder).resolve(), random.Random(given.seed), []
+    strips = synthetic.generate(folder / "strips", 12, 4, seed=42, processes=1)
+    settings = [part for setting in TINY for part in ("-p", setting)]
+    script = [str(Path(__file__).resolve()), "--command", str(folder)]
+    arguments = ("--profile", "demo", "--data", str(strips), "--jobs", "2", *settings)
+
+    def undisturbed(name):
+        """The results of a run that nobody kills."""
+        process = beginner(script, name, *arguments)(False)
+        said, _ = process.communicate()
+        assert process.returncode == 0, said
+        return results(folder / "runs" / name)
+
+    expected, number = undisturbed("whole"), 0
+    while len(rows) < given.kills:
+        number += 1
+        turn = VICTIMS[len(rows) % len(VICTIMS) :] + VICTIMS[: len(rows) % len(VICTIMS)]
+        wanted = min(given.a_run, given.kills - len(rows))
+        begin = beginner(script, f"killed{number}", *arguments)
+        rows += chain(begin, folder / "runs" / f"killed{number}", expected, given.longest, wanted, chance, turn)
+        print(f"run {number}: {len(rows)} kills, {sum(bool(row.problems) for row in rows)} with problems", flush=True)
+        (folder / "kills.md").write_text(report(rows) + "\n")
+    print(report(rows))
+    same = "equal" if undisturbed("again") == expected else "NOT equal"
+    print(f"two undisturbed runs: {same} in {len(expected)} files", flush=True)
+    return 1 if any(row.problems for row in rows) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(run_whole_project(sys.argv[2], sys.argv[3:]) if sys.argv[1:2] == ["--command"] else main())
