@@ -111,7 +111,11 @@ def open_lock(run_dir, wait=5.0):
     file.seek(0)
     file.truncate()
     file.write(str(os.getpid()))
-    file.flush()
+    try:
+        file.flush()
+    except OSError as error:
+        error.filename = str(Path(run_dir) / LOCK)
+        raise
     return file
 
 

@@ -129,6 +129,14 @@ class ProfileLoader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
+def read_yaml(text):
+    """What YAML text says; a yaml.YAMLError for everything that it must not or cannot say."""
+    try:
+        return yaml.load(text, ProfileLoader)
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError) as error:  # of a wrong date, say
+        raise yaml.YAMLError(f"a value cannot be read ({type(error).__name__})") from None
+
+
 def load_profile(name, folder):
     """The profile `name` of the folder `folder`: {section: {key: value}}, a section "all" or a notebook's name."""
     known = sorted(path.stem for path in Path(folder).glob("*.yaml"))
@@ -136,11 +144,11 @@ def load_profile(name, folder):
         raise UserError(f"There is no profile {name!r}{nearest(name, known)}. Profiles: {', '.join(known) or 'none'}.")
     path = Path(folder) / f"{name}.yaml"
     try:
-        profile = yaml.load(path.read_text(encoding="utf-8"), ProfileLoader)
+        profile = read_yaml(path.read_text(encoding="utf-8"))
     except yaml.MarkedYAMLError as error:
         line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
         raise UserError(f"{path.name}{line}: {error.problem or error.context}.") from None
-    except (yaml.YAMLError, UnicodeDecodeError, ValueError, RecursionError) as error:
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UserError(f"{path.name} is not valid YAML: {str(error).splitlines()[0]}.") from None
     profile = {} if profile is None else profile
     if not isinstance(profile, dict):
@@ -218,9 +226,9 @@ def checked(value, annotation, origin, key):
     where = origin if from_command_line else f"{origin}: {key}"
     try:
         if from_command_line and getattr(annotation, "id", "") != "str":
-            value = yaml.load(value, ProfileLoader)
+            value = read_yaml(value)
         return convert(value, annotation)
-    except (yaml.YAMLError, RecursionError):
+    except yaml.YAMLError:
         raise UserError(f"{where} cannot be read. Write a number, true, false, text or [a, b].") from None
     except ValueError as error:
         raise UserError(f"{where} is {error}.") from None

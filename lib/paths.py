@@ -103,7 +103,9 @@ def replacing(path):
             os.fsync(file.fileno())
         os.chmod(partial, 0o644)
         os.replace(partial, path)
-    except BaseException:
+    except BaseException as error:
+        if isinstance(error, OSError) and error.filename is None:  # writing on a full disk does not say where
+            error.filename = str(path)
         Path(partial).unlink(missing_ok=True)
         raise
 
