@@ -1,0 +1,129 @@
+"""Runs that are killed and machines that fail, on the small project: what is said, what is kept, and that --resume ends the same."""
+
+import random
+import time
+
+import faults
+import kills
+import pytest
+from test_pipeline import small_house
+
+from lib import artifacts, params, pipeline, plan, processes
+from lib import journal as journals
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    return faults.make_data(tmp_path_factory.mktemp("data") / "strips")
+
+
+@pytest.fixture(scope="module")
+def expected(tmp_path_factory, data):
+    """What an undisturbed run of two notebooks leaves."""
+    return faults.undisturbed(tmp_path_factory.mktemp("whole"), data)
+
+
+@pytest.mark.slow
+def test_a_run_that_is_killed_again_and_again_ends_as_an_undisturbed_one(tmp_path, data, expected):
+    begin = kills.beginner([str(faults.SCRIPT), str(tmp_path)], "a", *faults.CHOICE, "--data", str(data), "--jobs", "2")
+    rows = kills.chain(begin, tmp_path / "runs" / "a", expected, 3.0, 5, random.Random(4))
+    assert rows and not any(row.problems for row in rows), kills.report(rows)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", [case for case in faults.CASES if case.short], ids=lambda case: f"{case.fault}, {case.stage}")
+def test_a_machine_that_fails(case, tmp_path, data, expected):
+    ended = faults.play(case, tmp_path / "x", data, expected)
+    if ended is None:
+        pytest.skip("this fault cannot be made here")
+    assert not faults.judge(case, ended)
+
+
+def one_notebook(tmp_path, data, *arguments):
+    """Run 10 and 20 of the small project; the lines that say what was done."""
+    return small_house.call(tmp_path, *arguments, "--profile", "small", "--only", "10,20", "--run", "a", "--data", str(data))
+
+
+@pytest.mark.slow
+def test_products_are_known_by_their_content(tmp_path, data, capsys):
+    assert one_notebook(tmp_path, data) == 0
+    run_dir = tmp_path / "runs" / "a"
+    before = kills.finished(run_dir)
+    capsys.readouterr()
+    (run_dir / "value.json").write_text('{"value": 8}')  # not what 10 left there
+    assert one_notebook(tmp_path, data, "--resume") == 0
+    said, after = capsys.readouterr().out, kills.finished(run_dir)
+    assert "20_reads_value   kept" in said and after["20_reads_value"] == before["20_reads_value"]  # 10 made the same again
+    assert after["10_writes_value"] != before["10_writes_value"]
+    journal = journals.read(run_dir)
+    journal["notebooks"]["20_reads_value"]["used"]["10_writes_value"] = "something else"
+    journals.write(run_dir, journal)
+    assert one_notebook(tmp_path, data, "--resume") == 0
+    said = capsys.readouterr().out
+    assert "10_writes_value  kept" in said and "20_reads_value   started" in said
+
+
+def test_a_changed_parameter_of_one_segmenter_changes_it_and_what_follows():
+    declarations = plan.declarations_of(plan.HOUSE)
+
+    def keys(*overrides):
+        values = params.effective(declarations, overrides=overrides)
+        return plan.keys_of(plan.HOUSE, list(plan.GRAPH), values, {"sha256": "f"}, None)
+
+    before, after = keys(), keys(("33_seg_class3", "epochs", "3"))
+    assert [name for name in plan.GRAPH if before[name] != after[name]] == ["33_seg_class3", "40_evaluation", "90_inference"]
+
+
+def test_what_a_killed_command_was_writing_is_removed_and_a_run_without_a_journal_starts_anew(tmp_path):
+    house, run_dir = small_house.build(tmp_path), tmp_path / "runs" / "a"
+    for name in (".run.json.x1.partial", "metrics/.a.json.x.partial", "models/.binary.partial/model.json", "models/.b.previous/x"):
+        (run_dir / name).parent.mkdir(parents=True, exist_ok=True)
+        (run_dir / name).write_text("{")
+    (run_dir / pipeline.FINDINGS).write_text("")
+    artifacts.remove_partial(run_dir)
+    assert sorted(path.name for path in run_dir.rglob("*") if path.is_file()) == [pipeline.FINDINGS]
+    for name in ("metrics", "models"):
+        (run_dir / name).rmdir()
+    (run_dir / ".run.json.x2.partial").write_text("{")
+    pipeline.open_folder(pipeline.Options(run="a"), "small", house)[1].close()
+
+
+def test_strays_of_a_run_are_ended_and_no_others(tmp_path):
+    import os
+    import subprocess
+
+    def begin(run_dir, notebook):
+        return subprocess.Popen(["sleep", "300"], env=dict(os.environ, STEEL_RUN=str(run_dir), STEEL_NOTEBOOK=notebook))
+
+    mine, other_notebook, other_run = begin(tmp_path, "a"), begin(tmp_path, "b"), begin(tmp_path / "other", "a")
+    try:
+        artifacts.end_strays(tmp_path, "a")
+        mine.wait(10)
+        assert other_notebook.poll() is None and other_run.poll() is None
+        artifacts.end_strays(tmp_path)
+        other_notebook.wait(10)
+        assert other_run.poll() is None
+    finally:
+        for process in (mine, other_notebook, other_run):
+            process.kill()
+            process.wait()
+
+
+def test_a_clock_that_jumps_back_hides_no_run(tmp_path, monkeypatch):
+    runs = tmp_path / "runs"
+    for name, started in (("first", "2030-01-01T00:00:00+00:00"), ("second", "2020-01-01T00:00:00+00:00")):
+        (runs / name).mkdir(parents=True)
+        journals.write(runs / name, {"profile": "small", "started": started, "data": {}, "notebooks": {}})
+        journals.point_latest(runs, name)
+    assert journals.latest_run(runs).name == "second"
+    monkeypatch.setattr(time, "gmtime", lambda: (2020, 1, 1, 0, 0, 0, 2, 1, 0))
+    first = pipeline.new_id("demo", runs)
+    (runs / first).mkdir()
+    assert pipeline.new_id("demo", runs) == f"{first}-2"
+
+
+def test_what_stood_before_is_outdated_when_what_it_needs_fails():
+    entries = {"a": {"status": "failed"}, "b": {"status": "kept", "outdated": False}, "c": {"status": "waiting", "error": ""}}
+    processes.block(entries, ["a", "b", "c"], {"a": (), "b": ("a",), "c": ("a",)})
+    assert entries["b"] == {"status": "kept", "outdated": True}
+    assert entries["c"]["status"] == "blocked"
