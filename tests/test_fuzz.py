@@ -158,11 +158,12 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--minutes", type=float, default=10)
     end = time.monotonic() + 60 * parser.parse_args().minutes
-    more = settings(max_examples=2000, deadline=None, phases=[Phase.generate, Phase.shrink], suppress_health_check=list(HealthCheck),
+    more = settings(max_examples=1000, deadline=None, phases=[Phase.generate, Phase.shrink], suppress_health_check=list(HealthCheck),
                     database=None)  # fmt: skip
+    tests = [more(test) for test in (test_codec, test_csv_reader, test_parameter_loader)]
     while time.monotonic() < end:
-        for test in (test_codec, test_csv_reader, test_parameter_loader):
-            more(test)()
+        for test in tests:
+            test()
     print(", ".join(f"{count:,} inputs for the {name}" for name, count in TRIED.items()), "without a crash")
 
 

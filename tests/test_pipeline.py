@@ -57,7 +57,7 @@ def begin(tmp_path, data, *arguments):
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True)
 
 
-def wait_for(condition, seconds=20.0):
+def wait_for(condition, seconds=240.0):
     """The first true value of `condition`, or a failure."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
@@ -100,10 +100,8 @@ def test_a_run_a_resume_and_what_changes_run_again(tmp_path, call):
     assert journal["status"] == "done" and journal["parameters"]["10_writes_value"]["value"] == 4
     assert journal["notebooks"]["20_reads_value"]["headline"] == "product 8"
 
-    begin_time = time.monotonic()
     code, said = call("--resume")
     assert (code, said.count("kept"), said.count("started")) == (0, 4, 0)
-    assert time.monotonic() - begin_time < 5  # 0.3 s where nothing else runs
     assert set(statuses(run_dir).values()) == {"kept"}
 
     code, said = call("--resume", "--run", "a", "-p", "10.title=new")  # the value 4 of the first command stays
@@ -194,12 +192,10 @@ def test_stopping_leaves_no_process_and_resume_goes_on(tmp_path, data, how, code
     command = begin(tmp_path, data, "--profile", "small", "--run", "a", "--only", "30,10", "-p", "30.how=wait")
     pids = [int(pid) for pid in wait_for(lambda: (run_dir / "waiting").is_file() and (run_dir / "waiting").read_text()).split()]
     assert alive(pids) == pids
-    asked = time.monotonic()
     command.send_signal(how)
-    said, _ = command.communicate(timeout=10)
+    said, _ = command.communicate(timeout=240)  # half a second where nothing else runs; the cell would sleep for 300
     assert command.returncode == code
-    assert time.monotonic() - asked < 8  # half a second where nothing else runs
-    wait_for(lambda: not alive(pids), 2)
+    wait_for(lambda: not alive(pids))
     assert "stopped. Go on with: python run_all.py --resume --run a" in said and "Traceback" not in said
     assert journals.read(run_dir)["status"] == "stopped"
     assert list(statuses(run_dir).values()) == ["done", "waiting", "waiting", "waiting"]

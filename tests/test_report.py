@@ -280,6 +280,17 @@ def test_index_of_an_empty_or_broken_folder(tmp_path):
     check_harmless((tmp_path / "index.html").read_text())
 
 
+def test_outdated_notebooks_are_named_at_the_top(tmp_path):
+    entries = {name: {"status": "done", "outdated": name != "a"} for name in "abc"}
+    (tmp_path / "run.json").write_text(json.dumps({"notebooks": entries}))
+    report.write_index(tmp_path)
+    text = (tmp_path / "index.html").read_text()
+    assert "Outdated: b, c." in text and text.index("Outdated: b, c.") < text.index("<h2>Notebooks</h2>")
+    (tmp_path / "run.json").write_text(json.dumps({"notebooks": {"a": entries["a"]}}))
+    report.write_index(tmp_path)
+    assert "Outdated" not in (tmp_path / "index.html").read_text()
+
+
 def test_thumbnail_is_the_tagged_picture_made_small(tmp_path):
     tagged = code("b", shown(image_png=png(2000, 1000)), tags=["thumbnail"])
     notebook = {"cells": [code("a", shown(image_png=png(50, 50))), tagged]}
