@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from lib import models, training
+from lib.paths import UserError
 
 SIZE = (12, 16)
 
@@ -17,12 +18,13 @@ class Batches(keras.utils.PyDataset):
         random = np.random.default_rng(seed)
         self.images = random.integers(0, 255, (10, *SIZE, 1), np.uint8)
         self.labels = (self.images.mean((1, 2)) > 127).astype(np.float32)
-        self.seed, self.shuffle, self.cut = seed, shuffle, None
+        self.seed, self.shuffle, self.cut, self.spoilt = seed, shuffle, None, None
         self.start_epoch(0)
 
     def start_epoch(self, epoch):
         if epoch == self.cut:
             raise KeyboardInterrupt
+        self.epoch = epoch
         random = np.random.default_rng([self.seed, epoch])
         self.order = random.permutation(10) if self.shuffle else np.arange(10)
 
@@ -31,7 +33,7 @@ class Batches(keras.utils.PyDataset):
 
     def __getitem__(self, index):
         chosen = self.order[index * 3 : index * 3 + 3]
-        return self.images[chosen], self.labels[chosen]
+        return self.images[chosen], self.labels[chosen] * np.float32("nan" if self.epoch == self.spoilt else 1)
 
 
 def network():
@@ -44,9 +46,9 @@ def network():
     return keras.Model(inputs, keras.layers.Dense(1, activation="sigmoid")(x))
 
 
-def train(scratch, cut=None, seed=0, **options):
+def train(scratch, cut=None, seed=0, spoilt=None, **options):
     model, batches = network(), Batches(seed)
-    batches.cut = cut
+    batches.cut, batches.spoilt = cut, spoilt
     history = training.fit(model, batches, Batches(7, shuffle=False), scratch, "binary_crossentropy", epochs=4, **options)
     return models.weights_hash(model), history
 
@@ -91,3 +93,14 @@ def test_a_torn_state_is_no_state(tmp_path, name, capsys):
     file.write_bytes(file.read_bytes()[:-300])
     assert len(train(tmp_path)[1]) == 4
     assert "Goes on" not in capsys.readouterr().out
+
+
+def test_a_loss_that_is_not_finite_keeps_what_was_finished(tmp_path, capsys):
+    weights, history = train(tmp_path / "whole")
+    for epoch in (1, 3):  # the second time after going on
+        with pytest.raises(UserError, match=f"The training loss is nan in epoch {epoch + 1}"):
+            train(tmp_path / "spoilt", spoilt=epoch)
+    capsys.readouterr()
+    resumed, resumed_history = train(tmp_path / "spoilt")
+    assert "Goes on after epoch 3 of 4" in capsys.readouterr().out
+    assert resumed == weights and resumed_history.equals(history)
