@@ -21,6 +21,7 @@ def of(folder):
 def check(folder, expected):
     """UserError that names the first file below `folder` that is missing, was changed, or is not in `expected` (as from `of`)."""
     folder, found = Path(folder), of(folder)
+    expected = expected if isinstance(expected, dict) else {}  # it may come from a file that somebody else wrote
     for name in sorted(set(found) | set(expected)):
         if found.get(name) != expected.get(name):
             what = "is missing" if name not in found else "was added" if name not in expected else "was changed"

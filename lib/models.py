@@ -19,6 +19,7 @@ from keras import layers
 from lib import manifest
 from lib.paths import UserError, read_json, write_json
 
+MANIFEST = "manifest.json"  # in a model's folder: the files of its SavedModel, with hashes
 GREY_MEAN, GREY_DEVIATION = 0.344, 0.196  # of the competition's strips, in shares of full scale
 SCALES = {  # pixel 0..255 -> what the published weights of a family were trained on: (scale, offset) a channel
     "standard": (1 / 255 / GREY_DEVIATION, -GREY_MEAN / GREY_DEVIATION),
@@ -222,8 +223,9 @@ def save(model, folder, card):
         logging.getLogger("tensorflow").setLevel(logging.WARNING)  # a line on where it writes would go into the report
         model.export(partial / "saved_model", input_signature=signature, verbose=False)
     versions = {"keras": keras.__version__, keras.backend.backend(): _backend_version(), "numpy": np.__version__}
-    write_json(partial / "model.json", {**card, "versions": versions, "weights_sha256": weights_hash(model),
-                                       "saved_model": manifest.of(partial / "saved_model")})  # fmt: skip
+    write_json(partial / "model.json", {**card, "versions": versions, "weights_sha256": weights_hash(model)})
+    # Beside the card: equal weights give an equal card, but TensorFlow writes other bytes each time it exports.
+    write_json(partial / MANIFEST, manifest.of(partial / "saved_model"))
     previous = folder.with_name(f".{folder.name}.previous")
     shutil.rmtree(previous, ignore_errors=True)
     if folder.exists():
@@ -265,15 +267,16 @@ def load(folder):
 def predictor(folder):
     """A function from images (B, h, w, 1) uint8 to probabilities float32 (numpy), and the model's card.
 
-    Runs the SavedModel where Keras runs on TensorFlow, if its files are those that the card lists; else the rebuilt model. A
-    SavedModel can hold operations that read and write files, so none is loaded that the card does not vouch for.
+    Runs the SavedModel where Keras runs on TensorFlow, if its files are those that the model's manifest lists; without a
+    manifest, or elsewhere, the rebuilt model. A SavedModel can hold operations that read and write files.
     """
     folder = Path(folder)
     card = read_card(folder)
-    if keras.backend.backend() == "tensorflow" and card.get("saved_model"):
+    known = read_json(folder / MANIFEST) if (folder / MANIFEST).is_file() else {}
+    if keras.backend.backend() == "tensorflow" and known:
         import tensorflow
 
-        manifest.check(folder / "saved_model", card["saved_model"])
+        manifest.check(folder / "saved_model", known)
         loaded = tensorflow.saved_model.load(str(folder / "saved_model"))
         return lambda images: loaded.serve(tensorflow.constant(images)).numpy(), card
     model = load(folder)

@@ -74,6 +74,8 @@ CASES = [
 SAVED_MODELS = [
     ("a changed graph", put("saved_model/saved_model.pb", b"x"), "saved_model.pb was changed"),
     ("a file more", put("saved_model/more.so", b"x"), "more.so was added"),
+    ("a manifest that is a list", put("manifest.json", b"[1]"), "was added"),
+    ("a torn manifest", put("manifest.json", b"{"), "manifest.json is not valid JSON"),
     ("a file less", lambda folder: (folder / "saved_model" / "saved_model.pb").unlink(), "saved_model.pb is missing"),
 ]
 
@@ -98,16 +100,22 @@ def test_a_model_that_is_not_what_was_saved(saved, tmp_path, monkeypatch, change
 
 @pytest.mark.slow
 @pytest.mark.parametrize("change, said", [case[1:] for case in SAVED_MODELS], ids=[case[0] for case in SAVED_MODELS])
-def test_a_saved_model_that_the_card_does_not_vouch_for(saved, tmp_path, monkeypatch, change, said):
+def test_a_saved_model_that_is_not_what_the_manifest_lists(saved, tmp_path, monkeypatch, change, said):
     folder = copied(saved, tmp_path, change, monkeypatch)
     with pytest.raises(UserError, match=said):
         models.predictor(folder)
 
 
 @pytest.mark.slow
+def test_equal_weights_give_an_equal_card(saved, tmp_path):
+    models.save(models.load(saved), tmp_path / "binary", {"kind": "classifier", "build": BUILD, "input": [32, 64]})
+    assert (tmp_path / "binary" / "model.json").read_bytes() == (saved / "model.json").read_bytes()
+
+
+@pytest.mark.slow
 def test_without_a_manifest_the_network_is_rebuilt(saved, tmp_path, monkeypatch):
     def change(folder):
-        card(saved_model=None)(folder)
+        (folder / "manifest.json").unlink()
         (folder / "saved_model" / "saved_model.pb").write_bytes(b"would crash if it were read")
 
     folder = copied(saved, tmp_path, change, monkeypatch)
