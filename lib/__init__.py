@@ -2,5 +2,5 @@
 
 A module depends only on those before it: paths rle images duplicates checks dataset texture defects synthetic generators
 models metrics losses training decision budget cascade submission manifest plots cells report params provenance journal plan
-execution processes pipeline packing kaggle.
+execution processes pipeline packing archives kaggle.
 """

@@ -39,8 +39,8 @@ def execute(python, notebook, output, sessions, **environment):
     job = {"notebook": str(notebook), "output": str(output), "root": str(Path(output).parent / "root"),
            "sessions": [(str(work), {name: str(source) for name, source in inputs.items()}) for work, inputs in sessions]}  # fmt: skip
     kept = {name: os.environ[name] for name in KEPT if name in os.environ}
-    kept |= {"HOME": str(Path(output).parent), "PYTHONHASHSEED": "0", "TF_CPP_MIN_LOG_LEVEL": "2", "IN_KAGGLE": json.dumps(job)} | environment
-    ran = subprocess.run([*UNSHARE, str(python), __file__], env=kept, capture_output=True, text=True, timeout=900)
+    kept |= {"HOME": str(Path(output).parent), "PYTHONHASHSEED": "0", "TF_CPP_MIN_LOG_LEVEL": "2", "IN_KAGGLE": json.dumps(job)}
+    ran = subprocess.run([*UNSHARE, str(python), __file__], env=kept | environment, capture_output=True, text=True, timeout=900)
     assert ran.returncode == 0, ran.stdout + ran.stderr
     return ran.stdout + ran.stderr
 
