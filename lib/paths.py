@@ -65,7 +65,7 @@ def find_data(data_dir=""):
             )
         return folder
     places = [home() / "data" / COMPETITION, home() / "data"]
-    places += sorted([*mounted("test_images"), *mounted("train_images")], key=lambda place: place.name != COMPETITION)
+    places += sorted([*mounted("test_images"), *mounted("train_images")], key=lambda place: COMPETITION not in place.parts)
     return next((place for place in places if holds_data(place)), None)
 
 

@@ -492,7 +492,6 @@ def spoil(folder):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
 @needs_machine
 def test_the_packed_notebook_on_the_rebuilt_machine(tmp_path, finished, machine_python):
     run, data = finished
