@@ -13,6 +13,7 @@ The filters come last because more of the score hangs on them than on the masks'
 import time
 
 RESERVE = 0.05  # share of the budget kept for writing and checking the submission
+DOUBT = 0.1  # share of the predicted rest by which the prediction may fall short
 
 
 class OutOfTime(Exception):
@@ -35,9 +36,9 @@ class Budget:
         """Seconds since the budget was made."""
         return self.clock() - self.began
 
-    def check(self):
-        """Raise OutOfTime if the budget is used up."""
-        if self.elapsed() > self.limit:
+    def check(self, seconds=0.0):
+        """Raise OutOfTime if the budget does not hold for `seconds` more."""
+        if self.elapsed() + seconds > self.limit:
             raise OutOfTime
 
     def plan(self, networks, done, total, since):
@@ -56,7 +57,7 @@ class Budget:
         other = max(spent - since - sum(network.seconds for network in networks.values()), 0) / done
         for count in range(len(steps) + 1):
             end = spent + left * (other + sum(network.seconds_per_image(done) for network in leave_out(networks, steps[:count])))
-            if end <= self.limit:
+            if end + DOUBT * (end - spent) <= self.limit:
                 break
         self.forecasts.append((done, end))
         self.dropped = [words for words, *_ in steps[:count]]

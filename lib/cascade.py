@@ -38,7 +38,7 @@ class Network:
             raise UserError(f"{folder} and the members of its ensemble beside it take images of different sizes. Use one size.")
         self.card, self.size = cards[0], tuple(cards[0]["input"])
         self.augmentations, self.batch_size, self.clock = tuple(augmentations), batch_size, clock
-        self.name = folder.name
+        self.name, self.pace = folder.name, 0.0  # seconds of a pass in the last batch
         self.use(len(self.augmentations), len(self.members))
         self.reset()
 
@@ -51,6 +51,11 @@ class Network:
         self.used = augmentations, members
 
     @property
+    def turns(self):
+        """How many passes an image takes with the augmentations and members in use."""
+        return self.used[0] * self.used[1]
+
+    @property
     def seconds(self):
         """What its images took so far."""
         return self.reading + self.predicting
@@ -60,11 +65,13 @@ class Network:
         ones so far it saw a part."""
         if not self.images:
             return 0.0
-        return (self.reading + self.images * self.used[0] * self.used[1] * self.predicting / max(self.passes, 1)) / done
+        return (self.reading + self.images * self.turns * self.predicting / max(self.passes, 1)) / done
 
     def warm_up(self):
         """Begin to count anew, after one batch of black images: what a network does only once belongs to no image's time."""
+        began = self.clock()
         self.answer(np.zeros((self.batch_size, *self.size, 1), np.uint8))
+        self.pace = (self.clock() - began) / (self.batch_size * self.turns)
         self.reset()
 
     def __call__(self, paths, shape=None, broken=None, budget=None):
@@ -76,9 +83,9 @@ class Network:
         """
         start = 0
         while start < len(paths):
-            if budget:
-                budget.check()
             batch, began, results = paths[start : start + self.batch_size], self.clock(), {}
+            if budget:
+                budget.check(self.pace * len(batch) * self.turns)
             start += len(batch)
             for path in batch:
                 try:
@@ -99,7 +106,8 @@ class Network:
                 results = {}
             self.predicting += self.clock() - read
             self.images += len(results)
-            self.passes += len(results) * self.used[0] * self.used[1]
+            self.passes += len(results) * self.turns
+            self.pace = (self.clock() - began) / (len(batch) * self.turns)
             yield from [results.get(path) for path in batch]
 
     def answer(self, images):

@@ -441,7 +441,7 @@ def finished(tmp_path_factory):
     """(run folder, data folder): small random networks, seven strips, and the submission that 90_inference made of them."""
     from lib import models
 
-    folder, data = tmp_path_factory.mktemp("run"), synthetic.generate(tmp_path_factory.mktemp("data") / "strips", 4, 7, processes=1)
+    folder, data = tmp_path_factory.mktemp("run"), synthetic.generate(tmp_path_factory.mktemp("data") / "strips", 4, 7, 1, processes=1)
     shutil.rmtree(data / "train_images")
     for name in ("train.csv", "test_truth.csv", "sample_submission.csv"):
         (data / name).unlink()
