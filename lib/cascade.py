@@ -212,7 +212,8 @@ def predict(networks, paths, decision, shape, chunk=128, progress=None, budget=N
         note = f"{end} of {len(paths)} strips"
         if budget:
             dropped = budget.plan(networks, end, len(paths), since)
-            note += f", {budget.elapsed():.0f} of about {budget.forecasts[-1][1]:.0f} s" + "".join(f", without {step}" for step in dropped)
+            about = f" of about {budget.forecasts[-1][1]:.0f}" if end < len(paths) else ""
+            note += f", {budget.elapsed():.0f}{about} s" + "".join(f", without {step}" for step in dropped)
         if progress:
             progress(note)
     return rles, binary, label

@@ -93,13 +93,13 @@ def pack(run_dir, owner="", slug="steel-defect", gpu=False, training=False):
     title = f"{slug}-models".replace("-", " ")
     paths.write_json(partial / "dataset" / "dataset-metadata.json",
                      {"title": title, "id": f"{owner}/{slug}-models", "licenses": [{"name": "other"}]})  # fmt: skip
-    values = (journals.read(run_dir) or {}).get("parameters", {})
+    values, modules = (journals.read(run_dir) or {}).get("parameters", {}), provenance.library()
     own = {"manifest_sha256": sha256, "test_sample": 0, "sample": 0}
-    write_notebook(partial / "notebook", NOTEBOOK, values.get(NOTEBOOK, {}) | own)
+    write_notebook(partial / "notebook", NOTEBOOK, values.get(NOTEBOOK, {}) | own, modules)
     write_metadata(partial / "notebook", NOTEBOOK, owner, f"{slug}-inference", gpu, [f"{owner}/{slug}-models"])
     for name in plan.MODELS if training else ():
         own = values.get(name, {}) | {"run_dir": "."}
-        write_notebook(partial / "training" / name, name, own)
+        write_notebook(partial / "training" / name, name, own, modules)
         own = {key: own.get(key, declared.default) for key, declared in params.declared(notebook_of(name)).items()}
         write_metadata(partial / "training" / name, name, owner, f"{slug}-{name.replace('_', '-')}", True, [], needs_internet(own))
     paths.write_atomic(partial / "UPLOAD.md", UPLOAD.format(run=run_dir.resolve().name, owner=owner, slug=slug,
@@ -136,8 +136,12 @@ def notebook_of(name):
     return plan.HOUSE.notebooks / f"{name}.ipynb"
 
 
-def write_notebook(folder, name, values):
-    """Write a notebook of the project as one file that needs no lib beside it, with these values as its defaults."""
+def write_notebook(folder, name, values, modules):
+    """Write a notebook of the project as one file that needs no lib beside it, with these values as its defaults.
+
+    Arguments:
+        modules: as from `provenance.library`.
+    """
     cells, needed = [], modules_of([DATA])
     for cell in params.read_notebook(notebook_of(name))["cells"]:
         source, tags = "".join(cell["source"]), cell["metadata"].get("tags", [])
@@ -157,7 +161,7 @@ def write_notebook(folder, name, values):
         packed.append(("markdown", "## The library\n\nThe modules of `lib` that this notebook needs, copied by `python -m lib.kaggle pack` "
                        "to the letter; each cell is compared with its SHA-256. The story goes on below them.", []))  # fmt: skip
         packed.append(("code", WITH_LIB, tags))
-        packed += [("code", f"%%lib {module} {text_hash(source)}\n{source}", ["lib"]) for module, source in in_order(needed)]
+        packed += [("code", f"%%lib {module} {text_hash(source)}\n{source}", ["lib"]) for module, source in in_order(needed, modules)]
         if needs_segmentation_models(values):
             packed.append(("code", f"%pip install --quiet {requirement('segmentation-models')}", []))
         packed.append(("markdown", "## The notebook", []))
@@ -179,9 +183,9 @@ def modules_of(sources):
     return sorted(found)
 
 
-def in_order(needed):
-    """[(name, source)] of modules of lib and of those that they import, each after those it imports."""
-    modules, waiting, graph = provenance.library(), set(needed), {}
+def in_order(needed, modules):
+    """[(name, source)] of the modules of lib in `needed` and of those that they import, each after those it imports."""
+    waiting, graph = set(needed), {}
     while waiting:
         name = waiting.pop()
         graph[name] = modules[name][1]

@@ -86,6 +86,16 @@ def test_the_forecast_is_within_a_fifth_of_the_truth(slowed, strips):
     assert limit.report() == []
 
 
+@pytest.mark.parametrize("count", [0, 1, 7])
+def test_few_strips_need_no_forecast(slowed, strips, count):
+    clock, said = Clock(), []
+    limit = budget.Budget(60, clock)
+    predicted, _, _ = cascade.predict(slowed(clock), strips[0][:count], DECISION, SHAPE, progress=said.append, budget=limit)
+    assert [row != ["", ""] for row in predicted] == (strips[1][:count] > 0).tolist()
+    assert limit.forecasts == limit.report() == []
+    assert len(said) == min(count, 1)
+
+
 ORDER = ["segmenters' augmentation 'both'", "segmenters' augmentation 'horizontal'", "segmenters' augmentation 'vertical'",
          "segmenters' ensemble member 2", "classifiers' augmentation 'both'", "classifiers' augmentation 'horizontal'",
          "classifiers' augmentation 'vertical'", "classifiers' ensemble member 2"]  # fmt: skip
