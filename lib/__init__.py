@@ -1,6 +1,6 @@
 """The small library that the notebooks share.
 
-A module depends only on those before it: paths rle images duplicates checks dataset texture defects synthetic generators
-models metrics losses training decision budget cascade submission manifest plots cells report params provenance journal plan
-execution processes pipeline packing archives kaggle.
+A module depends only on those before it: paths archive rle images duplicates checks dataset texture defects synthetic
+generators models metrics losses training decision budget cascade submission inventory plots cells report params provenance
+journal plan execution processes pipeline packing kaggle.
 """

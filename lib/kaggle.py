@@ -13,12 +13,13 @@ import importlib.util
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import time
 from pathlib import Path
 
-from lib import archives, checks, dataset, images, packing, paths
+from lib import archive, checks, dataset, images, packing, paths
 from lib import journal as journals
 from lib.paths import UserError
 from lib.plan import HOUSE
@@ -119,19 +120,24 @@ def download(data_dir="", expected=EXPECTED):
         return target
     if target.exists() and any(target.iterdir()):
         raise UserError(f"{target} is not empty and holds no competition data. Name another folder with --data.")
-    archive = target.parent / f"{paths.COMPETITION}.zip"
+    packed = target.parent / f"{paths.COMPETITION}.zip"
     target.parent.mkdir(parents=True, exist_ok=True)
     run_client(["competitions", "download", "-c", paths.COMPETITION, "-p", target.parent])
-    if not archive.is_file():
-        raise UserError(f"The client left no {archive}. Try again, or download by hand and unpack it to {target}.")
-    say(f"unpack   {archive}")
+    if not packed.is_file():
+        raise UserError(f"The client left no {packed}. Try again, or download by hand and unpack it to {target}.")
+    say(f"unpack   {packed}")
     partial = target.with_name(f".{target.name}.partial")
-    archives.unpack(archive, partial, progress=say)
-    said = check_arrival(partial, expected)
+    shutil.rmtree(partial, ignore_errors=True)
+    archive.unpack(packed, partial)
+    try:
+        said = check_arrival(partial, expected)
+    except UserError:
+        shutil.rmtree(partial)
+        raise
     if target.exists():
         target.rmdir()
     partial.rename(target)
-    archive.unlink()
+    packed.unlink()
     say(f"{said} They are in {target}.")
     return target
 
@@ -147,13 +153,13 @@ def check_arrival(folder, expected=EXPECTED):
     for part, least in zip(("train_images", "test_images"), expected, strict=True):
         names = images.list_images(folder / part)
         if len(names) < least:
-            raise UserError(f"{folder / part} holds {len(names):,} images, and {least:,} are expected. Delete {folder} and try again.")
+            raise UserError(f"{folder / part} holds {len(names):,} images, and {least:,} are expected. Fetch the data again.")
         for name in names[:: max(len(names) // LOOKED_AT, 1)]:
             images.read_image(folder / part / name, expected=shape)
         counts.append(len(names))
     missing = set(rows["image_id"]) - set(images.list_images(folder / "train_images"))
     if missing:
-        raise UserError(f"{folder / 'train_images'} has no {min(missing)}, which train.csv names. Delete {folder} and try again.")
+        raise UserError(f"{folder / 'train_images'} has no {min(missing)}, which train.csv names. Fetch the data again.")
     return f"{counts[0]:,} training and {counts[1]:,} test images, {len(rows):,} rows in train.csv: as they should be."
 
 
@@ -234,6 +240,10 @@ def main(arguments=None):
             push(run_folder(given.run), given.dry_run)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        where = error.filename or "the disk"
+        print(f"error: {where}: {error.strerror}. Make room or check the permissions, then try again.", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         return 130

@@ -8,8 +8,8 @@ import re
 import shutil
 from pathlib import Path
 
+from lib import inventory, params, paths, plan, provenance
 from lib import journal as journals
-from lib import manifest, params, paths, plan, provenance
 from lib.paths import UserError
 
 OWNER = "YOUR-KAGGLE-NAME"  # stands in the metadata until an owner is named
@@ -89,7 +89,7 @@ def pack(run_dir, owner="", slug="steel-defect", gpu=False, training=False):
     for name in files:
         (partial / "dataset" / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(run_dir / name, partial / "dataset" / name)
-    sha256 = manifest.write(partial / "dataset", files)
+    sha256 = inventory.write(partial / "dataset", files)
     title = f"{slug}-models".replace("-", " ")
     paths.write_json(partial / "dataset" / "dataset-metadata.json",
                      {"title": title, "id": f"{owner}/{slug}-models", "licenses": [{"name": "other"}]})  # fmt: skip
@@ -250,7 +250,7 @@ def check(folder):
     notebook = folder / "notebook" / f"{NOTEBOOK}.ipynb"
     if not notebook.is_file():
         raise UserError(f"{notebook} is missing. Pack the run: python -m lib.kaggle pack")
-    manifest.check(folder / "dataset", params.declared(notebook)["manifest_sha256"].default)
+    inventory.check(folder / "dataset", params.declared(notebook)["manifest_sha256"].default)
     for path in [notebook, *sorted(folder.glob("training/*/*.ipynb"))]:
         for cell in params.read_notebook(path)["cells"]:
             if "lib" not in cell["metadata"].get("tags", []):
