@@ -160,7 +160,7 @@ def test_the_official_client_accepts_the_metadata(run_dir, monkeypatch):
 
     class Offline(KaggleApi):
         def build_kaggle_client(self):
-            raise Sent
+            return Connection()
 
         def upload_files(self, request, resources, folder, *_):
             raise Sent(request, sorted(name for name in os.listdir(folder)))
@@ -170,8 +170,7 @@ def test_the_official_client_accepts_the_metadata(run_dir, monkeypatch):
 
             raise HTTPError("404")
 
-    import kaggle.api.kaggle_api_extended as client
-
+    client = sys.modules[KaggleApi.__module__]
     kernels = []
     monkeypatch.setattr(client, "ApiSaveKernelRequest", lambda: kernels.append(Request()) or kernels[-1])
 
@@ -194,7 +193,6 @@ def test_the_official_client_accepts_the_metadata(run_dir, monkeypatch):
     api = Offline()
     api.config_values[api.CONFIG_NAME_USER] = "me"
     folder = packing.pack(run_dir, "me", training=True)
-    monkeypatch.setattr(Offline, "build_kaggle_client", lambda self: Connection())
     for place in [folder / "notebook", *sorted((folder / "training").iterdir())]:
         with pytest.raises(Sent):
             api.kernels_push(str(place))
@@ -207,7 +205,7 @@ def test_the_official_client_accepts_the_metadata(run_dir, monkeypatch):
     request, listed = caught.value.args
     assert (request.owner_slug, request.slug, request.title) == ("me", "steel-defect-models", "steel defect models")
     assert {"models", "decision.json", "manifest.json"} < set(listed)
-    paths.write_json(folder / "notebook" / "kernel-metadata.json", {"id": "me/x", "code_file": "90_inference.ipynb"})
+    paths.write_json(folder / "notebook" / "kernel-metadata.json", {"id": "me/steel-defect", "code_file": "90_inference.ipynb"})
     with pytest.raises(ValueError, match="valid language"):  # the client does look
         api.kernels_push(str(folder / "notebook"))
 
