@@ -104,7 +104,7 @@ def bell(away, width):
 
 
 def draw_pits(box, mask, random, strength):
-    """Class 1: small dark cores, each with a bright rim on its lower side, some with a fine dark trail."""
+    """Class 1: small dark cores, each with a bright rim on its lower side, some with a short fine dark trail."""
     height, width = box.shape
     level = float(box.mean())
     rows, columns = np.mgrid[0:height, 0:width].astype(np.float32)
@@ -116,20 +116,27 @@ def draw_pits(box, mask, random, strength):
         rim = ((rows - y - 0.9 * tall) / tall) ** 2 + ((columns - x - random.uniform(0.5, 1.5)) / wide) ** 2
         relief += random.uniform(1.0, 1.8) * np.exp(-1.4 * rim) - random.uniform(0.8, 1.1) * np.exp(-away)
         if random.random() < 0.5:
-            relief -= 0.35 * bell(columns - x, 1.3) * (rows < y)
+            relief -= 0.35 * bell(columns - x, 1.3) * ((rows < y) & (rows > y - random.uniform(15, 35)))
     box += strength * (0.75 * level + 20) * relief * mask
 
 
 def draw_line(box, mask, random, strength):
-    """Class 2: a thin wandering dark line with a bright side and a fainter dark companion."""
+    """Class 2: a thin smooth wandering dark line that opens into a lens with a bright inside and a dark knot at its end."""
     height, width = box.shape
-    columns = np.arange(width, dtype=np.float32)
+    columns, rows = np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32)[:, None]
     middle = mask @ columns / np.maximum(0.1, mask.sum(axis=1))
     middle = cv2.GaussianBlur(middle[:, None], (1, 31), 6, borderType=cv2.BORDER_REPLICATE)
-    away = columns - middle - curve(random, height, max(3, height // 30), min(2.2, width / 14))[:, None]
-    gap = float(np.clip(width / 6, 2.5, 5)) * random.choice([-1, 1])
-    profile = 0.9 * bell(away - gap, 2.0) - bell(away, 1.7) - 0.5 * bell(away - 2 * gap, 1.5)
-    fade = np.clip(0.75 + curve(random, height, max(4, height // 12), 0.35), 0.1, 1.4)[:, None]
+    away = columns - middle - curve(random, height, max(3, height // 24), min(3.0, width / 9))[:, None]
+    first = random.uniform(0.05, 0.45) * height
+    last = first + random.uniform(0.3, 0.5) * height
+    half = float(np.clip(width / 5, 1.8, 5)) * np.sqrt(np.maximum(0, np.sin(np.pi * (rows - first) / (last - first))))
+    half = half * ((rows > first) & (rows < last))
+    bright, left, right = random.uniform((0.3, 0.6, 0.6), (0.9, 1.1, 1.1))
+    profile = bright * bell(away, np.maximum(0.4, 0.7 * half)) * (half > 0)
+    profile -= np.maximum(left * bell(away + half, 1.3), right * bell(away - half, 1.3))
+    profile -= 1.2 * bell(np.hypot(away, (rows - last) / 1.4), 2.6)
+    fade = np.clip(0.95 + curve(random, height, max(4, height // 12), 0.3), 0.4, 1.4)[:, None]
+    profile *= 1 + 0.3 * crop(random, "grain", height, width)
     box += strength * (0.55 * float(box.mean()) + 14) * profile * fade * mask
 
 
@@ -145,12 +152,13 @@ def streaks(random, height, width):
     rows = np.linspace(0, 1, height, dtype=np.float32)[:, None]
     weights = ((rows > start) & (rows < np.maximum(end, start + 0.6))) * random.uniform(0.5, 1.1, count)
     uneven = random.normal(1, 0.4, (max(3, height // 14), count)).astype(np.float32)
+    weights = cv2.GaussianBlur(weights.astype(np.float32), (1, 21), 0, sigmaY=4, borderType=cv2.BORDER_REPLICATE)
     weights = weights * np.clip(cv2.resize(uneven, (count, height), interpolation=cv2.INTER_CUBIC), 0.1, 2)
     return random.choice([1, 1, 1, -0.9]) * (weights.astype(np.float32) @ lines.astype(np.float32))
 
 
 def draw_scratches(box, mask, random, strength):
-    """Class 3: streaks along the longer side, slanted with the outline; or a torn or flat dark band; or a rough scar."""
+    """Class 3: streaks along the longer side, slanted with the outline; or a torn or flat dark band; or a dark rough scar."""
     height, width = box.shape
     if width > 1.5 * height:
         draw_scratches(box.T, mask.T, random, strength)
@@ -171,7 +179,8 @@ def draw_scratches(box, mask, random, strength):
     elif kind == "flat":
         look = 0.45 * look - random.uniform(0.35, 0.6)
     elif kind == "scar" and fits:
-        look = 0.25 * look + 0.55 * crop(random, "relief", height, width) + 0.3 * crop(random, "speck", height, width) - 0.25
+        dark = np.clip(0.75 + 0.8 * crop(random, "drip", height, width), 0, 1.3)
+        look = 0.3 * look - 0.65 * dark + 0.45 * crop(random, "speck", height, width)
     if fits:
         look = look + (0.08 + 0.3 * np.abs(look)) * crop(random, "grain", height, width)
     box += strength * level * np.clip(look, -1.05, 1.7) * mask
@@ -193,6 +202,22 @@ def draw_patch(box, mask, random, strength):
     box += cover * (level * np.clip(tone - 0.8 * strength * rim, 0.12, 2.4) - box)
 
 
+def visible_part(outlined, slack, cut_above, cut_below):
+    """Where in its outline (h, w) 0/1 a defect shows, 0..1: inside by `slack` pixels, and fading out, as nothing ends at a ruler.
+
+    Arguments:
+        cut_above, cut_below: the outline goes on beyond the picture there.
+    """
+    room = 12
+    wide = cv2.copyMakeBorder(outlined, room, room, room, room, cv2.BORDER_CONSTANT)
+    if cut_above:
+        wide[:room] = wide[room]
+    if cut_below:
+        wide[-room:] = wide[-room - 1]
+    inner = cv2.erode(wide, np.ones((2 * slack + 1,) * 2, np.uint8)).astype(np.float32)
+    return cv2.GaussianBlur(inner, (0, 0), sigmaX=1.2, sigmaY=3)[room:-room, room:-room]
+
+
 DRAW = {1: draw_pits, 2: draw_line, 3: draw_scratches, 4: draw_patch}
 
 
@@ -212,7 +237,7 @@ def put_defects(image, masks, random, roll, defect_class, lit, ranks=(0.5, 0.5))
     """
     drawn = 0
     sizes = sorted(object_sizes(random, defect_class, *ranks), reverse=True)
-    strip_contrast = roll["contrast"] * float(np.clip(random.lognormal(0.34, 0.22), 0.8, 1.9))
+    strip_contrast = roll["contrast"] * float(np.clip(random.lognormal(0.45, 0.2), 0.95, 2.0))
     if random.random() < 0.02:
         strip_contrast *= 0.4  # hardly to be seen, as some real ones are
     for height, width in sizes:
@@ -235,9 +260,7 @@ def put_defects(image, masks, random, roll, defect_class, lit, ranks=(0.5, 0.5))
             return
         box = (slice(top, top + height), slice(left, left + width))
         masks[box][..., defect_class - 1] |= outlined
-        slack = 3 if min(height, width) > 24 else 1
-        seen = cv2.erode(cv2.copyMakeBorder(outlined, 1, 1, 1, 1, cv2.BORDER_REPLICATE), np.ones((2 * slack + 1,) * 2, np.uint8))
-        soft = cv2.GaussianBlur(seen.astype(np.float32), (0, 0), 1.2)[1:-1, 1:-1]
+        soft = visible_part(outlined, 3 if min(height, width) > 24 else 1, top == 0, top + height == HEIGHT)
         if defect_class == 1:
             soft = cv2.GaussianBlur(outlined.astype(np.float32), (0, 0), 1.5)
         DRAW[defect_class](image[box], soft, random, strip_contrast * float(random.uniform(0.8, 1.2)))

@@ -51,12 +51,19 @@ def augment(random, image, mask=None, flips="both", brightness=0.2, contrast=0.2
     return image if mask is None else (image, mask)
 
 
+MEMORY = 1536 << 20  # bytes of decoded strips that one generator keeps: the competition's training set at half size
+
+
 class Batches(keras.utils.PyDataset):
-    """What all batches share: order and chance follow from seed and epoch alone, and the last batch may be smaller."""
+    """What all batches share: order and chance follow from seed and epoch alone, and the last batch may be smaller.
+
+    Needs `paths` and `size` (h, w). A strip is decoded once and kept as uint8, as long as there is room in MEMORY.
+    """
 
     def __init__(self, count, batch_size, seed, shuffle, workers):
         super().__init__(workers=workers, use_multiprocessing=False, max_queue_size=8)
         self.count, self.batch_size, self.seed, self.shuffle = count, batch_size, seed, shuffle
+        self.kept, self.room = {}, MEMORY
         self.epoch = -1
         self.start_epoch(0)
 
@@ -69,6 +76,15 @@ class Batches(keras.utils.PyDataset):
     def choose(self, random):
         """Indices of one epoch's images, in order."""
         return random.permutation(self.count) if self.shuffle else np.arange(self.count)
+
+    def image(self, index):
+        """Strip number `index` at the network's size, (h, w) uint8; not to be changed in place."""
+        image = self.kept.get(index)
+        if image is None:
+            image = read_image(self.paths[index], self.size)
+            if image.nbytes <= self.room:
+                self.kept[index], self.room = image, self.room - image.nbytes
+        return image
 
     def on_epoch_end(self):
         self.start_epoch(self.epoch + 1)
@@ -108,7 +124,7 @@ class ClassificationBatches(Batches):
         return random.choice(self.count, self.count, p=sampling_weights(self.labels))
 
     def item(self, index, random):
-        image = read_image(self.paths[index], self.size)
+        image = self.image(index)
         if self.cells is None:
             image = augment(random, image, **self.augmentation) if self.augmentation else image
             return image[..., None], self.labels[index]
@@ -179,7 +195,7 @@ class SegmentationBatches(Batches):
         return random.permutation(np.concatenate([positive, random.choice(negative, wanted, replace=False)]))
 
     def item(self, index, random):
-        image = read_image(self.paths[index], self.size)
+        image = self.image(index)
         mask = resize_mask(rle.decode(self.rles[index], self.shape), *self.size)
         if self.crop_width:
             start = crop_start(random, mask, self.crop_width)

@@ -69,3 +69,18 @@ def threshold_for_recall(truth, probability, recall):
     if not len(positives):
         return 0.5
     return float(positives[int(np.floor((1 - recall) * len(positives) + 1e-9))])
+
+
+def threshold_for_accuracy(truth, probability):
+    """The threshold with the most right answers, of several the nearest to 0.5; midway between the probabilities beside it.
+
+    Arguments:
+        truth: (N,) 0/1; probability: (N,) 0..1. 0.5 where there are none.
+    """
+    order = np.argsort(probability, kind="stable")
+    truth, sorted_ = np.asarray(truth, bool)[order], np.asarray(probability, float)[order]
+    right = np.concatenate([[0], np.cumsum(~truth)]) + np.concatenate([np.cumsum(truth[::-1])[::-1], [0]])
+    low, high = np.concatenate([[0.0], sorted_]), np.concatenate([sorted_, [1.0]])
+    threshold = np.where((low < 0.5) & (high >= 0.5), 0.5, (low + high) / 2)
+    best = (right == right[high > low].max(initial=-1)) & (high > low)
+    return float(threshold[best][np.abs(threshold[best] - 0.5).argmin()]) if best.any() else 0.5

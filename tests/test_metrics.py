@@ -45,3 +45,17 @@ def test_threshold_keeps_the_wanted_recall(recall, expected):
     threshold = metrics.threshold_for_recall(truth, probability, recall)
     assert threshold == expected
     assert metrics.classification_figures(truth, probability, threshold)["recall"] >= recall
+
+
+@pytest.mark.parametrize(
+    ("truth", "probability", "expected"),
+    [
+        ([0, 0, 1, 1], [0.1, 0.2, 0.3, 0.4], 0.25),  # all right only between 0.2 and 0.3
+        ([0, 1], [0.2, 0.9], 0.5),  # anywhere from 0.2 to 0.9: 0.5 is as good as any
+        ([0, 1, 0, 1], [0.6, 0.6, 0.7, 0.8], 0.75),  # equal probabilities cannot be told apart
+        ([0, 0], [0.7, 0.9], 0.95),
+        ([], [], 0.5),
+    ],
+)
+def test_threshold_for_accuracy_has_the_most_right_answers(truth, probability, expected):
+    assert metrics.threshold_for_accuracy(truth, probability) == pytest.approx(expected)

@@ -13,7 +13,7 @@ from lib import params, paths, plan, synthetic
 
 FOLDER = paths.PROJECT / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
-COMMON = {"data_dir": "", "run_dir": "", "seed": 42, "sample": 0, "generated_train": 1000, "generated_test": 240}
+COMMON = {"data_dir": "", "run_dir": "", "seed": 42, "sample": 0, "generated_train": 1500, "generated_test": 240}
 LONGEST_CELL = 30  # lines
 CELLS_WITHOUT_PROSE = 3
 
