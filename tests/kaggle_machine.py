@@ -5,7 +5,6 @@ and beside them /kaggle, whose inputs cannot be written, in a network that has o
 """
 
 import array
-import fcntl
 import json
 import os
 import shutil
@@ -74,6 +73,8 @@ def make_session(folder, work, inputs):
 
 def start_loopback():
     """Switch the network of this name space on: its one device leads back to itself, and kernels talk over it."""
+    import fcntl  # not on Windows, where this file is imported too
+
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as endpoint:
         request = array.array("B", b"lo".ljust(16, b"\0") + (0x1 | 0x40).to_bytes(2, sys.byteorder) + bytes(22))
         fcntl.ioctl(endpoint, 0x8914, request)  # SIOCSIFFLAGS: up, running
