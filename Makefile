@@ -1,7 +1,8 @@
 # make run    set up .venv if needed, then run the notebooks:  make run JOBS=1 ARGS="--profile full --data FOLDER"
 # make test   set up .venv if needed, then lint and run every test
 # make quick  the same without the slow tests
-# make clean  remove .venv; runs and data stay
+# make kaggle-test  the packed notebook on a rebuilt Kaggle machine: Python 3.12 with Kaggle's versions in .venv-kaggle, Linux
+# make clean  remove .venv and .venv-kaggle; runs and data stay
 
 PYTHON ?= python3
 ARGS ?=
@@ -10,7 +11,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 
-.PHONY: run test quick lint setup clean
+.PHONY: run test quick lint setup kaggle-test clean
 
 run: $(VENV)/run.stamp
 	$(BIN)/python run_all.py --jobs $(JOBS) $(ARGS)
@@ -26,8 +27,11 @@ lint: $(VENV)/test.stamp
 
 setup: $(VENV)/test.stamp
 
+kaggle-test: $(VENV)/test.stamp
+	KAGGLE_VENV=.venv-kaggle $(BIN)/python -m pytest tests/test_kaggle.py -k rebuilt_machine
+
 clean:
-	rm -rf $(VENV)
+	rm -rf $(VENV) .venv-kaggle*
 
 # The stamp is touched last: an installation that was cut off is taken up again.
 $(VENV)/run.stamp: requirements.txt

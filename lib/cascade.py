@@ -3,6 +3,8 @@
 A network only sees what the filters before it let through; batches are filled anew for each network.
 """
 
+import contextlib
+import time
 from pathlib import Path
 
 import cv2
@@ -10,35 +12,133 @@ import numpy as np
 
 from lib import decision as decisions
 from lib import models, rle
+from lib.budget import OutOfTime
 from lib.generators import flip
 from lib.images import read_image
+from lib.paths import UserError
+
+FIRST = 32  # images after which a time budget is looked at for the first time
 
 
 class Network:
-    """A saved model with its test-time augmentation.
+    """A saved model, or an ensemble of several, with test-time augmentation.
 
     Arguments:
-        folder: models/NAME of a run.
+        folder: models/NAME of a run; further members of an ensemble lie beside it as models/NAME.2, models/NAME.3 ...
         augmentations: names in generators.FLIPS; predictions are averaged over these, mirrored masks mirrored back first.
+
+    `seconds`, `images` and `passes` count what it was used for; a pass is one image through one member once.
     """
 
-    def __init__(self, folder, augmentations=("none",), batch_size=16):
-        self.predict, self.card = models.predictor(folder)
-        self.size = tuple(self.card["input"])
-        self.augmentations, self.batch_size = tuple(augmentations), batch_size
+    def __init__(self, folder, augmentations=("none",), batch_size=16, clock=time.monotonic):
+        folder = Path(folder)
+        opened = [models.predictor(place) for place in (folder, *sorted(folder.parent.glob(f"{folder.name}.[0-9]*")))]
+        self.members, cards = [predict for predict, _ in opened], [card for _, card in opened]
+        if any(card["input"] != cards[0]["input"] for card in cards):
+            raise UserError(f"{folder} and the members of its ensemble beside it take images of different sizes. Use one size.")
+        self.card, self.size = cards[0], tuple(cards[0]["input"])
+        self.augmentations, self.batch_size, self.clock = tuple(augmentations), batch_size, clock
+        self.name, self.pace = folder.name, 0.0  # seconds of a pass in the last batch
+        self.use(len(self.augmentations), len(self.members))
+        self.reset()
 
-    def __call__(self, paths):
-        """Yield one prediction an image, in order: (classes,) float32 or a probability map (h, w) float32."""
-        for start in range(0, len(paths), self.batch_size):
-            images = np.stack([read_image(path, self.size) for path in paths[start : start + self.batch_size]])[..., None]
-            total = 0
-            for which in self.augmentations:
-                turned = np.stack([flip(image, which) for image in images])
-                result = self.predict(turned)
+    def reset(self):
+        """Begin to count anew."""
+        self.reading, self.predicting, self.images, self.passes = 0.0, 0.0, 0, 0
+
+    def use(self, augmentations, members):
+        """Take only the first so many augmentations and members from now on."""
+        self.used = augmentations, members
+
+    @property
+    def turns(self):
+        """How many passes an image takes with the augmentations and members in use."""
+        return self.used[0] * self.used[1]
+
+    @property
+    def seconds(self):
+        """What its images took so far."""
+        return self.reading + self.predicting
+
+    def seconds_per_image(self, done):
+        """What it would take with the augmentations and members now in use, for each image of the data set: of the `done`
+        ones so far it saw a part."""
+        if not self.images:
+            return 0.0
+        return (self.reading + self.images * self.turns * self.predicting / max(self.passes, 1)) / done
+
+    def warm_up(self):
+        """Begin to count anew, after one batch of black images: what a network does only once belongs to no image's time."""
+        began = self.clock()
+        self.answer(np.zeros((self.batch_size, *self.size, 1), np.uint8))
+        self.pace = (self.clock() - began) / (self.batch_size * self.turns)
+        self.reset()
+
+    def __call__(self, paths, shape=None, broken=None, budget=None):
+        """Yield one prediction an image, in order: (classes,) float32 or a probability map (h, w) float32.
+
+        Arguments:
+            shape: (H, W) that every file must have, or None; broken: a dict, to note images that cannot be read or predicted as
+                {path: why} and to yield None for them, or None, to raise; budget: a Budget, to raise OutOfTime between batches.
+        """
+        start = 0
+        while start < len(paths):
+            batch, began, results = paths[start : start + self.batch_size], self.clock(), {}
+            if budget:
+                budget.check(self.pace * len(batch) * self.turns)
+            start += len(batch)
+            for path in batch:
+                try:
+                    results[path] = read_image(path, self.size, shape)
+                except UserError as error:
+                    if broken is None:
+                        raise
+                    broken[path] = str(error)
+            self.reading += (read := self.clock()) - began
+            try:
+                answers = self.answer(np.stack(list(results.values()))[..., None]) if results else ()
+                results = dict(zip(results, answers, strict=True))
+            except Exception as error:
+                if broken is None:
+                    raise
+                reason = (str(error).splitlines() or [""])[0]
+                broken |= {path: f"{self.name} failed on the image {path} ({type(error).__name__}: {reason})." for path in results}
+                results = {}
+            self.predicting += self.clock() - read
+            self.images += len(results)
+            self.passes += len(results) * self.turns
+            self.pace = (self.clock() - began) / (len(batch) * self.turns)
+            yield from [results.get(path) for path in batch]
+
+    def answer(self, images):
+        """Predictions for images (B, h, w, 1) uint8. If they do not fit into memory, in halves, from then on for good."""
+        try:
+            return self.average(images)
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+        if len(images) == 1:
+            raise UserError(f"Not even one image of {self.size} fits into memory. Use a machine or a card with more of it.")
+        self.batch_size = half = (len(images) + 1) // 2
+        return np.concatenate([self.answer(images[:half]), self.answer(images[half:])])
+
+    def average(self, images):
+        """The mean over augmentations and members in use."""
+        turns, members, total = self.augmentations[: self.used[0]], self.members[: self.used[1]], 0
+        for which in turns:
+            turned = np.stack([flip(image, which) for image in images])
+            for predict in members:
+                result = predict(turned)
                 if result.ndim == 4:
                     result = np.stack([flip(probability, which) for probability in result[..., 0]])
                 total = total + result
-            yield from total / len(self.augmentations)
+        return total / (len(turns) * len(members))
+
+
+def is_out_of_memory(error):
+    """Whether an exception of any Keras backend says that memory did not suffice."""
+    words = f"{type(error).__name__} {error}".lower()
+    return isinstance(error, MemoryError) or any(sign in words for sign in ("resourceexhausted", "resource_exhausted", "out of memory"))
 
 
 def open_networks(models_dir, classes, augmentations=("none",), batch_size=16):
@@ -81,35 +181,65 @@ def gather_evidence(networks, table, rles, shape, progress=None):
     return decisions.Evidence(binary, label, true_area, area, intersection, group, thresholds)
 
 
-def predict(networks, paths, decision, shape, chunk=256, progress=None):
+def predict(networks, paths, decision, shape, chunk=128, progress=None, budget=None, broken=None):
     """Masks of every image under a decision.
 
     Arguments:
         decision: as from `decision.choose`; shape: (H, W) pixels of the masks; chunk: images at a time.
+        budget: a `budget.Budget`: after a first few images and after every chunk it chooses what is left out; where it is used
+            up, what is there by then is returned.
+        broken: a dict to which images that cannot be read, or have another shape, are noted as {path: why}; their rows are
+            empty. None: the first one raises its UserError.
 
     Returns a nested list (N x C) of run-length strings, binary probabilities (N,) and label probabilities (N, C); NaN where
     a filter before it had already dropped the image. Every image has its row.
     """
     classes = len(decision["label_thresholds"])
-    use_binary, use_label = decisions.STRATEGIES[decision["strategy"]]
     rles = [[""] * classes for _ in paths]
     binary, label = np.full(len(paths), np.nan, np.float32), np.full((len(paths), classes), np.nan, np.float32)
-    for start in range(0, len(paths), chunk):
-        rows = np.arange(start, min(start + chunk, len(paths)))
-        if use_binary:
-            binary[rows] = np.array(list(networks["binary"]([paths[row] for row in rows]))).reshape(-1)
-            rows = rows[binary[rows] >= decision["binary_threshold"]]
-        if use_label and len(rows):
-            label[rows] = np.array(list(networks["multilabel"]([paths[row] for row in rows]))).reshape(-1, classes)
-        for k in range(classes):
-            wanted = rows[label[rows, k] >= decision["label_thresholds"][k]] if use_label else rows
-            if decision["minimum_areas"][k] > shape[0] * shape[1]:
-                continue
-            probabilities = networks[f"seg_class{k + 1}"]([paths[row] for row in wanted])
-            for row, probability in zip(wanted, probabilities, strict=True):
-                mask = full_size(probability, shape) >= decision["pixel_thresholds"][k]
-                if np.count_nonzero(mask) >= max(1, decision["minimum_areas"][k]):
-                    rles[row][k] = rle.encode(mask.astype(np.uint8))
+    if budget and len(paths):
+        for network in networks.values():
+            with contextlib.suppress(Exception):  # its first batch will say so
+                network.warm_up()
+    since, end = budget.elapsed() if budget else 0.0, 0
+    while end < len(paths):
+        start, end = end, min(end + (min(FIRST, chunk) if budget and not end else chunk), len(paths))
+        try:
+            predict_rows(networks, paths, np.arange(start, end), decision, shape, (rles, binary, label), budget, broken)
+        except OutOfTime:
+            budget.stop(start, len(paths))
+            break
+        note = f"{end} of {len(paths)} strips"
+        if budget:
+            dropped = budget.plan(networks, end, len(paths), since)
+            about = f" of about {budget.forecasts[-1][1]:.0f}" if end < len(paths) else ""
+            note += f", {budget.elapsed():.0f}{about} s" + "".join(f", without {step}" for step in dropped)
         if progress:
-            progress(f"{min(start + chunk, len(paths))} of {len(paths)} strips")
+            progress(note)
     return rles, binary, label
+
+
+def predict_rows(networks, paths, rows, decision, shape, found, budget=None, broken=None):
+    """One chunk of `predict`: fills `found` (run-lengths, binary, label) at the indices `rows`."""
+    (rles, binary, label), classes = found, len(decision["label_thresholds"])
+    use_binary, use_label = decisions.STRATEGIES[decision["strategy"]]
+
+    def results(name, wanted):  # (row, prediction) of the images that can be read
+        answers = networks[name]([paths[row] for row in wanted], shape if broken is not None else None, broken, budget)
+        return ((row, answer) for row, answer in zip(wanted, answers, strict=True) if answer is not None)
+
+    if use_binary:
+        for row, probability in results("binary", rows):
+            binary[row] = probability[0]
+        rows = rows[binary[rows] >= decision["binary_threshold"]]
+    if use_label:
+        for row, probabilities in results("multilabel", rows):
+            label[row] = probabilities
+    for k in range(classes):
+        wanted = rows[label[rows, k] >= decision["label_thresholds"][k]] if use_label else rows
+        if decision["minimum_areas"][k] > shape[0] * shape[1]:
+            continue
+        for row, probability in results(f"seg_class{k + 1}", wanted):
+            mask = full_size(probability, shape) >= decision["pixel_thresholds"][k]
+            if np.count_nonzero(mask) >= max(1, decision["minimum_areas"][k]):
+                rles[row][k] = rle.encode(mask.astype(np.uint8))

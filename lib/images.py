@@ -70,25 +70,37 @@ def jpeg_shape(data):
     return None
 
 
-def read_image(path, size=None):
+def read_image(path, size=None, expected=None):
     """An image as grey levels.
 
     Arguments:
         path: of a JPEG, PNG, BMP or TIFF, in grey or colour.
         size: (height, width) wanted, or None for the file's own. Much smaller sizes are decoded at a half, a quarter or an
             eighth inside the JPEG decoder; the rest is averaged over areas, an axis that grows is interpolated linearly.
+        expected: (height, width) that the file must have, or None for any.
 
     Returns uint8 (H, W). The pixels lie as in the file: a camera's rotation mark is ignored, as the masks know nothing of it.
-    Raises UserError that names the file if it is missing, empty, cut off or no image.
+    Raises UserError that names the file if it is missing, empty, cut off, no image or of another size.
     """
     data = read_bytes(path)
     flag = cv2.IMREAD_GRAYSCALE
-    shape = jpeg_shape(data) if size else None
-    if shape:
+    shape = jpeg_shape(data) if size or expected else None
+    if shape and expected:
+        insist_on_shape(path, shape, expected)  # before it is decoded: a header may promise any number of pixels
+    if shape and size:
         fits = [step for step in REDUCED if shape[0] >= step * size[0] and shape[1] >= step * size[1]]
         flag = REDUCED[max(fits)] if fits else flag
     image = decode_image(data, flag, path)
+    if expected and not shape:
+        insist_on_shape(path, image.shape, expected)
     return resize_image(image, size) if size else image
+
+
+def insist_on_shape(path, shape, expected):
+    """UserError that names the file if its height and width are not the expected ones."""
+    if tuple(shape[:2]) != tuple(expected):
+        raise UserError(f"The image {path} has {shape[0]} x {shape[1]} pixels (height x width), not {expected[0]} x {expected[1]}. "
+                        "Replace it by the original file.")
 
 
 def read_bytes(path):

@@ -26,6 +26,20 @@ def on_kaggle():
     return KAGGLE_INPUT.is_dir()
 
 
+def home():
+    """Where runs and generated strips go: the project, or the working folder if that is read-only, as on Kaggle."""
+    return PROJECT if os.access(PROJECT, os.W_OK) else Path.cwd()
+
+
+def mounted(sentinel):
+    """The folders on Kaggle's mounts that hold the path `sentinel`, one to four levels down, sorted level by level.
+
+    Known layouts: SLUG, competitions/SLUG, datasets/OWNER/SLUG, notebooks/OWNER/SLUG, and a folder inside of these.
+    """
+    up = len(Path(sentinel).parts) - 1
+    return [found.parents[up] for depth in range(1, 5) for found in sorted(KAGGLE_INPUT.glob("*/" * depth + sentinel))]
+
+
 def holds_data(folder):
     """Whether `folder` holds strips in the competition's layout: training images with their table, or test images."""
     folder = Path(folder)
@@ -36,7 +50,7 @@ def find_data(data_dir=""):
     """The folder with the competition's data, or None where there is none.
 
     Looks at `data_dir` alone if it is given; else at the environment variable SEVERSTAL_DATA, at `data/` in
-    the project, and at every mount that Kaggle is known to use.
+    the project, and at what is attached on Kaggle.
 
     Raises UserError if `data_dir` (or the variable) names a folder that is missing or holds no such data.
     """
@@ -51,40 +65,58 @@ def find_data(data_dir=""):
                 "Name the folder that holds them."
             )
         return folder
-    places = [PROJECT / "data" / COMPETITION, PROJECT / "data"]
-    for pattern in (COMPETITION, f"competitions/{COMPETITION}", f"datasets/*/{COMPETITION}", "*", "competitions/*", "datasets/*/*"):
-        places += sorted(KAGGLE_INPUT.glob(pattern))
+    places = [home() / "data" / COMPETITION, home() / "data"]
+    places += sorted([*mounted("test_images"), *mounted("train_images")], key=lambda place: COMPETITION not in place.parts)
     return next((place for place in places if holds_data(place)), None)
+
+
+def need_data(data_dir=""):
+    """As `find_data`, but a UserError that says what to attach where there is none: for a packed notebook on Kaggle."""
+    folder = find_data(data_dir)
+    if folder is None:
+        raise UserError(f"No folder below {KAGGLE_INPUT} holds test_images. Attach the competition: Add Input, Competitions, "
+                        f"{COMPETITION}.")
+    return folder
 
 
 def open_run(run_dir=""):
     """The run folder to write into, made if need be; empty: `runs/interactive`."""
-    folder = Path(run_dir).expanduser().resolve() if run_dir else PROJECT / "runs" / "interactive"
+    folder = Path(run_dir).expanduser().resolve() if run_dir else home() / "runs" / "interactive"
     folder.mkdir(parents=True, exist_ok=True)
     return folder
 
 
 def find_run(run_dir="", needs=()):
-    """The run folder to read from: `run_dir` if given, else the newest run that holds every path in `needs`.
+    """The run folder to read from: `run_dir` if given, else the newest run that holds every path in `needs`, else, on Kaggle,
+    an attached data set or notebook output that does.
 
     Arguments:
         needs: paths relative to the run folder, such as "models/binary/model.json".
 
-    Raises UserError that says what to run first.
+    Raises UserError that says what to run or to attach first.
     """
     if run_dir:
         candidates = [Path(run_dir).expanduser().resolve()]
     else:
-        runs = PROJECT / "runs"
+        runs = home() / "runs"
         candidates = [folder for folder in runs.iterdir() if folder.is_dir() and not folder.is_symlink()] if runs.is_dir() else []
         candidates.sort(key=lambda folder: folder.stat().st_mtime, reverse=True)
+        candidates += mounted(needs[0]) if needs else []
     for folder in candidates:
         if all((folder / need).exists() for need in needs):
             return folder
     if run_dir:
         missing = next(need for need in needs if not (candidates[0] / need).exists())
         raise UserError(f"{candidates[0]} has no {missing}. Run the notebook that makes it first.")
-    raise UserError(f"No run in {PROJECT / 'runs'} has {', '.join(needs)}. Run `python run_all.py` or the training notebooks first.")
+    if on_kaggle():
+        raise UserError(f"Nothing below {KAGGLE_INPUT} has {', '.join(needs)}. Attach the data set with your models: Add Input, "
+                        "Your Work, Datasets; `python -m lib.kaggle pack` makes it.")
+    raise UserError(f"No run in {home() / 'runs'} has {', '.join(needs)}. Run `python run_all.py` or the training notebooks first.")
+
+
+def output_folder(run_dir="", needs=()):
+    """Where predictions go: the working folder on Kaggle, whose inputs are read-only, else the run that they are made with."""
+    return Path.cwd() if on_kaggle() and not run_dir else find_run(run_dir, needs)
 
 
 @contextlib.contextmanager

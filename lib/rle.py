@@ -143,6 +143,19 @@ def intersection(rle_a, rle_b):
     return int((covered(b[:, 0] + b[:, 1]) - covered(b[:, 0])).sum())
 
 
+def self_test():
+    """Encode and decode masks whose run-lengths are known, on the machine at hand; RuntimeError if one comes out differently."""
+    corner = np.zeros((3, 4), np.uint8)
+    corner[1:, 0] = corner[0, 1] = corner[2, 3] = 1
+    cases = [(corner, "2 3 12 1"), (np.zeros((3, 4), np.uint8), ""), (np.ones((3, 4), np.uint8), "1 12")]
+    noise = (np.random.default_rng(0).random(SHAPE) < 0.3).astype(np.uint8)
+    turned = np.flatnonzero(np.diff(np.concatenate([[0], noise.T.ravel(), [0]]).astype(int))).reshape(-1, 2)
+    cases.append((noise, " ".join(f"{start + 1} {end - start}" for start, end in turned)))
+    for mask, text in cases:
+        if encode(mask) != text or not np.array_equal(decode(text, mask.shape), mask):
+            raise RuntimeError(f"The run-length code of a mask of {mask.shape} came out wrong: {_short(encode(mask))}.")
+
+
 def _short(rle):
     """The beginning of a string, for messages."""
     return repr(rle if len(rle) <= 40 else rle[:37] + "...")

@@ -8,10 +8,11 @@ for a formula by a spreadsheet, of which `dataset.check` warns.
 
 import csv
 import io
+from pathlib import Path
 
 import pandas as pd
 
-from lib import paths, rle
+from lib import images, paths, rle
 from lib.paths import UserError
 
 FORMATS = {"2019": ["ImageId_ClassId", "EncodedPixels"], "current": ["ImageId", "EncodedPixels", "ClassId"]}
@@ -40,6 +41,27 @@ def write(path, image_ids, rles, format="2019"):
             rows = [(image_id, one, number) for number, one in enumerate(of_image, 1) if one]
             writer.writerows(rows or [(image_id, "", 1)])
     paths.write_atomic(path, text.getvalue())
+
+
+def expected(data_dir, table):
+    """The test images that a submission is expected to name: those on disk and those in sample_submission.csv, if it is there.
+
+    Arguments:
+        table: image_id and path of the images on disk, as from `dataset.load_test_table`.
+
+    Returns the table, with rows added for images that are not on disk, sorted by image_id; and a sentence where the sample
+    cannot be used, else "".
+    """
+    path = Path(data_dir) / "sample_submission.csv"
+    if not path.is_file():
+        return table, ""
+    try:
+        listed = sorted(set(read(path)["image_id"]) - set(table["image_id"]))
+    except UserError as error:
+        return table, f"{str(error).removesuffix(AGAIN).strip()} Only the images on disk are predicted."
+    listed = [name for name in listed if not images.name_problem(name)]
+    more = pd.DataFrame({"image_id": listed, "path": [str(path.parent / "test_images" / name) for name in listed]}, dtype=object)
+    return pd.concat([table, more]).sort_values("image_id", ignore_index=True), ""
 
 
 def read(path):

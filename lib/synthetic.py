@@ -227,7 +227,9 @@ def find_or_generate(data_dir="", train=1500, test=240, seed=42, lift=True):
     found = paths.find_data(data_dir)
     if found:
         return found
-    return generate(paths.PROJECT / "data" / f"generated-{train}-{test}-{seed}", train, test, seed, lift)
+    if paths.on_kaggle():
+        print(f"No competition data are attached (Add Input, Competitions, {paths.COMPETITION}): strips are generated instead.")
+    return generate(paths.home() / "data" / f"generated-{train}-{test}-{seed}", train, test, seed, lift)
 
 
 def main(arguments=None):

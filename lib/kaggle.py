@@ -1,0 +1,254 @@
+"""Kaggle from the command line: fetch the competition's data, pack a run, upload the pack.
+
+    python -m lib.kaggle download
+    python -m lib.kaggle pack [RUN] --owner NAME [--gpu] [--training]
+    python -m lib.kaggle push [RUN] [--dry-run]
+
+Kaggle's own client does the talking; it is needed for `download` and `push` alone: python -m pip install kaggle. It is run as a
+program of its own, so the token stays with it, and what it prints is shown with every known token blotted out.
+"""
+
+import argparse
+import importlib.util
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from lib import archive, checks, dataset, images, packing, paths
+from lib import journal as journals
+from lib.paths import UserError
+from lib.plan import HOUSE
+from lib.processes import say
+
+EXPECTED = (12568, 5506)  # images of the competition, training and test
+LOOKED_AT = 20  # images opened after a download
+TROUBLE = (  # what the client prints: what to do
+    (r"403|forbidden|must accept|accept.*rules",
+     "Kaggle refuses access (403). Open https://www.kaggle.com/competitions/{competition}/rules, accept the rules, and try again; "
+     "if they are accepted, check that the token is of that account."),
+    (r"authentication required|401|unauthorized|kaggle\.json|credentials",
+     "There is no valid Kaggle token. Make one at https://www.kaggle.com/settings (API), save it as ~/.kaggle/access_token or "
+     "~/.kaggle/kaggle.json, and try again."),
+    (r"resolv|max retries|connection|timed? ?out|unreachable|proxy",
+     "Kaggle cannot be reached. Check the network, then try again; what was downloaded so far is kept."),
+    (r"no space left", "The disk is full. Make room, then try again."),
+    (r"404|not found", "Kaggle does not know this name (404). Check --owner and --name."),
+)  # fmt: skip
+
+
+def run_client(arguments, show=True):
+    """Run the official client; what it printed. UserError with what to do if it is missing or fails.
+
+    Arguments:
+        arguments: the words after `kaggle`; show: print what it prints, progress at once.
+    """
+    if importlib.util.find_spec("kaggle") is None:
+        raise UserError(f"Kaggle's client is not installed. Install it: {Path(sys.executable).name} -m pip install kaggle")
+    command = [sys.executable, "-m", "kaggle", *map(str, arguments)]
+    client = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env={**os.environ, "PYTHONUNBUFFERED": "1"})
+    printed, segment = [], b""
+    while piece := client.stdout.read1(4096):
+        *whole, segment = re.split(rb"(?<=[\r\n])", segment + piece)
+        for part in whole:
+            printed.append(without_tokens(part.decode("utf-8", "replace")))
+            if show and "%|" in printed[-1]:
+                print(printed[-1], end="", flush=True)
+    printed.append(without_tokens(segment.decode("utf-8", "replace")))
+    text = "".join(printed)
+    if client.wait():
+        raise UserError(explain(text))
+    if show:
+        print("".join(part for part in printed if "%|" not in part).strip(), flush=True)
+    return text
+
+
+def explain(text):
+    """What to do about what the client printed as it failed, in a sentence or two."""
+    for pattern, words in TROUBLE:
+        if re.search(pattern, text, re.IGNORECASE):
+            return words.format(competition=paths.COMPETITION)
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return f"Kaggle's client failed: {lines[-1][:300] if lines else 'it said nothing'}. Try the command of UPLOAD.md by hand."
+
+
+def tokens():
+    """Every secret that Kaggle's client would find: from the environment and from its folder."""
+    found = {os.environ.get(name, "") for name in ("KAGGLE_KEY", "KAGGLE_API_TOKEN")}
+    folders = [os.environ.get("KAGGLE_CONFIG_DIR", ""), Path.home() / ".kaggle", Path.home() / ".config" / "kaggle"]
+    for folder in folders:
+        for name in ("kaggle.json", "access_token", "access_token.txt", "credentials.json") if folder else ():
+            try:
+                text = (Path(folder) / name).read_text(encoding="utf-8")
+            except (OSError, UnicodeDecodeError):
+                continue
+            found |= texts_in(text, name.endswith(".json"))
+    return {token.strip() for token in found if len(token.strip()) >= 6}
+
+
+def texts_in(text, is_json):
+    """A file's text, or, of JSON, every text in it but the user's name."""
+    if not is_json:
+        return {text}
+    try:
+        content = json.loads(text)
+    except ValueError:
+        return {text}
+    return {str(value) for key, value in content.items() if key != "username"} if isinstance(content, dict) else {text}
+
+
+def without_tokens(text):
+    """A text with every known token blotted out."""
+    for token in sorted(tokens(), key=len, reverse=True):
+        text = text.replace(token, "***")
+    return text
+
+
+def download(data_dir="", expected=EXPECTED):
+    """Fetch the competition's data into `data_dir` (empty: data/ in the project), check and unpack them; the folder.
+
+    An archive that is there already is taken up by the client. Raises UserError that says what to do.
+    """
+    target = Path(data_dir).expanduser().resolve() if data_dir else paths.PROJECT / "data" / paths.COMPETITION
+    if paths.holds_data(target):
+        say(f"{target} holds data already: they are checked, nothing is fetched.")
+        say(check_arrival(target, expected))
+        return target
+    if target.exists() and any(target.iterdir()):
+        raise UserError(f"{target} is not empty and holds no competition data. Name another folder with --data.")
+    packed = target.parent / f"{paths.COMPETITION}.zip"
+    target.parent.mkdir(parents=True, exist_ok=True)
+    run_client(["competitions", "download", "-c", paths.COMPETITION, "-p", target.parent])
+    if not packed.is_file():
+        raise UserError(f"The client left no {packed}. Try again, or download by hand and unpack it to {target}.")
+    say(f"unpack   {packed}")
+    partial = target.with_name(f".{target.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    archive.unpack(packed, partial)
+    try:
+        said = check_arrival(partial, expected)
+    except UserError:
+        shutil.rmtree(partial)
+        raise
+    if target.exists():
+        target.rmdir()
+    partial.rename(target)
+    packed.unlink()
+    say(f"{said} They are in {target}.")
+    return target
+
+
+def check_arrival(folder, expected=EXPECTED):
+    """Whether downloaded data are what they should be: counts, schema of train.csv, images of the right size that open.
+
+    Returns a sentence. Raises UserError that names what is missing or broken.
+    """
+    folder = Path(folder)
+    rows, shape = checks.read_rows(folder / "train.csv"), tuple(dataset.describe(folder)[key] for key in ("height", "width"))
+    counts = []
+    for part, least in zip(("train_images", "test_images"), expected, strict=True):
+        names = images.list_images(folder / part)
+        if len(names) < least:
+            raise UserError(f"{folder / part} holds {len(names):,} images, and {least:,} are expected. Fetch the data again.")
+        for name in names[:: max(len(names) // LOOKED_AT, 1)]:
+            images.read_image(folder / part / name, expected=shape)
+        counts.append(len(names))
+    missing = set(rows["image_id"]) - set(images.list_images(folder / "train_images"))
+    if missing:
+        raise UserError(f"{folder / 'train_images'} has no {min(missing)}, which train.csv names. Fetch the data again.")
+    return f"{counts[0]:,} training and {counts[1]:,} test images, {len(rows):,} rows in train.csv: as they should be."
+
+
+def push(run_dir, dry_run=False, wait=600, pause=10):
+    """Upload the pack of a run: its data set, then, when Kaggle has unpacked that, its notebook.
+
+    Arguments:
+        dry_run: only print the commands; wait, pause: seconds at most, and between two questions, until the data set is ready.
+
+    Raises UserError if the pack was changed, is older than lib, has no owner, or the client fails.
+    """
+    folder = Path(run_dir) / "kaggle"
+    owner = packing.check(folder)
+    if owner == packing.OWNER:
+        raise UserError(f"{folder} has no owner yet. Pack it again with your account's name: python -m lib.kaggle pack --owner NAME")
+    name = paths.read_json(folder / "dataset" / "dataset-metadata.json")["id"]
+    create = ["datasets", "create", "-p", folder / "dataset", "-r", "zip"]
+    version = ["datasets", "version", "-p", folder / "dataset", "-r", "zip", "-m", Path(run_dir).resolve().name]
+    kernel = ["kernels", "push", "-p", folder / "notebook"]
+    if dry_run:
+        for words, when in ((create, "if there is no such data set yet"), (version, "otherwise"), (kernel, "")):
+            say(f"kaggle {' '.join(map(str, words))}" + (f"   # {when}" if when else ""))
+        return
+    run_client(version if is_there(name) else create)
+    until = time.monotonic() + wait
+    while not re.search(r"\bready\b", run_client(["datasets", "status", name], show=False), re.IGNORECASE):
+        if time.monotonic() > until:
+            raise UserError(f"Kaggle has not unpacked {name} yet. Later: python -m kaggle kernels push -p {folder / 'notebook'}")
+        time.sleep(pause)
+    run_client(kernel)
+
+
+def is_there(name):
+    """Whether a data set exists on Kaggle already. UserError if Kaggle cannot be asked."""
+    try:
+        run_client(["datasets", "status", name], show=False)
+    except UserError as error:
+        if "404" in str(error) or "403" in str(error):  # Kaggle says 403 of private and of missing ones alike
+            return False
+        raise
+    return True
+
+
+def run_folder(name):
+    """The folder of a run: a name in runs/, a path, or, empty, the newest run."""
+    if not name:
+        return journals.latest_run(HOUSE.runs)
+    for folder in (HOUSE.runs / name, Path(name)):
+        if folder.is_dir():
+            return folder.resolve()
+    raise UserError(f"There is no run {name} in {HOUSE.runs}. Name one of its folders.")
+
+
+def main(arguments=None):
+    """Do what the command line says; the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m lib.kaggle", description=__doc__.split("\n")[0])
+    commands = parser.add_subparsers(dest="command", required=True)
+    fetch = commands.add_parser("download", help="fetch the competition's data, check and unpack them")
+    fetch.add_argument("--data", default="", metavar="DIR", help="folder to put them in; default: data/ in the project")
+    bundle = commands.add_parser("pack", help="write RUN/kaggle: data set, notebook, UPLOAD.md")
+    owner = os.environ.get("KAGGLE_USERNAME", "")
+    bundle.add_argument("--owner", default=owner, help="name of your Kaggle account; default: the variable KAGGLE_USERNAME")
+    bundle.add_argument("--name", default="steel-defect", help="beginning of the names on Kaggle")
+    bundle.add_argument("--gpu", action="store_true", help="let the notebook ask for a GPU")
+    bundle.add_argument("--training", action="store_true", help="pack the training notebooks too")
+    upload = commands.add_parser("push", help="upload the pack")
+    upload.add_argument("--dry-run", action="store_true", help="only print the commands")
+    for command in (bundle, upload):
+        command.add_argument("run", nargs="?", default="", metavar="RUN", help="name of a run or its folder; default: the newest")
+    given = parser.parse_args(arguments)
+    try:
+        if given.command == "download":
+            download(given.data)
+        elif given.command == "pack":
+            folder = packing.pack(run_folder(given.run), given.owner, given.name, given.gpu, given.training)
+            say(f"Packed in {folder}. Next: its UPLOAD.md, or python -m lib.kaggle push")
+        else:
+            push(run_folder(given.run), given.dry_run)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        where = error.filename or "the disk"
+        print(f"error: {where}: {error.strerror}. Make room or check the permissions, then try again.", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,539 @@
+"""Kaggle: what is packed, how it runs where Kaggle would run it, what the client is told, what arrives from it."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import cv2
+import kaggle_machine
+import numpy as np
+import papermill
+import pytest
+
+from lib import images, inventory, kaggle, packing, params, paths, plan, provenance, submission, synthetic
+from lib.paths import UserError
+
+DECISION = {"strategy": "both filters", "binary_threshold": 0.0, "label_thresholds": [0.0] * 4, "pixel_thresholds": [0.5] * 4,
+            "minimum_areas": [1, 1, 1, 10**9], "tta": ["none", "vertical"]}  # fmt: skip
+NETWORKS = ("binary", "multilabel", "seg_class1", "seg_class2", "seg_class3", "seg_class4")
+
+
+def tree(folder):
+    """{relative path: bytes} of every file below a folder."""
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+@pytest.fixture
+def run_dir(tmp_path):
+    """A run as far as packing looks at it: its networks are not opened."""
+    folder = tmp_path / "20260101-demo"
+    for name in NETWORKS:
+        (folder / "models" / name / "saved_model" / "variables").mkdir(parents=True)
+        (folder / "models" / name / "saved_model" / "saved_model.pb").write_bytes(name.encode() * 9)
+        (folder / "models" / name / "saved_model" / "variables" / "variables.index").write_bytes(b"index")
+        (folder / "models" / name / "model.weights.h5").write_bytes(b"weights")
+        paths.write_json(folder / "models" / name / "model.json", {"weights_sha256": name})
+    paths.write_json(folder / "decision.json", DECISION | {"models": {name: name for name in NETWORKS}})
+    parameters = {"90_inference": {"batch_size": 7, "test_sample": 3, "data_dir": "/data", "run_dir": "/run"},
+                  "33_seg_class3": {"architecture": "Unet", "backbone": "resnet34", "weights": "imagenet", "epochs": 3}}  # fmt: skip
+    journal = {"notebooks": {}, "profile": "demo", "started": "", "data": {}, "parameters": parameters}
+    paths.write_json(folder / "run.json", journal)
+    return folder
+
+
+def test_packing_twice_gives_the_same_bytes(run_dir):
+    first = tree(packing.pack(run_dir, "me", training=True))
+    assert tree(packing.pack(run_dir, "me", training=True)) == first
+    assert {"UPLOAD.md", "dataset/decision.json", "dataset/manifest.json", "notebook/90_inference.ipynb",
+            "dataset/models/seg_class3/saved_model/variables/variables.index"} <= set(first)  # fmt: skip
+    assert not any("weights.h5" in name for name in first)
+
+
+def test_the_packed_notebook_is_90_inference_with_the_modules_of_lib_it_needs(run_dir):
+    folder = packing.pack(run_dir, "me")
+    cells = params.read_notebook(folder / "notebook" / "90_inference.ipynb")["cells"]
+    code = [(cell["metadata"].get("tags", []), "".join(cell["source"])) for cell in cells if cell["cell_type"] == "code"]
+    inlined = {re.match(r"%%lib (\w+) ", source)[1]: source.split("\n", 1)[1] for tags, source in code if "lib" in tags}
+    assert {"paths", "rle", "models", "cascade", "submission"} <= set(inlined)
+    assert not {"synthetic", "training", "pipeline", "kaggle"} & set(inlined)
+    for name, source in inlined.items():
+        assert source.rstrip("\n") == (provenance.LIB / f"{name}.py").read_text(encoding="utf-8").rstrip("\n")
+    own = [source for tags, source in code if not {"lib", "bootstrap", "data", "parameters"} & set(tags)]
+    original = params.read_notebook(plan.HOUSE.notebooks / "90_inference.ipynb")["cells"]
+    assert own == [
+        "".join(cell["source"]) for cell in original
+        if cell["cell_type"] == "code" and not {"bootstrap", "data", "parameters"} & set(cell["metadata"].get("tags", []))
+    ]  # fmt: skip
+    assert not re.search(r"pip install|segmentation_models\b.*import", "\n".join(own))
+    declared = params.declared(folder / "notebook" / "90_inference.ipynb")
+    values = {name: declared[name].default for name in ("batch_size", "test_sample", "data_dir", "run_dir", "manifest_sha256")}
+    expected = {"batch_size": 7, "test_sample": 0, "data_dir": "", "run_dir": ""}
+    assert values == expected | {"manifest_sha256": inventory.digest_of(folder / "dataset" / "manifest.json")}
+
+
+def test_training_notebooks_say_what_the_image_lacks(run_dir):
+    folder = packing.pack(run_dir, "me", training=True) / "training"
+    assert sorted(path.name for path in folder.iterdir()) == sorted(plan.MODELS)
+    third = (folder / "33_seg_class3" / "33_seg_class3.ipynb").read_text(encoding="utf-8")
+    assert "%pip install --quiet segmentation-models==" in third
+    assert params.declared(folder / "33_seg_class3" / "33_seg_class3.ipynb")["epochs"].default == 3
+    assert paths.read_json(folder / "33_seg_class3" / "kernel-metadata.json")["enable_internet"] is True
+    assert paths.read_json(folder / "31_seg_class1" / "kernel-metadata.json")["enable_internet"] is False
+    assert "%pip" not in (folder / "31_seg_class1" / "31_seg_class1.ipynb").read_text(encoding="utf-8")
+
+
+def test_a_changed_file_is_refused_with_its_name(run_dir):
+    folder = packing.pack(run_dir, "me") / "dataset"
+    sha256 = inventory.digest_of(folder / "manifest.json")
+    files = tree(folder)
+    assert inventory.check(folder, sha256) == len(files) - 2  # the manifest itself, and dataset-metadata.json, which stays behind
+    for name in set(files) - {"manifest.json", "dataset-metadata.json"}:
+        changed = bytearray(files[name])
+        changed[0] ^= 1
+        (folder / name).write_bytes(changed)
+        with pytest.raises(UserError, match=re.escape(name)):
+            inventory.check(folder, sha256)
+        (folder / name).write_bytes(files[name])
+    (folder / "models" / "binary" / "saved_model" / "saved_model.pb").unlink()
+    with pytest.raises(UserError, match=r"saved_model\.pb is missing"):
+        inventory.check(folder)
+    (folder / "models" / "binary" / "saved_model" / "saved_model.pb").write_bytes(files["models/binary/saved_model/saved_model.pb"])
+    (folder / "models" / "binary" / "more.pb").write_bytes(b"")
+    with pytest.raises(UserError, match=r"more\.pb is not in the manifest"):
+        inventory.check(folder)
+    (folder / "manifest.json").write_text('{"files": {"../secret": {"bytes": 1, "sha256": ""}}}')
+    with pytest.raises(UserError, match="outside the folder"):
+        inventory.check(folder)
+    with pytest.raises(UserError, match="not the one"):
+        inventory.check(folder, sha256)
+
+
+def test_a_changed_cell_of_lib_is_refused(run_dir):
+    folder = packing.pack(run_dir, "me")
+    path = folder / "notebook" / "90_inference.ipynb"
+    path.write_text(path.read_text(encoding="utf-8").replace("LARGEST = 2**40", "LARGEST = 2**41"), encoding="utf-8")
+    with pytest.raises(UserError, match=r"the cell of lib\.rle was changed"):
+        packing.check(folder)
+
+
+def test_packing_refuses_what_does_not_belong_together(run_dir):
+    for arguments, words in (({"owner": "a b"}, "--owner"), ({"slug": "X"}, "--name")):
+        with pytest.raises(UserError, match=words):
+            packing.pack(run_dir, **arguments)
+    paths.write_json(run_dir / "models" / "binary" / "model.json", {"weights_sha256": "another"})
+    with pytest.raises(UserError, match="binary is not the network"):
+        packing.pack(run_dir)
+    shutil.rmtree(run_dir / "models" / "binary" / "saved_model")
+    paths.write_json(run_dir / "models" / "binary" / "model.json", {"weights_sha256": "binary"})
+    with pytest.raises(UserError, match="holds no SavedModel"):
+        packing.pack(run_dir)
+    (run_dir / "decision.json").unlink()
+    with pytest.raises(UserError, match=r"no decision\.json"):
+        packing.pack(run_dir)
+
+
+def test_push_shows_its_commands_and_wants_an_owner(run_dir, capsys):
+    packing.pack(run_dir)
+    assert kaggle.main(["push", "--dry-run", str(run_dir)]) == 2
+    assert "--owner NAME" in capsys.readouterr().err
+    assert kaggle.main(["pack", str(run_dir), "--owner", "me", "--gpu"]) == 0
+    assert paths.read_json(run_dir / "kaggle" / "notebook" / "kernel-metadata.json")["enable_gpu"] is True
+    capsys.readouterr()
+    assert kaggle.main(["push", "--dry-run", str(run_dir)]) == 0
+    said = capsys.readouterr().out
+    assert re.findall(r"kaggle (\w+ \w+)", said) == ["datasets create", "datasets version", "kernels push"]
+    assert said.count("-r zip") == 2
+
+
+def test_the_official_client_accepts_the_metadata(run_dir, monkeypatch):
+    """Its own checks stand before its first word to the network; there it is caught, with the request it would have sent."""
+    pytest.importorskip("kaggle", reason="Kaggle's client is not installed: python -m pip install kaggle")
+    from kaggle.api.kaggle_api_extended import KaggleApi
+
+    class Sent(Exception):
+        pass
+
+    class Offline(KaggleApi):
+        def build_kaggle_client(self):
+            return Connection()
+
+        def upload_files(self, request, resources, folder, *_):
+            raise Sent(request, sorted(name for name in os.listdir(folder)))
+
+        def dataset_status(self, name):
+            from requests.exceptions import HTTPError
+
+            raise HTTPError("404")
+
+    client = sys.modules[KaggleApi.__module__]
+    kernels = []
+    monkeypatch.setattr(client, "ApiSaveKernelRequest", lambda: kernels.append(Request()) or kernels[-1])
+
+    class Request:
+        pass
+
+    class Connection:
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            raise Sent
+
+        def __getattr__(self, name):
+            return self
+
+        def __call__(self, *_):
+            return self
+
+    api = Offline()
+    api.config_values[api.CONFIG_NAME_USER] = "me"
+    folder = packing.pack(run_dir, "me", training=True)
+    for place in [folder / "notebook", *sorted((folder / "training").iterdir())]:
+        with pytest.raises(Sent):
+            api.kernels_push(str(place))
+    assert kernels[0].enable_internet is False
+    assert kernels[0].dataset_data_sources == ["me/steel-defect-models"]
+    assert kernels[0].competition_data_sources == [paths.COMPETITION]
+    assert json.loads(kernels[0].text)["cells"]
+    with pytest.raises(Sent) as caught:
+        api.dataset_create_new(str(folder / "dataset"), dir_mode="zip")
+    request, listed = caught.value.args
+    assert (request.owner_slug, request.slug, request.title) == ("me", "steel-defect-models", "steel defect models")
+    assert {"models", "decision.json", "manifest.json"} < set(listed)
+    paths.write_json(folder / "notebook" / "kernel-metadata.json", {"id": "me/steel-defect", "code_file": "90_inference.ipynb"})
+    with pytest.raises(ValueError, match="valid language"):  # the client does look
+        api.kernels_push(str(folder / "notebook"))
+
+
+SECRET = "KGAT_0123456789abcdef"
+CLIENT = """
+import os, shutil, sys
+place = os.path.dirname(os.path.abspath(__file__))
+with open(os.path.join(place, "calls.txt"), "a") as file:
+    file.write(" ".join(sys.argv[1:]) + chr(10))
+print("using", os.environ.get("KAGGLE_API_TOKEN"))
+answer = open(os.path.join(place, "answer.txt")).read()
+if answer:
+    sys.exit(answer)
+if "download" in sys.argv:
+    shutil.copy(os.path.join(place, "data.zip"), os.path.join(sys.argv[-1], "severstal-steel-defect-detection.zip"))
+print("100%|##########| ready")
+"""
+
+
+@pytest.fixture
+def client(tmp_path, monkeypatch):
+    """A stand-in for Kaggle's client, which nothing here could reach: it answers with answer.txt, or does what it is told."""
+    folder = tmp_path / "site" / "kaggle"
+    folder.mkdir(parents=True)
+    (folder / "__init__.py").write_text("")
+    (folder / "__main__.py").write_text(CLIENT)
+    (folder / "answer.txt").write_text("")
+    monkeypatch.syspath_prepend(folder.parent)
+    monkeypatch.delitem(sys.modules, "kaggle", raising=False)
+    monkeypatch.setenv("PYTHONPATH", str(folder.parent))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("KAGGLE_API_TOKEN", SECRET)
+    return folder
+
+
+ANSWERS = [
+    ("Authentication required to call the Kaggle API.", "no valid Kaggle token"),
+    ("401 Client Error: Unauthorized for url", "no valid Kaggle token"),
+    ("403 Client Error: Forbidden for url", "/rules, accept the rules"),
+    ("HTTPSConnectionPool: Max retries exceeded (Caused by NameResolutionError)", "cannot be reached"),
+    (f"something new with {SECRET}", "something new with ***"),
+]
+
+
+@pytest.mark.parametrize("answer, words", ANSWERS)
+def test_what_the_client_says_becomes_a_sentence_without_a_token(client, tmp_path, capsys, answer, words):
+    (client / "answer.txt").write_text(answer)
+    assert kaggle.main(["download", "--data", str(tmp_path / "data")]) == 2
+    said = capsys.readouterr()
+    assert words in said.err
+    assert said.err.count("\n") == 1
+    assert SECRET not in said.out + said.err
+
+
+def test_without_the_client_a_sentence(monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(sys, "path", [str(paths.PROJECT)])
+    monkeypatch.delitem(sys.modules, "kaggle", raising=False)
+    assert kaggle.main(["download", "--data", str(tmp_path / "data")]) == 2
+    assert "pip install kaggle" in capsys.readouterr().err
+
+
+def test_every_token_is_blotted_out(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for name in ("KAGGLE_KEY", "KAGGLE_API_TOKEN", "KAGGLE_CONFIG_DIR"):
+        monkeypatch.delenv(name, raising=False)
+    (tmp_path / ".kaggle").mkdir()
+    (tmp_path / ".kaggle" / "kaggle.json").write_text('{"username": "somebody", "key": "aaaaaaaaaa"}')
+    (tmp_path / ".kaggle" / "access_token").write_text("bbbbbbbbbb\n")
+    assert kaggle.without_tokens("somebody aaaaaaaaaa bbbbbbbbbb") == "somebody *** ***"
+
+
+def zip_of(folder, target):
+    with zipfile.ZipFile(target, "w") as archive:
+        for name, content in tree(folder).items():
+            archive.writestr(name, content)
+
+
+def test_download_unpacks_checks_and_says_what_is_missing(client, tmp_path, capsys):
+    data = synthetic.generate(tmp_path / "made", 4, 2, seed=1, processes=1)
+    zip_of(data, client / "data.zip")
+    target = tmp_path / "data" / "strips"
+    with pytest.raises(UserError, match="holds 4 images, and 12,568 are expected"):
+        kaggle.download(target)
+    assert not target.exists()
+    assert kaggle.download(target, (4, 2)) == target
+    assert tree(target) == tree(data)
+    said = capsys.readouterr().out
+    assert "4 training and 2 test images" in said
+    assert "100%|" in said  # progress goes through
+    assert SECRET not in said
+    assert sorted(path.name for path in target.parent.iterdir()) == ["strips"]
+    broken = target / "test_images" / images.list_images(target / "test_images")[0]
+    broken.write_bytes(broken.read_bytes()[:-500])
+    with pytest.raises(UserError, match=rf"{broken.name} is cut off"):
+        kaggle.download(target, (4, 2))
+
+
+def test_push_creates_waits_and_pushes(client, run_dir):
+    packing.pack(run_dir, "me")
+    kaggle.push(run_dir)
+    calls = [line.split()[:2] for line in (client / "calls.txt").read_text().splitlines()]
+    assert calls == [["datasets", "status"], ["datasets", "version"], ["datasets", "status"], ["kernels", "push"]]
+
+
+@pytest.mark.parametrize("name", ["../out.txt", "/tmp/out.txt", "a\\..\\out.txt"])
+def test_an_archive_that_reaches_beyond_its_folder_leaves_nothing(client, tmp_path, name):
+    with zipfile.ZipFile(client / "data.zip", "w") as archive:
+        archive.writestr("train.csv", "ImageId,ClassId,EncodedPixels\n")
+        archive.writestr(zipfile.ZipInfo(name), "x")
+    with pytest.raises(UserError, match="leads out of the folder"):
+        kaggle.download(tmp_path / "data" / "strips")
+    assert [path.name for path in (tmp_path / "data").rglob("*")] == [f"{paths.COMPETITION}.zip"]
+
+
+def test_a_damaged_archive_is_said(client, tmp_path):
+    (client / "data.zip").write_bytes(b"no archive")
+    with pytest.raises(UserError, match="cannot be unpacked"):
+        kaggle.download(tmp_path / "data" / "strips")
+
+
+LAYOUTS = ["{slug}", "competitions/{slug}", "datasets/somebody/{slug}", "datasets/somebody/{slug}/inner"]
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_data_and_models_are_found_in_every_layout(tmp_path, monkeypatch, layout):
+    mounts, work = tmp_path / "input", tmp_path / "working"
+    data, models = mounts / layout.format(slug=paths.COMPETITION), mounts / layout.format(slug="my-models")
+    (data / "test_images").mkdir(parents=True)
+    (models / "models" / "binary").mkdir(parents=True)
+    (models / "models" / "binary" / "model.json").write_text("{}")
+    (mounts / "another" / "test_images").mkdir(parents=True)
+    work.mkdir()
+    monkeypatch.chdir(work)
+    monkeypatch.delenv(paths.DATA_VARIABLE, raising=False)
+    monkeypatch.setattr(paths, "PROJECT", work)
+    monkeypatch.setattr(paths, "KAGGLE_INPUT", mounts)
+    assert paths.need_data() == data
+    assert paths.find_run(needs=["models/binary/model.json"]) == models
+    assert paths.output_folder(needs=["models/binary/model.json"]) == work
+    shutil.rmtree(mounts)
+    mounts.mkdir()
+    with pytest.raises(UserError, match="Attach the competition: Add Input"):
+        paths.need_data()
+    with pytest.raises(UserError, match="Attach the data set with your models: Add Input"):
+        paths.find_run(needs=["models/binary/model.json"])
+
+
+@pytest.mark.parametrize("sample, listed", [
+    ("ImageId_ClassId,EncodedPixels\na.jpg_1,1 409600\na.jpg_2,\nz.jpg_1,\n", ["z.jpg"]),
+    ("ImageId,EncodedPixels,ClassId\na.jpg,1 409600,1\n0.jpg,1 409600,1\n", ["0.jpg"]),
+    ("ImageId,EncodedPixels,ClassId\n../../x.jpg,1 409600,1\n", []),
+    (None, []),
+])  # fmt: skip
+def test_images_that_only_the_sample_names_have_rows(tmp_path, sample, listed):
+    import pandas as pd
+
+    if sample:
+        (tmp_path / "sample_submission.csv").write_text(sample)
+    table, note = submission.expected(tmp_path, pd.DataFrame({"image_id": ["a.jpg"], "path": ["p"]}))
+    assert list(table["image_id"]) == sorted(["a.jpg", *listed])
+    assert note == ""
+
+
+def test_a_sample_of_another_schema_is_said(tmp_path):
+    import pandas as pd
+
+    (tmp_path / "sample_submission.csv").write_text("a,b\n1,2\n")
+    table, note = submission.expected(tmp_path, pd.DataFrame({"image_id": ["a.jpg"], "path": ["p"]}))
+    assert list(table["image_id"]) == ["a.jpg"]
+    assert "sample_submission.csv has the columns a, b" in note
+
+
+# What follows runs notebooks on the rebuilt machine: in this environment without segmentation-models, or, with KAGGLE_VENV
+# naming a folder, in a virtual environment with Python 3.12 there, which is made if need be (make kaggle-test).
+
+needs_machine = pytest.mark.skipif(bool(kaggle_machine.missing()), reason=kaggle_machine.missing() or "-")
+ABSENT = ("segmentation-models", "efficientnet", "image-classifiers", "keras-applications", "jupyter", "jupyterlab", "notebook")
+
+
+@pytest.fixture(scope="module")
+def machine_python(tmp_path_factory):
+    """(interpreter, more environment variables) of the rebuilt machine."""
+    named = os.environ.get("KAGGLE_VENV", "")
+    if not named:
+        blocked = tmp_path_factory.mktemp("blocked")
+        (blocked / "segmentation_models.py").write_text("raise ImportError('Kaggle has no segmentation-models')")
+        return sys.executable, {"PYTHONPATH": str(blocked)}
+    folder = Path(named).resolve()
+    if not (folder / "complete").is_file():
+        base = shutil.which("python3.12") or pytest.skip("KAGGLE_VENV needs python3.12")
+        lines = (paths.PROJECT / "requirements.txt").read_text(encoding="utf-8").splitlines()
+        wanted = folder.with_name(f"{folder.name}.txt")
+        wanted.write_text("\n".join(line for line in lines if line.split("==")[0] not in ABSENT))
+        for command in ([base, "-m", "venv", folder], [folder / "bin" / "python", "-m", "pip", "install", "-q", "-r", wanted]):
+            made = subprocess.run(command, capture_output=True, text=True)
+            if made.returncode:
+                pytest.skip(f"the virtual environment cannot be made: {made.stderr.strip().splitlines()[-1]}")
+        (folder / "complete").touch()
+    return folder / "bin" / "python", {"PYTHONPATH": ""}
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """(run folder, data folder): small random networks, seven strips, and the submission that 90_inference made of them."""
+    from lib import models
+
+    folder, data = tmp_path_factory.mktemp("run"), synthetic.generate(tmp_path_factory.mktemp("data") / "strips", 4, 7, 1, processes=1)
+    shutil.rmtree(data / "train_images")
+    for name in ("train.csv", "test_truth.csv", "sample_submission.csv"):
+        (data / name).unlink()
+    models.keras.utils.set_random_seed(3)
+    first = str(next((data / "test_images").iterdir()))
+    decision = json.loads(json.dumps(DECISION))
+    for name, kind, build in (("binary", "classifier", {"classes": 1}), ("multilabel", "classifier", {"classes": 4}),
+                              ("seg_class1", "segmenter", {}), ("seg_class2", "segmenter", {})):  # fmt: skip
+        build = {"backbone": "compact", "height": 32, "width": 192} | build
+        network = models.build({"kind": kind, "build": build})
+        models.save(network, folder / "models" / name, {"kind": kind, "build": build, "input": [32, 192]})
+        if kind == "segmenter":
+            answer = np.asarray(network(images.read_image(first, (32, 192))[None, ..., None]))
+            decision["pixel_thresholds"][int(name[-1]) - 1] = float(np.quantile(answer, 0.8))
+    shutil.copytree(folder / "models" / "seg_class1", folder / "models" / "seg_class3")
+    shutil.copytree(folder / "models" / "seg_class2", folder / "models" / "seg_class4")
+    decision["pixel_thresholds"][2] = decision["pixel_thresholds"][0]
+    paths.write_json(folder / "decision.json", decision)
+    notebook = plan.HOUSE.notebooks / "90_inference.ipynb"
+    given = {"data_dir": str(data), "run_dir": str(folder)}
+    papermill.execute_notebook(notebook, folder / "90_inference.ipynb", given, cwd=notebook.parent, progress_bar=False)
+    return folder, data
+
+
+def test_set_of(folder, data, count, names=("{:04d}.jpg",)):
+    """A data folder with `count` copies of the strips of another."""
+    (folder / "test_images").mkdir(parents=True)
+    strips = sorted((data / "test_images").iterdir())
+    for number in range(count):
+        shutil.copy(strips[number % len(strips)], folder / "test_images" / names[0].format(number))
+    return folder
+
+
+test_set_of.__test__ = False
+
+
+def spoil(folder):
+    """Strips as a hidden test set may hold them: {name: words of the report, or "" where it is predicted as any other}."""
+    place, some = folder / "test_images", sorted((folder / "test_images").iterdir())
+    grey = cv2.imread(str(some[0]), cv2.IMREAD_GRAYSCALE)
+    (place / "cut.jpg").write_bytes(some[0].read_bytes()[:-3000])
+    cv2.imwrite(str(place / "small.jpg"), grey[:200, :900])
+    cv2.imwrite(str(place / "grey.jpg"), grey)
+    shutil.copy(some[0], place / "capital.JPG")
+    lines = [f"{path.name},1 409600,1" for path in place.iterdir()]
+    (folder / "sample_submission.csv").write_text("\n".join(["ImageId,EncodedPixels,ClassId", *lines, "gone.jpg,1 409600,1", ""]))
+    return {"cut.jpg": "is cut off", "small.jpg": "200 x 900", "gone.jpg": "does not exist", "grey.jpg": "", "capital.JPG": ""}
+
+
+@pytest.mark.slow
+@needs_machine
+def test_the_packed_notebook_on_the_rebuilt_machine(tmp_path, finished, machine_python):
+    run, data = finished
+    packed = packing.pack(run, "me")
+    slug, models, broken = paths.COMPETITION, packed / "dataset", tmp_path / "broken"
+    shutil.copytree(models, broken)
+    changed = bytearray((broken / "models" / "seg_class2" / "saved_model" / "saved_model.pb").read_bytes())
+    changed[len(changed) // 2] ^= 1
+    (broken / "models" / "seg_class2" / "saved_model" / "saved_model.pb").write_bytes(changed)
+    one, many = test_set_of(tmp_path / "one", data, 1), test_set_of(tmp_path / "many", data, 496)
+    (one / "sample_submission.csv").write_text("ImageId_ClassId,EncodedPixels\n0000.jpg_1,\n0000.jpg_2,\n")
+    odd = spoil(many)
+    inputs = {
+        "plain": {slug: data, "my-models": models},
+        "deep": {f"competitions/{slug}": data, "datasets/somebody/my-models": models},
+        "none": {f"competitions/{slug}": test_set_of(tmp_path / "empty", data, 0), "my-models": models},
+        "one": {slug: one, "datasets/somebody/my-models": models},
+        "many": {slug: many, "my-models": models},
+        "no models": {slug: one},
+        "no data": {"my-models": models},
+        "changed": {slug: one, "my-models": broken},
+    }
+    sessions = []
+    for name in inputs:
+        (tmp_path / "work" / name).mkdir(parents=True)
+        sessions.append((tmp_path / "work" / name, inputs[name]))
+    python, environment = machine_python
+    kaggle_machine.execute(python, packed / "notebook" / "90_inference.ipynb", tmp_path / "out.ipynb", sessions, **environment)
+    ended = dict(zip(inputs, kaggle_machine.results(tmp_path / "out.ipynb"), strict=True))
+    wrote = {name: tmp_path / "work" / name / "submission.csv" for name in inputs}
+
+    expected = (run / "submission.csv").read_bytes()
+    for name in ("plain", "deep"):
+        assert ended[name][1] == ""
+        assert wrote[name].read_bytes() == expected
+    assert sum(b" " in line for line in expected.splitlines()) >= 14  # there are masks to compare
+    for name, folder in (("none", tmp_path / "empty"), ("one", one), ("many", many)):
+        assert ended[name][1] == ""
+        names = images.list_images(folder / "test_images") + (["gone.jpg"] if name == "many" else [])
+        table = submission.check(wrote[name], names)
+        assert len(table) == 4 * len(names)
+    drawn = set(table[table["rle"] != ""]["image_id"])
+    for name, words in odd.items():
+        assert (name in drawn) == (words == "")
+        assert not words or re.search(rf"{name} .*{words}", ended["many"][0])
+    assert len(drawn) == 498
+    assert "Attach the data set with your models" in ended["no models"][1]
+    assert "Attach the competition" in ended["no data"][1]
+    assert re.search(r"seg_class2/saved_model/saved_model\.pb was changed", ended["changed"][1])
+    for name in ("no models", "changed"):  # the first act
+        assert not submission.check(wrote[name], ["0000.jpg"])["rle"].any()
+
+
+@pytest.mark.slow
+@needs_machine
+def test_the_bootstrap_cell_finds_lib_on_the_rebuilt_machine(tmp_path):
+    cells = params.read_notebook(plan.HOUSE.notebooks / "00_eda.ipynb")["cells"]
+    source = next("".join(cell["source"]) for cell in cells if "bootstrap" in cell["metadata"].get("tags", []))
+    import nbformat
+
+    book = nbformat.v4.new_notebook(metadata={"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}})
+    book.cells = [nbformat.v4.new_code_cell(text) for text in (source, "from lib import paths\nprint(paths.home(), paths.open_run())")]
+    nbformat.write(book, tmp_path / "book.ipynb")
+    project = tmp_path / "project"
+    shutil.copytree(provenance.LIB, project / "lib")
+    sessions = []
+    for number, inputs in enumerate([{}, {"datasets/somebody/steel": project}]):
+        (tmp_path / str(number)).mkdir()
+        sessions.append((tmp_path / str(number), inputs))
+    kaggle_machine.execute(sys.executable, tmp_path / "book.ipynb", tmp_path / "out.ipynb", sessions)
+    without, attached = kaggle_machine.results(tmp_path / "out.ipynb")
+    assert "lib is not here. On Kaggle: Add Input" in without[1]
+    assert attached == ["/sessions/1/working /sessions/1/working/runs/interactive\n", ""]
