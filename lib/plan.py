@@ -10,10 +10,12 @@ from lib.paths import PROJECT, UserError
 SEGMENTERS = ("31_seg_class1", "32_seg_class2", "33_seg_class3", "34_seg_class4")
 MODELS = ("10_binary", "20_multilabel", *SEGMENTERS)
 # Notebook: the notebooks whose files it reads.
-GRAPH = {"00_eda": (), **dict.fromkeys(MODELS, ()), "40_evaluation": MODELS, "90_inference": ("40_evaluation",)}
+GRAPH = {"00_eda": (), "05_shift": (), **dict.fromkeys(MODELS, ()), "40_evaluation": ("05_shift", *MODELS),
+         "90_inference": ("40_evaluation",)}  # fmt: skip
 # Notebook: files that it must leave in the run folder.
 PRODUCTS = {
     **{name: (f"models/{name.split('_', 1)[1]}/model.json",) for name in MODELS},
+    "05_shift": ("shift.csv",),
     "40_evaluation": ("decision.json",),
     "90_inference": ("submission.csv",),
 }
