@@ -33,8 +33,8 @@ def operating_point(points, chosen, cheapest, all_empty):
     panels[1].plot(points["threshold"], points["false_alarms"], color=COLOURS[4], label="defect-free strips sent on")
     panels[2].plot(points["threshold"], points["cost"], color=COLOURS[5], label="cost, in false alarms a strip")
     for panel, label in zip(panels, ("competition score", "share", "cost"), strict=True):
-        panel.axvline(chosen, color="black", linewidth=1, label="best score")
-        panel.axvline(cheapest, color=COLOURS[5], linewidth=1, linestyle="dashed", label="least cost")
+        panel.axvline(chosen, color="black", linewidth=1, label="best score" if panel is panels[0] else None)
+        panel.axvline(cheapest, color=COLOURS[5], linewidth=1, linestyle="dashed", label="least cost" if panel is panels[0] else None)
         panel.set_ylabel(label)
         panel.grid(alpha=0.3)
         panel.legend(frameon=False, fontsize=7, loc="center left", bbox_to_anchor=(1.0, 0.5))
