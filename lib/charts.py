@@ -59,11 +59,12 @@ def differences(names, values, intervals):
     return figure
 
 
-def side_by_side(features, is_test, names, titles):
+def side_by_side(features, is_test, names, titles, logarithmic=""):
     """Distributions of some features of training and test strips, a panel each.
 
     Arguments:
-        features: table; is_test: (N,) bool; names: its columns to show; titles: with units.
+        features: table; is_test: (N,) bool; names: its columns to show; titles: with units; logarithmic: the column whose
+            densities are drawn on a logarithmic axis.
     """
     figure, panels = plt.subplots(1, len(names), figsize=(4.2 * len(names), 3.2), squeeze=False, layout="constrained")
     for panel, name, title in zip(panels[0], names, titles, strict=True):
@@ -71,6 +72,6 @@ def side_by_side(features, is_test, names, titles):
         edges = np.linspace(values.min(), values.max() + 1e-9, 31)
         for part, label, shade in ((~is_test, "training", COLOURS[2]), (is_test, "test", COLOURS[0])):
             panel.hist(values[part], edges, density=True, histtype="stepfilled", alpha=0.4, color=shade, label=f"{label} ({part.sum():,})")
-        panel.set(xlabel=title, ylabel="density")
+        panel.set(xlabel=title, ylabel="density", yscale="log" if name == logarithmic else "linear")
     panels[0, 0].legend(frameon=False, fontsize=8)
     return figure
