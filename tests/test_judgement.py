@@ -202,14 +202,14 @@ def test_features_see_dark_borders_and_light():
 def test_disguised_near_duplicates_never_cross_a_split(tmp_path):
     """Twins are shifted by some columns, brighter or darker, and encoded anew; a random split tears some of them apart."""
     torn = 0
-    for seed in (1, 2, 3, 4):
-        table = dataset.load_table(synthetic.generate(tmp_path / str(seed), 24, 1, seed, processes=1))
-        planned = {strip["image_id"]: strip["number"] for strip in synthetic.plan("train", 24, seed)}
+    for seed in (1, 2, 3):
+        table = dataset.load_table(synthetic.generate(tmp_path / str(seed), 40, 1, seed, processes=1))
+        planned = {strip["image_id"]: strip["number"] for strip in synthetic.plan("train", 40, seed)}
         twins = [members.index for _, members in table.groupby(table["image_id"].map(planned)) if len(members) > 1]
         assert len(twins) == 2
         parts = dataset.split(table, held_out=0.4, validation=0.2, seed=seed, folds=5)
         assert all(parts.loc[pair, ["part", "group", "fold"]].nunique().eq(1).all() for pair in twins)
-        assert parts["group"].nunique() == 22  # and nothing else is taken for a twin
+        assert parts["group"].nunique() == 38  # and nothing else is taken for a twin
         plain = dataset.split(table, method="random", held_out=0.4, validation=0.2, seed=seed)
         torn += sum(plain.loc[pair, "part"].nunique() > 1 for pair in twins)
     assert torn
