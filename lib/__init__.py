@@ -1,6 +1,6 @@
 """The small library that the notebooks share.
 
 A module depends only on those before it: paths manifest archive rle images duplicates checks dataset texture defects synthetic
-generators models metrics losses training decision budget cascade submission inventory plots cells report params provenance
-artifacts journal plan execution processes pipeline packing kaggle.
+importer generators models metrics losses training decision calibration sensitivity gallery shift masks budget cascade submission
+inventory overlap plots charts cells report params provenance artifacts journal plan execution processes pipeline packing kaggle.
 """

@@ -7,16 +7,17 @@ import contextlib
 import time
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from lib import decision as decisions
-from lib import models, rle
+from lib import masks, models, rle
 from lib.budget import OutOfTime
 from lib.generators import flip
 from lib.images import read_image
+from lib.masks import full_size
 from lib.paths import UserError
 
+__all__ = ["Network", "full_size", "gather_evidence", "open_networks", "predict"]
 FIRST = 32  # images after which a time budget is looked at for the first time
 
 
@@ -147,36 +148,44 @@ def open_networks(models_dir, classes, augmentations=("none",), batch_size=16):
     return {name: Network(Path(models_dir) / name, augmentations, batch_size) for name in names}
 
 
-def full_size(probability, shape):
-    """A probability map (h, w) enlarged to (H, W), bilinear, before any threshold: so that edges fall between pixels."""
-    return cv2.resize(np.ascontiguousarray(probability, np.float32), (shape[1], shape[0]), interpolation=cv2.INTER_LINEAR)
-
-
-def gather_evidence(networks, table, rles, shape, progress=None):
+def gather_evidence(networks, table, rles, shape, progress=None, maps=None, seconds=None):
     """Run every network on every image and keep what `decision` needs.
 
     Arguments:
         networks: as from `open_networks`.
         table: the images (columns path, group); rles: nested list N x C of true run-lengths; shape: (H, W) pixels.
         progress: called with a line of text now and then.
+        maps: a list, to get a list of C probability maps (see `masks.pack`) for each image.
+        seconds: a dict, to get the seconds an image of every network, reading included.
     """
-    paths, classes = list(table["path"]), len(rles[0])
-    thresholds = decisions.PIXEL_THRESHOLDS
-    binary = np.array(list(networks["binary"](paths)), np.float32).reshape(-1)
-    label = np.array(list(networks["multilabel"](paths)), np.float32).reshape(-1, classes)
-    area = np.zeros((len(paths), classes, len(thresholds)), np.int64)
+    paths, classes, seconds = list(table["path"]), len(rles[0]), {} if seconds is None else seconds
+    thresholds, smallest = decisions.PIXEL_THRESHOLDS, decisions.SMALLEST_COMPONENTS
+
+    def answers(name):
+        list(networks[name](paths[:1]))  # what a network does only once belongs to no image's time
+        seconds[name], results = 0.0, iter(networks[name](paths))
+        for _ in paths:
+            began = time.perf_counter()
+            result = next(results)
+            seconds[name] += (time.perf_counter() - began) / len(paths)
+            yield result
+
+    binary = np.array(list(answers("binary")), np.float32).reshape(-1)
+    label = np.array(list(answers("multilabel")), np.float32).reshape(-1, classes)
+    area = np.zeros((len(paths), classes, len(thresholds), len(smallest)), np.int64)
     intersection, true_area = np.zeros_like(area), np.zeros((len(paths), classes), np.int64)
+    packed = [[] for _ in paths]
     for k in range(classes):
         if progress:
             progress(f"class {k + 1}: {len(paths)} strips")
-        for row, probability in enumerate(networks[f"seg_class{k + 1}"](paths)):
-            probability = full_size(probability, shape)
+        for row, probability in enumerate(answers(f"seg_class{k + 1}")):
             truth = rle.decode(rles[row][k], shape).astype(bool) if rles[row][k] else None
             true_area[row, k] = 0 if truth is None else truth.sum()
-            for place, threshold in enumerate(thresholds):
-                mask = probability >= threshold
-                area[row, k, place] = np.count_nonzero(mask)
-                intersection[row, k, place] = 0 if truth is None else np.count_nonzero(mask & truth)
+            area[row, k], intersection[row, k] = masks.counts(masks.full_size(probability, shape), truth, thresholds, smallest)
+            if maps is not None:
+                packed[row].append(masks.pack(probability))
+    if maps is not None:
+        maps.extend(packed)
     group = table["group"].to_numpy() if "group" in table else np.arange(len(paths))
     return decisions.Evidence(binary, label, true_area, area, intersection, group, thresholds)
 
@@ -240,6 +249,4 @@ def predict_rows(networks, paths, rows, decision, shape, found, budget=None, bro
         if decision["minimum_areas"][k] > shape[0] * shape[1]:
             continue
         for row, probability in results(f"seg_class{k + 1}", wanted):
-            mask = full_size(probability, shape) >= decision["pixel_thresholds"][k]
-            if np.count_nonzero(mask) >= max(1, decision["minimum_areas"][k]):
-                rles[row][k] = rle.encode(mask.astype(np.uint8))
+            rles[row][k] = rle.encode(masks.decide(probability, shape, decision, k))

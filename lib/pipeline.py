@@ -33,6 +33,19 @@ def find_data(data_dir):
     return Data(folder, why, bool(dataset.describe(folder)["generated"]))
 
 
+def fitting_house(options, house):
+    """The house for the classes of the data that a run will use; a run that is gone on with names its own."""
+    folder = options.data
+    if options.resume and not folder:
+        run_dir = journals.latest_run(house.runs) if options.run in ("", "latest") else house.runs / options.run
+        old = journals.read(run_dir) if run_dir.is_dir() else None
+        folder = str(old["data"].get("folder", "")) if old else ""
+    from lib import dataset
+
+    data = find_data(folder).folder
+    return plan.house_of(house, dataset.describe(data)["classes"]) if data else house
+
+
 def choose_profile(given, data):
     """(profile, why): the one given, else `demo` for generated strips and `full` for the competition's data."""
     if given:
@@ -93,6 +106,7 @@ def run(options, house=HOUSE):
     """Run the notebooks; 0 if all that were asked for are done, 1 if one failed. UserError before the first cell."""
     if options.jobs is not None and options.jobs < 1:
         raise UserError(f"--jobs {options.jobs}: at least one notebook must run at a time.")
+    house = fitting_house(options, house)
     declarations, selected = plan.declarations_of(house), plan.select(options.only, options.start, house)
     overrides, profile, data_dir = plan.overrides_of(options.overrides, house), options.profile, options.data
     lock = None
@@ -108,7 +122,7 @@ def run(options, house=HOUSE):
         if old:
             data = data._replace(why=data.why if options.data else str(old["data"].get("why", "")))
         profile, why = choose_profile(profile, data)
-        values = params.effective(declarations, profile, params.load_profile(profile, house.profiles), overrides)
+        values = params.effective(declarations, profile, plan.fitting(params.load_profile(profile, house.profiles), house), overrides)
         say(f"profile  {profile}, {'as before' if old else why}")
         say(f"data     {data.folder or 'none yet'}: {data.why}")
         if profile == "full" and not (shutil.which("nvidia-smi") or Path("/dev/nvidia0").exists()):
@@ -190,7 +204,8 @@ def conclude(journal, run_dir, selected):
 def print_values(options, house=HOUSE):
     """`--list`: every effective value and where it comes from."""
     profile = options.profile or choose_profile("", find_data(options.data))[0]
-    loaded = params.load_profile(profile, house.profiles)
+    house = fitting_house(options, house)
+    loaded = plan.fitting(params.load_profile(profile, house.profiles), house)
     values = params.effective(plan.declarations_of(house), profile, loaded, plan.overrides_of(options.overrides, house))
     say(params.listing(values))
     return 0
@@ -198,8 +213,9 @@ def print_values(options, house=HOUSE):
 
 def prepare(profile, options, house=HOUSE):
     """`--prepare`: write the notebooks into a run folder with the profile's parameters set and nothing executed."""
+    house = fitting_house(options, house)
     declarations, data = plan.declarations_of(house), find_data(options.data)
-    loaded = params.load_profile(profile, house.profiles)
+    loaded = plan.fitting(params.load_profile(profile, house.profiles), house)
     values = params.effective(declarations, profile, loaded, plan.overrides_of(options.overrides, house))
     run_dir, lock, _ = open_folder(options._replace(resume=False), f"{profile}-prepared", house)
     with lock:

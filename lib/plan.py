@@ -1,24 +1,73 @@
 """The plan of a run: the graph of notebooks, which of them run, their keys, and where the journal starts."""
 
 import graphlib
+import re
 from collections import namedtuple
 
 from lib import artifacts, params, provenance
 from lib.journal import FINISHED
-from lib.paths import PROJECT, UserError
+from lib.paths import PROJECT, UserError, write_atomic, write_json
 
 SEGMENTERS = ("31_seg_class1", "32_seg_class2", "33_seg_class3", "34_seg_class4")
 MODELS = ("10_binary", "20_multilabel", *SEGMENTERS)
 # Notebook: the notebooks whose files it reads.
-GRAPH = {"00_eda": (), **dict.fromkeys(MODELS, ()), "40_evaluation": MODELS, "90_inference": ("40_evaluation",)}
+GRAPH = {"00_eda": (), "05_shift": (), **dict.fromkeys(MODELS, ()), "40_evaluation": ("05_shift", *MODELS),
+         "90_inference": ("40_evaluation",)}  # fmt: skip
 # Notebook: files that it must leave in the run folder.
 PRODUCTS = {
     **{name: (f"models/{name.split('_', 1)[1]}/model.json",) for name in MODELS},
+    "05_shift": ("shift.csv",),
     "40_evaluation": ("decision.json",),
     "90_inference": ("submission.csv",),
 }
 House = namedtuple("House", "notebooks profiles runs graph products")
 HOUSE = House(PROJECT / "notebooks", PROJECT / "params", PROJECT / "runs", GRAPH, PRODUCTS)
+
+
+def house_of(house, classes):
+    """The house for data with so many defect classes: a segmentation notebook for each.
+
+    Fewer than there are notebooks: the last ones are left out. More: those beyond are made from the last one, which differs
+    from its siblings in its class and its story alone, in a folder of copies, so that the project's own stay
+    as they are. A house without segmentation notebooks is returned as it is.
+    """
+    own = [name for name in house.graph if name in SEGMENTERS]
+    if not own or classes == len(own):
+        return house
+    wanted = [*own[:classes], *(f"3{number}_seg_class{number}" for number in range(len(own) + 1, classes + 1))]
+    graph = {}
+    for name, needs in house.graph.items():
+        if name == own[0]:
+            graph |= dict.fromkeys(wanted, needs)
+        if name not in own:
+            graph[name] = tuple(need for need in needs if need not in own) + tuple(wanted if own[0] in needs else ())
+    products = {name: files for name, files in house.products.items() if name not in own}
+    products |= {name: (f"models/{name.split('_', 1)[1]}/model.json",) for name in wanted}
+    notebooks = house.notebooks if classes < len(own) else copies_of(house, own[-1], wanted[len(own) :])
+    return house._replace(notebooks=notebooks, graph=graph, products=products)
+
+
+def copies_of(house, template, more):
+    """The folder with copies of a house's notebooks and of one made from `template` for each name in `more`."""
+    folder = house.runs.parent / "data" / ".notebooks"
+    for name in house.graph:
+        write_atomic(folder / f"{name}.ipynb", (house.notebooks / f"{name}.ipynb").read_bytes())
+    for name in more:
+        number = name.rsplit("class", 1)[1]
+        notebook = params.read_notebook(house.notebooks / f"{template}.ipynb")
+        title = f"# {name.split('_')[0]} Segmentation of class {number}\n\nWhere exactly is the defect of this class?"
+        notebook["cells"][0]["source"] = title
+        for cell in notebook["cells"]:
+            if "parameters" in cell.get("metadata", {}).get("tags", []):
+                lines = "".join(cell["source"])
+                cell["source"] = re.sub(r"(?m)^defect_class: int = \d+", f"defect_class: int = {number}", lines)
+        write_json(folder / f"{name}.ipynb", notebook)
+    return folder
+
+
+def fitting(profile, house):
+    """A profile without the sections of segmentation notebooks that the house has left out."""
+    return {section: keys for section, keys in profile.items() if section in house.graph or section not in SEGMENTERS}
 
 
 def declarations_of(house):

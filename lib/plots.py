@@ -204,7 +204,7 @@ def lost_points(parts):
         left += values
     axes.invert_yaxis()
     axes.set_xlabel("points lost (their sum is 1 minus the score)")
-    axes.legend(frameon=False, fontsize=8)
+    axes.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
     return figure
 
 

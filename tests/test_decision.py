@@ -4,15 +4,16 @@ import pytest
 from lib import decision
 from lib.decision import Evidence
 
-SIMPLE = {"strategy": "both filters", "binary_threshold": 0.5, "label_thresholds": [0.5], "pixel_thresholds": [0.5], "minimum_areas": [10]}
+SIMPLE = {"strategy": "both filters", "binary_threshold": 0.5, "label_thresholds": [0.5], "pixel_thresholds": [0.5],
+          "smallest_components": [0], "minimum_areas": [10]}  # fmt: skip
 
 
 def evidence(binary, label, true_area, area, intersection):
-    """One class and one pixel threshold."""
+    """One class, one pixel threshold, and no component too small."""
     count = len(binary)
     return Evidence(
-        np.array(binary), np.array(label)[:, None], np.array(true_area)[:, None], np.array(area).reshape(count, 1, 1),
-        np.array(intersection).reshape(count, 1, 1), np.arange(count), (0.5,),
+        np.array(binary), np.array(label)[:, None], np.array(true_area)[:, None], np.array(area).reshape(count, 1, 1, 1),
+        np.array(intersection).reshape(count, 1, 1, 1), np.arange(count), (0.5,), (0,),
     )  # fmt: skip
 
 
@@ -40,24 +41,26 @@ def test_lost_points_name_the_stage_and_add_up():
 def test_choose_finds_the_decision_that_a_full_search_finds():
     random = np.random.default_rng(3)
     count, there = 40, random.random((40, 2)) < 0.4
-    area = random.integers(0, 3000, (count, 2, 2))
+    area = random.integers(0, 3000, (count, 2, 2, 2))
     some = Evidence(
         random.random(count), random.random((count, 2)), there * 1500, area,
-        np.minimum(area, there[:, :, None] * 1500) // 2, np.arange(count), (0.3, 0.6),
+        np.minimum(area, there[:, :, None, None] * 1500) // 2, np.arange(count), (0.3, 0.6), (0, 90),
     )  # fmt: skip
     best = 0.0
     for gate in decision.GATES:
         total = 0.0
         for k in range(2):
             one = Evidence(some.binary, some.label[:, [k]], some.true_area[:, [k]], some.area[:, [k]], some.intersection[:, [k]],
-                           some.group, (0.3, 0.6))  # fmt: skip
+                           some.group, (0.3, 0.6), (0, 90))  # fmt: skip
             total += max(
                 decision.pair_scores(one, {**SIMPLE, "binary_threshold": gate, "label_thresholds": [label],
-                                           "pixel_thresholds": [pixel], "minimum_areas": [least]}).mean()
-                for label in decision.GATES for pixel in (0.3, 0.6) for least in (*decision.MINIMUM_AREAS, 10**9)
+                                           "pixel_thresholds": [pixel], "smallest_components": [size],
+                                           "minimum_areas": [least]}).mean()
+                for label in decision.GATES for pixel in (0.3, 0.6) for size in (0, 90) for least in (*decision.MINIMUM_AREAS, 10**9)
             )  # fmt: skip
         best = max(best, total / 2)
-    assert decision.pair_scores(some, decision.choose(some)).mean() == pytest.approx(best)
+    assert decision.pair_scores(some, decision.choose(some, steady=False)).mean() == pytest.approx(best)
+    assert decision.pair_scores(some, decision.choose(some)).mean() <= best
 
 
 def test_noise_fools_the_naive_figure_and_not_the_honest_one():
@@ -66,8 +69,9 @@ def test_noise_fools_the_naive_figure_and_not_the_honest_one():
     for seed in range(12):
         random = np.random.default_rng(seed)
         there = random.random((60, 2)) < 0.5
-        area = np.full((60, 2, 1), 2000)
-        noise = Evidence(random.random(60), random.random((60, 2)), there * 2000, area, (there * 2000)[:, :, None], np.arange(60), (0.5,))
+        area = np.full((60, 2, 1, 1), 2000)
+        noise = Evidence(random.random(60), random.random((60, 2)), there * 2000, area, (there * 2000)[:, :, None, None],
+                         np.arange(60), (0.5,), (0,))  # fmt: skip
         expected = 0.5  # whatever is decided, a pair is right with probability 1/2
         gains.append(decision.pair_scores(noise, decision.choose(noise)).mean() - expected)
         honest_gains.append(decision.cross_fit(noise, folds=5, seed=seed).mean() - expected)
@@ -92,5 +96,78 @@ def test_interval_of_a_constant_is_the_constant_and_groups_widen_it():
 def test_evidence_survives_the_disk(tmp_path):
     CASES.save(tmp_path / "evidence.npz")
     again = Evidence.load(tmp_path / "evidence.npz")
-    assert again.pixel_thresholds == (0.5,)
+    assert again.pixel_thresholds == (0.5,) and again.smallest == (0,)
     assert np.array_equal(again.area, CASES.area)
+
+
+def test_lost_points_of_the_folds_add_up_to_what_the_honest_score_lacks():
+    random = np.random.default_rng(5)
+    count, there = 90, random.random((90, 3)) < 0.3
+    true_area = there * random.integers(200, 4000, (count, 3))
+    area = random.integers(0, 4000, (count, 3, 2, 2))
+    some = Evidence(
+        random.random(count), np.clip(there * 0.4 + random.random((count, 3)) * 0.6, 0, 1), true_area, area,
+        np.minimum(area, true_area[:, :, None, None]) * 3 // 4, np.arange(count) // 2, (0.3, 0.6), (0, 90),
+    )  # fmt: skip
+    for strategy in decision.STRATEGIES:
+        decided = decision.fold_decisions(some, strategy, folds=4)
+        assert sum(part.astype(int) for part, _ in decided).tolist() == [1] * count
+        parts = decision.lost_points(some, decided)
+        assert sum(values.sum() for values in parts.values()) == pytest.approx(1 - decision.scores_of(some, decided).mean(), abs=1e-9)
+
+
+def test_a_class_that_is_only_ever_drawn_wrong_is_never_predicted():
+    wrong = evidence([0.9] * 4, [0.9] * 4, [0, 0, 100, 100], [50, 60, 70, 80], [0, 0, 0, 0])
+    chosen = decision.choose(wrong)
+    assert decision.pair_scores(wrong, chosen)[:, 0].tolist() == [1, 1, 0, 0]
+    nothing = decision.choose(evidence([0.9], [0.99], [0], [10**5], [0]), "segment everything")
+    assert nothing["minimum_areas"] == [decision.NEVER]
+
+
+def test_smaller_components_are_dropped_where_that_helps():
+    there = np.array([[1000], [0]])
+    area = np.array([[[[1060, 1000]]], [[[60, 0]]]])  # a speck of 60 pixels on either image, gone below 75
+    shared = np.array([[[[1000, 1000]]], [[[0, 0]]]])
+    specks = Evidence(np.ones(2), np.ones((2, 1)), there, area, shared, np.arange(2), (0.5,), (0, 75))
+    chosen = decision.choose(specks)
+    assert decision.pair_scores(specks, {**chosen, "minimum_areas": [0], "smallest_components": [0]}).mean() < 0.5
+    assert decision.pair_scores(specks, chosen).tolist() == [[1], [1]]
+
+
+def test_steady_choices_do_better_on_other_images():
+    gain = []
+    for seed in range(20):
+        random = np.random.default_rng(seed)
+
+        def draw(count, random=random):
+            there = random.random((count, 1)) < 0.3
+            label = np.clip(random.normal(0.35 + 0.3 * there, 0.2), 0, 1)
+            area = np.full((count, 1, 1, 1), 2000)
+            shared = (1500 * there)[:, :, None, None]
+            return Evidence(np.ones(count), label, there * 2000, area, shared, np.arange(count), (0.5,), (0,))
+
+        few, many = draw(80), draw(4000)
+        scores = [decision.pair_scores(many, decision.choose(few, "multilabel filter", steady)).mean() for steady in (True, False)]
+        gain.append(scores[0] - scores[1])
+    assert np.mean(gain) > 0
+
+
+def test_a_weighted_interval_counts_what_weighs():
+    values, group = np.array([0.0] * 50 + [1.0] * 50), np.arange(100)
+    low, high = decision.bootstrap_interval(values, group, weights=np.repeat([1.0, 9.0], 50))
+    assert low < 0.9 < high and low > 0.8
+    assert decision.bootstrap_interval(values, group, weights=np.repeat([0.0, 1.0], 50)) == (1, 1)
+    assert decision.bootstrap_interval(np.where(values > 0, values, np.nan), group) == (1, 1)
+
+
+def test_cost_counts_only_what_the_filters_let_through():
+    seconds = {"binary": 1.0, "multilabel": 10.0, "seg_class1": 100.0}
+    expected = {
+        "segment everything": 100,
+        "binary filter": 1 + 500 / 7,
+        "multilabel filter": 10 + 600 / 7,
+        "both filters": 1 + 50 / 7 + 400 / 7,
+    }
+    for strategy, cost in expected.items():
+        assert decision.seconds_per_image(CASES, {**SIMPLE, "strategy": strategy}, seconds) == pytest.approx(cost)
+    assert decision.seconds_per_image(CASES, {**SIMPLE, "minimum_areas": [decision.NEVER]}, seconds) == pytest.approx(1 + 50 / 7)

@@ -1,0 +1,156 @@
+"""Does the honest interval hold the score on strips that nothing has seen? Several data seeds, a row each.
+
+python benchmarks/honest.py --run RUN [--seeds 10] [--fresh 900] [--test 300] [--out benchmarks/honest.md]
+
+The networks are those of a finished run and stay as they are. For each data seed:
+- a training set is generated and split as every notebook does; its held-out part gives the naive score, the honest (cross-fitted)
+  score with its 95 % interval, and the decision;
+- fresh strips of the same rolls, with the same shares of label combinations, are scored under that decision: the truth that the
+  interval should hold;
+- test strips, of other rolls, are scored too, beside what the weights of the shift notebook foresee.
+
+Nothing of a data seed has been seen by the networks, its fresh strips no more than its held-out ones, so that one is as good a
+sample of what the networks can do on these rolls as the other. With --own the first row takes the run's own data seed: there the
+networks know the rolls, though neither the held-out strips nor the fresh ones.
+"""
+
+import argparse
+import os
+import shutil
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+PROJECT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(PROJECT))
+
+from lib import cascade, dataset, decision, metrics, paths, shift, synthetic  # noqa: E402
+
+SHAPE = synthetic.HEIGHT, synthetic.WIDTH
+STREAM = 3  # the random stream of fresh strips' plan; 0 to 2 are the set's own
+
+
+def fresh_plan(count, seed, train):
+    """`count` strips of the rolls of the training set of `train` strips from `seed`, none of them in it."""
+    random = np.random.default_rng([seed, 0, STREAM])
+    rolls = max(2, -(-train // synthetic.STRIPS_PER_ROLL))
+    return [{"image_id": f"fresh{number:05}.jpg", "part": "train", "seed": seed, "number": train + number,
+             "roll": int(random.integers(rolls)), "labels": labels, "ranks": {}, "twin": ""}
+            for number, labels in enumerate(synthetic.plan_labels(count, random))]  # fmt: skip
+
+
+def write_set(folder, strips):
+    """Write planned strips as a training set; its table."""
+    (folder / "train_images").mkdir(parents=True)
+    rows = synthetic.write_chunk((str(folder / "train_images"), strips))
+    synthetic.write_table(folder / "train.csv", ("ImageId", "ClassId", "EncodedPixels"), rows)
+    return dataset.load_table(folder)
+
+
+def evidence_of(networks, table):
+    """(evidence, true run-lengths) of a table of strips."""
+    truth = table[dataset.rle_columns(table)].to_numpy().tolist()
+    return cascade.gather_evidence(networks, table, truth, SHAPE), truth
+
+
+def judge(networks, seed, folder, given):
+    """One row: the figures of one data seed."""
+    synthetic.generate(folder / "set", given.train, given.test, seed, processes=1)
+    table = dataset.split(dataset.load_table(folder / "set"), held_out=0.2, validation=0.15, seed=42)
+    held_out = table[table["part"] == "held_out"].reset_index(drop=True)
+    evidence, truth = evidence_of(networks, held_out)
+    chosen = decision.choose(evidence)
+    honest = decision.cross_fit(evidence).mean(axis=1)
+    low, high = decision.bootstrap_interval(honest, evidence.group)
+
+    fresh = write_set(folder / "fresh", fresh_plan(given.fresh, seed, given.train))
+    fresh_evidence, fresh_truth = evidence_of(networks, fresh)
+    fresh_scores = decision.pair_scores(fresh_evidence, chosen).mean(axis=1)
+
+    test = dataset.load_truth(folder / "set", dataset.load_test_table(folder / "set"))
+    test_evidence, test_truth = evidence_of(networks, test)
+    test_score = decision.pair_scores(test_evidence, chosen).mean()
+    files = [*table["path"], *test["path"]]
+    is_test = np.repeat([False, True], [len(table), len(test)])
+    group = np.concatenate([table["group"], table["group"].max() + 1 + np.arange(len(test))])
+    probability = shift.tell_apart(shift.features(files), is_test, group, seed=seed)
+    auc = shift.auc_interval(probability, is_test, group, rounds=2)[0]
+    weights = shift.weights(probability[~is_test])[(table["part"] == "held_out").to_numpy()]
+    return {
+        "seed": seed, "held out": len(held_out), "all empty": metrics.all_empty_score(truth),
+        "naive": decision.pair_scores(evidence, chosen).mean(), "honest": honest.mean(), "low": low, "high": high,
+        "fresh": fresh_scores.mean(), "fresh error": fresh_scores.std() / len(fresh_scores) ** 0.5,
+        "fresh empty": metrics.all_empty_score(fresh_truth), "test": test_score, "test empty": metrics.all_empty_score(test_truth),
+        "auc": auc, "foreseen": np.average(honest, weights=weights),
+    }  # fmt: skip
+
+
+def text_of(rows, given, minutes):
+    """The page: a table and what it says."""
+    inside = sum(row["low"] <= row["fresh"] <= row["high"] for row in rows)
+    mean = {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
+    lines = [
+        "# Does the honest estimate hold?", "",
+        f"Made by `python benchmarks/honest.py --seeds {len(rows)} --fresh {given.fresh} --test {given.test}` in {minutes:.0f} minutes, "
+        f"with the networks of one demo run. Each row is a data set of its own: {rows[0]['held out']} held-out strips, "
+        f"{given.fresh} fresh strips of the same rolls, {given.test} test strips of other rolls.", "",
+        "| data seed | all empty | naive | honest | 95 % interval | fresh strips (standard error) | inside | test strips | drop | foreseen "
+        "by weights | AUC |",
+        "|---|---|---|---|---|---|---|---|---|---|---|",
+    ]  # fmt: skip
+    for row in rows:
+        lines.append(
+            f"| {row['seed']} | {row['all empty']:.4f} | {row['naive']:.4f} | {row['honest']:.4f} | {row['low']:.4f} to {row['high']:.4f} "
+            f"| {row['fresh']:.4f} ({row['fresh error']:.4f}) | {'yes' if row['low'] <= row['fresh'] <= row['high'] else 'no'} "
+            f"| {row['test']:.4f} | {row['honest'] - row['test']:+.4f} | {row['honest'] - row['foreseen']:+.4f} | {row['auc']:.2f} |"
+        )
+    lines += [
+        f"| mean | {mean['all empty']:.4f} | {mean['naive']:.4f} | {mean['honest']:.4f} | | {mean['fresh']:.4f} | {inside} of {len(rows)} "
+        f"| {mean['test']:.4f} | {mean['honest'] - mean['test']:+.4f} | {mean['honest'] - mean['foreseen']:+.4f} | {mean['auc']:.2f} |",
+        "",
+        f"- The interval holds the score on fresh strips in **{inside} of {len(rows)}** data sets. The fresh score has an error of its own "
+        "(in brackets), so that even a perfect interval would miss now and then.",
+        f"- The naive score is {mean['naive'] - mean['fresh']:+.4f} off the fresh one on average, the honest one "
+        f"{mean['honest'] - mean['fresh']:+.4f}.",
+        "- *drop* is the honest score less that on the test strips, *foreseen* the honest score less the same under the weights of "
+        f"`05_shift`: the weights foresee {mean['honest'] - mean['foreseen']:+.4f} of {mean['honest'] - mean['test']:+.4f}.",
+        "- The networks come from one run, so the table judges the thresholds and the interval, not the luck of a training.", "",
+    ]  # fmt: skip
+    return "\n".join(lines)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--run", required=True, help="folder of a finished run, with models/")
+    parser.add_argument("--seeds", type=int, default=10, help="number of data seeds")
+    parser.add_argument("--first", type=int, default=1000, help="the first data seed")
+    parser.add_argument("--own", action="store_true", help="begin with seed 42, the rolls that the networks know")
+    parser.add_argument("--train", type=int, default=1500, help="strips of a training set; a fifth is held out")
+    parser.add_argument("--fresh", type=int, default=900, help="fresh strips of the same rolls")
+    parser.add_argument("--test", type=int, default=300, help="test strips")
+    parser.add_argument("--tta", default="none,vertical", help="mirrored copies")
+    parser.add_argument("--out", default="", help="page to write")
+    given = parser.parse_args()
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    networks = cascade.open_networks(Path(given.run) / "models", synthetic.CLASSES, given.tta.split(","), 16)
+    seeds, rows, started = [*([42] if given.own else []), *range(given.first, given.first + given.seeds)], [], time.monotonic()
+    for seed in seeds[: given.seeds]:
+        folder = Path(tempfile.mkdtemp(prefix="honest-"))
+        try:
+            rows.append(judge(networks, seed, folder, given))
+        finally:
+            shutil.rmtree(folder)
+        print(f"{(time.monotonic() - started) / 60:.1f} min", {name: round(float(v), 4) for name, v in rows[-1].items()}, flush=True)
+        if given.out:
+            paths.write_atomic(given.out, text_of(rows, given, (time.monotonic() - started) / 60))
+    print(text_of(rows, given, (time.monotonic() - started) / 60))
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except paths.UserError as error:
+        sys.exit(f"error: {error}")

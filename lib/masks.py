@@ -1,0 +1,63 @@
+"""From a probability map to a mask: enlarge, cut at a threshold, drop small pieces, drop small masks; and what that leaves.
+
+Maps that are kept for later are stored as PNG with 256 levels: a hundredth of their size, and a threshold moves by 1/510 at most.
+"""
+
+import cv2
+import numpy as np
+
+
+def full_size(probability, shape):
+    """A probability map (h, w) enlarged to (H, W), bilinear, before any threshold: so that edges fall between pixels."""
+    return cv2.resize(np.ascontiguousarray(probability, np.float32), (shape[1], shape[0]), interpolation=cv2.INTER_LINEAR)
+
+
+def drop_small(mask, smallest):
+    """A mask (H, W) bool without its connected pieces (8 neighbours) of fewer than `smallest` pixels."""
+    if smallest <= 1 or not mask.any():
+        return mask
+    _, labels, statistics, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
+    kept = statistics[:, cv2.CC_STAT_AREA] >= smallest
+    kept[0] = False  # the background
+    return kept[labels]
+
+
+def decide(probability, shape, decision, class_index):
+    """The mask (H, W) bool of one class under a decision (see `decision.choose`); all False where it is too small."""
+    mask = full_size(probability, shape) >= decision["pixel_thresholds"][class_index]
+    mask = drop_small(mask, decision.get("smallest_components", {class_index: 0})[class_index])
+    return mask if np.count_nonzero(mask) >= decision["minimum_areas"][class_index] else np.zeros_like(mask)
+
+
+def counts(probability, truth, thresholds, smallest):
+    """Pixels of the mask, and of what it shares with the truth, without pieces below each size: two int64 (T, S).
+
+    Arguments:
+        probability: (H, W) float32; truth: (H, W) bool, or None where the image has no such defect.
+    """
+    area = np.zeros((len(thresholds), len(smallest)), np.int64)
+    shared = np.zeros_like(area)
+    inside = probability >= min(thresholds)
+    rows, columns = np.flatnonzero(inside.any(axis=1)), np.flatnonzero(inside.any(axis=0))
+    if not len(rows):
+        return area, shared
+    box = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
+    probability, truth = probability[box], None if truth is None else truth[box]
+    for place, threshold in enumerate(thresholds):
+        mask = (probability >= threshold).astype(np.uint8)
+        number, labels, statistics, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
+        sizes = statistics[1:, cv2.CC_STAT_AREA].astype(np.int64)
+        common = np.zeros_like(sizes) if truth is None else np.bincount(labels[truth], minlength=number)[1:]
+        kept = sizes[None] >= np.array(smallest)[:, None]
+        area[place], shared[place] = (kept * sizes).sum(axis=1), (kept * common).sum(axis=1)
+    return area, shared
+
+
+def pack(probability):
+    """A probability map (h, w) as the bytes of a PNG of 256 levels."""
+    return cv2.imencode(".png", np.rint(255 * np.asarray(probability)).astype(np.uint8))[1].tobytes()
+
+
+def unpack(data):
+    """What `pack` made, as float32 (h, w)."""
+    return cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_GRAYSCALE) / np.float32(255)

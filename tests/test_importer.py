@@ -1,0 +1,135 @@
+"""Other steel: what the importer makes of images and masks, and what the rest of the project makes of that."""
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from lib import dataset, importer, overlap, plan, rle, submission
+from lib.params import declared
+from lib.paths import UserError
+
+SHAPE = 40, 60
+
+
+def write(path, pixels):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    cv2.imwrite(str(path), pixels)
+
+
+def block(value, left):
+    mask = np.zeros(SHAPE, np.uint8)
+    mask[10:20, left : left + 15] = value
+    return mask
+
+
+@pytest.fixture
+def steel(tmp_path):
+    """Four images and a test image; a has class 1 and 2, b class 3, c nothing, d no mask at all; the test image has class 2."""
+    random = np.random.default_rng(0)
+    for name in ("train/a.png", "train/b.jpg", "train/c.png", "train/d.png", "test/t.png"):
+        write(tmp_path / name, random.integers(0, 255, SHAPE, np.uint8))
+    for name, mask in {"a": block(1, 0) + block(2, 30), "b": block(3, 5), "c": block(0, 0)}.items():
+        write(tmp_path / "masks" / f"{name}.png", mask)
+    write(tmp_path / "test_masks" / "t.png", block(2, 0))
+    return tmp_path
+
+
+def bring(steel, **options):
+    return importer.import_data(steel / "train", steel / "masks", steel / "out", **options)
+
+
+def test_numbered_masks_become_the_competitions_layout(steel):
+    out = bring(steel, test_images=steel / "test", test_masks=steel / "test_masks", names=["dent", "hole", "rust"])
+    table = dataset.load_table(out)
+    assert dataset.labels(table).tolist() == [[1, 1, 0], [0, 0, 1], [0, 0, 0], [0, 0, 0]]
+    assert rle.decode(table["rle_2"][0], SHAPE).tolist() == block(1, 30).tolist()
+    assert dataset.describe(out)["class_names"] == ["dent", "hole", "rust"]
+    truth = dataset.load_truth(out, dataset.load_test_table(out))
+    assert dataset.labels(truth).tolist() == [[0, 1, 0]]
+    assert (out / "train_images" / "b.jpg").read_bytes() == (steel / "train" / "b.jpg").read_bytes()
+    assert not len(dataset.check(out))
+
+
+def test_folders_a_class_are_named_and_numbered_by_their_names(steel):
+    write(steel / "folders" / "rust" / "a.png", block(255, 0))
+    write(steel / "folders" / "dent" / "a.png", block(255, 30))
+    out = importer.import_data(steel / "train", steel / "folders", steel / "out")
+    table = dataset.load_table(out)
+    assert dataset.describe(out)["class_names"] == ["dent", "rust"]
+    assert rle.decode(table["rle_1"][0], SHAPE).tolist() == block(1, 30).tolist()
+    importer.import_data(steel / "train", steel / "folders", steel / "other", names=["rust", "dent"])
+    assert dataset.load_table(steel / "other")["rle_1"][0] == table["rle_2"][0]
+
+
+def test_a_palettes_numbers_count_not_its_colours(steel):
+    picture = Image.fromarray(block(2, 0), mode="P")
+    picture.putpalette([0, 0, 0, 200, 0, 0, 0, 200, 0])
+    picture.save(steel / "masks" / "c.png")
+    assert dataset.labels(dataset.load_table(bring(steel))).tolist()[2] == [0, 1, 0]
+
+
+def test_images_and_masks_are_brought_to_one_size(steel):
+    write(steel / "train" / "e.png", np.zeros((80, 120), np.uint8))
+    write(steel / "masks" / "e.png", np.kron(block(1, 30), np.ones((2, 2), np.uint8)))
+    with pytest.raises(UserError, match=r"e\.png has 80 x 120 pixels, those before it 40 x 60.*--size"):
+        bring(steel)
+    out = bring(steel, size=SHAPE)
+    assert dataset.read_image(out / "train_images" / "e.png").shape == SHAPE
+    assert rle.decode(dataset.load_table(out)["rle_1"][4], SHAPE).tolist() == block(1, 30).tolist()
+
+
+@pytest.mark.parametrize("name, mask, said", [
+    ("a", block(255, 0), "has the value 255"),
+    ("z", block(1, 0), "The mask z in .* has no image"),
+    ("a", np.zeros((8, 8), np.uint8), "has 8 x 8 pixels, its image a.png 40 x 60"),
+    ("a", np.zeros((*SHAPE, 3), np.uint8), "has 3 channels"),
+])  # fmt: skip
+def test_a_mask_that_does_not_fit_is_named_and_nothing_is_left(steel, name, mask, said):
+    write(steel / "masks" / f"{name}.png", mask)
+    with pytest.raises(UserError, match=said):
+        bring(steel)
+    assert not [path for path in steel.iterdir() if path.name.startswith("out")]
+
+
+def test_the_command_says_what_is_wrong_in_a_sentence(steel, capsys):
+    arguments = ["--images", str(steel / "train"), "--masks", str(steel / "masks"), "--out", str(steel / "out")]
+    importer.main(arguments)
+    assert "4 training and 0 test images of 40 x 60 pixels with 3 classes" in capsys.readouterr().out
+    for more, said in ((arguments, "is there already"), ([*arguments, "--size", "40"], "HEIGHTxWIDTH")):
+        with pytest.raises(SystemExit) as stopped:
+            importer.main(more)
+        assert stopped.value.code == 2 and said in capsys.readouterr().err
+
+
+def test_overlap_by_hand(steel):
+    out = bring(steel, test_images=steel / "test", test_masks=steel / "test_masks", names=["dent", "hole", "rust"])
+    predicted = block(1, 5)  # 10 of 15 columns right: 100 of 200 pixels
+    submission.write(steel / "s.csv", ["t.png"], [["", rle.encode(predicted), ""]])
+    found = overlap.of_submission(steel / "s.csv", out)
+    assert found["iou"] == {"background": pytest.approx(2200 / 2300), "dent": None, "hole": 0.5, "rust": None}
+    assert found["mean_iou"] == 0.5
+    assert found["mean_iou_with_background"] == pytest.approx((0.5 + 22 / 23) / 2)
+    (out / "test_truth.csv").unlink()
+    with pytest.raises(UserError, match=r"no test_truth\.csv"):
+        overlap.of_submission(steel / "s.csv", out)
+
+
+def test_the_plan_has_a_segmentation_notebook_for_every_class(tmp_path):
+    house = plan.HOUSE._replace(runs=tmp_path / "runs")
+    assert plan.house_of(house, 4) is house
+    three = plan.house_of(house, 3)
+    assert three.graph["40_evaluation"] == ("05_shift", "10_binary", "20_multilabel", *plan.SEGMENTERS[:3])
+    assert "34_seg_class4" not in three.graph and "34_seg_class4" not in three.products and three.notebooks == house.notebooks
+    six = plan.house_of(house, 6)
+    assert list(six.graph) == [*list(house.graph)[:-2], "35_seg_class5", "36_seg_class6", "40_evaluation", "90_inference"]
+    assert six.products["36_seg_class6"] == ("models/seg_class6/model.json",)
+    found = plan.declarations_of(six)
+    assert [found[f"3{k}_seg_class{k}"]["defect_class"].default for k in (1, 4, 5, 6)] == [1, 4, 5, 6]
+    assert declared(house.notebooks / "34_seg_class4.ipynb")["defect_class"].default == 4
+
+
+def test_a_profiles_sections_for_classes_that_are_not_there_are_left_out():
+    three = plan.house_of(plan.HOUSE, 3)
+    profile = {"all": {}, "33_seg_class3": {"epochs": 2}, "34_seg_class4": {"epochs": 2}, "35_no_such": {}}
+    assert list(plan.fitting(profile, three)) == ["all", "33_seg_class3", "35_no_such"]

@@ -1,0 +1,215 @@
+"""Calibration, sensitivity, gallery, shift, masks: exact on cases small enough to count by hand."""
+
+import cv2
+import numpy as np
+import pandas as pd
+import pytest
+
+from lib import calibration, dataset, gallery, masks, rle, sensitivity, shift, synthetic
+from lib.decision import Evidence
+
+SHAPE = (6, 8)
+
+
+def block(top, left, height, width, shape=SHAPE):
+    mask = np.zeros(shape, np.uint8)
+    mask[top : top + height, left : left + width] = 1
+    return mask
+
+
+def test_brier_of_hand_made_probabilities():
+    assert calibration.brier([0, 1, 1, 0], [0, 1, 1, 0]) == (0, 0.25)
+    assert calibration.brier([0, 1], [0.5, 0.5])[0] == 0.25
+    assert calibration.brier([1, 1, 0, 0], [0.8, 0.6, 0.2, 0.4]) == pytest.approx(((0.04 + 0.16 + 0.04 + 0.16) / 4, 0.25))
+    assert calibration.brier([1, 1], [0.9, 0.9]) == pytest.approx((0.01, 0))
+
+
+def test_reliability_of_honest_and_of_boastful_probabilities():
+    random = np.random.default_rng(1)
+    probability = random.random(20000)
+    mean, share = calibration.reliability(random.random(20000) < probability, probability)
+    assert np.abs(mean - share).max() < 0.05
+    mean, share = calibration.reliability(random.random(20000) < probability / 2, probability)
+    assert share[-1] < 0.6 < mean[-1]
+
+
+FILTER = Evidence(
+    binary=np.array([0.9, 0.7, 0.4, 0.2]), label=np.ones((4, 1)), true_area=np.array([[10], [0], [10], [0]]),
+    area=np.full((4, 1, 1, 1), 10), intersection=np.array([10, 0, 10, 0]).reshape(4, 1, 1, 1), group=np.arange(4),
+    pixel_thresholds=(0.5,), smallest=(0,),
+)  # fmt: skip
+ALL = {"strategy": "both filters", "binary_threshold": 0.5, "label_thresholds": [0.5], "pixel_thresholds": [0.5],
+       "smallest_components": [0], "minimum_areas": [0]}  # fmt: skip
+
+
+def test_operating_points_by_hand():
+    points = calibration.operating_points(FILTER, ALL, missed_cost=3, thresholds=[0, 0.3, 0.5, 0.8, 1])
+    assert points["sent_on"].tolist() == [1, 0.75, 0.5, 0.25, 0]
+    assert points["recall"].tolist() == [1, 1, 0.5, 0.5, 0]
+    assert points["false_alarms"].tolist() == [1, 0.5, 0.5, 0, 0]
+    assert points["score"].tolist() == [0.5, 0.75, 0.5, 0.75, 0.5]
+    assert points["cost"].tolist() == [0.5, 0.25, 1, 0.75, 1.5]
+
+
+@pytest.mark.parametrize("missed, threshold", [(3, 0.3), (0.1, 0.8)])
+def test_the_cheapest_threshold_follows_the_cost_ratio(missed, threshold):
+    assert calibration.cheapest(FILTER.binary, FILTER.true_area[:, 0] > 0, missed) == pytest.approx(threshold)
+
+
+def test_equal_probabilities_cannot_be_parted():
+    assert calibration.cheapest([0.5, 0.5, 0.5], [True, False, False], 10) == 0
+    assert calibration.cheapest([0.5, 0.5, 0.5], [True, False, False], 0.1) > 0.5
+
+
+def test_a_threshold_chosen_elsewhere_is_not_perfect_here():
+    """Probabilities without information: the best threshold of these strips beats what it does on others."""
+    naive, honest = [], []
+    for seed in range(30):
+        random = np.random.default_rng(seed)
+        there = (random.random(40) < 0.3).astype(int)[:, None] * 10
+        noise = Evidence(
+            random.random(40), np.ones((40, 1)), there, there[..., None, None], there[..., None, None], np.arange(40), (0.5,), (0,)
+        )
+        naive.append(calibration.operating_points(noise, ALL, 2)["cost"].min())
+        honest.append(calibration.honest_cost(noise, 2).mean())
+    assert np.mean(honest) > np.mean(naive) + 0.02
+
+
+@pytest.mark.parametrize("how, expected", [
+    ("left", block(1, 1, 2, 3)), ("right", block(1, 3, 2, 3)), ("up", block(0, 2, 2, 3)), ("down", block(2, 2, 2, 3)),
+    ("wider", block(0, 1, 4, 5)),
+])  # fmt: skip
+def test_masks_move_by_one_pixel(how, expected):
+    assert sensitivity.change(block(1, 2, 2, 3), how).tolist() == expected.tolist()
+
+
+def test_what_leaves_the_image_is_lost_and_narrowing_keeps_the_border():
+    assert sensitivity.change(block(0, 0, 2, 2), "left").sum() == 2
+    assert sensitivity.change(block(1, 1, 3, 3), "narrower").tolist() == block(2, 2, 1, 1).tolist()
+    assert sensitivity.change(block(0, 0, 6, 3), "narrower").tolist() == block(0, 0, 6, 2).tolist()
+
+
+def test_a_pixel_costs_a_thin_mask_more_than_a_wide_one():
+    thin, wide = (rle.encode(block(0, 2, 6, width)) for width in (1, 4))
+    found = sensitivity.mean_changes([[thin, wide, ""]], [[thin, wide, ""]], SHAPE)
+    assert found["as it is"][:2].tolist() == [1, 1] and np.isnan(found["right"][2])
+    assert found["right"][:2].tolist() == [0, 0.75]
+    change = sensitivity.score_changes([[thin, ""]], [[thin, wide]], np.array([[1.0, 0.0]]), SHAPE)
+    assert change["right"] == pytest.approx(-0.5) and change["up"] == pytest.approx((2 * 5 / 11 - 1) / 2)
+
+
+def test_small_pieces_go_and_so_do_small_masks():
+    probability = (block(0, 0, 3, 3) + block(5, 7, 1, 1)).astype(np.float32)
+    decision = {"pixel_thresholds": [0.5], "smallest_components": [2], "minimum_areas": [0]}
+    assert masks.decide(probability, SHAPE, decision, 0).sum() == 9
+    assert masks.decide(probability, SHAPE, {**decision, "minimum_areas": [10]}, 0).sum() == 0
+    assert masks.decide(probability, SHAPE, {"pixel_thresholds": [0.5], "minimum_areas": [0]}, 0).sum() == 10
+
+
+def test_counts_are_those_of_the_masks_that_are_drawn():
+    random = np.random.default_rng(4)
+    probability = cv2.GaussianBlur(random.random((60, 90)).astype(np.float32), (0, 0), 2) * 6 - 2.8
+    truth = np.roll(probability, 3, axis=1) > 0.5
+    thresholds, smallest = (0.2, 0.5, 0.7), (0, 20, 200)
+    area, shared = masks.counts(probability, truth, thresholds, smallest)
+    for t, threshold in enumerate(thresholds):
+        for s, size in enumerate(smallest):
+            decision = {"pixel_thresholds": [threshold], "smallest_components": [size], "minimum_areas": [0]}
+            mask = masks.decide(probability, (60, 90), decision, 0)
+            assert (area[t, s], shared[t, s]) == (mask.sum(), (mask & truth).sum())
+    assert area[0, 0] >= area[0, 1] > 0 and area[2, 0] > area[2, 1] > area[2, 2]
+    assert not masks.counts(np.zeros((60, 90), np.float32), None, thresholds, smallest)[0].any()
+
+
+def test_packed_maps_keep_their_probabilities():
+    probability = np.random.default_rng(0).random((32, 64)).astype(np.float32)
+    assert np.abs(masks.unpack(masks.pack(probability)) - probability).max() <= 1 / 510 + 1e-6
+
+
+def test_the_gallery_shows_the_worst_of_each_kind():
+    small, large, other = rle.encode(block(0, 0, 1, 1)), rle.encode(block(0, 0, 5, 5)), rle.encode(block(2, 2, 2, 2))
+    truth = [[large], [small], [""], [""], [large], [large]]
+    predicted = [[""], [""], [small], [small], [other], [large]]
+    scores = np.array([[0], [0], [0], [0], [0.2], [1.0]])
+    shown = gallery.worst(truth, predicted, scores, np.array([[0.1], [0.1], [0.6], [0.9], [0.8], [0.8]]), 2)
+    assert shown == {"missed": [0, 1], "false alarm": [3, 2], "lowest Dice": [4, 5], "small": [1, 0]}
+
+
+def test_duplicates_that_were_outlined_differently_are_found():
+    one, two = rle.encode(block(0, 0, 4, 4)), rle.encode(block(0, 2, 4, 4))
+    outlines = [[one, ""], [two, ""], [one, ""], ["", ""], ["", ""], ["", one], [one, ""]]
+    group = np.array([0, 0, 0, 1, 1, 2, 2])
+    assert gallery.conflicting(outlines, group) == [(5, 6, 0), (0, 1, 0.5), (1, 2, 0.5)]
+
+
+def strips_apart(by):
+    random = np.random.default_rng(2)
+    is_test = np.repeat([False, True], [200, 60])
+    table = pd.DataFrame(random.normal(size=(260, 4)), columns=list("abcd"))
+    table["a"] += by * is_test
+    return table, is_test
+
+
+def test_alike_strips_cannot_be_told_apart_and_shifted_ones_can():
+    auc = {}
+    for by in (0, 2):
+        table, is_test = strips_apart(by)
+        probability = shift.tell_apart(table, is_test, np.arange(260), trees=60)
+        auc[by] = shift.auc_interval(probability, is_test, np.arange(260), rounds=100)
+    assert auc[0][1] < 0.5 < auc[0][2]
+    assert auc[2][1] > 0.7
+    assert shift.importance(*strips_apart(2), trees=60).index[0] == "a"
+
+
+def test_weights_draw_the_training_strips_towards_the_test_strips():
+    table, is_test = strips_apart(1)
+    weight = shift.weights(shift.tell_apart(table, is_test, np.arange(260), trees=100)[~is_test])
+    plain, weighted = table["a"][~is_test].mean(), np.average(table["a"][~is_test], weights=weight)
+    assert weight.mean() == pytest.approx(1)
+    assert abs(weighted - 1) < abs(plain - 1) - 0.2
+    assert shift.effective_size(weight) < 200
+    assert shift.effective_size(np.ones(7)) == pytest.approx(7)
+
+
+def test_a_copy_of_a_test_strip_does_not_give_itself_away():
+    """Training strips that are copies of test strips: judged by forests that have seen the other copy, they would be known."""
+    random = np.random.default_rng(3)
+    values = random.normal(size=(60, 4))
+    table = pd.DataFrame(np.concatenate([values, values]), columns=list("abcd"))
+    is_test, group = np.repeat([False, True], 60), np.tile(np.arange(60), 2)
+    probability = shift.tell_apart(table, is_test, group, trees=60)
+    assert np.allclose(probability[:60], probability[60:])
+
+
+def test_too_few_test_strips_tell_nothing(tmp_path):
+    table, _ = strips_apart(0)
+    nobody = np.zeros(260, bool)
+    assert (shift.tell_apart(table, nobody, np.arange(260)) == 0.5).all()
+    assert np.isnan(shift.auc_interval(np.full(260, 0.5), nobody, np.arange(260))).all()
+    assert shift.read_weights(tmp_path, ["a.jpg"]) is None
+    (tmp_path / "shift.csv").write_text("image_id,probability,weight\nNA,0.5,2.5\nb.jpg,0.5,0.5\n")
+    assert shift.read_weights(tmp_path, ["b.jpg", "c.jpg", "NA"]).tolist() == [0.5, 1, 2.5]
+
+
+def test_features_see_dark_borders_and_light():
+    image = np.full((64, 400), 100, np.uint8)
+    image[:, :100] = 0
+    found = shift.of_image(image)
+    assert (found["dark"], found["dark_left"], found["dark_right"], found["level_50"], found["fine"]) == (0.25, 0.25, 0, 100, 0)
+    assert shift.of_image(np.zeros((64, 400), np.uint8))["dark"] == 1
+
+
+def test_disguised_near_duplicates_never_cross_a_split(tmp_path):
+    """Twins are shifted by some columns, brighter or darker, and encoded anew; a random split tears some of them apart."""
+    torn = 0
+    for seed in (1, 2, 3):
+        table = dataset.load_table(synthetic.generate(tmp_path / str(seed), 40, 1, seed, processes=1))
+        planned = {strip["image_id"]: strip["number"] for strip in synthetic.plan("train", 40, seed)}
+        twins = [members.index for _, members in table.groupby(table["image_id"].map(planned)) if len(members) > 1]
+        assert len(twins) == 2
+        parts = dataset.split(table, held_out=0.4, validation=0.2, seed=seed, folds=5)
+        assert all(parts.loc[pair, ["part", "group", "fold"]].nunique().eq(1).all() for pair in twins)
+        assert parts["group"].nunique() == 38  # and nothing else is taken for a twin
+        plain = dataset.split(table, method="random", held_out=0.4, validation=0.2, seed=seed)
+        torn += sum(plain.loc[pair, "part"].nunique() > 1 for pair in twins)
+    assert torn
