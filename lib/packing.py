@@ -14,6 +14,7 @@ from lib.paths import UserError
 
 OWNER = "YOUR-KAGGLE-NAME"  # stands in the metadata until an owner is named
 NOTEBOOK = "90_inference"
+MINUTES = 60.0  # the competition's limit, for a pack whose run had no time budget of its own
 FOLDERS = ("dataset", "notebook")  # of a pack, beside UPLOAD.md
 WITH_LIB = '''import hashlib
 import linecache
@@ -95,7 +96,9 @@ def pack(run_dir, owner="", slug="steel-defect", gpu=False, training=False):
                      {"title": title, "id": f"{owner}/{slug}-models", "licenses": [{"name": "other"}]})  # fmt: skip
     values, modules = (journals.read(run_dir) or {}).get("parameters", {}), provenance.library()
     own = {"manifest_sha256": sha256, "test_sample": 0, "sample": 0}
-    write_notebook(partial / "notebook", NOTEBOOK, values.get(NOTEBOOK, {}) | own, modules)
+    run_values = values.get(NOTEBOOK, {})
+    own["time_budget"] = run_values.get("time_budget") or MINUTES
+    write_notebook(partial / "notebook", NOTEBOOK, run_values | own, modules)
     write_metadata(partial / "notebook", NOTEBOOK, owner, f"{slug}-inference", gpu, [f"{owner}/{slug}-models"])
     for name in plan.MODELS if training else ():
         own = values.get(name, {}) | {"run_dir": "."}
