@@ -34,7 +34,7 @@ def table(findings):
 def csv_text(findings):
     """A table of findings as CSV that a spreadsheet shows and does not execute: no cell begins as a formula does."""
     safe = findings.map(lambda value: f"'{value}" if isinstance(value, str) and value[:1] in tuple("=+-@\t\r") else value)
-    return safe.to_csv(index=False, lineterminator="\n")
+    return safe.to_csv(index=False, lineterminator="\r\n")  # as RFC 4180 has it; so a lone \r inside a cell is quoted too
 
 
 def read_rows(path):

@@ -130,7 +130,7 @@ def test_a_defect_is_seen_where_its_mask_lies():
         near = cv2.dilate(masks[..., defect_class - 1], np.ones((13, 13), np.uint8)) > 0
         change = np.abs(image - before)
         assert inside.any() and change[inside].mean() > 4
-        assert change[~near].max() == 0
+        assert change[~near].max() < 0.5  # less than a grey level
 
 
 def test_twins_are_near_duplicates_and_one_has_other_masks():
