@@ -233,3 +233,18 @@ def test_evidence_counts_pixels_at_full_size(networks, strips):
     evidence = cascade.gather_evidence(networks, pd.DataFrame({"path": paths}), [[text] for text in rles], SHAPE)
     assert (evidence.area[1::2] == 400).all() and (evidence.intersection[1::2] == 400).all() and (evidence.true_area[1::2] == 400).all()
     assert not evidence.area[::2].any() and not evidence.true_area[::2].any()
+
+
+def test_a_painted_over_defect_is_gone_and_the_rest_is_as_it_was(tmp_path):
+    image = np.full((32, 96), 100, np.uint8)
+    mask = np.zeros_like(image)
+    mask[4:24, 10:18] = 1
+    image[mask > 0] = 250
+    painted = generators.paint_over(np.random.default_rng(0), image, mask)
+    assert (painted == 100).all()
+    assert generators.paint_over(np.random.default_rng(0), image, np.ones_like(mask)) is None
+    cv2.imwrite(str(tmp_path / "a.png"), image)
+    text = rle.encode(mask)
+    for share, seen in ((0.0, mask.sum()), (1.0, 0)):
+        (images, masks_), *_ = generators.SegmentationBatches([tmp_path / "a.png"], [text], image.shape, 32, 96, blackout=share)
+        assert masks_.sum() == seen and (images.max() == 250) == bool(seen)
