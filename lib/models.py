@@ -4,6 +4,7 @@ Pre-processing is part of the graph, so that nobody can forget it. Only this mod
 """
 
 import hashlib
+import logging
 import os
 import shutil
 from pathlib import Path
@@ -202,6 +203,7 @@ def save(model, folder, card):
     if keras.backend.backend() == "tensorflow":
         height, width = card["input"]
         signature = [keras.InputSpec(shape=(None, height, width, 1), dtype="uint8", name="image")]
+        logging.getLogger("tensorflow").setLevel(logging.WARNING)  # a line on where it writes would go into the report
         model.export(partial / "saved_model", input_signature=signature, verbose=False)
     versions = {"keras": keras.__version__, keras.backend.backend(): _backend_version(), "numpy": np.__version__}
     write_json(partial / "model.json", {**card, "versions": versions, "weights_sha256": weights_hash(model)})
