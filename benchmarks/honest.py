@@ -94,7 +94,8 @@ def text_of(rows, given, minutes):
     mean = {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
     lines = [
         "# Does the honest estimate hold?", "",
-        f"Made by `python benchmarks/honest.py --seeds {len(rows)} --fresh {given.fresh} --test {given.test}` in {minutes:.0f} minutes, "
+        f"Made by `python benchmarks/honest.py --seeds {len(rows)} --train {given.train} --fresh {given.fresh} --test {given.test} "
+        f"--tta {given.tta}` in {minutes:.0f} minutes, "
         f"with the networks of one demo run. Each row is a data set of its own: {rows[0]['held out']} held-out strips, "
         f"{given.fresh} fresh strips of the same rolls, {given.test} test strips of other rolls.", "",
         "| data seed | all empty | naive | honest | 95 % interval | fresh strips (standard error) | inside | test strips | drop | foreseen "

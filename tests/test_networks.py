@@ -233,3 +233,40 @@ def test_evidence_counts_pixels_at_full_size(networks, strips):
     evidence = cascade.gather_evidence(networks, pd.DataFrame({"path": paths}), [[text] for text in rles], SHAPE)
     assert (evidence.area[1::2] == 400).all() and (evidence.intersection[1::2] == 400).all() and (evidence.true_area[1::2] == 400).all()
     assert not evidence.area[::2].any() and not evidence.true_area[::2].any()
+
+
+def test_a_painted_over_defect_is_gone_and_the_rest_is_as_it_was(tmp_path):
+    image = np.full((32, 96), 100, np.uint8)
+    mask = np.zeros_like(image)
+    mask[4:24, 10:18] = 1
+    image[mask > 0] = 250
+    painted = generators.paint_over(np.random.default_rng(0), image, mask)
+    assert (painted == 100).all()
+    assert generators.paint_over(np.random.default_rng(0), image, np.ones_like(mask)) is None
+    cv2.imwrite(str(tmp_path / "a.png"), image)
+    text = rle.encode(mask)
+    for share, seen in ((0.0, mask.sum()), (1.0, 0)):
+        (images, masks_), *_ = generators.SegmentationBatches([tmp_path / "a.png"], [text], image.shape, 32, 96, blackout=share)
+        assert masks_.sum() == seen and (images.max() == 250) == bool(seen)
+
+
+def test_averaged_weights_and_early_stopping(tmp_path, strips):
+    """A model of two numbers: their average over the steps lags behind them, and patience ends a training that gets nowhere."""
+
+    def model():
+        keras.utils.set_random_seed(1)
+        layers = [keras.Input((64, 128, 1)), keras.layers.Rescaling(1 / 255), keras.layers.Conv2D(1, 1, activation="sigmoid")]
+        return keras.Sequential(layers)
+
+    paths, rles = strips
+    batches = generators.SegmentationBatches(paths[:4], rles[:4], SHAPE, 64, 128, batch_size=4)
+    moved, start = {}, model().get_weights()
+    for ema in (0.0, 0.9):
+        network = model()
+        training.fit(network, batches, batches, tmp_path / str(ema), losses.binary_cross_entropy, epochs=8, learning_rate=0.05,
+                     schedule="constant", ema=ema)  # fmt: skip
+        moved[ema] = sum(np.abs(now - before).sum() for now, before in zip(network.get_weights(), start, strict=True))
+    assert 0 < moved[0.9] < 0.7 * moved[0.0]
+    history = training.fit(model(), batches, batches, tmp_path / "early", losses.binary_cross_entropy, [losses.HardDice()],
+                           epochs=9, learning_rate=1e-9, monitor="val_dice", mode="max", patience=2)  # fmt: skip
+    assert len(history) == 3
