@@ -73,7 +73,10 @@ def plan(part, count, seed, lift=True):
     if part == "train" and count >= 16:
         pairs = min(44, 2 + count // 250)
         for pair in range(pairs):
-            first = next(s for s in strips if not s["twin"] and (s["labels"] == (3,)) == (pair == 0) and s["number"] % 7 > 2)
+            free = [s for s in strips if not s["twin"] and (s["labels"] == (3,)) == (pair == 0)]
+            if not free:
+                continue
+            first = next((s for s in free if s["number"] % 7 > 2), free[0])
             first["twin"] = "first"
             second = next((s for s in reversed(strips) if s["labels"] == first["labels"] and not s["twin"]), None)
             if second:

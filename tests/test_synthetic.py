@@ -264,3 +264,9 @@ def test_global_statistics_do_not_give_the_task_away(tmp_path):
         defective.append(masks.any())
     accuracy = cross_val_score(ensemble.RandomForestClassifier(200, random_state=0), np.array(figures), defective, cv=5).mean()
     assert accuracy < 0.85
+
+
+def test_small_sets_of_any_seed_can_be_planned():
+    for count in (8, 16, 24, 40):
+        for seed in range(60):  # 24 strips of seed 4 once had none that may be a twin
+            assert len(synthetic.plan("train", count, seed)) == count
