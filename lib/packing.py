@@ -114,8 +114,8 @@ def pack(run_dir, owner="", slug="steel-defect", gpu=False, training=False):
 
 
 def files_of(run_dir):
-    """The files of a run that a prediction needs, as paths relative to it: the decision, and of every network its card and its
-    SavedModel."""
+    """The files of a run that a prediction needs, as paths relative to it: the decision, and of every network its card, its
+    SavedModel and the list of that one's files."""
     decision = paths.read_json(run_dir / "decision.json") if (run_dir / "decision.json").is_file() else None
     if decision is None:
         raise UserError(f"{run_dir} has no decision.json. Pack a run whose 40_evaluation is done.")
@@ -129,7 +129,10 @@ def files_of(run_dir):
         for member in (folder, *sorted(folder.parent.glob(f"{name}.[0-9]*"))):
             if not (member / "saved_model" / "saved_model.pb").is_file():
                 raise UserError(f"{member} holds no SavedModel. Train it with TensorFlow as Keras' backend.")
-            found = [member / "model.json", *(path for path in (member / "saved_model").rglob("*") if path.is_file())]
+            if not (member / "manifest.json").is_file():
+                raise UserError(f"{member / 'manifest.json'} is missing: an older version saved this network. Train it again.")
+            found = [member / name for name in ("model.json", "manifest.json")]
+            found += [path for path in (member / "saved_model").rglob("*") if path.is_file()]
             files += [path.relative_to(run_dir).as_posix() for path in found]
     return sorted(files)
 
