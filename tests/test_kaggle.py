@@ -15,7 +15,7 @@ import numpy as np
 import papermill
 import pytest
 
-from lib import images, inventory, kaggle, packing, params, paths, plan, provenance, submission, synthetic
+from lib import images, inventory, kaggle, manifest, packing, params, paths, plan, provenance, submission, synthetic
 from lib.paths import UserError
 
 DECISION = {"strategy": "both filters", "binary_threshold": 0.0, "label_thresholds": [0.0] * 4, "pixel_thresholds": [0.5] * 4,
@@ -38,6 +38,7 @@ def run_dir(tmp_path):
         (folder / "models" / name / "saved_model" / "variables" / "variables.index").write_bytes(b"index")
         (folder / "models" / name / "model.weights.h5").write_bytes(b"weights")
         paths.write_json(folder / "models" / name / "model.json", {"weights_sha256": name})
+        paths.write_json(folder / "models" / name / "manifest.json", manifest.of(folder / "models" / name / "saved_model"))
     paths.write_json(folder / "decision.json", DECISION | {"models": {name: name for name in NETWORKS}})
     parameters = {"90_inference": {"batch_size": 7, "test_sample": 3, "data_dir": "/data", "run_dir": "/run"},
                   "33_seg_class3": {"architecture": "Unet", "backbone": "resnet34", "weights": "imagenet", "epochs": 3}}  # fmt: skip
@@ -49,8 +50,8 @@ def run_dir(tmp_path):
 def test_packing_twice_gives_the_same_bytes(run_dir):
     first = tree(packing.pack(run_dir, "me", training=True))
     assert tree(packing.pack(run_dir, "me", training=True)) == first
-    assert {"UPLOAD.md", "dataset/decision.json", "dataset/manifest.json", "notebook/90_inference.ipynb",
-            "dataset/models/seg_class3/saved_model/variables/variables.index"} <= set(first)  # fmt: skip
+    assert {"UPLOAD.md", "dataset/decision.json", "dataset/manifest.json", "dataset/models/binary/manifest.json",
+            "notebook/90_inference.ipynb", "dataset/models/seg_class3/saved_model/variables/variables.index"} <= set(first)  # fmt: skip
     assert not any("weights.h5" in name for name in first)
 
 
