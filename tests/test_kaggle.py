@@ -466,6 +466,7 @@ def spoil(folder):
 
 @pytest.mark.slow
 @needs_machine
+@pytest.mark.skipif(not os.environ.get("KAGGLE_VENV"), reason="takes minutes: make kaggle-test")
 def test_the_packed_notebook_on_the_rebuilt_machine(tmp_path, finished, machine_python):
     run, data = finished
     packed = packing.pack(run, "me")
