@@ -1,27 +1,21 @@
 """The list of a packed data set's files with sizes and SHA-256: what is attached is opened only if it is what was packed."""
 
-import hashlib
 from pathlib import Path
 
 from lib import paths
+from lib.manifest import file_hash
 from lib.paths import UserError
 
 FILE = "manifest.json"
 AGAIN = "Upload the folder again, or pack the run again: python -m lib.kaggle pack"
 
 
-def digest_of(path):
-    """SHA-256 of a file, as hexadecimal text."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def write(folder, names):
     """Write manifest.json for the files `names` (paths relative to `folder`, with /); the SHA-256 of the manifest itself."""
     folder = Path(folder)
-    files = {name: {"bytes": (folder / name).stat().st_size, "sha256": digest_of(folder / name)} for name in sorted(names)}
+    files = {name: {"bytes": (folder / name).stat().st_size, "sha256": file_hash(folder / name)} for name in sorted(names)}
     paths.write_json(folder / FILE, {"files": files})
-    return digest_of(folder / FILE)
+    return file_hash(folder / FILE)
 
 
 def check(folder, sha256=""):
@@ -40,7 +34,7 @@ def check(folder, sha256=""):
         return 0
     if not path.is_file():
         raise UserError(f"{path} is missing. {AGAIN}.")
-    if sha256 and digest_of(path) != sha256:
+    if sha256 and file_hash(path) != sha256:
         raise UserError(f"{path} is not the one that this notebook was packed with. Attach the data set of the same pack. {AGAIN}.")
     try:
         files = {name: (int(entry["bytes"]), str(entry["sha256"])) for name, entry in paths.read_json(path)["files"].items()}
@@ -54,7 +48,7 @@ def check(folder, sha256=""):
             raise UserError(f"{file} is missing. {AGAIN}.")
         if file.stat().st_size != size:
             raise UserError(f"{file} has {file.stat().st_size} bytes, not {size}. {AGAIN}.")
-        if digest_of(file) != expected:
+        if file_hash(file) != expected:
             raise UserError(f"{file} was changed: its SHA-256 is not the manifest's. {AGAIN}.")
     for file in sorted((folder / "models").rglob("*")):
         if file.is_file() and file.relative_to(folder).as_posix() not in files:

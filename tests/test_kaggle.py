@@ -74,7 +74,7 @@ def test_the_packed_notebook_is_90_inference_with_the_modules_of_lib_it_needs(ru
     declared = params.declared(folder / "notebook" / "90_inference.ipynb")
     values = {name: declared[name].default for name in ("batch_size", "test_sample", "data_dir", "run_dir", "manifest_sha256")}
     expected = {"batch_size": 7, "test_sample": 0, "data_dir": "", "run_dir": ""}
-    assert values == expected | {"manifest_sha256": inventory.digest_of(folder / "dataset" / "manifest.json")}
+    assert values == expected | {"manifest_sha256": manifest.file_hash(folder / "dataset" / "manifest.json")}
 
 
 def test_training_notebooks_say_what_the_image_lacks(run_dir):
@@ -90,7 +90,7 @@ def test_training_notebooks_say_what_the_image_lacks(run_dir):
 
 def test_a_changed_file_is_refused_with_its_name(run_dir):
     folder = packing.pack(run_dir, "me") / "dataset"
-    sha256 = inventory.digest_of(folder / "manifest.json")
+    sha256 = manifest.file_hash(folder / "manifest.json")
     files = tree(folder)
     assert inventory.check(folder, sha256) == len(files) - 2  # the manifest itself, and dataset-metadata.json, which stays behind
     for name in set(files) - {"manifest.json", "dataset-metadata.json"}:
@@ -466,7 +466,6 @@ def spoil(folder):
 
 @pytest.mark.slow
 @needs_machine
-@pytest.mark.skipif(not os.environ.get("KAGGLE_VENV"), reason="takes minutes: make kaggle-test")
 def test_the_packed_notebook_on_the_rebuilt_machine(tmp_path, finished, machine_python):
     run, data = finished
     packed = packing.pack(run, "me")

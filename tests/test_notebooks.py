@@ -15,7 +15,6 @@ FOLDER = paths.PROJECT / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
 COMMON = {"data_dir": "", "run_dir": "", "seed": 42, "sample": 0, "generated_train": 1500, "generated_test": 240}
 LONGEST_CELL = 30  # lines
-MOST_PARAMETERS = 36  # lines of the one cell that has a line a parameter
 CELLS_WITHOUT_PROSE = 3
 
 SHARES = {"held_out": 0.4, "validation": 0.2}  # of a dozen strips
@@ -93,10 +92,9 @@ def test_parameters_are_typed_with_a_trailing_comment(path):
 
 @per_notebook
 def test_code_cells_are_short_and_prose_is_never_far(path):
-    sources = [source for source, tags in cells_of(path) if "parameters" not in tags]
+    sources = [source for source, _ in cells_of(path)]
     lines = [len(source.splitlines()) for source in sources]
     assert max(lines) <= LONGEST_CELL, sources[int(np.argmax(lines))]
-    assert len(tagged(path, "parameters")[0].splitlines()) <= MOST_PARAMETERS
     assert np.median(lines) <= 5
     in_a_row = 0
     for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
