@@ -15,7 +15,7 @@ from lib.budget import OutOfTime
 from lib.generators import flip
 from lib.images import read_image
 from lib.masks import full_size
-from lib.paths import UserError
+from lib.paths import UserError, network_names
 
 __all__ = ["Network", "full_size", "gather_evidence", "open_networks", "predict"]
 FIRST = 32  # images after which a time budget is looked at for the first time
@@ -144,8 +144,7 @@ def is_out_of_memory(error):
 
 def open_networks(models_dir, classes, augmentations=("none",), batch_size=16):
     """The networks of a run: {"binary": Network, "multilabel": Network, "seg_class1": ...}."""
-    names = ["binary", "multilabel", *(f"seg_class{k + 1}" for k in range(classes))]
-    return {name: Network(Path(models_dir) / name, augmentations, batch_size) for name in names}
+    return {name: Network(Path(models_dir) / name, augmentations, batch_size) for name in network_names(classes)}
 
 
 def gather_evidence(networks, table, rles, shape, progress=None, maps=None, seconds=None):

@@ -5,6 +5,7 @@ from itertools import combinations
 import numpy as np
 
 from lib import rle
+from lib.metrics import dice
 
 
 def worst(truth, predicted, scores, label, count=3):
@@ -43,9 +44,9 @@ def conflicting(masks, group, least=0.9):
     pairs = []
     for number in np.flatnonzero(np.bincount(group) > 1):
         for a, b in combinations(np.flatnonzero(group == number).tolist(), 2):
-            total = sum(rle.area(text) for text in (*masks[a], *masks[b]))
+            areas = [sum(rle.area(text) for text in masks[row]) for row in (a, b)]
             shared = sum(rle.intersection(one, two) for one, two in zip(masks[a], masks[b], strict=True))
-            likeness = 2 * shared / total if total else 1.0
+            likeness = float(dice(shared, *areas))
             if likeness < least:
                 pairs.append((a, b, likeness))
     return sorted(pairs, key=lambda pair: pair[2])

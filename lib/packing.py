@@ -119,7 +119,7 @@ def files_of(run_dir):
     decision = paths.read_json(run_dir / "decision.json") if (run_dir / "decision.json").is_file() else None
     if decision is None:
         raise UserError(f"{run_dir} has no decision.json. Pack a run whose 40_evaluation is done.")
-    names = ["binary", "multilabel", *(f"seg_class{k + 1}" for k in range(len(decision["label_thresholds"])))]
+    names = paths.network_names(len(decision["label_thresholds"]))
     files = ["decision.json"]
     for name in names:
         folder = run_dir / "models" / name

@@ -79,6 +79,11 @@ def need_data(data_dir=""):
     return folder
 
 
+def network_names(classes):
+    """The networks of a run, each a folder in its models/, for so many defect classes."""
+    return ["binary", "multilabel", *(f"seg_class{k + 1}" for k in range(classes))]
+
+
 def open_run(run_dir=""):
     """The run folder to write into, made if need be; empty: `runs/interactive`."""
     folder = Path(run_dir).expanduser().resolve() if run_dir else home() / "runs" / "interactive"

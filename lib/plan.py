@@ -10,12 +10,19 @@ from lib.paths import PROJECT, UserError, write_atomic, write_json
 
 SEGMENTERS = ("31_seg_class1", "32_seg_class2", "33_seg_class3", "34_seg_class4")
 MODELS = ("10_binary", "20_multilabel", *SEGMENTERS)
+
+
+def card_of(name):
+    """The file, relative to the run folder, that a notebook leaves when its network is saved."""
+    return f"models/{name.split('_', 1)[1]}/model.json"
+
+
 # Notebook: the notebooks whose files it reads.
 GRAPH = {"00_eda": (), "05_shift": (), **dict.fromkeys(MODELS, ()), "40_evaluation": ("05_shift", *MODELS),
          "90_inference": ("40_evaluation",)}  # fmt: skip
 # Notebook: files that it must leave in the run folder.
 PRODUCTS = {
-    **{name: (f"models/{name.split('_', 1)[1]}/model.json",) for name in MODELS},
+    **{name: (card_of(name),) for name in MODELS},
     "05_shift": ("shift.csv",),
     "40_evaluation": ("decision.json",),
     "90_inference": ("submission.csv",),
@@ -42,7 +49,7 @@ def house_of(house, classes):
         if name not in own:
             graph[name] = tuple(need for need in needs if need not in own) + tuple(wanted if own[0] in needs else ())
     products = {name: files for name, files in house.products.items() if name not in own}
-    products |= {name: (f"models/{name.split('_', 1)[1]}/model.json",) for name in wanted}
+    products |= {name: (card_of(name),) for name in wanted}
     notebooks = house.notebooks if classes < len(own) else copies_of(house, own[-1], wanted[len(own) :])
     return house._replace(notebooks=notebooks, graph=graph, products=products)
 
