@@ -101,7 +101,7 @@ ROWS = [
     ("b.jpg,1,1 0", "row 3: .* below 1"),
     ("b.jpg,1,-1 3", "row 3: .* whole numbers"),
     ("b.jpg,1,2048 2", "row 3: .* outside the image of 32 x 64"),
-    ("b.jpg,1,1 5,7", "row 3: there are more values than columns"),
+    ("b.jpg,1,1 5,7", "no proper CSV file .*line 3"),
     ('b.jpg,1,"1 5', "no proper CSV file"),
 ]
 
