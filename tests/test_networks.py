@@ -316,7 +316,8 @@ def test_saving_the_first_member_removes_those_of_another_training(tmp_path):
 def test_soft_gating_multiplies_maps_by_the_probability_of_the_class(tmp_path):
     """Stand-ins with known answers: a map of 0.8, classes of 0.9 and 0.5; 0.72 reaches the threshold 0.6, and 0.4 does not."""
     cv2.imwrite(str(tmp_path / "a.png"), np.zeros(SHAPE, np.uint8))
-    answer = {"binary": np.ones(1), "multilabel": np.array([0.9, 0.5]), "seg_class1": np.full(SHAPE, 0.8), "seg_class2": np.full(SHAPE, 0.8)}
+    map_ = np.full(SHAPE, 0.8)
+    answer = {"binary": np.ones(1), "multilabel": np.array([0.9, 0.5]), "seg_class1": map_, "seg_class2": map_}
     asked = []
 
     def network(name):
