@@ -40,6 +40,25 @@ def runs(rle):
     return numbers.reshape(-1, 2)
 
 
+def runs_of_all(rles):
+    """The runs of many run-length strings, read in one go: (int64 (n, 2), int64 (len(rles),) how many each string has).
+
+    Raises RleError as `runs` does for the first string that it would not take.
+    """
+    try:
+        text = " 0 ".join([*rles, ""])  # a 0 ends each string's numbers; no valid string has one
+    except TypeError:
+        text = "?"
+    if text.isascii() and not text.translate(_DIGITS_AND_SPACE):
+        numbers = np.fromstring(text, dtype=np.int64, sep=" ") if text else np.empty(0, np.int64)
+        ends = np.flatnonzero(numbers == 0)
+        counts = np.diff(ends, prepend=-1) - 1
+        if len(ends) == len(rles) and not (counts % 2).any() and numbers.max(initial=0) <= LARGEST:
+            return numbers[numbers != 0].reshape(-1, 2), counts // 2
+    each = [runs(text) for text in rles]  # one of them is to be refused, or has a 0
+    return np.concatenate(each), np.array([len(pairs) for pairs in each])
+
+
 def from_runs(runs):
     """The run-length string of int64 (n, 2) starts (from 1) and lengths; "" for none."""
     numbers = np.asarray(runs).ravel().tolist()
@@ -162,20 +181,39 @@ def area(rle):
     return int(runs(rle)[:, 1].sum())
 
 
-def intersection(rle_a, rle_b):
-    """How many pixels two valid run-length strings share, as int, from their runs alone; no mask is made."""
-    a, b = runs(rle_a), runs(rle_b)
-    if not len(a) or not len(b):
-        return 0
-    starts = a[:, 0]
-    before = np.concatenate([[0], np.cumsum(a[:, 1])])  # pixels of a in its first n runs
+def compare(rles_a, rles_b):
+    """Pixels of pairs of valid run-length strings, from their runs alone; no mask is made.
+
+    Arguments:
+        rles_a, rles_b: two lists of N strings, for images of one size.
+
+    Returns three int64 (N,): how many pixels the two of a pair share, how many the first has, how many the second has.
+    """
+    (a, counts_a), (b, counts_b) = runs_of_all(rles_a), runs_of_all(rles_b)
+    reach = max((pairs[:, 0] + pairs[:, 1]).max(initial=0) for pairs in (a, b))
+    begins = np.arange(len(rles_a)) * reach  # the images laid out one after the other
+    starts_a, lengths_a = a[:, 0] + np.repeat(begins, counts_a), np.ascontiguousarray(a[:, 1])
+    starts_b, lengths_b = b[:, 0] + np.repeat(begins, counts_b), b[:, 1]
+    before = _sums(lengths_a)  # pixels of a in its first n runs
 
     def covered(position):  # pixels of a before `position`
-        run = np.searchsorted(starts, position, side="right") - 1
-        inside = np.clip(position - starts[run], 0, a[run, 1])
+        run = np.searchsorted(starts_a, position, side="right") - 1
+        inside = np.minimum(position - starts_a[run], lengths_a[run])
         return np.where(run < 0, 0, before[run] + inside)
 
-    return int((covered(b[:, 0] + b[:, 1]) - covered(b[:, 0])).sum())
+    shared = covered(starts_b + lengths_b) - covered(starts_b) if len(a) else np.zeros(len(b), np.int64)
+    first_a, first_b = _sums(counts_a), _sums(counts_b)  # of a pair's runs, where they begin
+    return np.diff(_sums(shared)[first_b]), np.diff(before[first_a]), np.diff(_sums(lengths_b)[first_b])
+
+
+def intersection(rle_a, rle_b):
+    """How many pixels two valid run-length strings share, as int."""
+    return int(compare([rle_a], [rle_b])[0][0])
+
+
+def _sums(numbers):
+    """The sums of the first 0, 1, ... n of `numbers`, int64 (n + 1,)."""
+    return np.concatenate([[0], np.cumsum(numbers)])
 
 
 def self_test():

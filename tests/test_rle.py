@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import re
 from pathlib import Path
 
 import numpy as np
@@ -108,10 +109,36 @@ def test_half_size_equals_decoding_and_counting(case):
     np.testing.assert_array_equal(half, generators.resize_mask(mask, shape[0] // 2, shape[1] // 2))
 
 
-@given(pairs_of_masks)
-def test_intersection_counts_pixels(masks):
-    a, b = masks
-    assert rle.intersection(rle.encode(a), rle.encode(b)) == (a & b).sum()
+@given(st.lists(pairs_of_masks, max_size=6))
+def test_comparing_counts_pixels(pairs):
+    expected = [[(a & b).sum() for a, b in pairs], [a.sum() for a, _ in pairs], [b.sum() for _, b in pairs]]
+    texts = [[rle.encode(pair[which]) for pair in pairs] for which in (0, 1)]
+    counts = rle.compare(*texts)
+    assert [each.dtype for each in counts] == [np.int64] * 3
+    assert [each.tolist() for each in counts] == expected
+    assert [rle.intersection(a, b) for a, b in zip(*texts, strict=True)] == expected[0]
+
+
+@given(valid_runs(), valid_runs())
+def test_comparing_takes_runs_that_touch(one, two):
+    texts = [rle.from_runs(runs) for runs, _ in (one, two)]
+    a, b = (rle.decode(text, (100, 1)) for text in texts)
+    assert [int(count[0]) for count in rle.compare(*([text] for text in texts))] == [(a & b).sum(), a.sum(), b.sum()]
+
+
+@settings(max_examples=300)
+@given(st.lists(st.text(alphabet="0123456789 ", max_size=8) | st.sampled_from(["1 2 5 3", "", "x", "1\t2", 7, "9" * 30]), max_size=5))
+def test_reading_many_strings_equals_reading_each(texts):
+    try:
+        each = [rle.runs(text) for text in texts]
+    except rle.RleError as error:
+        with pytest.raises(rle.RleError, match=f"^{re.escape(str(error))}$"):
+            rle.runs_of_all(texts)
+        return
+    pairs, counts = rle.runs_of_all(texts)
+    assert pairs.dtype == counts.dtype == np.int64 and pairs.shape == (counts.sum(), 2)
+    assert counts.tolist() == [len(runs) for runs in each]
+    assert pairs.tolist() == [pair for runs in each for pair in runs.tolist()]
 
 
 BAD = [
