@@ -27,6 +27,18 @@ def test_score_is_the_mean_over_all_pairs_and_counts_empty_ones():
     assert metrics.competition_score(truth, [["", ""], ["", ""]]) == metrics.all_empty_score(truth) == 0.75
 
 
+def test_dice_of_many_pairs_equals_dice_of_each():
+    random = np.random.default_rng(3)
+    masks = (random.random((2, 20, 3, 6, 7)) < random.choice([0, 0.3], (2, 20, 3, 1, 1))).astype(np.uint8)
+    truth, prediction = [[[rle.encode(mask) for mask in row] for row in side] for side in masks]
+    expected = [[metrics.dice_of_masks(a, b) for a, b in zip(*rows, strict=True)] for rows in zip(*masks, strict=True)]
+    np.testing.assert_array_equal(metrics.dice_of_rles(truth, prediction), expected)
+    assert metrics.dice_of_rles([["", ""]], [["", ""]]).tolist() == [[1, 1]]
+    for short in ([["1 2"]], [["1 2", "", ""]], [["1 2", ""], ["", ""]]):
+        with pytest.raises(ValueError):
+            metrics.dice_of_rles([["1 2", ""]], short)
+
+
 def test_dice_over_positives_leaves_out_empty_truth():
     values = metrics.dice_over_positives([["1 2", ""], ["", ""]], [["1 2", ""], ["7 1", ""]])
     assert values[0] == 1.0

@@ -1,6 +1,8 @@
 """The codec: exact small cases, properties on random masks, and every real row."""
 
+import itertools
 import os
+import re
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from lib import rle
+from lib import generators, rle
 from lib.paths import PROJECT, UserError
 
 REAL = Path(os.environ.get("SEVERSTAL_REAL", PROJECT.parent / "shared" / "data"))
@@ -74,10 +76,69 @@ def test_round_trip(mask):
     assert (pairs[1:, 0] > pairs[:-1].sum(axis=1)).all()  # no two runs touch
 
 
-@given(pairs_of_masks)
-def test_intersection_counts_pixels(masks):
-    a, b = masks
-    assert rle.intersection(rle.encode(a), rle.encode(b)) == (a & b).sum()
+@given(masks, st.sampled_from([bool, np.uint8, np.int16]), st.booleans())
+def test_encoding_equals_the_plain_way(mask, dtype, mirrored):
+    mask = mask[::-1, ::-1] if mirrored else mask
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], mask.T.ravel(), [0]]).astype(int))).reshape(-1, 2)
+    plain = " ".join(f"{start + 1} {end - start}" for start, end in edges)
+    assert rle.encode((mask * 3).astype(dtype)) == rle.encode(np.asfortranarray(mask)) == plain
+
+
+@st.composite
+def valid_runs(draw):
+    """(runs, also such that touch, and the shape of an image with even sides)."""
+    height, width = 2 * draw(st.integers(1, 5)), 2 * draw(st.integers(1, 5))
+    cuts = sorted(draw(st.sets(st.integers(0, height * width), max_size=12)))
+    pieces = [(begin + 1, end - begin) for begin, end in itertools.pairwise(cuts)]
+    return [piece for piece in pieces if draw(st.booleans())], (height, width)
+
+
+@given(valid_runs())
+def test_half_size_equals_decoding_and_counting(case):
+    runs, shape = case
+    text = rle.from_runs(runs)
+    mask = rle.decode(text, shape)
+    plain = np.zeros(shape[0] * shape[1], np.uint8)
+    for start, length in runs:
+        plain[start - 1 : start - 1 + length] = 1
+    np.testing.assert_array_equal(mask, plain.reshape(shape, order="F"))
+    half = rle.decode_half(text, shape)
+    blocks = mask.reshape(shape[0] // 2, 2, shape[1] // 2, 2).sum(axis=(1, 3))
+    assert half.dtype == np.uint8 and half.flags.c_contiguous
+    np.testing.assert_array_equal(half, blocks >= 2)
+    np.testing.assert_array_equal(half, generators.resize_mask(mask, shape[0] // 2, shape[1] // 2))
+
+
+@given(st.lists(pairs_of_masks, max_size=6))
+def test_comparing_counts_pixels(pairs):
+    expected = [[(a & b).sum() for a, b in pairs], [a.sum() for a, _ in pairs], [b.sum() for _, b in pairs]]
+    texts = [[rle.encode(pair[which]) for pair in pairs] for which in (0, 1)]
+    counts = rle.compare(*texts)
+    assert [each.dtype for each in counts] == [np.int64] * 3
+    assert [each.tolist() for each in counts] == expected
+    assert [rle.intersection(a, b) for a, b in zip(*texts, strict=True)] == expected[0]
+
+
+@given(valid_runs(), valid_runs())
+def test_comparing_takes_runs_that_touch(one, two):
+    texts = [rle.from_runs(runs) for runs, _ in (one, two)]
+    a, b = (rle.decode(text, (100, 1)) for text in texts)
+    assert [int(count[0]) for count in rle.compare(*([text] for text in texts))] == [(a & b).sum(), a.sum(), b.sum()]
+
+
+@settings(max_examples=300)
+@given(st.lists(st.text(alphabet="0123456789 ", max_size=8) | st.sampled_from(["1 2 5 3", "", "x", "1\t2", 7, "9" * 30]), max_size=5))
+def test_reading_many_strings_equals_reading_each(texts):
+    try:
+        each = [rle.runs(text) for text in texts]
+    except rle.RleError as error:
+        with pytest.raises(rle.RleError, match=f"^{re.escape(str(error))}$"):
+            rle.runs_of_all(texts)
+        return
+    pairs, counts = rle.runs_of_all(texts)
+    assert pairs.dtype == counts.dtype == np.int64 and pairs.shape == (counts.sum(), 2)
+    assert counts.tolist() == [len(runs) for runs in each]
+    assert pairs.tolist() == [pair for runs in each for pair in runs.tolist()]
 
 
 BAD = [
@@ -130,3 +191,4 @@ def test_every_real_row():
     for text in pd.read_csv(PARTIAL, dtype=str)["EncodedPixels"]:
         mask = rle.decode(text)
         assert rle.encode(mask) == text
+        np.testing.assert_array_equal(rle.decode_half(text), generators.resize_mask(mask, 128, 800))

@@ -1,0 +1,48 @@
+"""The masks that benchmarks of the codec work on: of a train.csv, or of strips generated with the competition's shares."""
+
+import os
+
+import measure
+import numpy as np
+
+SEED = 5
+
+
+def arguments(description):
+    """The command line of a benchmark on masks: --quick, --masks."""
+    parser = measure.arguments(description)
+    parser.add_argument("--masks", default=os.environ.get("SEVERSTAL_MASKS", ""), metavar="CSV",
+                        help="a train.csv of the competition; else masks of generated strips")  # fmt: skip
+    return parser
+
+
+def rles(path, count):
+    """(list of at most `count` run-length strings, where they are from, in words).
+
+    Those of a file are drawn at random from its rows with a mask. Generated ones are of strips with the competition's shares
+    of label combinations.
+    """
+    if path:
+        from lib import checks
+
+        rows = checks.read_rows(path)
+        found = rows["rle"][rows["rle"] != ""].sample(frac=1, random_state=SEED).tolist()
+        return found[:count], f"{min(count, len(found))} masks of a train.csv"
+    from lib import rle, synthetic
+
+    found = []
+    for planned in synthetic.plan("train", 3 * count, SEED, lift=False):
+        if planned["labels"] and len(found) < count:
+            masks = synthetic.make_strip(planned)[1]
+            found += [text for k in range(masks.shape[2]) if (text := rle.encode(masks[..., k]))]
+    found = found[:count]
+    return found, f"{len(found)} masks of generated strips"
+
+
+def described(texts, origin):
+    """The masks in words, for a section's head."""
+    from lib import rle
+
+    runs = np.median([len(rle.runs(text)) for text in texts])
+    area = np.median([rle.area(text) for text in texts])
+    return f"{origin}, 256 x 1600, median {runs:.0f} runs and {area:,.0f} pixels"
