@@ -1,0 +1,123 @@
+"""Batches are what a plain, slow reading of the same files gives, whoever prepares them and however often."""
+
+import cv2
+import numpy as np
+import pytest
+
+from lib import generators, rle, synthetic
+from lib.images import read_image
+
+SHAPE = 64, 256
+SIZE = 32, 128
+AUGMENTATION = {"flips": "both", "brightness": 0.1, "contrast": 0.2}
+
+
+@pytest.fixture(scope="module")
+def strips(tmp_path_factory):
+    """Ten strips of noise, the odd ones with two blots: (paths, run-length strings, images at the network's size)."""
+    folder, random = tmp_path_factory.mktemp("strips"), np.random.default_rng(0)
+    paths, rles, images = [], [], []
+    for number in range(10):
+        image, mask = random.integers(0, 256, SHAPE, dtype=np.uint8), np.zeros(SHAPE, np.uint8)
+        for _ in range(2 * (number % 2)):
+            cv2.circle(mask, (int(random.integers(256)), int(random.integers(64))), int(random.integers(5, 20)), 1, -1)
+        paths.append(str(folder / f"{number}.png"))
+        cv2.imwrite(paths[-1], image)
+        rles.append(rle.encode(mask))
+        images.append(cv2.resize(cv2.imread(paths[-1], cv2.IMREAD_GRAYSCALE), SIZE[::-1], interpolation=cv2.INTER_AREA))
+    return paths, rles, images
+
+
+def plain_mask(text):
+    """A pixel is set where two of its four or more are."""
+    mask = rle.decode(text, SHAPE)
+    return (mask.reshape(SIZE[0], 2, SIZE[1], 2).sum(axis=(1, 3)) >= 2).astype(np.uint8)
+
+
+def plain_augment(random, image, mask, brightness, contrast):
+    """Mirror, then change the light of every pixel by its formula."""
+    for axis in (0, 1):
+        if random.random() < 0.5:
+            image, mask = np.flip(image, axis), np.flip(mask, axis)
+    gain, mean, shift = 1 + random.uniform(-contrast, contrast), image.astype(float).mean(), random.uniform(-brightness, brightness)
+    return np.clip(np.rint((image.astype(float) - mean) * gain + mean + 255 * shift), 0, 255), mask
+
+
+def same(left, right):
+    """Whether two nested results of batches are equal, types included."""
+    if isinstance(left, dict):
+        return left.keys() == right.keys() and all(same(left[name], right[name]) for name in left)
+    if isinstance(left, tuple):
+        return len(left) == len(right) and all(map(same, left, right))
+    return left.dtype == right.dtype and np.array_equal(left, right)
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+@pytest.mark.parametrize("crop_width", [0, 48])
+def test_segmentation_batches_are_those_of_a_plain_reading(strips, workers, crop_width):
+    paths, rles, images = strips
+    batches = generators.SegmentationBatches(paths, rles, SHAPE, *SIZE, crop_width, 4, None, AUGMENTATION, 7, True, workers)
+    for epoch in (0, 1):  # the second one from memory
+        batches.start_epoch(epoch)
+        order = np.random.default_rng([7, epoch]).permutation(10)
+        for number in range(3):
+            found = batches[number]
+            for place, index in enumerate(order[4 * number : 4 * number + 4]):
+                random = np.random.default_rng([7, epoch, 4 * number + place])
+                image, mask = images[index], plain_mask(rles[index])
+                if crop_width:
+                    start = generators.crop_start(random, mask, crop_width)
+                    image, mask = image[:, start : start + crop_width], mask[:, start : start + crop_width]
+                image, mask = plain_augment(random, image, mask, 0.1, 0.2)
+                assert np.array_equal(found[0][place, ..., 0], image)
+                assert np.array_equal(found[1][place, ..., 0], mask)
+    assert [len(batches[number][0]) for number in range(3)] == [4, 4, 2]
+    assert {array.dtype for array in batches[0]} == {np.dtype(np.uint8)}
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_classification_batches_are_those_of_a_plain_reading(strips, workers):
+    paths, rles, images = strips
+    labels = np.array([[text != ""] for text in rles], np.uint8)
+    batches = generators.ClassificationBatches(paths, labels, *SIZE, None, 0, 4, AUGMENTATION, 7, True, workers=workers)
+    for epoch in (0, 1):
+        batches.start_epoch(epoch)
+        order = np.random.default_rng([7, epoch]).permutation(10)
+        found = [batches[number] for number in range(3)]
+        for place, index in enumerate(order):
+            image, _ = plain_augment(np.random.default_rng([7, epoch, place]), images[index], images[index], 0.1, 0.2)
+            assert np.array_equal(found[place // 4][0][place % 4, ..., 0], image)
+            assert found[place // 4][1][place % 4] == labels[index]
+
+
+def test_memory_and_workers_change_nothing(strips, monkeypatch):
+    paths, rles, _ = strips
+    labels = np.array([[text != ""] for text in rles], np.uint8)
+    cells = np.stack([generators.defect_cells([text], SHAPE, (4, 16)) for text in rles])
+
+    def epochs(workers):
+        made = [
+            generators.SegmentationBatches(paths, rles, SHAPE, *SIZE, 48, 4, 1.0, AUGMENTATION, 1, True, workers, blackout=0.5),
+            generators.ClassificationBatches(paths, labels, *SIZE, cells, 48, 4, AUGMENTATION, 1, True, True, workers),
+            generators.PredictionBatches(paths, *SIZE, 4, workers),
+        ]
+        found = []
+        for _ in range(2):
+            found += [batches[number] for batches in made for number in range(len(batches))]
+            for batches in made:
+                batches.on_epoch_end()
+        return found
+
+    kept = epochs(1)
+    assert all(map(same, kept, epochs(4)))
+    monkeypatch.setattr(generators, "MEMORY", 3 * SIZE[0] * SIZE[1])
+    assert all(map(same, kept, epochs(2)))
+
+
+def test_half_size_decoding_is_close_to_decoding_and_averaging(tmp_path):
+    synthetic.generate(tmp_path / "set", 5, 1, 3, processes=1)
+    for path in sorted((tmp_path / "set" / "train_images").iterdir()):
+        half = read_image(path, (128, 800)).astype(float)
+        full = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE).astype(float)
+        difference = np.abs(half - full.reshape(128, 2, 800, 2).mean(axis=(1, 3)))
+        assert difference.mean() < 1 and np.quantile(difference, 0.999) < 6, path  # of 255 grey levels
