@@ -13,12 +13,13 @@ from lib import decision as decisions
 from lib import masks, models, rle
 from lib.budget import OutOfTime
 from lib.generators import flip
-from lib.images import read_image
 from lib.masks import full_size
 from lib.paths import UserError, member_folders, network_names
+from lib.reading import Reader
 
 __all__ = ["Network", "full_size", "gather_evidence", "open_networks", "predict"]
 FIRST = 32  # images after which a time budget is looked at for the first time
+BATCHES = 8  # that a network's own reader keeps
 
 
 class Network:
@@ -27,14 +28,15 @@ class Network:
     Arguments:
         folder: models/NAME of a run; further members of an ensemble lie beside it as models/NAME.2, models/NAME.3 ...
         augmentations: names in generators.FLIPS; predictions are averaged over these, mirrored masks mirrored back first.
+        engine: what runs the SavedModel, one of `engines.ENGINES`.
 
     `seconds`, `images` and `passes` count what it was used for; a pass is one image through one member once.
     """
 
-    def __init__(self, folder, augmentations=("none",), batch_size=16, clock=time.monotonic):
+    def __init__(self, folder, augmentations=("none",), batch_size=16, clock=time.monotonic, engine="float32"):
         folder = Path(folder)
         self.folders = member_folders(folder)
-        opened = [models.predictor(place) for place in self.folders]
+        opened = [models.predictor(place, engine) for place in self.folders]
         self.members, cards = [predict for predict, _ in opened], [card for _, card in opened]
         if any(card["input"] != cards[0]["input"] for card in cards):
             raise UserError(f"{folder} and the members of its ensemble beside it take images of different sizes. Use one size.")
@@ -76,22 +78,30 @@ class Network:
         self.pace = (self.clock() - began) / (self.batch_size * self.turns)
         self.reset()
 
-    def __call__(self, paths, shape=None, broken=None, budget=None):
+    def __call__(self, paths, broken=None, budget=None, reader=None):
         """Yield one prediction an image, in order: (classes,) float32 or a probability map (h, w) float32.
 
         Arguments:
-            shape: (H, W) that every file must have, or None; broken: a dict, to note images that cannot be read or predicted as
-                {path: why} and to yield None for them, or None, to raise; budget: a Budget, to raise OutOfTime between batches.
+            broken: a dict, to note images that cannot be read or predicted as {path: why} and to yield None for them, or None,
+                to raise; budget: a Budget, to raise OutOfTime between batches; reader: a Reader that several networks share and
+                that keeps the images, or None for one of its own.
         """
+        if reader is None:
+            block = BATCHES * self.batch_size
+            for start in range(0, len(paths), block):
+                with Reader() as own:
+                    yield from self(paths[start : start + block], broken, budget, own)
+            return
         start = 0
         while start < len(paths):
             batch, began, results = paths[start : start + self.batch_size], self.clock(), {}
             if budget:
                 budget.check(self.pace * len(batch) * self.turns)
+            reader.ask(paths[start : start + 2 * len(batch)], self.size)  # the next batch is read while this one is predicted
             start += len(batch)
             for path in batch:
                 try:
-                    results[path] = read_image(path, self.size, shape)
+                    results[path] = reader.get(path, self.size)
                 except UserError as error:
                     if broken is None:
                         raise
@@ -128,13 +138,16 @@ class Network:
         """The mean over augmentations and members in use."""
         turns, members, total = self.augmentations[: self.used[0]], self.members[: self.used[1]], 0
         for which in turns:
-            turned = np.stack([flip(image, which) for image in images])
+            turned = np.ascontiguousarray(mirror(images, which))
             for predict in members:
                 result = predict(turned)
-                if result.ndim == 4:
-                    result = np.stack([flip(probability, which) for probability in result[..., 0]])
-                total = total + result
+                total = total + (mirror(result[..., 0], which) if result.ndim == 4 else result)
         return total / (len(turns) * len(members))
+
+
+def mirror(batch, which):
+    """Mirror images or maps (B, h, w, ...) as named in FLIPS; a view."""
+    return np.moveaxis(flip(np.moveaxis(batch, 0, -1), which), -1, 0)
 
 
 def is_out_of_memory(error):
@@ -143,9 +156,9 @@ def is_out_of_memory(error):
     return isinstance(error, MemoryError) or any(sign in words for sign in ("resourceexhausted", "resource_exhausted", "out of memory"))
 
 
-def open_networks(models_dir, classes, augmentations=("none",), batch_size=16):
+def open_networks(models_dir, classes, augmentations=("none",), batch_size=16, engine="float32"):
     """The networks of a run: {"binary": Network, "multilabel": Network, "seg_class1": ...}."""
-    return {name: Network(Path(models_dir) / name, augmentations, batch_size) for name in network_names(classes)}
+    return {name: Network(Path(models_dir) / name, augmentations, batch_size, engine=engine) for name in network_names(classes)}
 
 
 def gather_evidence(networks, table, rles, shape, progress=None, maps=None, seconds=None):
@@ -218,7 +231,8 @@ def predict(networks, paths, decision, shape, chunk=128, progress=None, budget=N
     while end < len(paths):
         start, end = end, min(end + (min(FIRST, chunk) if budget and not end else chunk), len(paths))
         try:
-            predict_rows(networks, paths, np.arange(start, end), decision, shape, (rles, binary, label), budget, broken)
+            with Reader(shape if broken is not None else None) as reader:
+                predict_rows(networks, paths, np.arange(start, end), decision, shape, (rles, binary, label), budget, broken, reader)
         except OutOfTime:
             budget.stop(start, len(paths))
             break
@@ -232,14 +246,14 @@ def predict(networks, paths, decision, shape, chunk=128, progress=None, budget=N
     return rles, binary, label
 
 
-def predict_rows(networks, paths, rows, decision, shape, found, budget=None, broken=None):
+def predict_rows(networks, paths, rows, decision, shape, found, budget, broken, reader):
     """One chunk of `predict`: fills `found` (run-lengths, binary, label) at the indices `rows`."""
     (rles, binary, label), classes = found, len(decision["label_thresholds"])
     use_binary, use_label = decisions.STRATEGIES[decision["strategy"]]
     soft = decision["strategy"] == decisions.SOFT
 
     def results(name, wanted):  # (row, prediction) of the images that can be read
-        answers = networks[name]([paths[row] for row in wanted], shape if broken is not None else None, broken, budget)
+        answers = networks[name]([paths[row] for row in wanted], broken, budget, reader)
         return ((row, answer) for row, answer in zip(wanted, answers, strict=True) if answer is not None)
 
     if use_binary:

@@ -17,7 +17,7 @@ import keras
 import numpy as np
 from keras import layers
 
-from lib import manifest
+from lib import engines, manifest
 from lib.paths import UserError, member_folders, read_json, write_json
 
 MANIFEST = "manifest.json"  # in a model's folder: the files of its SavedModel, with hashes
@@ -291,21 +291,18 @@ def load(folder):
     return model
 
 
-def predictor(folder):
+def predictor(folder, engine="float32"):
     """A function from images (B, h, w, 1) uint8 to probabilities float32 (numpy), and the model's card.
 
-    Runs the SavedModel where Keras runs on TensorFlow, if its files are those that the model's manifest lists; without a
-    manifest, or elsewhere, the rebuilt model. A SavedModel can hold operations that read and write files.
+    Runs the SavedModel by one of `engines.ENGINES` where Keras runs on TensorFlow, if its files are those that the model's
+    manifest lists; without a manifest, or elsewhere, the rebuilt model. A SavedModel can hold operations that read and write files.
     """
     folder = Path(folder)
     card = read_card(folder)
     known = read_json(folder / MANIFEST) if (folder / MANIFEST).is_file() else {}
     if keras.backend.backend() == "tensorflow" and known:
-        import tensorflow
-
         manifest.check(folder / "saved_model", known)
-        loaded = tensorflow.saved_model.load(str(folder / "saved_model"))
-        return lambda images: loaded.serve(tensorflow.constant(images)).numpy(), card
+        return engines.open_saved_model(folder / "saved_model", engine), card
     model = load(folder)
     return lambda images: keras.ops.convert_to_numpy(model(images, training=False)), card
 

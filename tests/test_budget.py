@@ -45,7 +45,7 @@ def slowed(tmp_path, monkeypatch):
     """A function that opens the cascade with networks that are exact and take SECONDS on the clock given."""
 
     def open_with(clock, members=1, largest=None, augmentations=("none", "vertical", "horizontal", "both")):
-        def predictor(folder):
+        def predictor(folder, engine):
             name = folder.name.split(".")[0]
 
             def predict(images):
@@ -172,8 +172,11 @@ def test_the_members_of_an_ensemble_are_averaged(tmp_path, monkeypatch):
     answers = {"binary": 0.2, "binary.2": 0.4, "binary.3": 0.9}
     for name in answers:
         (tmp_path / name).mkdir()
-    monkeypatch.setattr(models, "predictor", lambda folder: (lambda images: np.full((len(images), 1), answers[folder.name], np.float32),
-                                                            {"input": [8, 8]}))  # fmt: skip
+
+    def predictor(folder, engine):
+        return lambda images: np.full((len(images), 1), answers[folder.name], np.float32), {"input": [8, 8]}
+
+    monkeypatch.setattr(models, "predictor", predictor)
     network = cascade.Network(tmp_path / "binary")
     images = np.zeros((2, 8, 8, 1), np.uint8)
     assert network.answer(images) == pytest.approx(0.5)

@@ -5,7 +5,7 @@ import keras
 import numpy as np
 import pytest
 
-from lib import cascade, generators, losses, models, rle, training
+from lib import cascade, engines, generators, images, losses, models, reading, rle, training
 from lib.paths import UserError, member_folder, member_folders
 
 SHAPE = (64, 128)
@@ -135,12 +135,24 @@ def test_a_saved_classifier_predicts_the_same_in_every_form(tmp_path, build):
     build = {"classes": 2, "height": 64, "dropout": 0.0, **build}
     network = models.build_classifier(**build)
     models.save(network, tmp_path / "model", {"kind": "classifier", "build": build, "input": [64, 128]})
-    images = np.random.default_rng(0).integers(0, 255, (3, 64, 128, 1)).astype(np.uint8)
-    expected = np.asarray(network(images, training=False))
-    predict, card = models.predictor(tmp_path / "model")
-    assert predict(images) == pytest.approx(expected, abs=1e-5)
-    assert np.asarray(models.load(tmp_path / "model")(images, training=False)) == pytest.approx(expected, abs=1e-5)
-    assert card["weights_sha256"] == models.weights_hash(network)
+    strips = np.random.default_rng(0).integers(0, 255, (3, 64, 128, 1)).astype(np.uint8)
+    expected = np.asarray(network(strips, training=False))
+    for engine, tolerance in (("float32", 1e-5), ("bfloat16", 0.02), ("openvino", 0.02)):  # what is not there is float32
+        predict, card = models.predictor(tmp_path / "model", engine)
+        answer = predict(strips)
+        assert answer.dtype == np.float32
+        assert answer == pytest.approx(expected, abs=tolerance)
+        assert np.array_equal(predict(strips), answer)
+        assert card["weights_sha256"] == models.weights_hash(network)
+    assert np.asarray(models.load(tmp_path / "model")(strips, training=False)) == pytest.approx(expected, abs=1e-5)
+
+
+def test_an_engine_that_is_not_there_is_float32(monkeypatch):
+    monkeypatch.setattr(engines, "multiplies_bfloat16", lambda: False)
+    monkeypatch.setattr(engines.importlib.util, "find_spec", lambda name: None)
+    assert [engines.choose(engine) for engine in engines.ENGINES] == ["float32"] * 3
+    with pytest.raises(UserError, match="no engine called 'float16'"):
+        engines.choose("float16")
 
 
 @pytest.mark.slow
@@ -213,7 +225,7 @@ def test_a_loss_that_is_not_finite_stops_the_training(tmp_path, strips):
 def networks(tmp_path, strips, monkeypatch):
     """A cascade whose networks are exact on the hand-made strips: thresholds on brightness."""
 
-    def predictor(folder):
+    def predictor(folder, engine):
         def segment(images):
             return (images > 200).astype(np.float32)
 
@@ -236,6 +248,28 @@ def test_the_cascade_returns_the_exact_masks_of_exact_networks(networks, strips)
     assert np.isnan(label[::2]).all() and (label[1::2] == 1).all()  # a dropped strip is not seen by the second network
     nothing, _, _ = cascade.predict(networks, paths, {**chosen, "minimum_areas": [401]}, SHAPE)
     assert all(row == [""] for row in nothing)
+
+
+def test_the_cascade_decodes_a_strip_once_for_all_networks_of_a_size(networks, strips, monkeypatch):
+    paths, rles = strips
+    read = []
+
+    def counting(path, *about):
+        read.append(path)
+        return images.read_image(path, *about)
+
+    monkeypatch.setattr(reading, "read_image", counting)
+    chosen = {"strategy": "both filters", "binary_threshold": 0.0, "label_thresholds": [0.0], "pixel_thresholds": [0.5]}
+    predicted, *_ = cascade.predict(networks, paths, chosen | {"minimum_areas": [1]}, SHAPE, chunk=7)
+    assert [row[0] for row in predicted] == rles
+    assert sorted(read) == paths
+
+
+def test_a_batch_is_mirrored_as_its_images_are():
+    batch = np.random.default_rng(0).integers(0, 255, (3, 4, 6, 1)).astype(np.uint8)
+    for which in generators.FLIPS:
+        assert np.array_equal(cascade.mirror(batch, which), np.stack([generators.flip(image, which) for image in batch]))
+        assert np.array_equal(cascade.mirror(batch[..., 0], which), np.stack([generators.flip(image, which) for image in batch[..., 0]]))
 
 
 def test_evidence_counts_pixels_at_full_size(networks, strips):

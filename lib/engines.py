@@ -1,0 +1,79 @@
+"""Ways to run a SavedModel: TensorFlow in float32 or bfloat16, or OpenVINO where somebody installed it.
+
+The weights become constants of the graph, so that TensorFlow prepares them once (normalizations are folded into convolutions,
+weights laid out as the processor likes them) and not at every call.
+"""
+
+import importlib.util
+from pathlib import Path
+
+from lib.paths import UserError
+
+ENGINES = ("float32", "bfloat16", "openvino")
+
+
+def choose(engine):
+    """The engine that is asked for if this machine has what it needs, else "float32", which runs everywhere.
+
+    Arguments:
+        engine: one of ENGINES. "bfloat16" needs a processor that multiplies such numbers, and no graphics card, on which
+            TensorFlow would ignore it; "openvino" needs the package.
+    """
+    if engine not in ENGINES:
+        raise UserError(f"There is no engine called {engine!r}. Choose one of: {', '.join(ENGINES)}.")
+    if engine == "openvino":
+        return engine if importlib.util.find_spec("openvino") else "float32"
+    if engine == "bfloat16":
+        import tensorflow
+
+        return engine if multiplies_bfloat16() and not tensorflow.config.list_physical_devices("GPU") else "float32"
+    return engine
+
+
+def multiplies_bfloat16():
+    """Whether the processor has instructions for bfloat16, as far as Linux says so."""
+    path = Path("/proc/cpuinfo")
+    flags = path.read_text(encoding="utf-8").split() if path.is_file() else ()
+    return "amx_bf16" in flags or "avx512_bf16" in flags
+
+
+def open_saved_model(folder, engine):
+    """A function from images (B, h, w, 1) uint8 to probabilities float32 (numpy): the SavedModel in `folder`, run by `engine`."""
+    return {"float32": _float32, "bfloat16": _bfloat16, "openvino": _openvino}[choose(engine)](str(folder))
+
+
+def _frozen(folder):
+    """The SavedModel's function with its weights as constants."""
+    import tensorflow
+    from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
+
+    loaded = tensorflow.saved_model.load(folder)  # without a name it would be gone before its function is read
+    return convert_variables_to_constants_v2(loaded.signatures["serving_default"])
+
+
+def _float32(folder):
+    import tensorflow
+
+    frozen = _frozen(folder)
+    return lambda images: frozen(tensorflow.constant(images))[0].numpy()
+
+
+def _bfloat16(folder):
+    """Convolutions and matrix products on bfloat16 (8 bits of precision, summed up in float32), the rest in float32."""
+    import tensorflow
+
+    frozen, graph, v1 = _frozen(folder), tensorflow.Graph(), tensorflow.compat.v1
+    with graph.as_default():
+        tensorflow.graph_util.import_graph_def(frozen.graph.as_graph_def(), name="")
+    # A session of its own, because the switch for a whole process would reach trainings in it too.
+    settings = v1.ConfigProto()
+    rewriting = settings.graph_options.rewrite_options
+    rewriting.auto_mixed_precision_onednn_bfloat16 = type(rewriting).ON
+    return v1.Session(graph=graph, config=settings).make_callable(frozen.outputs[0].name, [frozen.inputs[0].name])
+
+
+def _openvino(folder):
+    import openvino
+
+    compiled = openvino.Core().compile_model(openvino.convert_model(folder), "CPU")
+    return lambda images: compiled(images)[0]
