@@ -4,7 +4,9 @@ The weights become constants of the graph, so that TensorFlow prepares them once
 weights laid out as the processor likes them) and not at every call.
 """
 
+import contextlib
 import importlib.util
+import os
 from pathlib import Path
 
 from lib.paths import UserError
@@ -48,7 +50,21 @@ def _frozen(folder):
     from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
     loaded = tensorflow.saved_model.load(folder)  # without a name it would be gone before its function is read
-    return convert_variables_to_constants_v2(loaded.signatures["serving_default"])
+    with _silent():
+        return convert_variables_to_constants_v2(loaded.signatures["serving_default"])
+
+
+@contextlib.contextmanager
+def _silent():
+    """Without what TensorFlow's C++ side notes about graphics cards on standard error, which would stand in every report."""
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
 
 
 def _float32(folder):
@@ -60,6 +76,7 @@ def _float32(folder):
 
 def _bfloat16(folder):
     """Convolutions and matrix products on bfloat16 (8 bits of precision, summed up in float32), the rest in float32."""
+    import numpy
     import tensorflow
 
     frozen, graph, v1 = _frozen(folder), tensorflow.Graph(), tensorflow.compat.v1
@@ -69,7 +86,10 @@ def _bfloat16(folder):
     settings = v1.ConfigProto()
     rewriting = settings.graph_options.rewrite_options
     rewriting.auto_mixed_precision_onednn_bfloat16 = type(rewriting).ON
-    return v1.Session(graph=graph, config=settings).make_callable(frozen.outputs[0].name, [frozen.inputs[0].name])
+    run = v1.Session(graph=graph, config=settings).make_callable(frozen.outputs[0].name, [frozen.inputs[0].name])
+    with _silent():
+        run(numpy.zeros((1, *frozen.inputs[0].shape[1:]), numpy.uint8))  # the graph is rewritten at its first run
+    return run
 
 
 def _openvino(folder):
