@@ -157,6 +157,9 @@ def test_runs_on_a_few_strips(name, strips, run):
     handed_on = execute(name, strips, run, **parameters)
     assert handed_on["headline"]
     assert set(expected) <= set(handed_on["figures"])
+    cells = paths.read_json(run / f"{name}.ipynb")["cells"]
+    noise = ["".join(part["text"]) for cell in cells for part in cell.get("outputs", ()) if part.get("name") == "stderr"]
+    assert not noise  # it would stand in the report
 
 
 @pytest.mark.slow
