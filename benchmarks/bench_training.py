@@ -14,7 +14,8 @@ import time
 import measure
 import numpy as np
 
-HEIGHT, WIDTH, BATCH = 128, 800, 8
+SHAPE = 8, 128, 800  # strips, pixels, pixels
+QUICK = 2, 32, 64
 PAIRS = {  # title: (this project's way, the rival's)
     "float32": ("Keras float32", "torch float32"),
     "the best of each": ("Keras mixed_bfloat16", "torch bfloat16, channels last"),
@@ -23,27 +24,27 @@ VISION = ("nms", "qnms", "roi_align", "qroi_align", "_roi_align_backward", "ps_r
           "_roi_pool_backward", "ps_roi_pool", "_ps_roi_pool_backward")  # fmt: skip
 
 
-def batch():
+def batch(shape):
     """Images (B, h, w, 1) uint8 and masks (B, h, w, 1) float32; what is on them does not change the time."""
     random = np.random.default_rng(0)
-    images = random.integers(0, 256, (BATCH, HEIGHT, WIDTH, 1)).astype(np.uint8)
+    images = random.integers(0, 256, (*shape, 1)).astype(np.uint8)
     return images, (random.random(images.shape) < 0.1).astype(np.float32)
 
 
-def keras_step(precision):
+def keras_step(shape, precision):
     """A function that takes one step of this project's training, as `training.fit` compiles it."""
     import keras
 
     from lib import losses, models
 
     keras.config.set_dtype_policy(precision)
-    model = models.build_segmenter(backbone="resnet34", height=HEIGHT, width=WIDTH)
+    model = models.build_segmenter(backbone="resnet34", height=shape[1], width=shape[2])
     model.compile(keras.optimizers.Adam(1e-4), loss=losses.bce_plus_dice_loss, jit_compile=False)
-    images, masks = batch()
+    images, masks = batch(shape)
     return lambda: model.train_on_batch(images, masks)
 
 
-def torch_step(best):
+def torch_step(shape, best):
     """The same with segmentation-models-pytorch's network, its Dice loss and torch's cross-entropy."""
     import torch
 
@@ -57,7 +58,7 @@ def torch_step(best):
     model = smp.Unet("resnet34", encoder_weights=None, in_channels=3, classes=1).to(memory_format=layout).train()
     optimizer = torch.optim.Adam(model.parameters(), 1e-4)
     entropy, dice = torch.nn.BCEWithLogitsLoss(), smp.losses.DiceLoss("binary", from_logits=True)
-    images, masks = (torch.from_numpy(array).permute(0, 3, 1, 2) for array in batch())
+    images, masks = (torch.from_numpy(array).permute(0, 3, 1, 2) for array in batch(shape))
 
     def step():
         optimizer.zero_grad(set_to_none=True)
@@ -73,16 +74,16 @@ def torch_step(best):
 
 
 WAYS = {
-    "Keras float32": lambda: keras_step("float32"),
-    "Keras mixed_bfloat16": lambda: keras_step("mixed_bfloat16"),
-    "torch float32": lambda: torch_step(False),
-    "torch bfloat16, channels last": lambda: torch_step(True),
+    "Keras float32": lambda shape: keras_step(shape, "float32"),
+    "Keras mixed_bfloat16": lambda shape: keras_step(shape, "mixed_bfloat16"),
+    "torch float32": lambda shape: torch_step(shape, False),
+    "torch bfloat16, channels last": lambda shape: torch_step(shape, True),
 }
 
 
-def child(way):
+def child(way, shape):
     """Take a step for each line that comes in, answer with its seconds and the peak memory so far in MiB."""
-    step, told = WAYS[way](), sys.stdout
+    step, told = WAYS[way](shape), sys.stdout
     sys.stdout = sys.stderr  # libraries may print
     for _ in sys.stdin:
         start = time.perf_counter()
@@ -91,9 +92,10 @@ def child(way):
         print(seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, file=told, flush=True)
 
 
-def compare(ways, steps):
+def compare(ways, quick):
     """({way: [images a second, one a step]}, {way: [peak MiB]})."""
-    started = {way: subprocess.Popen([sys.executable, __file__, "--way", way], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+    steps, options = (1, ["--quick"]) if quick else (7, [])
+    started = {way: subprocess.Popen([sys.executable, __file__, "--way", way, *options], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                                      stderr=subprocess.DEVNULL, text=True) for way in ways}  # fmt: skip
     speeds, memory = {way: [] for way in ways}, {}
     for number in range(steps + 2):
@@ -104,7 +106,7 @@ def compare(ways, steps):
             if not answer:
                 raise SystemExit(f"{way} ended early: echo | python benchmarks/bench_training.py --way '{way}' says why.")
             if number > 1:  # the first two steps build the graph
-                speeds[way].append(BATCH / float(answer[0]))
+                speeds[way].append((QUICK if quick else SHAPE)[0] / float(answer[0]))
             memory[way] = [float(answer[1])]
     for process in started.values():
         process.communicate()
@@ -116,11 +118,11 @@ def main():
     parser.add_argument("--way", choices=WAYS, help="be one of the processes that are compared")
     given = parser.parse_args()
     if given.way:
-        return child(given.way)
+        return child(given.way, QUICK if given.quick else SHAPE)
     print("## Training step\n")
-    print(f"Unet-ResNet34 at {HEIGHT} x {WIDTH}, batches of {BATCH}, cross-entropy + Dice, Adam; forward, backward and update.")
+    print("Unet-ResNet34 at 128 x 800, batches of 8, cross-entropy + Dice, Adam; forward, backward and update.")
     for title, ways in PAIRS.items():
-        speeds, memory = compare(ways, 1 if given.quick else 7)
+        speeds, memory = compare(ways, given.quick)
         measure.table(title, speeds, "images/s", ways[0], {ways[1]: 0.9})
         measure.table(f"{title}: peak memory of the process", memory, "MiB", ways[0], "")
 

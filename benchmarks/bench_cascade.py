@@ -1,0 +1,178 @@
+"""The whole cascade, strips on disk to submission.csv, against the article's way.
+
+python benchmarks/bench_cascade.py [--quick] [--run FOLDER]
+
+The article's way: every network decodes for itself, in colour, through a Keras generator and `predict`; the means of ten passes
+over randomly mirrored strips for the two classifiers; then a segmenter a class. Once with the run's own trained networks, once
+with the article's (two InceptionResNetV2 at 299 x 299, Unet-ResNet50 at 128 x 800; random weights, only their time counts).
+"""
+
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+import cv2
+import keras
+import measure
+import numpy as np
+import trained_run
+
+from lib import cascade, decision, engines, models, submission
+
+BATCH, PASSES, FEW = 16, 10, 4
+FLOAT, HALF = "product, float32", "product, bfloat16"
+SAME, OWN = "the article's way, the same networks", "the article's way, its networks"
+
+
+class Strips(keras.utils.PyDataset):
+    """Batches of strips (B, h, w, 1) uint8, read in colour and resized, mirrored at random if asked to."""
+
+    def __init__(self, files, size, mirrored):
+        super().__init__()
+        self.files, self.size, self.mirrored, self.random = files, size, mirrored, np.random.default_rng(0)
+
+    def __len__(self):
+        return -(-len(self.files) // BATCH)
+
+    def __getitem__(self, index):
+        images = [cv2.resize(cv2.imread(path), self.size[::-1]) for path in self.files[index * BATCH : (index + 1) * BATCH]]
+        if self.mirrored:
+            images = [image[:: self.random.choice([1, -1]), :: self.random.choice([1, -1])] for image in images]
+        return (np.stack(images)[..., :1],)
+
+
+def mean_of_passes(network, files):
+    """A classifier's probabilities (N, classes): the mean of PASSES predictions."""
+    size = network.input_shape[1] or 128, network.input_shape[2] or 800
+    strips = Strips(files, size, mirrored=True)
+    return np.mean([network.predict(strips, verbose=0) for _ in range(PASSES)], axis=0)
+
+
+def snippet_encode(mask):
+    """The run-length code that is published with many solutions."""
+    pixels = np.concatenate([[0], mask.T.flatten(), [0]])
+    runs = np.where(pixels[1:] != pixels[:-1])[0] + 1
+    runs[1::2] -= runs[::2]
+    return " ".join(str(number) for number in runs)
+
+
+def articles_way(networks, run, files):
+    """Run-lengths (N x C) as the article predicts them, with the thresholds of the run's decision."""
+    chosen, classes = run.decision, len(run.decision["label_thresholds"])
+    rles = [[""] * classes for _ in files]
+    rows = np.flatnonzero(mean_of_passes(networks["binary"], files)[:, 0] >= chosen["binary_threshold"])
+    label = mean_of_passes(networks["multilabel"], [files[row] for row in rows]) if len(rows) else np.empty((0, classes))
+    for k in range(classes):
+        named = rows[label[:, k] >= chosen["label_thresholds"][k]]
+        if not len(named):
+            continue
+        probability = networks[f"seg_class{k + 1}"].predict(Strips([files[row] for row in named], (128, 800), False), verbose=0)
+        for row, one in zip(named, probability, strict=True):
+            mask = cv2.resize(one, run.shape[::-1]) >= chosen["pixel_thresholds"][k]
+            rles[row][k] = snippet_encode(mask) if mask.sum() >= max(chosen["minimum_areas"][k], 1) else ""
+    return rles
+
+
+def articles_networks(classes):
+    """The article's networks with random weights."""
+    build = {"backbone": "InceptionResNetV2", "height": 299, "width": 299, "locate": False}
+    found = {name: models.build_classifier(classes=count, **build) for name, count in (("binary", 1), ("multilabel", classes))}
+    return found | {f"seg_class{k + 1}": models.build_segmenter(backbone="resnet50", width=800) for k in range(classes)}
+
+
+def openers(run):
+    """{way: a function that opens its networks and returns one that predicts files: N x C run-lengths}."""
+    classes = len(run.decision["label_thresholds"])
+
+    def product(engine):
+        networks = run.networks(engine)
+        return lambda files: cascade.predict(networks, files, run.decision, run.shape)[0]
+
+    def same():
+        networks = {path.name: models.load(path) for path in run.models.iterdir() if "." not in path.name}
+        return lambda files: articles_way(networks, run, files)
+
+    def own():
+        networks = articles_networks(classes)
+
+        def predict(files):  # every network once, whatever the random ones before it say
+            for name in ("binary", "multilabel"):
+                mean_of_passes(networks[name], files)
+            for k in range(classes):
+                networks[f"seg_class{k + 1}"].predict(Strips(files, (128, 800), False), verbose=0)
+            return [[""] * classes for _ in files]
+
+        return predict
+
+    found = {HALF: lambda: product("bfloat16"), FLOAT: lambda: product("float32"), SAME: same, OWN: own}
+    if engines.choose("bfloat16") == "float32":
+        del found[HALF]
+    return found
+
+
+def write(run, files, rles):
+    """The submission of the first strips of a run."""
+    with tempfile.TemporaryDirectory() as folder:
+        submission.write(Path(folder) / "submission.csv", run.ids[: len(files)], rles)
+
+
+def seconds_of_articles_networks(run, files, runs):
+    """Seconds an image, one a run: each network measured on a few strips, times the share of strips that it sees.
+
+    The shares are those that the run's filters let through: random weights would let through anything.
+    """
+    classes = len(run.decision["label_thresholds"])
+    networks = articles_networks(classes)
+    _, binary, label = cascade.predict(run.networks("float32"), run.files, run.decision, run.shape)
+    use_binary, use_label = decision.STRATEGIES[run.decision["strategy"]][:2]
+    passed = binary >= run.decision["binary_threshold"] if use_binary else np.ones(len(binary), bool)
+    named = passed[:, None] & (label >= run.decision["label_thresholds"]) if use_label else np.repeat(passed[:, None], classes, 1)
+    one = measure.interleaved({
+        "classifier": lambda: mean_of_passes(networks["binary"], files),
+        "segmenter": lambda: networks["seg_class1"].predict(Strips(files, (128, 800), False), verbose=0),
+    }, runs)  # fmt: skip
+    return [(classifier * (1 + passed.mean()) + segmenter * named.mean(axis=0).sum()) / len(files)
+            for classifier, segmenter in zip(one["classifier"], one["segmenter"], strict=True)]  # fmt: skip
+
+
+def main():
+    parser = measure.arguments(__doc__)
+    trained_run.add_argument(parser)
+    parser.add_argument("--way", help="predict in this way once and end: for the peak memory")
+    given = parser.parse_args()
+    run = trained_run.load(given.run)
+    some = run.files[:8] if given.quick else run.files[:48]
+    few = run.files[: 1 if given.quick else FEW]
+    known = openers(run)
+    if given.way:
+        files = few if given.way == OWN else some
+        return write(run, files, known[given.way]()(files))
+    runs = 1 if given.quick else 5
+    print(f"## The whole cascade\n\n{len(run.files)} generated test strips, JPEG files on disk to submission.csv; the networks of a demo "
+          "run, its thresholds, its mirrored copies. The article's way: Keras generators, `predict`, ten passes; with its own networks "
+          f"from {len(few)} strips.")  # fmt: skip
+    opened = {way: known[way]() for way in known if way != OWN}
+    sets = {way: some if way == SAME else run.files[:16] if given.quick else run.files for way in opened}
+    seconds = measure.interleaved({way: lambda way=way: write(run, sets[way], opened[way](sets[way])) for way in opened}, runs)
+    speeds = {way: [len(sets[way]) / one for one in seconds[way]] for way in opened}
+    speeds[OWN] = [1 / one for one in seconds_of_articles_networks(run, few, runs)]
+    first = next(iter(speeds))
+    measure.table("strips to submission.csv", speeds, "images/s", first, {SAME: 20, OWN: 20})
+    if first == HALF:
+        found = [measure.ratio(speeds, "images/s", FLOAT, way) for way in (SAME, OWN)]
+        print(f"In float32: {found[0]:.1f} x and {found[1]:.1f} x.")
+    if run.truth is not None and not given.quick:
+        scores = {way: run.score(predict(run.files)) for way, predict in opened.items()}
+        print("Score on these strips: " + "; ".join(f"{way} {score:.4f}" for way, score in scores.items()) + ".")
+    memory = {}
+    for way in opened if given.quick else known:
+        command = [sys.executable, __file__, "--way", way, "--run", given.run, *(["--quick"] if given.quick else [])]
+        memory[way] = [measure.peak_memory(command)[0]]
+    measure.table("peak memory of a process that does it once", memory, "MiB", first, "")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,47 @@
+"""A finished run for the benchmarks that want trained networks: its models, its decision, its test strips with their truth."""
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from lib import cascade, dataset, metrics, paths
+
+
+@dataclass
+class Trained:
+    """models: folder; decision: as from `decision.choose`; files, ids: of the test strips; truth: N x C run-lengths, or None;
+    shape: (H, W)."""
+
+    models: Path
+    decision: dict
+    files: list
+    ids: list
+    truth: list
+    shape: tuple
+
+    def networks(self, engine):
+        """The cascade's networks, run by one of `engines.ENGINES`."""
+        return cascade.open_networks(self.models, len(self.decision["label_thresholds"]), self.decision["tta"], engine=engine)
+
+    def score(self, predicted):
+        """The competition's score of N x C run-lengths for all test strips."""
+        return metrics.competition_score(self.truth, predicted)
+
+
+def add_argument(parser):
+    """Let a benchmark's command line name the run."""
+    parser.add_argument("--run", default=str(paths.PROJECT / "runs" / "latest"), help="a finished run; runs/latest")
+
+
+def load(folder):
+    """The run in `folder`; ends with a sentence where there is none."""
+    folder = Path(folder)
+    try:
+        about = paths.read_json(folder / "run.json")
+        decision, data = paths.read_json(folder / "decision.json"), about["data"]["folder"]
+        table = dataset.load_test_table(data)
+        truth = dataset.load_truth(data, table)
+    except (paths.UserError, KeyError, TypeError) as error:
+        sys.exit(f"{folder} is no finished run with its data ({error}). `make run` makes one in about ten minutes.")
+    truth = None if truth is None else truth[dataset.rle_columns(truth)].to_numpy().tolist()
+    return Trained(folder / "models", decision, list(table["path"]), list(table["image_id"]), truth, tuple(decision["shape"]))
