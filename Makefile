@@ -2,16 +2,19 @@
 # make test   set up .venv if needed, then lint and run every test
 # make quick  the same without the slow tests
 # make kaggle-test  the packed notebook on a rebuilt Kaggle machine: Python 3.12 with Kaggle's versions in .venv-kaggle, Linux
-# make clean  remove .venv and .venv-kaggle; runs and data stay
+# make bench  every benchmark against its rivals, which are set up in .venv-bench: half an hour; benchmarks/README.md
+# make clean  remove .venv, .venv-bench and .venv-kaggle; runs and data stay
 
 PYTHON ?= python3
 ARGS ?=
 JOBS ?= 2
 VENV := .venv
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
+BENCH := .venv-bench
+INSTALL := -m pip --disable-pip-version-check install --quiet
+PIP := $(BIN)/python $(INSTALL)
 
-.PHONY: run test quick lint setup kaggle-test clean
+.PHONY: run test quick lint setup kaggle-test bench clean
 
 run: $(VENV)/run.stamp
 	$(BIN)/python run_all.py --jobs $(JOBS) $(ARGS)
@@ -30,8 +33,11 @@ setup: $(VENV)/test.stamp
 kaggle-test: $(VENV)/test.stamp
 	KAGGLE_VENV=.venv-kaggle $(BIN)/python -m pytest tests/test_kaggle.py -k rebuilt_machine
 
+bench: $(BENCH)/bench.stamp
+	$(BENCH)/bin/python benchmarks/run_all.py $(ARGS)
+
 clean:
-	rm -rf $(VENV) .venv-kaggle*
+	rm -rf $(VENV) $(BENCH) .venv-kaggle*
 
 # The stamp is touched last: an installation that was cut off is taken up again.
 $(VENV)/run.stamp: requirements.txt
@@ -44,4 +50,11 @@ $(VENV)/run.stamp: requirements.txt
 
 $(VENV)/test.stamp: $(VENV)/run.stamp requirements-test.txt
 	@$(PIP) --requirement requirements-test.txt
+	@touch $@
+
+$(BENCH)/bench.stamp: requirements.txt benchmarks/requirements.txt benchmarks/requirements-alone.txt
+	@echo "Setting up $(BENCH): about 4 GB, some minutes, once."
+	@$(PYTHON) -m venv $(BENCH)
+	@$(BENCH)/bin/python $(INSTALL) --requirement requirements.txt --requirement benchmarks/requirements.txt
+	@$(BENCH)/bin/python $(INSTALL) --no-deps --requirement benchmarks/requirements-alone.txt
 	@touch $@

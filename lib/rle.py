@@ -3,8 +3,6 @@
 The empty string is the empty mask. Starts and lengths count pixels. Everything here is exact and needs numpy and OpenCV alone.
 """
 
-import warnings
-
 import cv2
 import numpy as np
 
@@ -32,9 +30,9 @@ def runs(rle):
         raise RleError(f"A run-length must be text, not {type(rle).__name__} {rle!r}. No defect is the empty text.")
     if not rle.isascii() or rle.translate(_DIGITS_AND_SPACE):
         raise RleError(f"The run-length {_short(rle)} holds more than whole numbers with spaces between them. {REMEDY}.")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # an empty string warns
-        numbers = np.fromstring(rle, dtype=np.int64, sep=" ")
+    if not rle or rle.isspace():  # numpy warns of these
+        return np.empty((0, 2), np.int64)
+    numbers = np.fromstring(rle, dtype=np.int64, sep=" ")
     if numbers.size % 2:
         raise RleError(f"The run-length {_short(rle)} has {numbers.size} numbers, an odd count. {REMEDY}.")
     if numbers.size and numbers.max() > LARGEST:
@@ -86,15 +84,23 @@ def encode(mask):
     mask = np.asarray(mask)
     if mask.ndim != 2:
         raise ValueError(f"A mask has two dimensions, this one has the shape {mask.shape}.")
-    mask = (mask != 0).view(np.uint8)
-    columns = np.flatnonzero(mask.max(axis=0)) if mask.size else ()
+    mask = (mask if mask.dtype in (bool, np.uint8) else mask != 0).view(np.uint8)
+    highest = mask.max(axis=0) if mask.size else np.zeros(0)  # the one pass over all bytes
+    columns = np.flatnonzero(highest)
     if not len(columns):
         return ""
-    left, right = columns[0], columns[-1] + 1  # only the columns that the mask touches are turned: most are empty
-    height, width = mask.shape[0], int(right - left)
-    padded = np.zeros(height * width + 2, np.uint8)
-    padded[1:-1] = cv2.transpose(mask[:, left:right]).ravel()  # ten times as fast as numpy's copy
-    edges = np.flatnonzero(padded[1:] != padded[:-1]).reshape(-1, 2)  # where a run starts, and where it has ended
+    left, right = columns[0], columns[-1] + 1  # only the columns that the mask touches are looked at again: most are empty
+    part = mask[:, left:right] if highest.max() == 1 else (mask[:, left:right] != 0).view(np.uint8)
+    height, width = part.shape
+    changes = np.empty((height, width), bool)  # from the pixel before, which for the first row is the last of the column before
+    changes[0, 0] = part[0, 0]
+    np.not_equal(part[0, 1:], part[-1, :-1], out=changes[0, 1:])
+    np.not_equal(part[1:], part[:-1], out=changes[1:])
+    row, column = np.divmod(np.flatnonzero(changes), width)
+    edges = np.sort(column * height + row)  # quicker than to turn all the bytes
+    if part[-1, -1]:
+        edges = np.append(edges, height * width)
+    edges = edges.reshape(-1, 2)  # where a run starts, and where it has ended
     edges[:, 1] -= edges[:, 0]
     edges[:, 0] += left * height + 1
     return from_runs(edges)
@@ -109,17 +115,46 @@ def decode(rle, shape=SHAPE):
 
     Returns uint8 (H, W) of 0 and 1. Raises RleError as `check` does.
     """
-    height, width = shape
-    pairs = check(rle, shape)
-    if not len(pairs):
-        return np.zeros(shape, np.uint8)
-    edges = np.empty(2 * len(pairs) + 2, np.int64)  # 0, then start and end of every run, then the number of pixels
-    edges[0], edges[-1] = 0, height * width
-    edges[1:-1:2] = pairs[:, 0] - 1
-    edges[2:-1:2] = pairs[:, 0] - 1 + pairs[:, 1]
-    values = np.zeros(2 * len(pairs) + 1, np.uint8)
-    values[1::2] = 1
-    return cv2.transpose(np.repeat(values, np.diff(edges)).reshape(width, height))
+    pairs, height = check(rle, shape), shape[0]
+    mask = np.zeros(shape, np.uint8)
+    if len(pairs):
+        starts, ends = pairs[:, 0] - 1, pairs.sum(axis=1) - 1
+        left, right = starts[0] // height, -(-ends[-1] // height)  # the columns that have runs
+        columns = _filled(starts, ends, left * height, right * height, 1).reshape(-1, height)
+        cv2.transpose(columns, mask[:, left:right])  # ten times as fast as numpy's copy
+    return mask
+
+
+def decode_half(rle, shape=SHAPE):
+    """The mask of a run-length string at half the height and width: a pixel is set where two of its four are, or more.
+
+    Arguments:
+        rle: str, "" for an empty mask; shape: (height, width) of the image, even numbers.
+
+    Returns uint8 (H / 2, W / 2) of 0 and 1. Raises RleError as `check` does.
+    """
+    pairs, height = check(rle, shape), shape[0] // 2
+    mask = np.zeros((height, shape[1] // 2), np.uint8)
+    if len(pairs):
+        starts, ends = pairs[:, 0] - 1, pairs.sum(axis=1) - 1
+        left, right = starts[0] // (4 * height), -(-ends[-1] // (4 * height))  # columns of the small mask
+        begin = left * 2 * height  # pairs of pixels one above the other: how many of the two are set
+        cover = _filled((starts + 1) // 2, ends // 2, begin, right * 2 * height, 2)
+        for edges in (starts, ends):  # a run that begins or ends between the two of a pair covers one of them
+            cover[edges[edges & 1 == 1] // 2 - begin] += 1
+        cover = cover.reshape(-1, 2, height)
+        small = (cover[:, 0] + cover[:, 1] >= 2).view(np.uint8)
+        cv2.transpose(small, mask[:, left:right])
+    return mask
+
+
+def _filled(starts, ends, begin, end, value):
+    """uint8 (end - begin,) with `value` from every start to its end, int64 (n,) each and in order, and 0 elsewhere."""
+    edges = np.empty(2 * len(starts) + 2, np.int64)
+    edges[0], edges[-1], edges[1:-1:2], edges[2:-1:2] = begin, end, starts, ends
+    values = np.zeros(2 * len(starts) + 1, np.uint8)
+    values[1::2] = value
+    return np.repeat(values, np.diff(edges))
 
 
 def area(rle):

@@ -1,5 +1,6 @@
 """The codec: exact small cases, properties on random masks, and every real row."""
 
+import itertools
 import os
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from lib import rle
+from lib import generators, rle
 from lib.paths import PROJECT, UserError
 
 REAL = Path(os.environ.get("SEVERSTAL_REAL", PROJECT.parent / "shared" / "data"))
@@ -74,6 +75,39 @@ def test_round_trip(mask):
     assert (pairs[1:, 0] > pairs[:-1].sum(axis=1)).all()  # no two runs touch
 
 
+@given(masks, st.sampled_from([bool, np.uint8, np.int16]), st.booleans())
+def test_encoding_equals_the_plain_way(mask, dtype, mirrored):
+    mask = mask[::-1, ::-1] if mirrored else mask
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], mask.T.ravel(), [0]]).astype(int))).reshape(-1, 2)
+    plain = " ".join(f"{start + 1} {end - start}" for start, end in edges)
+    assert rle.encode((mask * 3).astype(dtype)) == rle.encode(np.asfortranarray(mask)) == plain
+
+
+@st.composite
+def valid_runs(draw):
+    """(runs, also such that touch, and the shape of an image with even sides)."""
+    height, width = 2 * draw(st.integers(1, 5)), 2 * draw(st.integers(1, 5))
+    cuts = sorted(draw(st.sets(st.integers(0, height * width), max_size=12)))
+    pieces = [(begin + 1, end - begin) for begin, end in itertools.pairwise(cuts)]
+    return [piece for piece in pieces if draw(st.booleans())], (height, width)
+
+
+@given(valid_runs())
+def test_half_size_equals_decoding_and_counting(case):
+    runs, shape = case
+    text = rle.from_runs(runs)
+    mask = rle.decode(text, shape)
+    plain = np.zeros(shape[0] * shape[1], np.uint8)
+    for start, length in runs:
+        plain[start - 1 : start - 1 + length] = 1
+    np.testing.assert_array_equal(mask, plain.reshape(shape, order="F"))
+    half = rle.decode_half(text, shape)
+    blocks = mask.reshape(shape[0] // 2, 2, shape[1] // 2, 2).sum(axis=(1, 3))
+    assert half.dtype == np.uint8 and half.flags.c_contiguous
+    np.testing.assert_array_equal(half, blocks >= 2)
+    np.testing.assert_array_equal(half, generators.resize_mask(mask, shape[0] // 2, shape[1] // 2))
+
+
 @given(pairs_of_masks)
 def test_intersection_counts_pixels(masks):
     a, b = masks
@@ -130,3 +164,4 @@ def test_every_real_row():
     for text in pd.read_csv(PARTIAL, dtype=str)["EncodedPixels"]:
         mask = rle.decode(text)
         assert rle.encode(mask) == text
+        np.testing.assert_array_equal(rle.decode_half(text), generators.resize_mask(mask, 128, 800))
