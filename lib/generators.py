@@ -30,6 +30,13 @@ def resize_mask(mask, height, width):
     return (cv2.resize(mask * np.uint8(255), (width, height), interpolation=cv2.INTER_AREA) >= 128).astype(np.uint8)
 
 
+def mask_at(text, shape, height, width):
+    """The mask of a run-length string for an image of `shape`, at another size: `resize_mask` of the decoded one."""
+    if tuple(shape) == (2 * height, 2 * width):
+        return rle.decode_half(text, shape)
+    return resize_mask(rle.decode(text, shape), height, width)
+
+
 def augment(random, image, mask=None, flips="both", brightness=0.2, contrast=0.2):
     """One random variant of an image (H, W) uint8, and of its mask in the same way.
 
@@ -237,7 +244,7 @@ class SegmentationBatches(Batches):
             return np.zeros(self.size, np.uint8)
         bits = self.masks.get(index)
         if bits is None:
-            bits = self.masks[index] = np.packbits(resize_mask(rle.decode(self.rles[index], self.shape), *self.size))
+            bits = self.masks[index] = np.packbits(mask_at(self.rles[index], self.shape, *self.size))
         return np.unpackbits(bits, count=self.size[0] * self.size[1]).reshape(self.size)
 
     def item(self, index, random):
