@@ -1,6 +1,7 @@
 """Batches for training and prediction: grey uint8 in, nothing dropped, the same for the same seed and epoch."""
 
 import math
+import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import cv2
@@ -27,6 +28,13 @@ def resize_mask(mask, height, width):
     if mask.shape == (height, width):
         return mask
     return (cv2.resize(mask * np.uint8(255), (width, height), interpolation=cv2.INTER_AREA) >= 128).astype(np.uint8)
+
+
+def mask_at(text, shape, height, width):
+    """The mask of a run-length string for an image of `shape`, at another size: `resize_mask` of the decoded one."""
+    if tuple(shape) == (2 * height, 2 * width):
+        return rle.decode_half(text, shape)
+    return resize_mask(rle.decode(text, shape), height, width)
 
 
 def augment(random, image, mask=None, flips="both", brightness=0.2, contrast=0.2, shift=0.0):
@@ -63,20 +71,22 @@ def moved(array, rows, border):
 
 
 MEMORY = 1536 << 20  # bytes of decoded strips that one generator keeps: the competition's training set at half size
+SPARE = 16  # arrays of earlier batches at most whose memory is used again
 
 
 class Batches(keras.utils.PyDataset):
     """What all batches share: order and chance follow from seed and epoch alone, and the last batch may be smaller.
 
     Needs `paths` and `size` (h, w). A strip is decoded once and kept as uint8, as long as there is room in MEMORY. `workers`
-    threads decode; a batch of kept strips takes a millisecond or two and is made by one. Keras prepares batches while the
-    network computes; its own pool of workers is not used: it waits a tenth of a second at the end of every epoch.
+    threads share the work on a batch, and Keras prepares the next ones while the network computes. Keras' own pool of workers
+    is not used: it waits a tenth of a second at the end of every epoch.
     """
 
     def __init__(self, count, batch_size, seed, shuffle, workers):
         super().__init__(workers=1, use_multiprocessing=False)
-        self.count, self.batch_size, self.seed, self.shuffle, self.threads = count, batch_size, seed, shuffle, workers
-        self.kept = {}
+        self.count, self.batch_size, self.seed, self.shuffle = count, batch_size, seed, shuffle
+        self.pool, self.threads = ThreadPoolExecutor(workers) if workers > 1 else None, workers
+        self.kept, self.layout, self.spare = {}, None, []
         self.epoch = -1
         self.start_epoch(0)
 
@@ -106,16 +116,38 @@ class Batches(keras.utils.PyDataset):
         return math.ceil(len(self.order) / self.batch_size)
 
     def __getitem__(self, index):
-        def item(place):
+        places = range(index * self.batch_size, min((index + 1) * self.batch_size, len(self.order)))
+
+        def make(place):
             return self.item(self.order[place], np.random.default_rng([self.seed, self.epoch, place]))
 
-        places = range(index * self.batch_size, min((index + 1) * self.batch_size, len(self.order)))
-        if all(self.order[place] in self.kept for place in places):
-            items = map(item, places)
-        else:  # OpenCV decodes outside Python's lock
-            with ThreadPoolExecutor(self.threads) as pool:
-                items = list(pool.map(item, places))
-        return tuple(np.stack(part) for part in zip(*items, strict=True))
+        def fill(some):
+            for place in some:
+                for part, value in zip(parts, make(place), strict=True):
+                    part[place - places.start] = value
+
+        if self.layout is None:
+            self.layout = [(part.shape, part.dtype) for part in make(places.start)]
+        parts = [self.memory((len(places), *shape), dtype) for shape, dtype in self.layout]
+        if self.pool is None:
+            fill(places)
+        else:  # OpenCV and numpy work outside Python's lock
+            list(self.pool.map(fill, [places[number :: self.threads] for number in range(self.threads)]))
+        return tuple(parts)
+
+    def memory(self, shape, dtype):
+        """An array for a part of a batch, with anything in it.
+
+        One of an earlier batch that nobody holds any more, if there is one: to get new memory from the system takes longer
+        than to fill it.
+        """
+        for array in self.spare:
+            if sys.getrefcount(array) == 3 and array.shape == shape and array.dtype == dtype:  # the list, here, the function
+                return array
+        array = np.empty(shape, dtype)
+        if len(self.spare) < SPARE:
+            self.spare.append(array)
+        return array
 
 
 class ClassificationBatches(Batches):
@@ -223,7 +255,7 @@ class SegmentationBatches(Batches):
             return np.zeros(self.size, np.uint8)
         bits = self.masks.get(index)
         if bits is None:
-            bits = self.masks[index] = np.packbits(resize_mask(rle.decode(self.rles[index], self.shape), *self.size))
+            bits = self.masks[index] = np.packbits(mask_at(self.rles[index], self.shape, *self.size))
         return np.unpackbits(bits, count=self.size[0] * self.size[1]).reshape(self.size)
 
     def item(self, index, random):

@@ -114,6 +114,12 @@ def test_memory_and_workers_change_nothing(strips, monkeypatch):
     assert all(map(same, kept, epochs(2)))
 
 
+@pytest.mark.parametrize("size", [(32, 128), (64, 256), (16, 64), (48, 100)])
+def test_masks_at_a_size_are_resized_masks(strips, size):
+    for text in strips[1]:
+        assert np.array_equal(generators.mask_at(text, SHAPE, *size), generators.resize_mask(rle.decode(text, SHAPE), *size))
+
+
 def test_half_size_decoding_is_close_to_decoding_and_averaging(tmp_path):
     synthetic.generate(tmp_path / "set", 5, 1, 3, processes=1)
     for path in sorted((tmp_path / "set" / "train_images").iterdir()):
