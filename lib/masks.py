@@ -13,20 +13,38 @@ def full_size(probability, shape):
 
 
 def drop_small(mask, smallest):
-    """A mask (H, W) bool without its connected pieces (8 neighbours) of fewer than `smallest` pixels."""
-    if smallest <= 1 or not mask.any():
+    """A mask (H, W) bool without its connected pieces (8 neighbours) of fewer than `smallest` pixels.
+
+    Sizes are summed over the runs of the rows, and what is left is drawn from them: several times as fast as OpenCV's statistics.
+    """
+    if smallest <= 1:
         return mask
-    _, labels, statistics, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
-    kept = statistics[:, cv2.CC_STAT_AREA] >= smallest
-    kept[0] = False  # the background
-    return kept[labels]
+    padded = np.zeros((mask.shape[0], mask.shape[1] + 1), np.uint8)  # a column of 0s keeps the rows' runs apart
+    padded[:, 1:] = mask
+    flat = padded.ravel()
+    edges = np.flatnonzero(flat[1:] != flat[:-1]) + 1
+    if flat[-1]:
+        edges = np.append(edges, flat.size)
+    starts, ends = edges[::2], edges[1::2]
+    if (ends - starts).sum() < smallest:
+        return np.zeros_like(mask)
+    number, labels = cv2.connectedComponents(padded, connectivity=8)
+    piece = labels.ravel()[starts]
+    kept = (np.bincount(piece, weights=ends - starts, minlength=number) >= smallest)[piece]
+    if kept.all():
+        return mask
+    edges = np.concatenate([[0], np.column_stack([starts[kept], ends[kept]]).ravel(), [flat.size]])
+    return np.repeat(np.arange(len(edges) - 1) % 2 == 1, np.diff(edges)).reshape(padded.shape)[:, 1:]
 
 
 def decide(probability, shape, decision, class_index):
     """The mask (H, W) bool of one class under a decision (see `decision.choose`); all False where it is too small."""
-    mask = full_size(probability, shape) >= decision["pixel_thresholds"][class_index]
-    mask = drop_small(mask, decision.get("smallest_components", {class_index: 0})[class_index])
-    return mask if np.count_nonzero(mask) >= decision["minimum_areas"][class_index] else np.zeros_like(mask)
+    mask, least = full_size(probability, shape) >= decision["pixel_thresholds"][class_index], decision["minimum_areas"][class_index]
+    if np.count_nonzero(mask) >= least:  # without its small pieces it can only be smaller
+        mask = drop_small(mask, decision.get("smallest_components", {class_index: 0})[class_index])
+        if np.count_nonzero(mask) >= least:
+            return mask
+    return np.zeros_like(mask)
 
 
 def counts(probability, truth, thresholds, smallest):

@@ -14,7 +14,7 @@ import jinja2
 import numpy as np
 from markupsafe import Markup
 
-from lib import cells, dataset, paths
+from lib import dataset, paths
 
 TEMPLATES = Path(__file__).parent / "templates"
 FILES = ("submission.csv", "metrics.json", "decision.json", "data_findings.csv", "run.json")  # linked where they are there
@@ -63,6 +63,8 @@ def render(ipynb, html):
 
     Raises UserError if `ipynb` is missing or no notebook.
     """
+    from lib import cells  # brings nbconvert, half a second that a command with nothing to do need not spend
+
     notebook = paths.read_json(ipynb)
     if not isinstance(notebook, dict) or not isinstance(notebook.get("cells"), list):
         raise paths.UserError(f"{ipynb} is not a Jupyter notebook. Run its step again.")
@@ -91,9 +93,9 @@ def thumbnail(ipynb):
         found = paths.read_json(ipynb)["cells"]
     except (paths.UserError, KeyError, TypeError):
         return ""
-    for cell in sorted(found, key=lambda cell: not cells.has_tag(cell, "thumbnail")):
+    for cell in sorted(found, key=lambda cell: "thumbnail" not in cell.get("metadata", {}).get("tags", [])):
         for output in cell.get("outputs", []):
-            content = cells.joined(output.get("data", {}).get("image/png", ""))
+            content = "".join(output.get("data", {}).get("image/png") or "")
             try:
                 image = cv2.imdecode(np.frombuffer(base64.b64decode(content), np.uint8), cv2.IMREAD_COLOR) if content else None
             except (ValueError, cv2.error):

@@ -4,6 +4,9 @@ import cv2
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 
 from lib import calibration, dataset, gallery, masks, rle, sensitivity, shift, synthetic
 from lib.decision import Evidence
@@ -124,6 +127,25 @@ def test_counts_are_those_of_the_masks_that_are_drawn():
 def test_packed_maps_keep_their_probabilities():
     probability = np.random.default_rng(0).random((32, 64)).astype(np.float32)
     assert np.abs(masks.unpack(masks.pack(probability)) - probability).max() <= 1 / 510 + 1e-6
+
+
+@settings(max_examples=200)
+@given(arrays(bool, st.tuples(st.integers(1, 9), st.integers(1, 9))), st.integers(0, 12))
+def test_dropping_small_pieces_equals_counting_each(mask, smallest):
+    number, labels = cv2.connectedComponents(mask.astype(np.uint8), connectivity=8)
+    pieces = [labels == piece for piece in range(1, number) if (labels == piece).sum() >= smallest]
+    kept = masks.drop_small(mask, smallest)
+    assert kept.dtype == bool
+    np.testing.assert_array_equal(kept, np.any([np.zeros_like(mask), *pieces], axis=0))
+    assert rle.encode(kept) == rle.encode(np.ascontiguousarray(kept))
+
+
+@pytest.mark.parametrize("density", [0.001, 0.1, 0.5])
+def test_dropping_small_pieces_of_a_noisy_strip(density):
+    mask = np.random.default_rng(1).random((256, 1600)) < density
+    _, labels, statistics, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
+    kept = (statistics[:, cv2.CC_STAT_AREA] >= 3) & (np.arange(len(statistics)) > 0)
+    np.testing.assert_array_equal(masks.drop_small(mask, 3), kept[labels])
 
 
 def test_the_gallery_shows_the_worst_of_each_kind():
