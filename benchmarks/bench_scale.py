@@ -198,7 +198,8 @@ def report(found):
           f"of processor time. From {sizes[0]:,} to {sizes[-1]:,} strips is {times:.1f} x; "
           + (f"faster than that by a fifth or more grows: {', '.join(steep)}." if steep else "nothing grows faster than that by a fifth."))
     most, seconds = max(large, key=lambda row: large[row][2]), large["evaluation"][0]
-    print(f"Most memory: {most}, {large[most][2]:,.0f} MiB (target {LIMIT_MIB:,}): {'met' if large[most][2] <= LIMIT_MIB else '**not met**'}. "
+    mib = large[most][2]
+    print(f"Most memory: {most}, {mib:,.0f} MiB (target {LIMIT_MIB:,}): {'met' if mib <= LIMIT_MIB else '**not met**'}. "
           f"Evaluation of {4 * sizes[-1]:,} pairs: {seconds:.0f} s (target {LIMIT_EVALUATION:.0f} s): "
           f"{'met' if seconds < LIMIT_EVALUATION else '**not met**'}.")  # fmt: skip
 
