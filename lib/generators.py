@@ -71,7 +71,7 @@ def moved(array, rows, border):
 
 
 MEMORY = 1536 << 20  # bytes of decoded strips that one generator keeps: the competition's training set at half size
-SPARE = 16  # arrays of earlier batches at most whose memory is used again
+SPARE, ALIGNED = 16, 64  # blocks of memory that are used again, at most; bytes
 
 
 class Batches(keras.utils.PyDataset):
@@ -138,16 +138,19 @@ class Batches(keras.utils.PyDataset):
     def memory(self, shape, dtype):
         """An array for a part of a batch, with anything in it.
 
-        One of an earlier batch that nobody holds any more, if there is one: to get new memory from the system takes longer
-        than to fill it.
+        In the memory of an earlier batch if nobody holds a part of it any more: to get new memory from the system takes longer
+        than to fill it. It begins at a multiple of 64 bytes: TensorFlow copies any other.
         """
-        for array in self.spare:
-            if sys.getrefcount(array) == 3 and array.shape == shape and array.dtype == dtype:  # the list, here, the function
-                return array
-        array = np.empty(shape, dtype)
-        if len(self.spare) < SPARE:
-            self.spare.append(array)
-        return array
+        size = math.prod(shape) * dtype.itemsize
+        for block in self.spare:
+            if sys.getrefcount(block) == 3 and len(block) == size + ALIGNED:  # held by the list, the loop and this call alone
+                break
+        else:
+            block = np.empty(size + ALIGNED, np.uint8)
+            if len(self.spare) < SPARE:
+                self.spare.append(block)
+        start = -block.ctypes.data % ALIGNED
+        return block[start : start + size].view(dtype).reshape(shape)
 
 
 class ClassificationBatches(Batches):

@@ -3,6 +3,7 @@
 import cv2
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from lib import generators, rle, synthetic
 from lib.images import read_image
@@ -112,6 +113,19 @@ def test_memory_and_workers_change_nothing(strips, monkeypatch):
     assert all(map(same, kept, epochs(4)))
     monkeypatch.setattr(generators, "MEMORY", 3 * SIZE[0] * SIZE[1])
     assert all(map(same, kept, epochs(2)))
+
+
+def test_what_is_still_held_is_not_overwritten(strips):
+    paths, rles, _ = strips
+    batches = generators.SegmentationBatches(paths, rles, SHAPE, *SIZE, batch_size=1)
+    expected = [batches[number][0].copy() for number in range(10)]
+    views = [batches[number][0][..., 0] for number in range(10)]
+    assert all(np.array_equal(view, image[..., 0]) for view, image in zip(views, expected, strict=True))
+    signature = tuple(tf.TensorSpec((None, *part.shape[1:]), part.dtype) for part in batches[0])
+    data = tf.data.Dataset.from_generator(lambda: (batches[number] for number in range(10)), output_signature=signature)
+    tensors = [images for images, _ in data.prefetch(3)]
+    assert all(np.array_equal(tensor, image) for tensor, image in zip(tensors, expected, strict=True))
+    assert len({batches[0][0].ctypes.data for _ in range(5)}) < 5  # and what is not, is used again
 
 
 @pytest.mark.parametrize("size", [(32, 128), (64, 256), (16, 64), (48, 100)])

@@ -1,0 +1,233 @@
+"""Time and memory of every stage that sees all strips, at 1,000, 4,000 and 12,568 of them (and 5,506 test strips): does it grow
+linearly, and does it fit?
+
+python benchmarks/bench_scale.py [--quick] [--sizes 1000,4000,12568] [--base 1000]
+
+A thousand strips are generated with the competition's own shares of classes; the others are mirrored and moved copies of these,
+encoded anew: each costs as much to read as a generated one and is nobody's near-duplicate. Test strips are links to training strips
+under other names. Networks are not part of it: evaluation starts from what networks said. Every stage runs in a process of its own.
+"""
+
+import os
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import csv
+import json
+import sys
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import cv2
+import measure
+import numpy as np
+
+from lib import dataset, decision, images, rle, synthetic
+
+FULL = 12568
+TEST_SHARE = 5506 / 12568
+SHAPE, SIZE = (256, 1600), (128, 800)
+LIMIT_MIB, LIMIT_EVALUATION = 3 * 1024, 60.0  # seconds
+
+
+def moved(image, number):
+    """Variant `number` of an image or mask (H, W): mirrored one of four ways and moved round by some columns."""
+    turn, step = number % 4, number // 4
+    if turn:
+        image = cv2.flip(image, turn - 2)
+    return np.roll(image, step * 151, axis=1)
+
+
+def make_strips(folder, base, count):
+    """Write `count` strips into folder/images from a generated set of `base`; their mask rows (name, class, rle)."""
+    table = dataset.load_table(synthetic.generate(folder / "base", base, 1, 1, lift=False))
+    (folder / "images").mkdir()
+
+    def write(number):
+        row, variant = table.iloc[number % base], number // base
+        name, target = f"{number:06}.jpg", folder / "images" / f"{number:06}.jpg"
+        if variant:
+            image = moved(images.read_image(row["path"]), variant)
+            data = cv2.imencode(".jpg", cv2.merge([image] * 3), [cv2.IMWRITE_JPEG_QUALITY, synthetic.QUALITY])[1]
+            target.write_bytes(data.tobytes())
+        else:
+            os.link(row["path"], target)
+        texts = [(number, row[f"rle_{number}"]) for number in range(1, 5) if row[f"rle_{number}"]]
+        return [(name, k, rle.encode(moved(rle.decode(text, SHAPE), variant)) if variant else text) for k, text in texts]
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        return [row for rows in pool.map(write, range(count)) for row in rows]
+
+
+def make_set(folder, source, rows, count):
+    """A data set in the competition's layout of the first `count` strips and test strips, as links."""
+    (folder / "train_images").mkdir(parents=True)
+    (folder / "test_images").mkdir()
+    names = sorted(os.listdir(source))[:count]
+    for name in names:
+        os.link(source / name, folder / "train_images" / name)
+    for name in names[: round(count * TEST_SHARE)]:
+        os.link(source / name, folder / "test_images" / f"test{name}")
+    kept = set(names)
+    with open(folder / "train.csv", "w", newline="") as file:
+        csv.writer(file).writerows([("ImageId", "ClassId", "EncodedPixels"), *(row for row in rows if row[0] in kept)])
+
+
+class Clock:
+    """Seconds since it was made: on the wall, and of this process' processor time."""
+
+    def __init__(self):
+        self.begun = time.perf_counter(), time.process_time()
+
+    def read(self):
+        return time.perf_counter() - self.begun[0], time.process_time() - self.begun[1]
+
+
+def exploration(folder):
+    """What the figures of 00_eda are made from."""
+    table = dataset.load_table(folder)
+    masks, labels = table[dataset.rle_columns(table)].to_numpy(), dataset.labels(table)
+    small = SHAPE[0] // 4, SHAPE[1] // 4
+    heat, objects = np.zeros((4, *small), np.float32), []
+    [[rle.area(text) for text in row] for row in masks]
+    for row, k in np.argwhere(labels):
+        mask = rle.decode(masks[row, k], SHAPE)
+        heat[k] += images.resize_image(mask.astype(np.float32), small)
+        objects.append(cv2.connectedComponentsWithStats(mask, connectivity=8)[2][1:])
+    for path in table["path"]:
+        image = images.read_image(path, small)
+        image.mean(), image.std(), (image.mean(axis=0) < 20).mean()
+
+
+def data_check(folder):
+    """Every training and test strip decoded, as at the start of a run."""
+    dataset.check(folder)
+
+
+def duplicates(folder):
+    """The search for near-duplicates, then the split with what was found."""
+    table = dataset.load_table(folder)
+    clock = Clock()
+    groups = dataset.find_duplicates(table["path"])
+    search = clock.read()
+    dataset.find_duplicates = lambda *_: groups
+    clock = Clock()
+    dataset.split(table)
+    return {"near-duplicates": search, "split": clock.read()}
+
+
+def epoch(folder):
+    """One epoch of batches for a segmenter of class 3, all strips, without a network."""
+    from lib import generators
+
+    table = dataset.load_table(folder)
+    light = {"brightness": 0.08, "contrast": 0.15}
+    batches = generators.SegmentationBatches(table["path"], table["rle_3"], SHAPE, *SIZE, 0, 16, None, light, 1, True, os.cpu_count())
+    found = {}
+    for name in ("first epoch of input", "next epoch of input"):
+        clock = Clock()
+        for number in range(len(batches)):
+            batches[number]
+        found[name] = clock.read()
+        batches.on_epoch_end()
+    return found
+
+
+def evidence_of(count, seed=1):
+    """What networks might say of `count` strips with the competition's shares of classes: right more often than not."""
+    random = np.random.default_rng(seed)
+    there = random.random((count, 4)) < np.array([897, 247, 5150, 801]) / FULL
+    true_area = there * random.lognormal(9, 1, (count, 4)).astype(np.int64)
+    binary = np.clip(0.5 + 0.4 * np.where(there.any(axis=1), 1, -1) * random.beta(5, 1, count), 0, 1)
+    label = np.clip(0.5 + 0.4 * np.where(there, 1, -1) * random.beta(4, 1, (count, 4)), 0, 1)
+    shrink = np.linspace(1.4, 0.6, len(decision.PIXEL_THRESHOLDS))[:, None] * np.linspace(1, 0.9, len(decision.SMALLEST_COMPONENTS))
+    false = (random.random((count, 4)) < 0.1) * random.integers(0, 3000, (count, 4))
+    area = ((true_area + false)[..., None, None] * shrink).astype(np.int64)
+    shared = (np.minimum(area, true_area[..., None, None]) * random.uniform(0.5, 1, (count, 4, 1, 1))).astype(np.int64)
+    return decision.Evidence(binary.astype(np.float32), label.astype(np.float32), true_area, area, shared, np.arange(count))
+
+
+def evaluation(folder):
+    """Thresholds by every strategy, cross-fitted scores, lost points, and the intervals of 40_evaluation with 1,000 rounds each."""
+    evidence = decision.Evidence.load(folder / "evidence.npz")
+    chosen = decision.choose(evidence)
+    decided = decision.fold_decisions(evidence)
+    honest = decision.scores_of(evidence, decided)
+    naive, there = decision.pair_scores(evidence, chosen), evidence.true_area > 0
+    strategies = [decision.cross_fit(evidence, name).mean(axis=1) for name in decision.STRATEGIES]
+    of = [honest.mean(axis=1), (honest - ~there).mean(axis=1), (honest - naive).mean(axis=1), *honest.T, *strategies,
+          *np.where(there, honest, np.nan).T, *(values - strategies[0] for values in strategies)]  # fmt: skip
+    for values in of:
+        decision.bootstrap_interval(values, evidence.group, 1000)
+    decision.lost_points(evidence, decided)
+
+
+STAGES = {"exploration": exploration, "data check": data_check, "duplicates": duplicates, "epoch": epoch, "evaluation": evaluation}
+
+
+def child(stage, folder):
+    """Run one stage and print {row: seconds} as JSON."""
+    clock = Clock()
+    rows = STAGES[stage](folder) or {stage: clock.read()}
+    print(json.dumps(rows))
+
+
+def stage_rows(folder):
+    """All stages on one data set: {row: (seconds, seconds of processor time, MiB)}."""
+    rows = {}
+    for stage in STAGES:
+        mib, text = measure.peak_memory([sys.executable, __file__, "--stage", stage, "--folder", str(folder)])
+        rows |= {row: (*seconds, mib) for row, seconds in json.loads(text.splitlines()[-1]).items()}
+    return rows
+
+
+def report(found):
+    """The table and the verdicts. Arguments: found: {size: {row: (seconds, seconds of processor time, MiB)}}."""
+    sizes = sorted(found)
+    print("| stage | " + " | ".join(f"{size:,} strips" for size in sizes) + " | growth |\n|---|" + "---|" * (len(sizes) + 1))
+    small, large = found[sizes[0]], found[sizes[-1]]
+    times = sizes[-1] / sizes[0]
+    growth = {row: large[row][1] / max(small[row][1], 1e-3) for row in large}
+    for row in large:
+        cells = ["{:.1f} s, {:.1f} s, {:,.0f} MiB".format(*found[size][row]) for size in sizes]
+        print(f"| {row} | " + " | ".join(cells) + f" | {growth[row]:.1f} x |")
+    steep = [row for row in large if growth[row] > 1.2 * times]
+    print(f"\nSeconds, seconds of processor time (on all cores together), and the peak memory of the stage's process; the growth is that "
+          f"of processor time. From {sizes[0]:,} to {sizes[-1]:,} strips is {times:.1f} x; "
+          + (f"faster than that by a fifth or more grows: {', '.join(steep)}." if steep else "nothing grows faster than that by a fifth."))
+    most, seconds = max(large, key=lambda row: large[row][2]), large["evaluation"][0]
+    mib = large[most][2]
+    print(f"Most memory: {most}, {mib:,.0f} MiB (target {LIMIT_MIB:,}): {'met' if mib <= LIMIT_MIB else '**not met**'}. "
+          f"Evaluation of {4 * sizes[-1]:,} pairs: {seconds:.0f} s (target {LIMIT_EVALUATION:.0f} s): "
+          f"{'met' if seconds < LIMIT_EVALUATION else '**not met**'}.")  # fmt: skip
+
+
+def main():
+    parser = measure.arguments(__doc__)
+    parser.add_argument("--sizes", default=f"1000,4000,{FULL}", help="numbers of training strips")
+    parser.add_argument("--base", type=int, default=1000, help="strips that are generated; the others are made from these")
+    parser.add_argument("--stage", choices=STAGES, help="only this stage, for --folder; the script calls itself so")
+    parser.add_argument("--folder", type=Path)
+    given = parser.parse_args()
+    if given.stage:
+        child(given.stage, given.folder)
+        return
+    sizes = [60, 120] if given.quick else [int(size) for size in given.sizes.split(",")]
+    base = min(given.base, max(sizes) // 2 if given.quick else max(sizes))
+    with tempfile.TemporaryDirectory() as folder:
+        folder, begun = Path(folder), time.perf_counter()
+        rows, found = make_strips(folder, base, max(sizes)), {}
+        made = time.perf_counter() - begun
+        print(f"\n## Scale\n\nNo network; {base:,} generated strips of {SHAPE[0]} x {SHAPE[1]} and {max(sizes) - base:,} made from "
+              f"them by mirroring and moving (in {made:.0f} s), and {TEST_SHARE:.0%} as many test strips in the data check.\n")  # fmt: skip
+        for size in sizes:
+            make_set(folder / str(size), folder / "images", rows, size)
+            evidence_of(size).save(folder / str(size) / "evidence.npz")
+            found[size] = stage_rows(folder / str(size))
+        report(found)
+
+
+if __name__ == "__main__":
+    main()
