@@ -1,7 +1,6 @@
 """Batches for training and prediction: grey uint8 in, nothing dropped, the same for the same seed and epoch."""
 
 import math
-import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import cv2
@@ -9,6 +8,7 @@ import keras
 import numpy as np
 
 from lib import rle
+from lib.blocks import Blocks
 from lib.images import read_image
 
 FLIPS = ("none", "vertical", "horizontal", "both")
@@ -71,7 +71,6 @@ def moved(array, rows, border):
 
 
 MEMORY = 1536 << 20  # bytes of decoded strips that one generator keeps: the competition's training set at half size
-SPARE, ALIGNED = 16, 64  # blocks of memory that are used again, at most; bytes
 
 
 class Batches(keras.utils.PyDataset):
@@ -86,7 +85,7 @@ class Batches(keras.utils.PyDataset):
         super().__init__(workers=1, use_multiprocessing=False)
         self.count, self.batch_size, self.seed, self.shuffle = count, batch_size, seed, shuffle
         self.pool, self.threads = ThreadPoolExecutor(workers) if workers > 1 else None, workers
-        self.kept, self.layout, self.spare = {}, None, []
+        self.kept, self.layout, self.blocks = {}, None, Blocks()
         self.epoch = -1
         self.start_epoch(0)
 
@@ -128,29 +127,12 @@ class Batches(keras.utils.PyDataset):
 
         if self.layout is None:
             self.layout = [(part.shape, part.dtype) for part in make(places.start)]
-        parts = [self.memory((len(places), *shape), dtype) for shape, dtype in self.layout]
+        parts = [self.blocks.array((len(places), *shape), dtype) for shape, dtype in self.layout]
         if self.pool is None:
             fill(places)
         else:  # OpenCV and numpy work outside Python's lock
             list(self.pool.map(fill, [places[number :: self.threads] for number in range(self.threads)]))
         return tuple(parts)
-
-    def memory(self, shape, dtype):
-        """An array for a part of a batch, with anything in it.
-
-        In the memory of an earlier batch if nobody holds a part of it any more: to get new memory from the system takes longer
-        than to fill it. It begins at a multiple of 64 bytes: TensorFlow copies any other.
-        """
-        size = math.prod(shape) * dtype.itemsize
-        for block in self.spare:
-            if sys.getrefcount(block) == 3 and len(block) == size + ALIGNED:  # held by the list, the loop and this call alone
-                break
-        else:
-            block = np.empty(size + ALIGNED, np.uint8)
-            if len(self.spare) < SPARE:
-                self.spare.append(block)
-        start = -block.ctypes.data % ALIGNED
-        return block[start : start + size].view(dtype).reshape(shape)
 
 
 class ClassificationBatches(Batches):
