@@ -24,22 +24,23 @@ from lib import decision, paths, plan, synthetic  # noqa: E402
 
 TEST = 240  # test strips of a data set
 BASE, ARTICLE, FULL = "the demo's recipe", "article, cut to size", "full, cut to size"
-SIZE = ("all.held_out=0.4", "all.validation=0.1", "20.epochs=40", "40.rounds=100", "40.pictures=1")  # of all runs here
+SIZE = ("all.held_out=0.4", "all.validation=0.1", "20.epochs=40", "40.rounds=100", "40.pictures=1",  # of all runs here
+        *(f"{name}.batch_size=4" for name in plan.SEGMENTERS))  # half the strips of a demo, as many steps
 WHOLE = tuple(f"{name}.crop_width=0" for name in plan.SEGMENTERS)
 SQUASHED = ("10.crop_width=0", "20.crop_width=0", "10.height=128", "10.width=128", "20.height=128", "20.width=128")
 NO_CELLS = ("10.locate=false", "20.locate=false")
 VARIANTS = {  # what differs from the base; the most telling ones first
     BASE: (),
     ARTICLE: (*NO_CELLS, *SQUASHED, "20.balance=false", *WHOLE, "all.loss=bce", "all.negatives=0.0", "all.schedule=constant"),
-    FULL: ("all.ema=0.99", "all.patience=4", "all.blackout=0.1", '40.tta=["none", "vertical", "horizontal", "both"]'),
+    FULL: ("all.ema=0.99", "all.blackout=0.1", '40.tta=["none", "vertical", "horizontal", "both"]'),
     "decision: soft gating": ("40.strategy=soft gating",),
     "prediction: no mirrored copies": ('40.tta=["none"]',),
     "prediction: all mirrored copies": ('40.tta=["none", "vertical", "horizontal", "both"]',),
     "segmenters: cross-entropy alone": ("all.loss=bce",),
     "segmenters: defective strips alone": ("all.negatives=0.0",),
     "segmenters: averaged weights (EMA 0.99)": ("all.ema=0.99",),
-    "segmenters: early stopping on Dice": ("all.patience=3",),
     "segmenters: 1 in 10 defects painted over": ("all.blackout=0.1",),
+    "segmenters: early stopping on Dice": ("all.patience=4",),
     "classifiers: labels alone, no masks": (*NO_CELLS, "10.crop_width=0", "20.crop_width=0"),
     "classifiers: strips squashed to 128 x 128": SQUASHED,
     "all: one round of pseudo-labels": ("all.pseudo_labels={base}/pseudo_labels.csv",),
