@@ -5,6 +5,7 @@ python benchmarks/bench_overhead.py [--quick]
 The small project of the tests: notebooks of three short cells without networks, whose running time is nearly all overhead.
 """
 
+import contextlib
 import importlib.util
 import os
 import shutil
@@ -44,7 +45,8 @@ class Ways:
 
     def __init__(self, folder):
         self.folder, self.data = Path(folder), Path(folder) / "data"
-        synthetic.generate(self.data, 16, 8, 1, processes=1)
+        with contextlib.redirect_stdout(sys.stderr):
+            synthetic.generate(self.data, 16, 8, 1, processes=1)
         self.house = FIXTURES / "small_house.py"
 
     def fresh(self):
