@@ -1,12 +1,14 @@
 # make run    set up .venv if needed, then run the notebooks:  make run JOBS=1 ARGS="--profile full --data FOLDER"
 # make test   set up .venv if needed, then lint and run every test
 # make quick  the same without the slow tests
-# make kaggle-test  the packed notebook on a rebuilt Kaggle machine: Python 3.12 with Kaggle's versions in .venv-kaggle, Linux
+# make kaggle-test  the packed notebook on a rebuilt Kaggle machine: Python 3.12 (KAGGLE_PYTHON=python3.12) with Kaggle's versions
+#             in .venv-kaggle, Linux
 # make clean  remove .venv and .venv-kaggle; runs and data stay
 
 PYTHON ?= python3
 ARGS ?=
 JOBS ?= 2
+KAGGLE_PYTHON ?= python3.12
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
@@ -28,7 +30,7 @@ lint: $(VENV)/test.stamp
 setup: $(VENV)/test.stamp
 
 kaggle-test: $(VENV)/test.stamp
-	KAGGLE_VENV=.venv-kaggle $(BIN)/python -m pytest tests/test_kaggle.py -k rebuilt_machine
+	KAGGLE_VENV=.venv-kaggle KAGGLE_PYTHON=$(KAGGLE_PYTHON) $(BIN)/python -m pytest tests/test_kaggle.py -k rebuilt_machine
 
 clean:
 	rm -rf $(VENV) .venv-kaggle*

@@ -1,6 +1,6 @@
 """Does the honest interval hold the score on strips that nothing has seen? Several data seeds, a row each.
 
-python benchmarks/honest.py --run RUN [--seeds 10] [--fresh 900] [--test 300] [--out benchmarks/honest.md]
+python benchmarks/honest.py --run RUN [--seeds 10] [--fresh 900] [--test 300] [--jobs 2] [--out benchmarks/honest.md]
 
 The networks are those of a finished run and stay as they are. For each data seed:
 - a training set is generated and split as every notebook does; its held-out part gives the naive score, the honest (cross-fitted)
@@ -15,11 +15,13 @@ networks know the rolls, though neither the held-out strips nor the fresh ones.
 """
 
 import argparse
+import functools
+import multiprocessing
 import os
-import shutil
 import sys
 import tempfile
 import time
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -54,6 +56,13 @@ def evidence_of(networks, table):
     """(evidence, true run-lengths) of a table of strips."""
     truth = table[dataset.rle_columns(table)].to_numpy().tolist()
     return cascade.gather_evidence(networks, table, truth, SHAPE), truth
+
+
+def row_of(seed, given):
+    """One row, in a process of its own."""
+    networks = cascade.open_networks(Path(given.run) / "models", synthetic.CLASSES, given.tta.split(","), 16)
+    with tempfile.TemporaryDirectory(prefix="honest-") as folder:
+        return judge(networks, seed, Path(folder), given)
 
 
 def judge(networks, seed, folder, given):
@@ -133,21 +142,20 @@ def main():
     parser.add_argument("--fresh", type=int, default=900, help="fresh strips of the same rolls")
     parser.add_argument("--test", type=int, default=300, help="test strips")
     parser.add_argument("--tta", default="none,vertical", help="mirrored copies")
+    parser.add_argument("--jobs", type=int, default=2, help="data sets at a time")
     parser.add_argument("--out", default="", help="page to write")
     given = parser.parse_args()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    networks = cascade.open_networks(Path(given.run) / "models", synthetic.CLASSES, given.tta.split(","), 16)
+    os.environ["TF_NUM_INTRAOP_THREADS"] = str(max(1, os.cpu_count() // given.jobs))
     seeds, rows, started = [*([42] if given.own else []), *range(given.first, given.first + given.seeds)], [], time.monotonic()
-    for seed in seeds[: given.seeds]:
-        folder = Path(tempfile.mkdtemp(prefix="honest-"))
-        try:
-            rows.append(judge(networks, seed, folder, given))
-        finally:
-            shutil.rmtree(folder)
-        print(f"{(time.monotonic() - started) / 60:.1f} min", {name: round(float(v), 4) for name, v in rows[-1].items()}, flush=True)
-        if given.out:
-            paths.write_atomic(given.out, text_of(rows, given, (time.monotonic() - started) / 60))
-    print(text_of(rows, given, (time.monotonic() - started) / 60))
+    with ProcessPoolExecutor(given.jobs, multiprocessing.get_context("spawn"), max_tasks_per_child=1) as pool:
+        for row in pool.map(functools.partial(row_of, given=given), seeds[: given.seeds]):
+            rows.append(row)
+            minutes = (time.monotonic() - started) / 60
+            print(f"{minutes:.1f} min", {name: round(float(value), 4) for name, value in row.items()}, flush=True)
+            if given.out:
+                paths.write_atomic(given.out, text_of(rows, given, minutes))
+    print(text_of(rows, given, minutes))
 
 
 if __name__ == "__main__":

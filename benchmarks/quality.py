@@ -1,16 +1,18 @@
 """The ablation table: what each piece of the recipe is worth, on generated strips at a size that two cores manage.
 
-python benchmarks/quality.py [--seeds 1,2,3] [--train 900] [--only NAME,NAME] [--jobs 2] [--table] [--out benchmarks/quality.md]
+python benchmarks/quality.py [--seeds 1,2,3] [--train 1000] [--only NAME,NAME] [--side 2] [--table] [--out FILE]
 
-For each seed the recipe is run once; then, in a copy of that run, each variant: only what its parameters touch is trained anew. The
-held-out strips of a seed are the same for all variants, so that differences are paired. Runs lie in runs/quality-*; a second call
-goes on where the first was cut off. --table only makes the table of what is there.
+For each seed a data set is generated and the recipe run once; then, in a copy of that run, each variant: only what its parameters touch
+is trained anew. The held-out strips of a seed are the same for all variants, so that differences are paired. Runs lie in
+runs/quality-*; a second call goes on where the first was cut off. --table only makes the table of what is there.
 """
 
 import argparse
+import itertools
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -20,30 +22,41 @@ sys.path.insert(0, str(PROJECT))
 
 from lib import decision, paths, plan, synthetic  # noqa: E402
 
-BASE = "full, cut to size"
-ARTICLE = ("10.locate=false", "20.locate=false", "10.crop_width=0", "20.crop_width=0", "10.height=128", "10.width=128", "20.height=128",
-           "20.width=128", "20.balance=false", "20.defective_only=true", "all.loss=bce", "all.negatives=0.0", "all.schedule=constant",
-           *(f"{name}.crop_width=0" for name in plan.SEGMENTERS))  # fmt: skip
-VARIANTS = {  # what differs from the base
+TEST = 240  # test strips of a data set
+BASE, ARTICLE, FULL = "the demo's recipe", "article, cut to size", "full, cut to size"
+SIZE = ("all.held_out=0.4", "all.validation=0.1", "20.epochs=40", "40.rounds=100", "40.pictures=1")  # of all runs here
+WHOLE = tuple(f"{name}.crop_width=0" for name in plan.SEGMENTERS)
+SQUASHED = ("10.crop_width=0", "20.crop_width=0", "10.height=128", "10.width=128", "20.height=128", "20.width=128")
+NO_CELLS = ("10.locate=false", "20.locate=false")
+VARIANTS = {  # what differs from the base; the most telling ones first
     BASE: (),
-    "article, cut to size": ARTICLE,
-    "classifiers: strips squashed to 128 x 128": ("10.height=128", "10.width=128", "20.height=128", "20.width=128",
-                                                 "10.crop_width=0", "20.crop_width=0"),
-    "classifiers: whole strips, no crops": ("10.crop_width=0", "20.crop_width=0"),
-    "classifiers: labels alone, no masks": ("10.locate=false", "20.locate=false", "10.crop_width=0", "20.crop_width=0"),
-    "segmenters: whole strips, no crops": tuple(f"{name}.crop_width=0" for name in plan.SEGMENTERS),
+    ARTICLE: (*NO_CELLS, *SQUASHED, "20.balance=false", *WHOLE, "all.loss=bce", "all.negatives=0.0", "all.schedule=constant"),
+    FULL: ("all.ema=0.99", "all.patience=4", "all.blackout=0.1", '40.tta=["none", "vertical", "horizontal", "both"]'),
+    "decision: soft gating": ("40.strategy=soft gating",),
+    "prediction: no mirrored copies": ('40.tta=["none"]',),
+    "prediction: all mirrored copies": ('40.tta=["none", "vertical", "horizontal", "both"]',),
     "segmenters: cross-entropy alone": ("all.loss=bce",),
-    "segmenters: Dice alone": ("all.loss=dice",),
-    "segmenters: focal loss": ("all.loss=focal",),
     "segmenters: defective strips alone": ("all.negatives=0.0",),
-    "constant learning rate": ("all.schedule=constant",),
-    "no flips": ("all.flips=none",),
-    "vertical flips alone": ("all.flips=vertical",),
-    "light unchanged": ("all.brightness=0.0", "all.contrast=0.0"),
-    "no mirrored copies at prediction": ('40.tta=["none"]',),
-    "all mirrored copies at prediction": ('40.tta=["none", "vertical", "horizontal", "both"]',),
-    "random split, as in the article": ("all.split_method=random",),
-}  # fmt: skip
+    "segmenters: averaged weights (EMA 0.99)": ("all.ema=0.99",),
+    "segmenters: early stopping on Dice": ("all.patience=3",),
+    "segmenters: 1 in 10 defects painted over": ("all.blackout=0.1",),
+    "classifiers: labels alone, no masks": (*NO_CELLS, "10.crop_width=0", "20.crop_width=0"),
+    "classifiers: strips squashed to 128 x 128": SQUASHED,
+    "all: one round of pseudo-labels": ("all.pseudo_labels={base}/pseudo_labels.csv",),
+    "all: ensembles of three folds": ("all.folds=3",),
+    "all: 16 bits in training": ("all.precision=mixed_bfloat16",),
+    "segmenters: focal loss": ("all.loss=focal",),
+    "segmenters: Dice loss alone": ("all.loss=dice",),
+    "segmenters: whole strips, no crops": WHOLE,
+    "segmenters: moved up and down by a tenth": ("all.shift=0.1",),
+    "class 2: no horizontal flips": ("32_seg_class2.flips=vertical",),
+    "classifiers: whole strips, no crops": ("10.crop_width=0", "20.crop_width=0"),
+    "classifiers: natural frequencies": ("20.balance=false",),
+    "all: no flips": ("all.flips=none",),
+    "all: light unchanged": ("all.brightness=0.0", "all.contrast=0.0"),
+    "all: constant learning rate": ("all.schedule=constant",),
+    "split: at random, as in the article": ("all.split_method=random",),
+}
 NOTEBOOKS = "05,10,20,31,32,33,34,40"
 
 
@@ -53,85 +66,102 @@ def folder_of(name, seed):
     return PROJECT / "runs" / f"quality-{slug}-{seed}"
 
 
-def run(name, seed, data, jobs):
+def run(name, seed, train):
     """Run a variant where it is not there yet."""
     folder, base = folder_of(name, seed), folder_of(BASE, seed)
-    if (folder / "evidence.npz").is_file() and (folder / "done").is_file():
+    if (folder / "done").is_file():
         return
     if name != BASE and not folder.exists():
-        shutil.copytree(base, folder, ignore=shutil.ignore_patterns("scratch", "done", ".lock", "*.html"))
+        shutil.copytree(base, folder, ignore=shutil.ignore_patterns("scratch", "done", ".lock"))
     known = (folder / "run.json").is_file()
-    command = [sys.executable, str(PROJECT / "run_all.py"), "--run", folder.name, "--only", NOTEBOOKS, "--jobs", str(jobs),
-               "-p", f"all.seed={seed}"]  # fmt: skip
+    data = synthetic.generate(PROJECT / "data" / f"generated-{train}-{TEST}-{seed}", train, TEST, seed)
+    only = f"{NOTEBOOKS},90" if name == BASE else NOTEBOOKS
+    command = [sys.executable, str(PROJECT / "run_all.py"), "--run", folder.name, "--only", only, "--jobs", "2"]
     command += ["--resume"] if known else ["--profile", "demo", "--data", str(data)]
-    for setting in VARIANTS[name]:
-        command += ["-p", setting]
-    print(" ".join(command), flush=True)
-    if subprocess.run(command, check=False).returncode == 0:
+    for setting in (f"all.seed={seed}", *SIZE, *VARIANTS[name]):
+        command += ["-p", setting.format(base=base)]
+    with open(folder.with_suffix(".log"), "w") as log:
+        code = subprocess.run(command, check=False, stdout=log, stderr=log).returncode
+    print(name, seed, "done" if code == 0 else f"failed, see {log.name}", flush=True)
+    if code == 0:
         (folder / "done").touch()
 
 
 def figures_of(name, seeds):
-    """(scores, group, minutes, all-empty score) of a variant over the seeds that are there; None if none is."""
-    scores, groups, minutes, empty = [], [], [], []
+    """(scores a seed, groups a seed, mean minutes) of a variant over the seeds that are there; None unless all are."""
+    scores, groups, minutes = [], [], []
     for seed in seeds:
         folder = folder_of(name, seed)
-        if (folder / "done").is_file():
-            evidence = decision.Evidence.load(folder / "evidence.npz")
-            scores.append(decision.cross_fit(evidence).mean(axis=1))
-            groups.append(evidence.group)
-            journal = paths.read_json(folder / "run.json")
-            minutes.append(sum(one["seconds"] for one in journal["notebooks"].values() if one["status"] == "done") / 60)
-            empty.append((evidence.true_area == 0).mean())
-    return (scores, groups, float(np.mean(minutes)), float(np.mean(empty))) if scores else None
+        if not (folder / "done").is_file():
+            return None
+        evidence, strategy = decision.Evidence.load(folder / "evidence.npz"), paths.read_json(folder / "decision.json")["strategy"]
+        scores.append(decision.cross_fit(evidence, strategy).mean(axis=1))
+        groups.append(evidence.group + 10**6 * seed)
+        journal = paths.read_json(folder / "run.json")
+        minutes.append(sum(one["seconds"] for one in journal["notebooks"].values() if one["status"] == "done") / 60)
+    return scores, groups, float(np.mean(minutes))
 
 
-def table(seeds, given):
+def difference_of(one, other):
+    """(mean difference, its interval in words) of two variants, paired where their held-out strips are the same."""
+    (scores, groups, _), (others, other_groups, _) = one, other
+    scores, others = np.concatenate(scores), np.concatenate(others)
+    if all(np.array_equal(a, b) for a, b in zip(groups, other_groups, strict=True)):
+        low, high = decision.bootstrap_interval(scores - others, np.concatenate(groups))
+        return (scores - others).mean(), f"{low:+.4f} to {high:+.4f}"
+    difference, errors = scores.mean() - others.mean(), [values.std() / len(values) ** 0.5 for values in (scores, others)]
+    return difference, f"{difference - 1.96 * np.hypot(*errors):+.4f} to {difference + 1.96 * np.hypot(*errors):+.4f}, unpaired"
+
+
+def row_of(name, found):
+    """(difference to the base, the row of a variant)."""
+    scores, _, minutes = found[name]
+    row = f"| {name} | {np.concatenate(scores).mean():.4f} | {', '.join(f'{values.mean():.4f}' for values in scores)} | "
+    difference, interval = difference_of(found[name], found[BASE])
+    return difference, row + ("| | " if name == BASE else f"{difference:+.4f} | {interval} | ") + f"{minutes:.1f} |"
+
+
+def table(seeds, train):
     """The page."""
     found = {name: figures for name in VARIANTS if (figures := figures_of(name, seeds))}
     if BASE not in found:
-        raise paths.UserError(f"No run of {BASE!r} is finished. Call this without --table first.")
-    base, groups, _, empty = found[BASE]
-    group = np.concatenate(groups)
+        raise paths.UserError(f"The runs of {BASE!r} are not finished. Call this without --table first.")
+    base = found[BASE][0]
+    empty = np.mean([(decision.Evidence.load(folder_of(BASE, seed) / "evidence.npz").true_area == 0).mean() for seed in seeds])
+    rows = dict(sorted(((name, row_of(name, found)) for name in found), key=lambda item: (item[0] != BASE, -item[1][0])))
+    missing = [name for name in VARIANTS if name not in found]
     lines = [
-        "## Ablations on generated strips", "",
-        f"Made by `python benchmarks/quality.py --seeds {','.join(map(str, seeds))} --train {given.train}`: {given.train} strips, "
-        f"{len(base[0])} of them held out, {len(base)} seeds; the all-empty score is {empty:.4f}. Scores are cross-fitted; differences "
-        "are paired over the same held-out strips, with 95 % intervals from a bootstrap over strips. Minutes are those of the notebooks "
-        "that the variant trains anew.", "",
-        "| recipe | score | of each seed | difference to the first row | 95 % interval | minutes |", "|---|---|---|---|---|---|",
+        f"Made by `python benchmarks/quality.py --seeds {','.join(map(str, seeds))} --train {train}`: {len(seeds)} generated data sets "
+        f"of {train} strips, half of them to train on and {len(base[0])} held out of each; the all-empty score is {empty:.4f}. The "
+        f"recipe is the demo's with `-p {' -p '.join(SIZE)}`. Scores are cross-fitted; differences are paired over the same "
+        f"{sum(map(len, base))} held-out strips, with 95 % intervals from a bootstrap over groups of near-duplicates. Minutes are those "
+        "of the notebooks that a variant runs anew, two variants side by side on two cores. The rows after the first are in the order "
+        "of what they gain or lose.", "",
+        "| what differs | score | of each seed | difference | 95 % interval | minutes |", "|---|---|---|---|---|---|",
+        *(row for _, row in rows.values()), "",
     ]  # fmt: skip
-    for name, (scores, other, minutes, _) in found.items():
-        each = ", ".join(f"{values.mean():.4f}" for values in scores)
-        row = f"| {name} | {np.concatenate(scores).mean():.4f} | {each} | "
-        same = len(scores) == len(base) and all(np.array_equal(a, b) for a, b in zip(groups, other, strict=True))
-        if name == BASE or not same:
-            row += "| | " if name == BASE else "other held-out strips | | "
-        else:
-            difference = np.concatenate(scores) - np.concatenate(base)
-            low, high = decision.bootstrap_interval(difference, group)
-            row += f"{difference.mean():+.4f} | {low:+.4f} to {high:+.4f} | "
-        lines.append(row + f"{minutes:.0f} |")
-    return "\n".join([*lines, ""])
+    if FULL in found and ARTICLE in found:
+        difference, interval = difference_of(found[FULL], found[ARTICLE])
+        lines += [f"{FULL}, against {ARTICLE}: **{difference:+.4f}**, 95 % interval {interval}.", ""]
+    return "\n".join([*lines, *([f"Not run: {', '.join(missing)}.", ""] if missing else [])])
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", default="1,2,3")
-    parser.add_argument("--train", type=int, default=900, help="generated strips, of which a fifth is held out")
+    parser.add_argument("--train", type=int, default=1000, help="generated strips, of which two fifths are held out")
     parser.add_argument("--only", default="", help="some variants by the beginning of their names, commas between them")
-    parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--side", type=int, default=2, help="variants to run side by side")
     parser.add_argument("--table", action="store_true", help="only make the table")
     parser.add_argument("--out", default="", help="page to write")
     given = parser.parse_args()
     seeds = [int(seed) for seed in given.seeds.split(",")]
-    wanted = [name for name in VARIANTS if not given.only or name == BASE or name.startswith(tuple(given.only.split(",")))]
+    wanted = [name for name in VARIANTS if name != BASE and (not given.only or name.startswith(tuple(given.only.split(","))))]
     if not given.table:
-        data = synthetic.generate(PROJECT / "data" / f"generated-{given.train}-60-7", given.train, 60, 7)
-        for name in wanted:
-            for seed in seeds:
-                run(name, seed, data, given.jobs)
-    text = table(seeds, given)
+        with ThreadPoolExecutor(given.side) as pool:
+            list(pool.map(lambda seed: run(BASE, seed, given.train), seeds))
+            list(pool.map(lambda pair: run(*pair, given.train), itertools.product(wanted, seeds)))
+    text = table(seeds, given.train)
     print(text)
     if given.out:
         paths.write_atomic(given.out, text)

@@ -5,18 +5,21 @@ import os
 import shutil
 from pathlib import Path
 
-from lib import manifest, provenance
+from lib import manifest, paths, provenance
 
 RUN, NOTEBOOK = "STEEL_RUN", "STEEL_NOTEBOOK"  # environment variables that tell whose a process is
 
 
 def files_of(run_dir, products):
-    """The files of a notebook's products, sorted paths relative to the run folder: of a model its whole folder."""
+    """The files of a notebook's products, sorted paths relative to the run folder: of a model its whole folder, and those of the
+    further members of its ensemble."""
     found = set()
     for product in products:
         path = Path(run_dir) / product
-        folder = path.parent if path.name == "model.json" else None
-        found |= {each for each in folder.rglob("*") if each.is_file()} if folder and folder.is_dir() else {path}
+        if path.name == "model.json" and path.parent.is_dir():
+            found |= {each for folder in paths.member_folders(path.parent) for each in folder.rglob("*") if each.is_file()}
+        else:
+            found.add(path)
     return sorted(path.relative_to(run_dir).as_posix() for path in found)
 
 
@@ -39,9 +42,9 @@ def of_needs(needs, entries, products):
     return {need: provenance.digest([entries[need]["made"].get(product) for product in products.get(need, ())]) for need in needs}
 
 
-def sync(paths):
+def sync(files):
     """Wait until files, and the folders that name them, are on the disk: a journal must not call done what a power cut takes."""
-    for path in {*map(Path, paths), *(Path(path).parent for path in paths)}:
+    for path in {*map(Path, files), *(Path(path).parent for path in files)}:
         if path.is_dir() and os.name == "nt":
             continue
         descriptor = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)

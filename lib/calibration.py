@@ -42,7 +42,7 @@ def operating_points(evidence, decision, missed_cost, thresholds=None):
         thresholds = np.unique(np.quantile(evidence.binary, np.linspace(0, 1, 200), method="nearest"))
         thresholds = np.concatenate([[0.0], thresholds])
     defective, rows = (evidence.true_area > 0).any(axis=1), []
-    filtered = {**decision, "strategy": WITH_BINARY[decision["strategy"]]}
+    filtered = {**decision, "strategy": WITH_BINARY.get(decision["strategy"], decision["strategy"])}
     for threshold in thresholds:
         passed = evidence.binary >= threshold
         score = decisions.pair_scores(evidence, {**filtered, "binary_threshold": threshold}).mean()
@@ -52,8 +52,7 @@ def operating_points(evidence, decision, missed_cost, thresholds=None):
     return pd.DataFrame(rows, columns=["threshold", "sent_on", "recall", "false_alarms", "score", "cost"])
 
 
-WITH_BINARY = {name: next(other for other, use in decisions.STRATEGIES.items() if use == (True, label))
-               for name, (_, label) in decisions.STRATEGIES.items()}  # fmt: skip
+WITH_BINARY = {"segment everything": "binary filter", "multilabel filter": "both filters"}
 
 
 def _share(chosen):

@@ -14,7 +14,7 @@ from lib import masks, models, rle
 from lib.budget import OutOfTime
 from lib.generators import flip
 from lib.masks import full_size
-from lib.paths import UserError, network_names
+from lib.paths import UserError, member_folders, network_names
 from lib.reading import Reader
 
 __all__ = ["Network", "full_size", "gather_evidence", "open_networks", "predict"]
@@ -35,7 +35,8 @@ class Network:
 
     def __init__(self, folder, augmentations=("none",), batch_size=16, clock=time.monotonic, engine="float32"):
         folder = Path(folder)
-        opened = [models.predictor(place, engine) for place in (folder, *sorted(folder.parent.glob(f"{folder.name}.[0-9]*")))]
+        self.folders = member_folders(folder)
+        opened = [models.predictor(place, engine) for place in self.folders]
         self.members, cards = [predict for predict, _ in opened], [card for _, card in opened]
         if any(card["input"] != cards[0]["input"] for card in cards):
             raise UserError(f"{folder} and the members of its ensemble beside it take images of different sizes. Use one size.")
@@ -186,6 +187,7 @@ def gather_evidence(networks, table, rles, shape, progress=None, maps=None, seco
     label = np.array(list(answers("multilabel")), np.float32).reshape(-1, classes)
     area = np.zeros((len(paths), classes, len(thresholds), len(smallest)), np.int64)
     intersection, true_area = np.zeros_like(area), np.zeros((len(paths), classes), np.int64)
+    soft_area, soft_intersection = np.zeros_like(area), np.zeros_like(area)
     packed = [[] for _ in paths]
     for k in range(classes):
         if progress:
@@ -194,12 +196,15 @@ def gather_evidence(networks, table, rles, shape, progress=None, maps=None, seco
             truth = rle.decode(rles[row][k], shape).astype(bool) if rles[row][k] else None
             true_area[row, k] = 0 if truth is None else truth.sum()
             area[row, k], intersection[row, k] = masks.counts(masks.full_size(probability, shape), truth, thresholds, smallest)
+            if label[row, k] >= min(thresholds):  # else no product reaches a threshold
+                weighted = masks.full_size(probability * label[row, k], shape)
+                soft_area[row, k], soft_intersection[row, k] = masks.counts(weighted, truth, thresholds, smallest)
             if maps is not None:
                 packed[row].append(masks.pack(probability))
     if maps is not None:
         maps.extend(packed)
     group = table["group"].to_numpy() if "group" in table else np.arange(len(paths))
-    return decisions.Evidence(binary, label, true_area, area, intersection, group, thresholds)
+    return decisions.Evidence(binary, label, true_area, area, intersection, group, thresholds, smallest, soft_area, soft_intersection)
 
 
 def predict(networks, paths, decision, shape, chunk=128, progress=None, budget=None, broken=None):
@@ -245,6 +250,7 @@ def predict_rows(networks, paths, rows, decision, shape, found, budget, broken, 
     """One chunk of `predict`: fills `found` (run-lengths, binary, label) at the indices `rows`."""
     (rles, binary, label), classes = found, len(decision["label_thresholds"])
     use_binary, use_label = decisions.STRATEGIES[decision["strategy"]]
+    soft = decision["strategy"] == decisions.SOFT
 
     def results(name, wanted):  # (row, prediction) of the images that can be read
         answers = networks[name]([paths[row] for row in wanted], broken, budget, reader)
@@ -254,12 +260,14 @@ def predict_rows(networks, paths, rows, decision, shape, found, budget, broken, 
         for row, probability in results("binary", rows):
             binary[row] = probability[0]
         rows = rows[binary[rows] >= decision["binary_threshold"]]
-    if use_label:
+    if use_label or soft:
         for row, probabilities in results("multilabel", rows):
             label[row] = probabilities
     for k in range(classes):
-        wanted = rows[label[rows, k] >= decision["label_thresholds"][k]] if use_label else rows
+        least = decision["pixel_thresholds" if soft else "label_thresholds"][k]
+        wanted = rows[label[rows, k] >= least] if use_label or soft else rows
         if decision["minimum_areas"][k] > shape[0] * shape[1]:
             continue
         for row, probability in results(f"seg_class{k + 1}", wanted):
-            rles[row][k] = rle.encode(masks.decide(probability, shape, decision, k))
+            weighted = probability * label[row, k] if soft else probability
+            rles[row][k] = rle.encode(masks.decide(weighted, shape, decision, k))

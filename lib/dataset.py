@@ -176,6 +176,49 @@ def split(table, method="grouped", held_out=0.2, validation=0.15, seed=42, folds
     return table
 
 
+def fold_parts(table, folds, number, seed):
+    """The split for member `number` (from 0) of an ensemble of `folds` networks: another part of the images validates each.
+
+    Arguments:
+        table: with part and group, as from `split`.
+
+    Returns the table with another column part; held-out images stay held out, pseudo-labelled ones teach every member, groups stay
+    together. One fold: the table as it is.
+    """
+    if folds <= 1:
+        return table
+    part, free = table["part"].to_numpy(dtype=object).copy(), np.flatnonzero((table["part"] != "held_out") & ~table.get("pseudo", False))
+    combination, group = _combinations(labels(table))[free], np.unique(table["group"].to_numpy()[free], return_inverse=True)[1]
+    fold = spread(combination, group, [1 / folds] * folds, seed)
+    part[free] = np.where(fold == number, "validation", "train")
+    return table.assign(part=part)
+
+
+def with_pseudo_labels(table, path, data_dir, certainty=0.95):
+    """The table with the test images of which an earlier run is certain, as further training images.
+
+    Arguments:
+        table: with part and group, as from `split`; path: pseudo_labels.csv of a finished run, "" for none;
+        certainty: least certainty of an image, 0..1: that of its least certain class.
+
+    Returns the table with a column pseudo (bool). The masks' thresholds were chosen on held-out images, the only thing that these
+    images know of them. Raises UserError if the file is missing or its images are not among the test images.
+    """
+    if not path:
+        return table
+    try:
+        found = pd.read_csv(path, dtype={"image_id": str}, keep_default_na=False)
+        found = found[found["certainty"] >= certainty]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{path} cannot be read ({error}). Name the pseudo_labels.csv of a run whose 90_inference is done.") from None
+    tests = load_test_table(data_dir).merge(found, on="image_id")
+    if len(tests) < len(found) or list(found.columns) != ["image_id", "certainty", *rle_columns(table)]:
+        raise UserError(f"{path} belongs to other data than {data_dir}. Name the pseudo_labels.csv of a run on these data.")
+    group = table["group"].max() + 1 + np.arange(len(tests))
+    tests = tests.assign(part="train", group=group)[[*table.columns]]
+    return pd.concat([table.assign(pseudo=False), tests.assign(pseudo=True)], ignore_index=True)
+
+
 def _random_parts(count, held_out, validation, seed):
     """Part numbers (N,) at random: two calls of train_test_split, first for the held-out images."""
     from sklearn.model_selection import train_test_split  # a second to import, needed here alone

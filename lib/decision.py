@@ -15,11 +15,13 @@ GATES = (0.0, 0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.
 MINIMUM_AREAS = (0, 150, 300, 600, 1000, 2000, 4000)  # pixels at full size
 SMALLEST_COMPONENTS = (0, 75, 150, 400)  # pixels at full size; connected pieces of a mask below it are dropped
 NEVER = 10**9  # minimum area of a class that is never predicted: more pixels than any image has
+SOFT = "soft gating"  # a class's map times the class's probability, then the pixel threshold: unsure classes need sure pixels
 STRATEGIES = {  # which of the two filters stand before the segmenters
     "segment everything": (False, False),
     "binary filter": (True, False),
     "multilabel filter": (False, True),
     "both filters": (True, True),
+    SOFT: (True, False),
 }
 
 
@@ -29,7 +31,8 @@ class Evidence:
 
     binary (N,) and label (N, C): probabilities, 0..1; true_area (N, C): pixels; area and intersection (N, C, T, S): pixels of
     the predicted mask, and of what it shares with the truth, at each of the T pixel thresholds and without components below
-    each of the S sizes; group (N,): near-duplicates.
+    each of the S sizes; group (N,): near-duplicates; soft_area, soft_intersection: as area and intersection, of maps that were
+    multiplied by the class's probability; None where they were not asked for.
     """
 
     binary: np.ndarray
@@ -40,15 +43,21 @@ class Evidence:
     group: np.ndarray
     pixel_thresholds: tuple = PIXEL_THRESHOLDS
     smallest: tuple = SMALLEST_COMPONENTS
+    soft_area: np.ndarray | None = None
+    soft_intersection: np.ndarray | None = None
 
     def take(self, chosen):
         """The evidence of some images (indices or a boolean array)."""
-        arrays = (self.binary, self.label, self.true_area, self.area, self.intersection, self.group)
-        return Evidence(*(array[chosen] for array in arrays), self.pixel_thresholds, self.smallest)
+        grids = ("pixel_thresholds", "smallest")
+        return Evidence(**{name: value if name in grids or value is None else value[chosen] for name, value in vars(self).items()})
+
+    def pixels(self, strategy):
+        """(area, intersection) that a strategy goes by, each (N, C, T, S)."""
+        return (self.soft_area, self.soft_intersection) if strategy == SOFT else (self.area, self.intersection)
 
     def save(self, path):
         """Write to an .npz file."""
-        np.savez_compressed(path, **vars(self))
+        np.savez_compressed(path, **{name: value for name, value in vars(self).items() if value is not None})
 
     @classmethod
     def load(cls, path):
@@ -64,11 +73,12 @@ def kept_pairs(evidence, decision):
     use_binary, use_label = STRATEGIES[decision["strategy"]]
     passed = (evidence.binary >= decision["binary_threshold"]) if use_binary else np.ones(len(evidence.binary), bool)
     passed = np.repeat(passed[:, None], evidence.label.shape[1], axis=1)
-    named = passed & (evidence.label >= np.array(decision["label_thresholds"])) if use_label else passed
+    least = decision["pixel_thresholds"] if decision["strategy"] == SOFT else decision["label_thresholds"]
+    named = passed & (evidence.label >= np.array(least)) if use_label or decision["strategy"] == SOFT else passed
     index = np.arange(evidence.label.shape[1])
     threshold = [nearest(evidence.pixel_thresholds, value) for value in decision["pixel_thresholds"]]
     size = [nearest(evidence.smallest, value) for value in decision["smallest_components"]]
-    area, shared = (array[:, index, threshold, size] for array in (evidence.area, evidence.intersection))
+    area, shared = (array[:, index, threshold, size] for array in evidence.pixels(decision["strategy"]))
     return passed, named, named & (area > 0) & (area >= np.array(decision["minimum_areas"])), area, shared
 
 
@@ -90,6 +100,7 @@ def seconds_per_image(evidence, decision, seconds):
         seconds: {"binary": s, "multilabel": s, "seg_class1": s, ...} for an image that the network sees.
     """
     use_binary, use_label = STRATEGIES[decision["strategy"]]
+    use_label |= decision["strategy"] == SOFT
     passed, named, *_ = kept_pairs(evidence, decision)
     drawn = [seconds[f"seg_class{k + 1}"] * named[:, k].mean() for k, area in enumerate(decision["minimum_areas"]) if area < NEVER]
     return float(use_binary * seconds["binary"] + use_label * seconds["multilabel"] * passed[:, 0].mean() + sum(drawn))
@@ -107,15 +118,15 @@ def choose(evidence, strategy="both filters", steady=True):
     smallest_components and minimum_areas (pixels). A class that is better never predicted gets the minimum area NEVER.
     """
     use_binary, use_label = STRATEGIES[strategy]
-    classes = evidence.label.shape[1]
+    classes, (areas, intersections) = evidence.label.shape[1], evidence.pixels(strategy)
     binary_gates = GATES if use_binary else (0.0,)
     label_gates = GATES if use_label else (0.0,)
     grids = label_gates, evidence.pixel_thresholds, evidence.smallest, (*MINIMUM_AREAS, NEVER)
     passed = np.array([evidence.binary >= gate for gate in binary_gates], float)
     totals, settings = np.zeros(len(binary_gates)), []
     for k in range(classes):
-        area, true_area = evidence.area[:, k], evidence.true_area[:, k, None, None]
-        gain = dice(evidence.intersection[:, k], area, true_area) - (true_area == 0)
+        area, true_area = areas[:, k], evidence.true_area[:, k, None, None]
+        gain = dice(intersections[:, k], area, true_area) - (true_area == 0)
         kept = np.stack([(area > 0) & (area >= minimum) for minimum in grids[3]], axis=-1)  # (N, T, S, M)
         gains = (gain[..., None] * kept).reshape(len(area), -1)
         named = np.array([evidence.label[:, k] >= gate for gate in label_gates], float)

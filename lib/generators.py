@@ -28,7 +28,7 @@ def resize_mask(mask, height, width):
     return (cv2.resize(mask * np.uint8(255), (width, height), interpolation=cv2.INTER_AREA) >= 128).astype(np.uint8)
 
 
-def augment(random, image, mask=None, flips="both", brightness=0.2, contrast=0.2):
+def augment(random, image, mask=None, flips="both", brightness=0.2, contrast=0.2, shift=0.0):
     """One random variant of an image (H, W) uint8, and of its mask in the same way.
 
     Arguments:
@@ -36,6 +36,8 @@ def augment(random, image, mask=None, flips="both", brightness=0.2, contrast=0.2
         flips: "none", "vertical", "horizontal" or "both": the directions that may be mirrored, each with probability 1/2.
         brightness: greatest shift of the grey level, as a share of full scale, 0..1.
         contrast: greatest change of contrast about the image's mean, as a share, 0..1.
+        shift: greatest move up or down, as a share of the height, 0..1; the edge row fills the gap, where the mask is 0. For
+            masks of the image's size. (Crops move a defect to the left and right as it is.)
 
     Returns the image, or (image, mask) where a mask was given.
     """
@@ -48,7 +50,16 @@ def augment(random, image, mask=None, flips="both", brightness=0.2, contrast=0.2
         mean = float(image.mean())
         levels = (np.arange(256) - mean) * gain + mean + 255 * random.uniform(-brightness, brightness)
         image = cv2.LUT(np.ascontiguousarray(image), np.clip(np.rint(levels), 0, 255).astype(np.uint8))
+    if shift and mask is not None:
+        move = round(random.uniform(-shift, shift) * len(image))
+        image, mask = moved(image, move, cv2.BORDER_REPLICATE), moved(mask, move, cv2.BORDER_CONSTANT)
     return image if mask is None else (image, mask)
+
+
+def moved(array, rows, border):
+    """An array (H, W) moved down by `rows` (up if below 0); `border` is OpenCV's way to fill the gap."""
+    wide = cv2.copyMakeBorder(array, max(rows, 0), max(-rows, 0), 0, 0, border)
+    return wide[max(-rows, 0) : max(-rows, 0) + len(array)]
 
 
 MEMORY = 1536 << 20  # bytes of decoded strips that one generator keeps: the competition's training set at half size

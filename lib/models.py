@@ -3,6 +3,7 @@
 Pre-processing is part of the graph, so that nobody can forget it. Only this module knows segmentation-models.
 """
 
+import contextlib
 import hashlib
 import inspect
 import logging
@@ -17,7 +18,7 @@ import numpy as np
 from keras import layers
 
 from lib import engines, manifest
-from lib.paths import UserError, read_json, write_json
+from lib.paths import UserError, member_folders, read_json, write_json
 
 MANIFEST = "manifest.json"  # in a model's folder: the files of its SavedModel, with hashes
 GREY_MEAN, GREY_DEVIATION = 0.344, 0.196  # of the competition's strips, in shares of full scale
@@ -39,6 +40,25 @@ ENCODERS = {  # segmentation-models' backbones that work under Keras 3
     "mobilenet": "tf", "mobilenetv2": "tf", "inceptionv3": "tf", "inceptionresnetv2": "tf",
     "efficientnetb0": "torch", "efficientnetb1": "torch", "efficientnetb3": "torch",
 }  # fmt: skip
+
+
+PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
+
+
+@contextlib.contextmanager
+def computing_in(precision):
+    """A context in which networks are built that compute in `precision`, one of PRECISIONS, and keep their weights in float32.
+
+    16 bits are for training: `save` writes a network that computes in float32, as Kaggle's cards and any processor do.
+    """
+    if precision not in PRECISIONS:
+        raise UserError(f"There is no precision called {precision!r}. Choose one of: {', '.join(PRECISIONS)}.")
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(precision)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
 
 
 def _choose(kind, name, known):
@@ -208,11 +228,18 @@ def read_card(folder):
 def save(model, folder, card):
     """Save to `folder`: weights, SavedModel (needs TensorFlow alone) and the card, complete or not at all.
 
+    Further members of an ensemble that lie beside it are removed: they belong to another training. So the first one is saved first.
+
     Arguments:
         card: dict with "kind" ("classifier" or "segmenter"), "build" (arguments of its builder), "input" [h, w] pixels at
             prediction, and whatever the reader should know; versions and a hash of the weights are added.
     """
     folder = Path(folder)
+    if any(layer.compute_dtype != layer.variable_dtype for layer in model.layers):
+        trained, model = model, build(card)
+        model.set_weights(trained.get_weights())
+    for path in member_folders(folder)[1:]:
+        shutil.rmtree(path)
     partial = folder.with_name(f".{folder.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)

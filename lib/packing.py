@@ -126,7 +126,7 @@ def files_of(run_dir):
         card = paths.read_json(folder / "model.json")
         if decision.get("models", {}).get(name, card.get("weights_sha256")) != card.get("weights_sha256"):
             raise UserError(f"{folder} is not the network that decision.json was chosen with. Run 40_evaluation again.")
-        for member in (folder, *sorted(folder.parent.glob(f"{name}.[0-9]*"))):
+        for member in paths.member_folders(folder):
             if not (member / "saved_model" / "saved_model.pb").is_file():
                 raise UserError(f"{member} holds no SavedModel. Train it with TensorFlow as Keras' backend.")
             if not (member / "manifest.json").is_file():

@@ -84,6 +84,18 @@ def network_names(classes):
     return ["binary", "multilabel", *(f"seg_class{k + 1}" for k in range(classes))]
 
 
+def member_folder(folder, number):
+    """The folder of member `number` (from 0) of the ensemble whose first member is in `folder`: NAME, NAME.2, NAME.3 ..."""
+    return Path(folder) if number == 0 else Path(folder).with_name(f"{Path(folder).name}.{number + 1}")
+
+
+def member_folders(folder):
+    """The folders of an ensemble that are there, the first one first."""
+    folder = Path(folder)
+    further = [path for path in folder.parent.glob(f"{folder.name}.*") if path.suffix[1:].isdecimal()]
+    return [folder, *sorted(further, key=lambda path: int(path.suffix[1:]))]
+
+
 def open_run(run_dir=""):
     """The run folder to write into, made if need be; empty: `runs/interactive`."""
     folder = Path(run_dir).expanduser().resolve() if run_dir else home() / "runs" / "interactive"

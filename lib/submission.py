@@ -10,6 +10,7 @@ import csv
 import io
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from lib import images, paths, rle
@@ -41,6 +42,25 @@ def write(path, image_ids, rles, format="2019"):
             rows = [(image_id, one, number) for number, one in enumerate(of_image, 1) if one]
             writer.writerows(rows or [(image_id, "", 1)])
     paths.write_atomic(path, text.getvalue())
+
+
+def certainty(binary, label):
+    """How sure the classifiers are of each image, (N,) float: of its least sure answer, 0.5..1; 0 where nothing was answered.
+
+    Arguments:
+        binary: (N,), label: (N, C) probabilities as from `cascade.predict`, NaN where a network was not asked.
+    """
+    answers = np.column_stack([binary, label])
+    sure = np.where(np.isnan(answers), np.inf, np.maximum(answers, 1 - answers)).min(axis=1)
+    return np.where(np.isfinite(sure), sure, 0.0)
+
+
+def write_pseudo_labels(path, image_ids, sure, rles):
+    """Write predictions as labels for a further training: image_id, certainty, rle_1..rle_C; see `dataset.with_pseudo_labels`."""
+    table = pd.DataFrame(rles, columns=[f"rle_{k + 1}" for k in range(len(rles[0]) if rles else 0)], dtype=object)
+    table.insert(0, "image_id", image_ids)
+    table.insert(1, "certainty", np.round(sure, 4))
+    paths.write_atomic(path, table.to_csv(index=False, lineterminator="\n"))
 
 
 def expected(data_dir, table):

@@ -381,3 +381,32 @@ def test_both_real_schemas_are_one_table(tmp_path):
     pd.testing.assert_frame_equal(table.drop(columns="path"), old.drop(columns="path"))
     assert len(table) == 50 and dataset.labels(table).sum(axis=0).tolist() == [8, 2, 21, 8]
     assert len(dataset.check(REAL)) == 0 and len(dataset.load_test_table(REAL)) == 6
+
+
+def test_folds_validate_every_image_once_and_keep_the_held_out_ones():
+    part = np.array(["train"] * 12 + ["validation"] * 4 + ["held_out"] * 4, dtype=object)
+    table = pd.DataFrame({"rle_1": ["1 1", ""] * 10, "part": part, "group": np.repeat(np.arange(10), 2)})
+    folds = [dataset.fold_parts(table, 4, number, seed=1) for number in range(4)]
+    validated = np.array([(fold["part"] == "validation").to_numpy() for fold in folds])
+    assert validated[:, :16].sum(axis=0).tolist() == [1] * 16
+    assert all((fold["part"][16:] == "held_out").all() for fold in folds)
+    assert all((fold.groupby("group")["part"].nunique() == 1).all() for fold in folds)
+    assert dataset.fold_parts(table, 1, 0, seed=1) is table
+
+
+def test_pseudo_labels_teach_every_fold_and_validate_none(tmp_path):
+    folder = make(tmp_path / "data", CURRENT + "a.jpg,1,1 5\n", tests=("t.jpg", "u.jpg", "v.jpg"))
+    table = dataset.load_table(folder).assign(part=["train", "validation", "held_out"], group=[0, 1, 2])
+    path = tmp_path / "pseudo_labels.csv"
+    path.write_text("image_id,certainty,rle_1,rle_2,rle_3,rle_4\nt.jpg,0.99,,3 4,,\nu.jpg,0.6,1 9,,,\nv.jpg,0.97,,,,\n")
+    more = dataset.with_pseudo_labels(table, path, folder)
+    assert more["image_id"].tolist() == ["a.jpg", "b.jpg", "c.jpg", "t.jpg", "v.jpg"]
+    assert more["rle_2"].tolist() == ["", "", "", "3 4", ""] and more["group"].is_unique
+    for number in range(2):
+        assert dataset.fold_parts(more, 2, number, 0)["part"].tolist()[2:] == ["held_out", "train", "train"]
+    assert dataset.with_pseudo_labels(table, "", folder) is table
+    with pytest.raises(UserError, match="cannot be read"):
+        dataset.with_pseudo_labels(table, tmp_path / "none.csv", folder)
+    path.write_text("image_id,certainty,rle_1,rle_2,rle_3,rle_4\nother.jpg,0.99,,3 4,,\n")
+    with pytest.raises(UserError, match="belongs to other data"):
+        dataset.with_pseudo_labels(table, path, folder)

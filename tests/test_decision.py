@@ -98,6 +98,7 @@ def test_evidence_survives_the_disk(tmp_path):
     again = Evidence.load(tmp_path / "evidence.npz")
     assert again.pixel_thresholds == (0.5,) and again.smallest == (0,)
     assert np.array_equal(again.area, CASES.area)
+    assert again.soft_area is None
 
 
 def test_lost_points_of_the_folds_add_up_to_what_the_honest_score_lacks():
@@ -109,6 +110,7 @@ def test_lost_points_of_the_folds_add_up_to_what_the_honest_score_lacks():
         random.random(count), np.clip(there * 0.4 + random.random((count, 3)) * 0.6, 0, 1), true_area, area,
         np.minimum(area, true_area[:, :, None, None]) * 3 // 4, np.arange(count) // 2, (0.3, 0.6), (0, 90),
     )  # fmt: skip
+    some.soft_area, some.soft_intersection = some.area // 2, some.intersection // 2
     for strategy in decision.STRATEGIES:
         decided = decision.fold_decisions(some, strategy, folds=4)
         assert sum(part.astype(int) for part, _ in decided).tolist() == [1] * count
@@ -158,6 +160,22 @@ def test_a_weighted_interval_counts_what_weighs():
     assert low < 0.9 < high and low > 0.8
     assert decision.bootstrap_interval(values, group, weights=np.repeat([0.0, 1.0], 50)) == (1, 1)
     assert decision.bootstrap_interval(np.where(values > 0, values, np.nan), group) == (1, 1)
+
+
+def test_soft_gating_goes_by_the_weighted_maps_and_asks_for_no_label_threshold():
+    """Two images with the defect: the first's class is likely; the second's product reaches no threshold of 0.5."""
+    some = Evidence(
+        np.ones(3), np.array([[0.9], [0.4], [0.6]]), np.array([[100], [100], [0]]), np.full((3, 1, 1, 1), 100),
+        np.array([100, 100, 0]).reshape(3, 1, 1, 1), np.arange(3), (0.5,), (0,),
+        np.array([80, 0, 0]).reshape(3, 1, 1, 1), np.array([80, 0, 0]).reshape(3, 1, 1, 1),
+    )  # fmt: skip
+    soft = {**SIMPLE, "strategy": decision.SOFT, "label_thresholds": [0.0]}
+    assert decision.pair_scores(some, soft)[:, 0] == pytest.approx([160 / 180, 0, 1])
+    assert decision.kept_pairs(some, soft)[1][:, 0].tolist() == [True, False, True]
+    assert decision.seconds_per_image(some, soft, {"binary": 1, "multilabel": 10, "seg_class1": 300}) == pytest.approx(211)
+    chosen = decision.choose(some, decision.SOFT)
+    assert decision.pair_scores(some, chosen).mean() == pytest.approx((160 / 180 + 1) / 3)
+    assert some.take([0]).soft_area.tolist() == [[[[80]]]]
 
 
 def test_cost_counts_only_what_the_filters_let_through():

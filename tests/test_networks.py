@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from lib import cascade, engines, generators, images, losses, models, reading, rle, training
-from lib.paths import UserError
+from lib.paths import UserError, member_folder, member_folders
 
 SHAPE = (64, 128)
 
@@ -46,6 +46,18 @@ def test_image_and_mask_are_mirrored_together():
         assert np.array_equal(turned, mask)
         seen.add(turned.tobytes())
     assert len(seen) == 4
+
+
+def test_image_and_mask_move_together_and_the_gap_has_no_defect():
+    image = np.repeat(np.arange(10, 20, dtype=np.uint8)[:, None], 3, axis=1)
+    mask = np.zeros((10, 3), np.uint8)
+    mask[0], mask[5] = 1, 1
+    for seed in range(20):
+        moved, moved_mask = generators.augment(np.random.default_rng(seed), image, mask, "none", 0, 0, shift=0.3)
+        move = int(moved[5, 0]) - 15
+        assert abs(move) <= 3
+        assert moved[:, 0].tolist() == [min(max(row + move, 0), 9) + 10 for row in range(10)]
+        assert moved_mask[:, 0].tolist() == [int(row + move in (0, 5)) for row in range(10)]
 
 
 def test_masks_are_resized_as_masks():
@@ -304,3 +316,51 @@ def test_averaged_weights_and_early_stopping(tmp_path, strips):
     history = training.fit(model(), batches, batches, tmp_path / "early", losses.binary_cross_entropy, [losses.HardDice()],
                            epochs=9, learning_rate=1e-9, monitor="val_dice", mode="max", patience=2)  # fmt: skip
     assert len(history) == 3
+
+
+@pytest.mark.parametrize("precision", ["mixed_bfloat16", "mixed_float16"])
+def test_a_network_trained_in_16_bits_is_saved_in_32(tmp_path, strips, precision):
+    with models.computing_in(precision):
+        network = models.build_segmenter(height=64)
+    assert keras.config.dtype_policy().name == "float32"
+    paths, rles = strips
+    batches = generators.SegmentationBatches(paths[:4], rles[:4], SHAPE, 64, 128, batch_size=4)
+    history = training.fit(network, batches, batches, tmp_path / "scratch", losses.bce_plus_dice_loss, epochs=2)
+    assert np.isfinite(history["val_loss"]).all()
+    card = {"kind": "segmenter", "build": {"height": 64, "width": None}, "input": [64, 128]}
+    models.save(network, tmp_path / "network", card)
+    saved = models.load(tmp_path / "network")
+    assert {layer.compute_dtype for layer in saved.layers} == {"float32"}
+    predict, _ = models.predictor(tmp_path / "network")
+    images = batches[0][0]
+    assert predict(images) == pytest.approx(keras.ops.convert_to_numpy(saved(images)), abs=1e-5)
+    with pytest.raises(UserError, match="no precision"), models.computing_in("float8"):
+        pass
+
+
+def test_saving_the_first_member_removes_those_of_another_training(tmp_path):
+    network, card = models.build_segmenter(height=32), {"kind": "segmenter", "build": {"height": 32, "width": None}, "input": [32, 64]}
+    for number in (0, 1, 2):
+        models.save(network, member_folder(tmp_path / "net", number), card)
+    assert [path.name for path in member_folders(tmp_path / "net")] == ["net", "net.2", "net.3"]
+    models.save(network, tmp_path / "net", card)
+    assert [path.name for path in member_folders(tmp_path / "net")] == ["net"]
+
+
+def test_soft_gating_multiplies_maps_by_the_probability_of_the_class(tmp_path):
+    """Stand-ins with known answers: a map of 0.8, classes of 0.9 and 0.5; 0.72 reaches the threshold 0.6, and 0.4 does not."""
+    cv2.imwrite(str(tmp_path / "a.png"), np.zeros(SHAPE, np.uint8))
+    map_ = np.full(SHAPE, 0.8)
+    answer = {"binary": np.ones(1), "multilabel": np.array([0.9, 0.5]), "seg_class1": map_, "seg_class2": map_}
+    asked = []
+
+    def network(name):
+        return lambda files, *_: [(asked.append(name), answer[name].astype(np.float32))[1] for _ in files]
+
+    decision = {"strategy": "soft gating", "binary_threshold": 0.5, "label_thresholds": [0, 0], "pixel_thresholds": [0.6, 0.6],
+                "smallest_components": [0, 0], "minimum_areas": [0, 0]}  # fmt: skip
+    networks = {name: network(name) for name in answer}
+    rles, _, label = cascade.predict(networks, [str(tmp_path / "a.png")], decision, SHAPE)
+    assert rles == [[f"1 {SHAPE[0] * SHAPE[1]}", ""]]
+    assert label[0] == pytest.approx([0.9, 0.5])
+    assert asked == ["binary", "multilabel", "seg_class1"]  # a class below the pixel threshold cannot reach it

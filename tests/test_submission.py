@@ -1,5 +1,6 @@
 """Submissions: the exact bytes of both formats, and every way in which a file can be wrong."""
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -26,6 +27,12 @@ a.jpg,1 3,1
 a.jpg,7 2,3
 b_1.jpg,,1
 """
+
+
+def test_certainty_is_that_of_the_least_sure_answer():
+    nan = float("nan")
+    binary, label = np.array([0.02, 0.9, nan, nan]), np.array([[nan, nan], [0.8, 0.3], [0.6, 1.0], [nan, nan]])
+    assert submission.certainty(binary, label) == pytest.approx([0.98, 0.7, 0.6, 0])
 
 
 @pytest.mark.parametrize("format, text", [("2019", OLD), ("current", CURRENT)])
