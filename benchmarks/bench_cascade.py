@@ -7,18 +7,23 @@ over randomly mirrored strips for the two classifiers; then a segmenter a class.
 with the article's (two InceptionResNetV2 at 299 x 299, Unet-ResNet50 at 128 x 800; random weights, only their time counts).
 """
 
+import contextlib
 import os
 import sys
 import tempfile
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+os.environ.setdefault("SM_FRAMEWORK", "tf.keras")
 
 import cv2
 import keras
 import measure
 import numpy as np
 import trained_run
+
+with contextlib.redirect_stdout(sys.stderr):
+    import segmentation_models  # noqa: F401  (it prints a line, which is not for the table)
 
 from lib import cascade, decision, engines, models, submission
 

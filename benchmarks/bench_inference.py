@@ -5,6 +5,7 @@ python benchmarks/bench_inference.py [--quick] [--run FOLDER]
 The networks of a finished run, and two large ones with random weights. Then the score of the whole cascade with each engine.
 """
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -12,10 +13,14 @@ import tempfile
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+os.environ.setdefault("SM_FRAMEWORK", "tf.keras")
 
 import measure
 import numpy as np
 import trained_run
+
+with contextlib.redirect_stdout(sys.stderr):
+    import segmentation_models  # noqa: F401  (it prints a line, which is not for the table)
 
 from lib import cascade, engines, models, rle
 from lib.images import read_image

@@ -83,8 +83,8 @@ WAYS = {
 
 def child(way, shape):
     """Take a step for each line that comes in, answer with its seconds and the peak memory so far in MiB."""
-    step, told = WAYS[way](shape), sys.stdout
-    sys.stdout = sys.stderr  # libraries may print
+    told, sys.stdout = sys.stdout, sys.stderr  # libraries may print
+    step = WAYS[way](shape)
     for _ in sys.stdin:
         start = time.perf_counter()
         step()
