@@ -227,6 +227,11 @@ class SegmentationBatches(Batches):
         self.masks = {}  # of defective strips, one bit a pixel: a hundredth of a millisecond instead of a quarter
         super().__init__(len(self.paths), batch_size, seed, shuffle, workers)
 
+    @property
+    def empty_share(self):
+        """Share of an epoch's strips without the class, 0..1: the Dice of drawing nothing."""
+        return float(np.mean(~self.positive[self.order]))
+
     def choose(self, random):
         if self.negatives is None or not self.positive.any():  # without a single defect all that can be taught is "nothing"
             return super().choose(random)

@@ -81,7 +81,10 @@ def limit_reached(history, seconds, training):
     """Why the training ends before its last epoch, as a sentence; "" if it goes on."""
     if training["minutes"] and seconds > 60 * training["minutes"]:
         return f"Stopped at the time limit of {training['minutes']} minutes."
-    if training["patience"] and len(history) - max(best_epoch(history, training), 1) >= training["patience"]:
+    best = max(best_epoch(history, training), 1)
+    figure, floor = history[best - 1].get(training["monitor"], np.nan), training["floor"]
+    waits = floor is not None and not (figure > floor + 1e-4 if training["mode"] == "max" else figure < floor - 1e-4)
+    if training["patience"] and not waits and len(history) - best >= training["patience"]:
         return f"Stopped: {training['patience']} epochs without a better {training['monitor']}."
     return ""
 
@@ -132,7 +135,7 @@ def learning_rates(peak, steps, warmup=0.1):
 
 
 def fit(model, batches, validation, scratch, loss, metrics=None, epochs=10, learning_rate=1e-3, schedule="cosine", monitor="val_loss",
-        mode="min", patience=0, minutes=0.0, ema=0.0, loss_weights=None):  # fmt: skip
+        mode="min", patience=0, minutes=0.0, ema=0.0, loss_weights=None, floor=None):  # fmt: skip
     """Train `model` in place and leave it with the weights of its best epoch.
 
     A training that was cut off and goes on from `scratch` ends with the same weights, to the bit, as an uncut one on the same
@@ -146,6 +149,8 @@ def fit(model, batches, validation, scratch, loss, metrics=None, epochs=10, lear
         monitor, mode: figure that names the best epoch, and whether "min" or "max" is better.
         loss_weights: weights of several losses, as for `keras.Model.compile`.
         patience: epochs without a better figure before it stops, 0 for never; minutes: time limit, 0 for none.
+        floor: figure that must be passed before patience counts, or None: a segmenter first learns to draw nothing, and that has a
+            Dice which it takes some epochs to beat.
         ema: momentum of averaged weights, 0 for none.
 
     Returns the history as a DataFrame, one row an epoch. Raises UserError on a loss that is not finite.
@@ -158,10 +163,10 @@ def fit(model, batches, validation, scratch, loss, metrics=None, epochs=10, lear
     model.compile(optimizer, loss=loss, loss_weights=loss_weights, metrics=metrics or None, jit_compile=False)
     optimizer.build(model.trainable_variables)  # else a state would find nothing to be restored to
     names = [getattr(one, "name", None) or getattr(one, "__name__", str(one)) for one in keras.tree.flatten([loss, metrics])]
-    settings = [epochs, learning_rate, schedule, monitor, mode, patience, minutes, ema, loss_weights, names]
+    settings = [epochs, learning_rate, schedule, monitor, mode, patience, minutes, ema, loss_weights, floor, names]
     training = {
         "batches": batches, "scratch": scratch, "epochs": epochs, "monitor": monitor, "mode": mode, "patience": patience,
-        "minutes": minutes, "made_from": fingerprint(model, batches, validation, settings),
+        "minutes": minutes, "floor": floor, "made_from": fingerprint(model, batches, validation, settings),
     }  # fmt: skip
     swap = [keras.callbacks.SwapEMAWeights(swap_on_epoch=True)] if ema else []
     history, seconds = load_state(model, training)

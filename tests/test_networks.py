@@ -91,6 +91,7 @@ def test_a_class_without_any_strip_still_gives_batches(strips):
     assert len(batches) == 1
     assert batches[0][0].shape == (6, 64, 128, 1)
     mixed = generators.SegmentationBatches(paths, rles, SHAPE, 64, 128, negatives=0.5, seed=1)
+    assert mixed.empty_share == pytest.approx(1 / 3)
     assert sorted(rles[index] != "" for index in mixed.order) == [False] * 3 + [True] * 6
 
 

@@ -104,3 +104,14 @@ def test_a_loss_that_is_not_finite_keeps_what_was_finished(tmp_path, capsys):
     resumed, resumed_history = train(tmp_path / "spoilt")
     assert "Goes on after epoch 3 of 4" in capsys.readouterr().out
     assert resumed == weights and resumed_history.equals(history)
+
+
+def test_patience_waits_until_the_floor_is_passed():
+    """Five epochs of a network that draws nothing are no reason to give up; three after its best one are."""
+    training_of = {"monitor": "val_dice", "mode": "max", "patience": 3, "minutes": 0, "floor": 0.5}
+    nothing = [{"val_dice": value} for value in (0.1, 0.5, 0.5, 0.5, 0.5)]
+    assert training.limit_reached(nothing, 0, training_of) == ""
+    assert training.limit_reached(nothing, 0, {**training_of, "floor": None}).startswith("Stopped: 3 epochs")
+    rising = [*nothing, {"val_dice": 0.6}, {"val_dice": 0.55}, {"val_dice": 0.58}]
+    assert training.limit_reached(rising, 0, training_of) == ""
+    assert training.limit_reached([*rising, {"val_dice": 0.59}], 0, training_of).startswith("Stopped: 3 epochs")
