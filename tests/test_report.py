@@ -6,7 +6,6 @@ import json
 import re
 import shutil
 import subprocess
-from urllib.parse import urlsplit
 
 import cv2
 import numpy as np
@@ -302,8 +301,7 @@ def test_thumbnail_is_the_tagged_picture_made_small(tmp_path):
     assert report.thumbnail(tmp_path / "y.ipynb") == ""
 
 
-# What the browser asks for by itself, with no page open; it goes nowhere, as no name resolves.
-BROWSER_OWN = ("clients2.google.com", "update.googleapis.com", "accounts.google.com")
+BROWSER = "not an origin"  # who asks, in the browser's log, where the browser does by itself and not for a page
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
 
@@ -317,8 +315,9 @@ def browse(page, folder, *options):
         "--virtual-time-budget=3000", "--dump-dom", *options, page,
     ]  # fmt: skip
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
-    asked = set(re.findall(r'"url":"((?!file:|data:|chrome)[a-z]+:[^"]*)"', log.read_text()))
-    return done.stdout, {url for url in asked if urlsplit(url).hostname not in BROWSER_OWN}
+    events = json.loads(log.read_text())["events"]
+    asked = [event.get("params", {}) for event in events if event.get("params", {}).get("initiator", BROWSER) != BROWSER]
+    return done.stdout, {each["url"] for each in asked if not each.get("url", "file:").startswith(("file:", "data:", "chrome"))}
 
 
 @pytest.mark.slow
