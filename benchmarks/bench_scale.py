@@ -146,7 +146,9 @@ def evidence_of(count, seed=1):
     false = (random.random((count, 4)) < 0.1) * random.integers(0, 3000, (count, 4))
     area = ((true_area + false)[..., None, None] * shrink).astype(np.int64)
     shared = (np.minimum(area, true_area[..., None, None]) * random.uniform(0.5, 1, (count, 4, 1, 1))).astype(np.int64)
-    return decision.Evidence(binary.astype(np.float32), label.astype(np.float32), true_area, area, shared, np.arange(count))
+    soft = [(array * label[..., None, None]).astype(np.int64) for array in (area, shared)]
+    return decision.Evidence(binary.astype(np.float32), label.astype(np.float32), true_area, area, shared, np.arange(count),
+                             decision.PIXEL_THRESHOLDS, decision.SMALLEST_COMPONENTS, *soft)  # fmt: skip
 
 
 def evaluation(folder):
