@@ -19,7 +19,7 @@ from lib import images, inventory, kaggle, manifest, packing, params, paths, pla
 from lib.paths import UserError
 
 DECISION = {"strategy": "both filters", "binary_threshold": 0.0, "label_thresholds": [0.0] * 4, "pixel_thresholds": [0.5] * 4,
-            "minimum_areas": [1, 1, 1, 10**9], "tta": ["none", "vertical"]}  # fmt: skip
+            "minimum_areas": [1, 1, 1, 10**9], "tta": ["none", "vertical"], "engine": "bfloat16"}  # fmt: skip
 NETWORKS = ("binary", "multilabel", "seg_class1", "seg_class2", "seg_class3", "seg_class4")
 
 
