@@ -8,9 +8,11 @@ with the article's (two InceptionResNetV2 at 299 x 299, Unet-ResNet50 at 128 x 8
 """
 
 import contextlib
+import itertools
 import os
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -28,6 +30,7 @@ with contextlib.redirect_stdout(sys.stderr):
 from lib import cascade, decision, engines, models, submission
 
 BATCH, PASSES, FEW = 16, 10, 4
+TEST_SET = 5506  # strips
 FLOAT, HALF = "product, float32", "product, bfloat16"
 SAME, OWN = "the article's way, the same networks", "the article's way, its networks"
 
@@ -147,11 +150,16 @@ def main():
     parser = measure.arguments(__doc__)
     trained_run.add_argument(parser)
     parser.add_argument("--way", help="predict in this way once and end: for the peak memory")
+    parser.add_argument("--strips", type=int, default=0, help="with --way: so many strips, the run's over and over; prints the seconds")
     given = parser.parse_args()
     run = trained_run.load(given.run)
     some = run.files[:8] if given.quick else run.files[:48]
     few = run.files[: 1 if given.quick else FEW]
     known = openers(run)
+    if given.way and given.strips:
+        predict, began = known[given.way](), time.monotonic()
+        predict(list(itertools.islice(itertools.cycle(run.files), given.strips)))
+        return print(f"{time.monotonic() - began:.0f} s")
     if given.way:
         files = few if given.way == OWN else some
         return write(run, files, known[given.way]()(files))
@@ -177,6 +185,10 @@ def main():
         command = [sys.executable, __file__, "--way", way, "--run", given.run, *(["--quick"] if given.quick else [])]
         memory[way] = [measure.peak_memory(command)[0]]
     measure.table("peak memory of a process that does it once", memory, "MiB", first, "")
+    if not given.quick:
+        mib, text = measure.peak_memory([sys.executable, __file__, "--way", first, "--run", given.run, "--strips", str(TEST_SET)])
+        print(f"{first}, {TEST_SET:,} strips, as many as the competition's test set (these over and over): {text.strip()}, "
+              f"at most {mib:,.0f} MiB.")  # fmt: skip
 
 
 if __name__ == "__main__":
