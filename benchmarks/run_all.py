@@ -16,6 +16,7 @@ import measure
 
 HERE = Path(__file__).resolve().parent
 README = HERE / "README.md"
+CHATTER = ("Generated ", "Found ")  # how lines begin that are no part of the page: of lib.synthetic, of Keras
 BEGIN, END = "<!-- results: written by run_all.py -->", "<!-- end of results -->"
 
 
@@ -26,7 +27,8 @@ def run(script, options):
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, encoding="utf-8", cwd=HERE.parent) as process:
         for line in process.stdout:
             print(line, end="", flush=True)
-            lines.append(line)
+            if not line.startswith(CHATTER):
+                lines.append(line)
     return "".join(lines).strip(), process.returncode
 
 
