@@ -103,9 +103,10 @@ def text_of(rows, given, minutes):
     mean = {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
     lines = [
         "# Does the honest estimate hold?", "",
-        f"Made by `python benchmarks/honest.py --seeds {len(rows)} --train {given.train} --fresh {given.fresh} --test {given.test} "
-        f"--tta {given.tta}` in {minutes:.0f} minutes, "
-        f"with the networks of one demo run. Each row is a data set of its own: {rows[0]['held out']} held-out strips, "
+        f"Made by `python benchmarks/honest.py --run RUN {'--own ' if given.own else ''}--seeds {len(rows)} --train {given.train} "
+        f"--fresh {given.fresh} --test {given.test} --tta {given.tta}` in {minutes:.0f} minutes, "
+        f"with the networks of one demo run{', which know the rolls of data seed 42 and no others' if given.own else ''}. "
+        f"Each row is a data set of its own: {rows[0]['held out']} held-out strips, "
         f"{given.fresh} fresh strips of the same rolls, {given.test} test strips of other rolls.", "",
         "| data seed | all empty | naive | honest | 95 % interval | fresh strips (standard error) | inside | test strips | drop | foreseen "
         "by weights | AUC |",

@@ -2,7 +2,8 @@
 
 python benchmarks/run_all.py [--quick] [--only rle,dice]
 
-Exit code 1 if one of them failed; the others are run all the same. With --quick or --only the README stays as it is.
+Exit code 1 if one of them failed; the others are run all the same. With --quick, with --only or where one failed the README stays
+as it is.
 """
 
 import argparse
@@ -59,7 +60,7 @@ def main():
         parts.append(f"{text}\n\n*`python benchmarks/{name}`, {time.monotonic() - start:.0f} s*".strip())
     parts.append(f"All of it took {(time.monotonic() - begun) / 60:.0f} minutes.")
     print("\n" + parts[-1] + "".join(f" {name} failed." for name in failed), flush=True)
-    if not (given.quick or given.only):
+    if not (given.quick or given.only or failed):
         write_results("\n\n".join(parts))
     return 1 if failed else 0
 

@@ -2,7 +2,7 @@
 
 python benchmarks/synthetic_check.py [--set DIR] [--train 600] [--seed 7] [--facts FILE] [--real DIR] [--picture FILE] [--write]
 
-Facts and real strips are looked for in the folder named by SEVERSTAL_REAL and in ../shared/data; columns without them stay empty.
+Facts and real strips are looked for in the folder named by SEVERSTAL_REAL; columns without them stay empty.
 """
 
 import argparse

@@ -6,12 +6,14 @@ import sys
 import numpy as np
 
 MOST, ALIGNED = 16, 64  # blocks; bytes
+FREE = 3  # references to a block that nobody else holds: the list's, the loop's and the call's
+COUNTS_SO = sys.version_info < (3, 14)  # from there on a loop's reference is not counted
 
 
 class Blocks:
     """Gives out arrays, in the memory of earlier ones of the same size that nobody holds any more.
 
-    Whether somebody does is known from CPython's reference counts; where these count otherwise, every array is a new one.
+    Whether somebody does is known from CPython's reference counts; in versions that count otherwise, every array is a new one.
     """
 
     def __init__(self):
@@ -21,7 +23,7 @@ class Blocks:
         """An array with anything in it, its first byte at a multiple of 64: TensorFlow takes such without a copy."""
         size = math.prod(shape) * dtype.itemsize
         for block in self.blocks:
-            if sys.getrefcount(block) == 3 and len(block) == size + ALIGNED:  # held by the list, the loop and this call alone
+            if COUNTS_SO and sys.getrefcount(block) == FREE and len(block) == size + ALIGNED:
                 break
         else:
             block = np.empty(size + ALIGNED, np.uint8)

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from lib import decision as decisions
-from lib import masks, models, rle
+from lib import engines, masks, models, rle
 from lib.budget import OutOfTime
 from lib.generators import flip
 from lib.masks import full_size
@@ -28,15 +28,15 @@ class Network:
     Arguments:
         folder: models/NAME of a run; further members of an ensemble lie beside it as models/NAME.2, models/NAME.3 ...
         augmentations: names in generators.FLIPS; predictions are averaged over these, mirrored masks mirrored back first.
-        engine: what runs the SavedModel, one of `engines.ENGINES`.
+        engine: what should run the SavedModel, one of `engines.ENGINES`; `self.engine` is what does on this machine.
 
     `seconds`, `images` and `passes` count what it was used for; a pass is one image through one member once.
     """
 
     def __init__(self, folder, augmentations=("none",), batch_size=16, clock=time.monotonic, engine="float32"):
         folder = Path(folder)
-        self.folders = member_folders(folder)
-        opened = [models.predictor(place, engine) for place in self.folders]
+        self.folders, self.engine = member_folders(folder), engines.choose(engine)
+        opened = [models.predictor(place, self.engine) for place in self.folders]
         self.members, cards = [predict for predict, _ in opened], [card for _, card in opened]
         if any(card["input"] != cards[0]["input"] for card in cards):
             raise UserError(f"{folder} and the members of its ensemble beside it take images of different sizes. Use one size.")

@@ -187,7 +187,9 @@ def fold_parts(table, folds, number, seed):
     """
     if folds <= 1:
         return table
-    part, free = table["part"].to_numpy(dtype=object).copy(), np.flatnonzero((table["part"] != "held_out") & ~table.get("pseudo", False))
+    part, free = table["part"].to_numpy(dtype=object).copy(), np.flatnonzero(table["part"] != "held_out")
+    if "pseudo" in table:
+        free = free[~table["pseudo"].to_numpy()[free]]
     combination, group = _combinations(labels(table))[free], np.unique(table["group"].to_numpy()[free], return_inverse=True)[1]
     fold = spread(combination, group, [1 / folds] * folds, seed)
     part[free] = np.where(fold == number, "validation", "train")
@@ -198,14 +200,17 @@ def with_pseudo_labels(table, path, data_dir, certainty=0.95):
     """The table with the test images of which an earlier run is certain, as further training images.
 
     Arguments:
-        table: with part and group, as from `split`; path: pseudo_labels.csv of a finished run, "" for none;
+        table: with part and group, as from `split`; path: pseudo_labels.csv of a finished run, absolute or from the project's
+            folder, "" for none;
         certainty: least certainty of an image, 0..1: that of its least certain class.
 
-    Returns the table with a column pseudo (bool). The masks' thresholds were chosen on held-out images, the only thing that these
-    images know of them. Raises UserError if the file is missing or its images are not among the test images.
+    Returns the table with a column pseudo (bool). Test images that look like a held-out one are left out. The masks' thresholds were
+    chosen on held-out images, the only thing that these images know of them. Raises UserError if the file is missing or its images
+    are not among the test images.
     """
     if not path:
         return table
+    path = paths.PROJECT / path
     try:
         found = pd.read_csv(path, dtype={"image_id": str}, keep_default_na=False)
         found = found[found["certainty"] >= certainty]
@@ -214,6 +219,9 @@ def with_pseudo_labels(table, path, data_dir, certainty=0.95):
     tests = load_test_table(data_dir).merge(found, on="image_id")
     if len(tests) < len(found) or list(found.columns) != ["image_id", "certainty", *rle_columns(table)]:
         raise UserError(f"{path} belongs to other data than {data_dir}. Name the pseudo_labels.csv of a run on these data.")
+    held_out = table["path"][table["part"] == "held_out"]
+    alike = find_duplicates([*tests["path"], *held_out], MAX_DISTANCE)
+    tests = tests[~np.isin(alike[: len(tests)], alike[len(tests) :])]
     group = table["group"].max() + 1 + np.arange(len(tests))
     tests = tests.assign(part="train", group=group)[[*table.columns]]
     return pd.concat([table.assign(pseudo=False), tests.assign(pseudo=True)], ignore_index=True)

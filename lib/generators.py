@@ -93,7 +93,8 @@ class Batches(keras.utils.PyDataset):
         """Set the order of epoch number `epoch` (from 0), so that a resumed training sees what an uncut one would."""
         if epoch != self.epoch:
             self.epoch = epoch
-            self.order = self.choose(np.random.default_rng([self.seed, epoch]))
+            # What is not shuffled judges the epochs: it must be the same in all of them, and after a resume.
+            self.order = self.choose(np.random.default_rng([self.seed, epoch if self.shuffle else 0]))
 
     def choose(self, random):
         """Indices of one epoch's images, in order."""

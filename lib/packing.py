@@ -65,7 +65,7 @@ TRAINING = """
 
 Each folder in `training` is a notebook of its own: `python -m kaggle kernels push -p training/10_binary`. When it is through,
 `python -m kaggle kernels output {owner}/{slug}-10-binary -p FOLDER` brings its model into a run's folder; with all six there,
-`python run_all.py --only 40,90 --run ID --resume` judges them. A notebook whose network needs ImageNet weights or
+`python run_all.py --from 40 --run ID --resume` judges them. A notebook whose network needs ImageNet weights or
 segmentation-models, which Kaggle's image lacks, is marked to run with internet; none of these is submitted.
 """
 
@@ -101,7 +101,7 @@ def pack(run_dir, owner="", slug="steel-defect", gpu=False, training=False):
     write_notebook(partial / "notebook", NOTEBOOK, run_values | own, modules)
     write_metadata(partial / "notebook", NOTEBOOK, owner, f"{slug}-inference", gpu, [f"{owner}/{slug}-models"])
     for name in plan.MODELS if training else ():
-        own = values.get(name, {}) | {"run_dir": "."}
+        own = values.get(name, {}) | {"run_dir": ".", "pseudo_labels": ""}
         write_notebook(partial / "training" / name, name, own, modules)
         own = {key: own.get(key, declared.default) for key, declared in params.declared(notebook_of(name)).items()}
         write_metadata(partial / "training" / name, name, owner, f"{slug}-{name.replace('_', '-')}", True, [], needs_internet(own))

@@ -4,7 +4,7 @@ import graphlib
 import re
 from collections import namedtuple
 
-from lib import artifacts, params, provenance
+from lib import artifacts, manifest, params, provenance
 from lib.journal import FINISHED
 from lib.paths import PROJECT, UserError, write_atomic, write_json
 
@@ -118,6 +118,9 @@ def keys_of(house, selected, values, fingerprint, old):
             keys[name] = old["notebooks"].get(name, {}).get("key", "") if old else ""
             continue
         given = {key: value.value for key, value in values[name].items() if key not in params.GIVEN}
+        labels = PROJECT / (given.get("pseudo_labels") or ".")
+        if labels.is_file():  # another content is another training
+            given["pseudo_labels"] = manifest.file_hash(labels)
         upstream = {need: keys[need] for need in house.graph[name]}
         code = provenance.code_of(house.notebooks / f"{name}.ipynb", modules)
         keys[name] = provenance.key(given, code, fingerprint, upstream, made_with)

@@ -22,6 +22,7 @@ class Reader:
 
     def __exit__(self, *_):
         self.pool.shutdown(cancel_futures=True)
+        self.strips.clear()  # a strip that could not be read has an error that holds this reader, and with it all the others
 
     def ask(self, paths, size):
         """Begin to read these strips at `size` (h, w), but for those that are there already."""

@@ -161,9 +161,10 @@ def fit(model, batches, validation, scratch, loss, metrics=None, epochs=10, lear
     rate = learning_rates(learning_rate, steps) if schedule == "cosine" else learning_rate
     optimizer = keras.optimizers.Adam(rate, use_ema=bool(ema), ema_momentum=ema or 0.99)
     model.compile(optimizer, loss=loss, loss_weights=loss_weights, metrics=metrics or None, jit_compile=False)
-    optimizer.build(model.trainable_variables)  # else a state would find nothing to be restored to
+    model.optimizer.build(model.trainable_variables)  # else a state would find nothing to be restored to
     names = [getattr(one, "name", None) or getattr(one, "__name__", str(one)) for one in keras.tree.flatten([loss, metrics])]
-    settings = [epochs, learning_rate, schedule, monitor, mode, patience, minutes, ema, loss_weights, floor, names]
+    settings = [epochs, learning_rate, schedule, monitor, mode, patience, minutes, ema, loss_weights, floor, names,
+                model.dtype_policy.name]  # fmt: skip
     training = {
         "batches": batches, "scratch": scratch, "epochs": epochs, "monitor": monitor, "mode": mode, "patience": patience,
         "minutes": minutes, "floor": floor, "made_from": fingerprint(model, batches, validation, settings),

@@ -95,6 +95,21 @@ def test_a_class_without_any_strip_still_gives_batches(strips):
     assert sorted(rles[index] != "" for index in mixed.order) == [False] * 3 + [True] * 6
 
 
+def test_strips_that_judge_are_the_same_in_every_epoch(strips):
+    """Else a training that was cut off would be judged on others than an uncut one, and keep another epoch."""
+    paths, rles = strips
+    few = [text if number < 4 else "" for number, text in enumerate(rles)]
+    judging, teaching = (
+        generators.SegmentationBatches(paths, few, SHAPE, 64, 128, negatives=1.0, seed=1, shuffle=shuffle) for shuffle in (False, True)
+    )
+    orders = {True: set(), False: set()}
+    for epoch in range(5):
+        for batches in (judging, teaching):
+            batches.start_epoch(epoch)
+            orders[batches.shuffle].add(tuple(batches.order))
+    assert len(orders[False]) == 1 and len(orders[True]) > 1
+
+
 def test_cells_mark_where_defects_lie():
     mask = np.zeros(SHAPE, np.uint8)
     mask[:16, 32:48] = 1

@@ -157,6 +157,7 @@ def test_runs_on_a_few_strips(name, strips, run):
     handed_on = execute(name, strips, run, **parameters)
     assert handed_on["headline"]
     assert set(expected) <= set(handed_on["figures"])
+    assert {path.name for path in run.glob("scratch/*")} <= set(SMALL)  # or the pipeline would not find what to remove
     cells = paths.read_json(run / f"{name}.ipynb")["cells"]
     noise = ["".join(part["text"]) for cell in cells for part in cell.get("outputs", ()) if part.get("name") == "stderr"]
     assert not noise  # it would stand in the report

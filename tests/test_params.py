@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lib import params
+from lib import params, plan
 from lib.paths import UserError
 
 CELL = """\
@@ -191,3 +191,12 @@ def test_listing_names_value_and_origin(declarations):
     rows = [line.split() for line in text.splitlines()]
     assert ["epochs", "9", "demo.yaml,", "all"] in rows
     assert ["seed", "42", "notebook"] in rows
+
+
+def test_other_pseudo_labels_are_another_training(tmp_path):
+    path, keys = tmp_path / "pseudo_labels.csv", set()
+    for content in ("a", "b", "b"):
+        path.write_text(content)
+        values = {"10_binary": {"pseudo_labels": params.Value(str(path), "-p")}}
+        keys.add(plan.keys_of(plan.HOUSE, ["10_binary"], values, "data", None)["10_binary"])
+    assert len(keys) == 2

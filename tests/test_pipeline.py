@@ -208,7 +208,7 @@ def test_a_killed_command_and_its_successor(tmp_path, data, call):
     pids = [int(pid) for pid in wait_for(lambda: (run_dir / "waiting").is_file() and (run_dir / "waiting").read_text()).split()]
     code, printed = call("--resume")
     assert code == 2 and f"Another command (process {command.pid}) writes into the run a." in printed
-    (run_dir / "scratch" / "30_misbehaves").mkdir(parents=True)
+    (run_dir / "scratch" / "30_misbehaves" / "0").mkdir(parents=True)
     command.kill()
     command.wait()
     assert journals.read(run_dir)["status"] == "running"

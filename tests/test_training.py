@@ -47,13 +47,15 @@ def network():
 
 
 def train(scratch, cut=None, seed=0, spoilt=None, **options):
-    model, batches = network(), Batches(seed)
+    with models.computing_in(options.pop("precision", "float32")):
+        model = network()
+    batches = Batches(seed)
     batches.cut, batches.spoilt = cut, spoilt
     history = training.fit(model, batches, Batches(7, shuffle=False), scratch, "binary_crossentropy", epochs=4, **options)
     return models.weights_hash(model), history
 
 
-@pytest.mark.parametrize("options", [{}, {"ema": 0.9, "schedule": "constant"}])
+@pytest.mark.parametrize("options", [{}, {"ema": 0.9, "schedule": "constant"}, {"precision": "mixed_float16"}])
 def test_a_training_that_was_cut_off_twice_ends_as_an_uncut_one(tmp_path, options):
     weights, history = train(tmp_path / "whole", **options)
     for cut in (1, 3):
