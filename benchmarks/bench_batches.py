@@ -30,6 +30,7 @@ from lib import dataset, generators, synthetic
 
 SHAPE, SIZE, BATCH = (256, 1600), (128, 800), 16
 BRIGHTNESS, CONTRAST = 0.08, 0.15
+PRODUCT_ONE = "this project, one thread, the notebooks' default"
 PRODUCT, ARTICLE, ALBUMENTATIONS = "this project", "the article's generator", "albumentations with OpenCV, 2 workers"
 IMAGE_GENERATOR, TF_PLAIN, TF_TUNED = "Keras' ImageDataGenerator", "tf.data", "tf.data, decoding at half size, with cache()"
 ALBUMENTATIONS_KEPT = "albumentations, given this project's idea of keeping decoded strips"
@@ -227,7 +228,7 @@ def main():
     parser = measure.arguments(__doc__)
     parser.add_argument("--strips", type=int, default=320, help="images an epoch")
     parser.add_argument("--runs", type=int, default=5)
-    parser.add_argument("--later", type=int, default=3, help="epochs after the first in a run")
+    parser.add_argument("--later", type=int, default=6, help="epochs after the first in a run")
     given = parser.parse_args()
     if given.quick:
         given.strips, given.runs, given.later = 48, 1, 1
@@ -247,8 +248,8 @@ def segmentation(paths, texts, given):
     """The row of segmentation batches."""
     options = {"augmentation": {"brightness": BRIGHTNESS, "contrast": CONTRAST}, "shuffle": True, "batch_size": BATCH}
 
-    def product():
-        batches = generators.SegmentationBatches(paths, texts, SHAPE, *SIZE, **options, workers=2)
+    def product(workers=2):
+        batches = generators.SegmentationBatches(paths, texts, SHAPE, *SIZE, **options, workers=workers)
         return handed_on(batches, expected[PRODUCT])
 
     def rival(name, one, workers=1):
@@ -262,6 +263,7 @@ def segmentation(paths, texts, given):
     }
     makers = {
         PRODUCT: product,
+        PRODUCT_ONE: lambda: product(1),
         ARTICLE: lambda: rival(ARTICLE, article_item),
         TF_PLAIN: lambda: tf_data(paths, texts, False).repeat,
         TF_TUNED: lambda: tf_data(paths, texts, True).repeat,
@@ -277,8 +279,8 @@ def classification(paths, labels, given):
     """The row of classification batches."""
     options = {"augmentation": {"brightness": BRIGHTNESS, "contrast": CONTRAST}, "shuffle": True, "batch_size": BATCH}
 
-    def product():
-        batches = generators.ClassificationBatches(paths, labels, *SIZE, **options, workers=2)
+    def product(workers=2):
+        batches = generators.ClassificationBatches(paths, labels, *SIZE, **options, workers=workers)
         return handed_on(batches, expected[PRODUCT])
 
     def keras_own():
@@ -295,6 +297,7 @@ def classification(paths, labels, given):
     }
     makers = {
         PRODUCT: product,
+        PRODUCT_ONE: lambda: product(1),
         IMAGE_GENERATOR: keras_own,
         TF_PLAIN: lambda: tf_data(paths, labels, False).repeat,
         TF_TUNED: lambda: tf_data(paths, labels, True).repeat,

@@ -30,7 +30,7 @@ with contextlib.redirect_stdout(sys.stderr):
 from lib import cascade, decision, engines, models, submission
 
 BATCH, PASSES, FEW = 16, 10, 4
-TEST_SET = 5506  # strips
+TEST_SET, TIMED = 5506, 120  # strips
 FLOAT, HALF = "product, float32", "product, bfloat16"
 SAME, OWN = "the article's way, the same networks", "the article's way, its networks"
 
@@ -164,11 +164,11 @@ def main():
         files = few if given.way == OWN else some
         return write(run, files, known[given.way]()(files))
     runs = 1 if given.quick else 5
-    print(f"## The whole cascade\n\n{len(run.files)} generated test strips, JPEG files on disk to submission.csv; the networks of a demo "
-          "run, its thresholds, its mirrored copies. The article's way: Keras generators, `predict`, ten passes; with its own networks "
-          f"from {len(few)} strips.")  # fmt: skip
+    print(f"## The whole cascade\n\n{min(TIMED, len(run.files))} test strips, JPEG files on disk to submission.csv; the networks of "
+          f"the run {run.models.parent.resolve().name}, its thresholds, its mirrored copies. The article's way: Keras generators, "
+          f"`predict`, ten passes; with its own networks from {len(few)} strips. Memory: of {len(some)} strips.")  # fmt: skip
     opened = {way: known[way]() for way in known if way != OWN}
-    sets = {way: some if way == SAME else run.files[:16] if given.quick else run.files for way in opened}
+    sets = dict.fromkeys(opened, run.files[:16] if given.quick else run.files[:TIMED])
     seconds = measure.interleaved({way: lambda way=way: write(run, sets[way], opened[way](sets[way])) for way in opened}, runs)
     speeds = {way: [len(sets[way]) / one for one in seconds[way]] for way in opened}
     speeds[OWN] = [1 / one for one in seconds_of_articles_networks(run, few, runs)]
