@@ -1,5 +1,7 @@
 """Generators, networks, training and cascade on a few hand-made strips."""
 
+import weakref
+
 import cv2
 import keras
 import numpy as np
@@ -380,3 +382,15 @@ def test_soft_gating_multiplies_maps_by_the_probability_of_the_class(tmp_path):
     assert rles == [[f"1 {SHAPE[0] * SHAPE[1]}", ""]]
     assert label[0] == pytest.approx([0.9, 0.5])
     assert asked == ["binary", "multilabel", "seg_class1"]  # a class below the pixel threshold cannot reach it
+
+
+def test_a_reader_lets_go_of_its_strips_even_beside_a_broken_one(strips, tmp_path):
+    (tmp_path / "broken.png").write_bytes(b"no picture")
+    files = [str(tmp_path / "broken.png"), *strips[0]]
+    with reading.Reader() as reader:
+        reader.ask(files, SHAPE)
+        with pytest.raises(UserError, match=r"broken\.png"):
+            reader.get(files[0], SHAPE)
+        image = weakref.ref(reader.get(files[1], SHAPE))
+        assert image() is not None
+    assert image() is None
