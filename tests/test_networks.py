@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import pytest
 
-from lib import cascade, engines, generators, images, losses, models, reading, rle, training
+from lib import cascade, engines, generators, images, losses, metrics, models, reading, rle, training
 from lib.paths import UserError, member_folder, member_folders
 
 SHAPE = (64, 128)
@@ -171,6 +171,25 @@ def test_an_engine_that_is_not_there_is_float32(monkeypatch):
     assert [engines.choose(engine) for engine in engines.ENGINES] == ["float32"] * 3
     with pytest.raises(UserError, match="no engine called 'float16'"):
         engines.choose("float16")
+
+
+@pytest.mark.skipif(not engines.multiplies_bfloat16(), reason="the processor does not multiply bfloat16")
+def test_masks_and_their_score_in_bfloat16_are_those_in_float32_but_for_the_edges(tmp_path, strips):
+    paths, rles = strips
+    keras.utils.set_random_seed(4)
+    card = {"kind": "segmenter", "build": {"height": 64, "width": None}, "input": [64, 128]}
+    network = models.build(card)
+    batches = generators.SegmentationBatches(paths, rles, SHAPE, 64, 128, batch_size=4)
+    training.fit(network, batches, batches, tmp_path / "scratch", losses.bce_plus_dice_loss, epochs=25, learning_rate=0.01)
+    models.save(network, tmp_path / "network", card)
+    truth, scores, drawn = [[text] for text in rles], [], []
+    for engine in ("float32", "bfloat16"):
+        probabilities = np.stack(list(cascade.Network(tmp_path / "network", ["none", "vertical"], engine=engine)(paths)))
+        drawn.append(probabilities >= 0.5)
+        scores.append(metrics.competition_score(truth, [[rle.encode(mask)] for mask in drawn[-1]]))
+    assert scores[0] > 0.6  # it has learned something to compare
+    assert scores[1] == pytest.approx(scores[0], abs=0.02)
+    assert np.mean(drawn[0] != drawn[1]) < 0.005
 
 
 @pytest.mark.slow
