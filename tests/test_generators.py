@@ -62,9 +62,8 @@ def test_segmentation_batches_are_those_of_a_plain_reading(strips, workers, crop
         batches.start_epoch(epoch)
         order = np.random.default_rng([7, epoch]).permutation(10)
         for number in range(3):
-            found = batches[number]
+            found, random = batches[number], np.random.default_rng([7, epoch, number])
             for place, index in enumerate(order[4 * number : 4 * number + 4]):
-                random = np.random.default_rng([7, epoch, 4 * number + place])
                 image, mask = images[index], plain_mask(rles[index])
                 if crop_width:
                     start = generators.crop_start(random, mask, crop_width)
@@ -85,8 +84,10 @@ def test_classification_batches_are_those_of_a_plain_reading(strips, workers):
         batches.start_epoch(epoch)
         order = np.random.default_rng([7, epoch]).permutation(10)
         found = [batches[number] for number in range(3)]
+        randoms = [np.random.default_rng([7, epoch, number]) for number in range(3)]
         for place, index in enumerate(order):
-            image, _ = plain_augment(np.random.default_rng([7, epoch, place]), images[index], images[index], 0.1, 0.2)
+            random = randoms[place // 4]
+            image, _ = plain_augment(random, images[index], images[index], 0.1, 0.2)
             assert np.array_equal(found[place // 4][0][place % 4, ..., 0], image)
             assert found[place // 4][1][place % 4] == labels[index]
 
