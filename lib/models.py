@@ -17,7 +17,7 @@ import keras
 import numpy as np
 from keras import layers
 
-from lib import engines, manifest
+from lib import engines, manifest, normalization
 from lib.paths import UserError, member_folders, read_json, write_json
 
 MANIFEST = "manifest.json"  # in a model's folder: the files of its SavedModel, with hashes
@@ -75,7 +75,7 @@ def _prepared(inputs, scale, channels):
 
 def _block(x, filters, name, size=3, strides=1):
     x = layers.Conv2D(filters, size, strides=strides, padding="same", use_bias=False, name=f"{name}_conv")(x)
-    x = layers.BatchNormalization(momentum=0.9, name=f"{name}_norm")(x)
+    x = normalization.BatchNormalization(momentum=0.9, name=f"{name}_norm")(x)
     return layers.ReLU(name=f"{name}_relu")(x)
 
 
@@ -135,7 +135,7 @@ def build_classifier(backbone="compact", classes=1, height=128, width=800, weigh
         )
         if weights not in ("none", "imagenet"):
             _load_encoder(encoder, weights)
-        features = encoder(_prepared(inputs, scale, 3))
+        features = normalization.fused(encoder)(_prepared(inputs, scale, 3))
     x = layers.Dropout(dropout, name="dropout")(layers.GlobalAveragePooling2D(name="mean")(features))
     if locate:
         cells = layers.Conv2D(classes, 1, dtype="float32", name="cell_logits")(features)
@@ -200,7 +200,7 @@ def build_segmenter(architecture="Unet", backbone="compact", height=128, width=N
             for layer in encoder.layers:
                 if layer.weights:
                     network.get_layer(layer.name).set_weights(layer.get_weights())
-        x = network(_prepared(inputs, scale, 3))
+        x = normalization.fused(network)(_prepared(inputs, scale, 3))
     outputs = layers.Activation("sigmoid", dtype="float32", name="probability")(x)
     return keras.Model(inputs, outputs, name="segmenter")
 
