@@ -5,6 +5,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import cv2
 import numpy as np
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components
 
 from lib.images import read_image
 
@@ -32,9 +34,6 @@ def find_duplicates(paths, max_distance=MAX_DISTANCE):
     Returns int64 (N,): equal numbers are one group, counted from 0 in the order of their first image.
     Raises UserError for an unreadable image.
     """
-    from scipy.sparse import coo_matrix  # not at the top: `dataset` brings this module into every command
-    from scipy.sparse.csgraph import connected_components
-
     paths = [str(path) for path in paths]
     size = fingerprint_size(paths)
     prints = fingerprints(paths, size)
