@@ -22,7 +22,7 @@ def split(table, method="grouped", held_out=0.2, validation=0.15, seed=42, folds
             random parts by scikit-learn's train_test_split, as in the article; near-duplicates may land on both sides.
         held_out, validation: shares of all images.
         folds: above 1, the column `fold` divides all images into that many folds, grouped and spread in the same way.
-        max_distance: of near-duplicates, see `lib.duplicates`.
+        max_distance: 0..1, closer images are near-duplicates, see `lib.duplicates`.
 
     Returns a copy of the table with part ("train", "validation", "held_out"), group (int), and fold (0..folds-1) if asked for.
     With three groups or more no part whose share is above 0 is empty. Raises UserError for shares or methods that make no sense.
@@ -64,17 +64,17 @@ def fold_parts(table, folds, number, seed):
     return table.assign(part=part)
 
 
-def with_pseudo_labels(table, path, data_dir, certainty=0.95):
+def with_pseudo_labels(table, path, data_dir, certainty=0.95, max_distance=MAX_DISTANCE):
     """The table with the test images of which an earlier run is certain, as further training images.
 
     Arguments:
         table: with part and group, as from `split`; path: pseudo_labels.csv of a finished run, absolute or from the project's
             folder, "" for none;
-        certainty: least certainty of an image, 0..1: that of its least certain class.
+        certainty: least certainty of an image, 0..1: that of its least certain class;
+        max_distance: 0..1, test images this close to a held-out one are left out, see `lib.duplicates`.
 
-    Returns the table with a column pseudo (bool). Test images that look like a held-out one are left out. The masks' thresholds were
-    chosen on held-out images, the only thing that these images know of them. Raises UserError if the file is missing or its images
-    are not among the test images.
+    Returns the table with a column pseudo (bool). The masks' thresholds were chosen on held-out images, the only thing that these
+    images know of them. Raises UserError if the file is missing or its images are not among the test images.
     """
     if not path:
         return table
@@ -88,7 +88,7 @@ def with_pseudo_labels(table, path, data_dir, certainty=0.95):
     if len(tests) < len(found) or list(found.columns) != ["image_id", "certainty", *dataset.rle_columns(table)]:
         raise UserError(f"{path} belongs to other data than {data_dir}. Name the pseudo_labels.csv of a run on these data.")
     held_out = table["path"][table["part"] == "held_out"]
-    alike = find_duplicates([*tests["path"], *held_out], MAX_DISTANCE)
+    alike = find_duplicates([*tests["path"], *held_out], max_distance)
     tests = tests[~np.isin(alike[: len(tests)], alike[len(tests) :])]
     group = table["group"].max() + 1 + np.arange(len(tests))
     tests = tests.assign(part="train", group=group)[[*table.columns]]
@@ -137,17 +137,19 @@ def spread(kind, group, shares, seed):
     return part
 
 
-def load_split(run_dir, table, **settings):
+def load_split(run_dir, table, method="grouped", held_out=0.2, validation=0.15, seed=42, folds=0, max_distance=MAX_DISTANCE):
     """The split that the run already has for these images and settings, from run_dir/split.csv; else made and written there.
 
     Arguments as for `split`. The file's column `made_from` is a hash of the settings, the labels and the files' sizes.
     """
     path = Path(run_dir) / "split.csv"
-    digest = hashlib.sha256(repr(sorted({"max_distance": MAX_DISTANCE, **settings}.items())).encode())
+    settings = {"method": method, "held_out": held_out, "validation": validation, "seed": seed, "folds": folds,
+                "max_distance": max_distance}  # fmt: skip
+    digest = hashlib.sha256(repr(sorted(settings.items())).encode())
     for row in table[["image_id", "path", *dataset.rle_columns(table)]].itertuples(index=False):
         digest.update(repr((row[0], os.path.getsize(row[1]), *row[2:])).encode())
     made_from = digest.hexdigest()[:16]
-    columns = ["part", "group", "fold"] if settings.get("folds", 0) > 1 else ["part", "group"]
+    columns = ["part", "group", "fold"] if folds > 1 else ["part", "group"]
     try:
         saved = pd.read_csv(path, dtype={"image_id": str}, keep_default_na=False)
         if (saved["made_from"] == made_from).all() and saved["image_id"].tolist() == table["image_id"].tolist():

@@ -339,6 +339,32 @@ def test_random_split_is_the_articles(tmp_path):
     assert parts.groupby("group")["part"].nunique().max() == 2  # this split leaks, and the group column shows it
 
 
+def alike(seed, shape=SHAPE):
+    """A picture and its mean with another one: about 0.3 apart."""
+    first = picture(seed, shape)
+    return first, cv2.addWeighted(first, 0.5, picture(100 + seed, shape), 0.5, 0)
+
+
+def test_the_distance_decides_what_stays_together(tmp_path):
+    paths = write_pictures(tmp_path, [strip for seed in range(20) for strip in alike(seed, (64, 400))])
+    table = pd.DataFrame({"image_id": [path.name for path in paths], "path": [str(path) for path in paths], "rle_1": ["", "1 1"] * 20})
+    size, pair = duplicates.fingerprint_size(paths), np.arange(40) // 2
+    apart = [duplicates.distance(*paths[2 * number : 2 * number + 2], size) for number in range(20)]
+    assert min(apart) > 0.1 and max(apart) < 0.5
+    together, free = (splitting.split(table, held_out=0.3, validation=0.2, max_distance=distance) for distance in (0.5, 0.1))
+    assert together["group"].tolist() == pair.tolist() and free["group"].tolist() == list(range(40))
+    assert together.groupby(pair)["part"].nunique().max() == 1
+    assert free.groupby(pair)["part"].nunique().max() == 2
+    made = splitting.load_split(tmp_path, table, max_distance=0.5)
+    assert splitting.load_split(tmp_path, table, max_distance=0.1)["group"].nunique() == 2 * made["group"].nunique()
+
+
+@pytest.mark.parametrize("distance", [-0.1, 1.5, float("nan")])
+def test_a_distance_is_a_share(tmp_path, distance):
+    with pytest.raises(UserError, match=r"duplicate_distance is .* from 0 to 1"):
+        splitting.split(labelled(tmp_path, 3), max_distance=distance)
+
+
 @pytest.mark.parametrize("settings", [{"held_out": -0.1}, {"held_out": 0.6, "validation": 0.4}, {"method": "stratified"}])
 def test_splits_that_make_no_sense(tmp_path, settings):
     with pytest.raises(UserError):
@@ -405,6 +431,10 @@ def test_pseudo_labels_teach_every_fold_and_validate_none(tmp_path):
     for number in range(2):
         assert splitting.fold_parts(more, 2, number, 0)["part"].tolist()[2:] == ["held_out", "train"]
     assert splitting.with_pseudo_labels(table, "", folder) is table
+    for file, strip in zip((folder / "train_images" / "c.jpg", folder / "test_images" / "v.jpg"), alike(2, (64, 400)), strict=True):
+        cv2.imwrite(str(file), strip)  # no longer a copy, but like it
+    found = [splitting.with_pseudo_labels(table, path, folder, max_distance=distance) for distance in (0.5, 0.1)]
+    assert ["v.jpg" in more["image_id"].tolist() for more in found] == [False, True]
     with pytest.raises(UserError, match="cannot be read"):
         splitting.with_pseudo_labels(table, tmp_path / "none.csv", folder)
     path.write_text("image_id,certainty,rle_1,rle_2,rle_3,rle_4\nother.jpg,0.99,,3 4,,\n")
