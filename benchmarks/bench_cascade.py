@@ -27,7 +27,7 @@ import trained_run
 with contextlib.redirect_stdout(sys.stderr):
     import segmentation_models  # noqa: F401  (it prints a line, which is not for the table)
 
-from lib import cascade, decision, engines, models, submission
+from lib import cascade, decision, engines, models, storage, submission
 
 BATCH, PASSES, FEW = 16, 10, 4
 TEST_SET, TIMED = 5506, 120  # strips
@@ -100,7 +100,7 @@ def openers(run):
         return lambda files: cascade.predict(networks, files, run.decision, run.shape)[0]
 
     def same():
-        networks = {path.name: models.load(path) for path in run.models.iterdir() if "." not in path.name}
+        networks = {path.name: storage.load(path) for path in run.models.iterdir() if "." not in path.name}
         return lambda files: articles_way(networks, run, files)
 
     def own():

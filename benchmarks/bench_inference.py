@@ -22,7 +22,7 @@ import trained_run
 with contextlib.redirect_stdout(sys.stderr):
     import segmentation_models  # noqa: F401  (it prints a line, which is not for the table)
 
-from lib import cascade, engines, models, rle
+from lib import cascade, engines, rle, storage
 from lib.images import read_image
 
 BATCH = 16
@@ -60,10 +60,10 @@ def openvino(saved_model, precision):
 
 def ways(folder, images):
     """{name: a function without arguments that predicts all images}, and which of them could not be made, {name: why}."""
-    saved, network = folder / "saved_model", models.load(folder)
+    saved, network = folder / "saved_model", storage.load(folder)
     makers = {
-        FLOAT: lambda: models.predictor(folder, "float32")[0],
-        HALF: lambda: models.predictor(folder, "bfloat16")[0],
+        FLOAT: lambda: storage.predictor(folder, "float32")[0],
+        HALF: lambda: storage.predictor(folder, "bfloat16")[0],
         "ONNX Runtime float32": lambda: onnx(saved),
         "OpenVINO float32": lambda: openvino(saved, "f32"),
         "OpenVINO bfloat16": lambda: openvino(saved, "bf16"),
@@ -82,7 +82,7 @@ def ways(folder, images):
 
 def compare(title, folder, files, given):
     """Measure one network on these strips and print its table."""
-    images = np.stack([read_image(path, models.read_card(folder)["input"]) for path in files])[..., None]
+    images = np.stack([read_image(path, storage.read_card(folder)["input"]) for path in files])[..., None]
     found, failed = ways(folder, images)
     seconds = measure.interleaved(found, 1 if given.quick else 5)
     speeds = {name: [len(images) / one for one in seconds[name]] for name in [*(name for name in (HALF, FLOAT) if name in found),
@@ -99,7 +99,7 @@ class Plain(cascade.Network):
 
     def __init__(self, folder, augmentations):
         super().__init__(folder, augmentations)
-        network = models.load(folder)
+        network = storage.load(folder)
         self.members = [lambda images: network.predict(images, batch_size=BATCH, verbose=0)]
 
 
@@ -134,8 +134,8 @@ def main():
     for title, (kind, build, size, count) in {} if given.quick else LARGE.items():
         with tempfile.TemporaryDirectory() as folder:
             card = {"kind": kind, "build": build, "input": size}
-            models.keras.utils.set_random_seed(1)
-            models.save(models.build(card), Path(folder) / "model", card)
+            storage.keras.utils.set_random_seed(1)
+            storage.save(storage.build(card), Path(folder) / "model", card)
             compare(title, Path(folder) / "model", run.files[:count], given)
     if run.truth is not None:
         scores(run)

@@ -24,7 +24,7 @@ import cv2
 import measure
 import numpy as np
 
-from lib import dataset, decision, images, rle, synthetic
+from lib import dataset, decision, images, rle, splitting, synthetic
 
 FULL = 12568
 TEST_SHARE = 5506 / 12568
@@ -110,11 +110,11 @@ def duplicates(folder):
     """The search for near-duplicates, then the split with what was found."""
     table = dataset.load_table(folder)
     clock = Clock()
-    groups = dataset.find_duplicates(table["path"])
+    groups = splitting.find_duplicates(table["path"])
     search = clock.read()
-    dataset.find_duplicates = lambda *_: groups
+    splitting.find_duplicates = lambda *_: groups
     clock = Clock()
-    dataset.split(table)
+    splitting.split(table)
     return {"near-duplicates": search, "split": clock.read()}
 
 

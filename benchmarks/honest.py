@@ -29,7 +29,7 @@ import numpy as np
 PROJECT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(PROJECT))
 
-from lib import cascade, dataset, decision, metrics, paths, shift, synthetic  # noqa: E402
+from lib import cascade, dataset, decision, metrics, paths, shift, splitting, synthetic  # noqa: E402
 
 SHAPE = synthetic.HEIGHT, synthetic.WIDTH
 STREAM = 3  # the random stream of fresh strips' plan; 0 to 2 are the set's own
@@ -68,7 +68,7 @@ def row_of(seed, given):
 def judge(networks, seed, folder, given):
     """One row: the figures of one data seed."""
     synthetic.generate(folder / "set", given.train, given.test, seed, processes=1)
-    table = dataset.split(dataset.load_table(folder / "set"), held_out=0.2, validation=0.15, seed=42)
+    table = splitting.split(dataset.load_table(folder / "set"), held_out=0.2, validation=0.15, seed=42)
     held_out = table[table["part"] == "held_out"].reset_index(drop=True)
     evidence, truth = evidence_of(networks, held_out)
     chosen = decision.choose(evidence)

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from lib import decision as decisions
-from lib import engines, masks, models, rle
+from lib import engines, masks, rle, storage
 from lib.budget import OutOfTime
 from lib.generators import flip
 from lib.masks import full_size
@@ -36,7 +36,7 @@ class Network:
     def __init__(self, folder, augmentations=("none",), batch_size=16, clock=time.monotonic, engine="float32"):
         folder = Path(folder)
         self.folders, self.engine = member_folders(folder), engines.choose(engine)
-        opened = [models.predictor(place, self.engine) for place in self.folders]
+        opened = [storage.predictor(place, self.engine) for place in self.folders]
         self.members, cards = [predict for predict, _ in opened], [card for _, card in opened]
         if any(card["input"] != cards[0]["input"] for card in cards):
             raise UserError(f"{folder} and the members of its ensemble beside it take images of different sizes. Use one size.")

@@ -5,8 +5,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 import cv2
 import numpy as np
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components
 
 from lib.images import read_image
+from lib.paths import UserError
 
 MAX_DISTANCE = 0.5  # near-duplicates have 0.05 to 0.37, the nearest unrelated strips above 0.7
 CANDIDATE = 0.4  # fingerprints further apart than this are not looked at again
@@ -27,14 +30,14 @@ def find_duplicates(paths, max_distance=MAX_DISTANCE):
 
     Arguments:
         paths: N files.
-        max_distance: 0..1; closer images are near-duplicates, and so are near-duplicates of near-duplicates.
+        max_distance: 0..1; closer images are near-duplicates, and so are near-duplicates of near-duplicates. Pairs that the
+            fingerprints tell apart are not looked at again, whatever it is.
 
     Returns int64 (N,): equal numbers are one group, counted from 0 in the order of their first image.
-    Raises UserError for an unreadable image.
+    Raises UserError for an unreadable image or a distance outside 0..1.
     """
-    from scipy.sparse import coo_matrix  # not at the top: `dataset` brings this module into every command
-    from scipy.sparse.csgraph import connected_components
-
+    if not 0 <= max_distance <= 1:
+        raise UserError(f"duplicate_distance is {max_distance}. It must be from 0 to 1, such as {MAX_DISTANCE}.")
     paths = [str(path) for path in paths]
     size = fingerprint_size(paths)
     prints = fingerprints(paths, size)

@@ -1,26 +1,20 @@
-"""Networks: grey uint8 (B, h, w, 1) in, probability float32 out; how they are built, saved and loaded.
+"""Networks: grey uint8 (B, h, w, 1) in, probability float32 out; how they are built.
 
 Pre-processing is part of the graph, so that nobody can forget it. Only this module knows segmentation-models.
 """
 
 import contextlib
-import hashlib
-import inspect
-import logging
 import os
-import shutil
 from pathlib import Path
 
 os.environ.setdefault("SM_FRAMEWORK", "tf.keras")  # else segmentation-models 1.0.1 dies on Keras 3
 
 import keras
-import numpy as np
 from keras import layers
 
-from lib import engines, manifest, normalization
-from lib.paths import UserError, member_folders, read_json, write_json
+from lib import normalization
+from lib.paths import UserError
 
-MANIFEST = "manifest.json"  # in a model's folder: the files of its SavedModel, with hashes
 GREY_MEAN, GREY_DEVIATION = 0.344, 0.196  # of the competition's strips, in shares of full scale
 SCALES = {  # pixel 0..255 -> what the published weights of a family were trained on: (scale, offset) a channel
     "standard": (1 / 255 / GREY_DEVIATION, -GREY_MEAN / GREY_DEVIATION),
@@ -49,7 +43,7 @@ PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 def computing_in(precision):
     """A context in which networks are built that compute in `precision`, one of PRECISIONS, and keep their weights in float32.
 
-    16 bits are for training: `save` writes a network that computes in float32, as Kaggle's cards and any processor do.
+    16 bits are for training: `storage.save` writes a network that computes in float32, as Kaggle's cards and any processor do.
     """
     if precision not in PRECISIONS:
         raise UserError(f"There is no precision called {precision!r}. Choose one of: {', '.join(PRECISIONS)}.")
@@ -203,108 +197,6 @@ def build_segmenter(architecture="Unet", backbone="compact", height=128, width=N
         x = normalization.fused(network)(_prepared(inputs, scale, 3))
     outputs = layers.Activation("sigmoid", dtype="float32", name="probability")(x)
     return keras.Model(inputs, outputs, name="segmenter")
-
-
-def build(card):
-    """The network that a model card describes, with random weights."""
-    make = {"classifier": build_classifier, "segmenter": build_segmenter}[card["kind"]]
-    return make(**card["build"])
-
-
-def read_card(folder):
-    """The card of a saved model; UserError if it is missing, broken or describes no network of this project."""
-    path = Path(folder) / "model.json"
-    card = read_json(path)
-    kinds = {"classifier": build_classifier, "segmenter": build_segmenter}
-    try:
-        inspect.signature(kinds[card["kind"]]).bind(**card["build"])
-        if [type(size) for size in card["input"]] != [int, int] or min(card["input"]) < 1:
-            raise ValueError
-    except (KeyError, TypeError, ValueError):
-        raise UserError(f"{path} describes no network that this project can build. Train the model again.") from None
-    return card
-
-
-def save(model, folder, card):
-    """Save to `folder`: weights, SavedModel (needs TensorFlow alone) and the card, complete or not at all.
-
-    Further members of an ensemble that lie beside it are removed: they belong to another training. So the first one is saved first.
-
-    Arguments:
-        card: dict with "kind" ("classifier" or "segmenter"), "build" (arguments of its builder), "input" [h, w] pixels at
-            prediction, and whatever the reader should know; versions and a hash of the weights are added.
-    """
-    folder = Path(folder)
-    if any(layer.compute_dtype != layer.variable_dtype for layer in model.layers):
-        trained, model = model, build(card)
-        model.set_weights(trained.get_weights())
-    for path in member_folders(folder)[1:]:
-        shutil.rmtree(path)
-    partial = folder.with_name(f".{folder.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    model.save_weights(partial / "model.weights.h5")
-    if keras.backend.backend() == "tensorflow":
-        height, width = card["input"]
-        signature = [keras.InputSpec(shape=(None, height, width, 1), dtype="uint8", name="image")]
-        logging.getLogger("tensorflow").setLevel(logging.WARNING)  # a line on where it writes would go into the report
-        model.export(partial / "saved_model", input_signature=signature, verbose=False)
-    versions = {"keras": keras.__version__, keras.backend.backend(): _backend_version(), "numpy": np.__version__}
-    write_json(partial / "model.json", {**card, "versions": versions, "weights_sha256": weights_hash(model)})
-    # Beside the card: equal weights give an equal card, but TensorFlow writes other bytes each time it exports.
-    write_json(partial / MANIFEST, manifest.of(partial / "saved_model"))
-    previous = folder.with_name(f".{folder.name}.previous")
-    shutil.rmtree(previous, ignore_errors=True)
-    if folder.exists():
-        folder.rename(previous)
-    partial.rename(folder)
-    shutil.rmtree(previous, ignore_errors=True)
-
-
-def weights_hash(model):
-    """SHA-256 over all weights' bytes: equal for equal models, whatever file holds them."""
-    digest = hashlib.sha256()
-    for array in model.get_weights():
-        digest.update(np.ascontiguousarray(array).tobytes())
-    return digest.hexdigest()
-
-
-def _backend_version():
-    return __import__(keras.backend.backend()).__version__
-
-
-def load(folder):
-    """The Keras model of a saved folder, rebuilt from its card and given its weights: nothing stored is executed."""
-    folder = Path(folder)
-    card = read_card(folder)
-    try:
-        model = build(card)
-    except (TypeError, ValueError) as error:
-        reason = (str(error).splitlines() or ["no reason given"])[0]
-        raise UserError(f"{folder / 'model.json'} describes no network ({reason}). Train it again.") from None
-    try:
-        model.load_weights(folder / "model.weights.h5")
-    except (ValueError, OSError) as error:
-        raise UserError(f"{folder / 'model.weights.h5'} cannot be loaded ({str(error).splitlines()[0]}). Train it again.") from None
-    if weights_hash(model) != card.get("weights_sha256"):
-        raise UserError(f"{folder / 'model.weights.h5'} holds other weights than model.json says. Train the model again.")
-    return model
-
-
-def predictor(folder, engine="float32"):
-    """A function from images (B, h, w, 1) uint8 to probabilities float32 (numpy), and the model's card.
-
-    Runs the SavedModel by one of `engines.ENGINES` where Keras runs on TensorFlow, if its files are those that the model's
-    manifest lists; without a manifest, or elsewhere, the rebuilt model. A SavedModel can hold operations that read and write files.
-    """
-    folder = Path(folder)
-    card = read_card(folder)
-    known = read_json(folder / MANIFEST) if (folder / MANIFEST).is_file() else {}
-    if keras.backend.backend() == "tensorflow" and known:
-        manifest.check(folder / "saved_model", known)
-        return engines.open_saved_model(folder / "saved_model", engine), card
-    model = load(folder)
-    return lambda images: keras.ops.convert_to_numpy(model(images, training=False)), card
 
 
 def describe(model):

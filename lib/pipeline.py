@@ -57,17 +57,14 @@ def make_data(values):
     """Generate strips in the size and from the seed that the notebooks' parameters say; the folder."""
     from lib import synthetic
 
-    sizes = {}
-    for key in ("generated_train", "generated_test", "seed"):
-        found = {name: keys[key].value for name, keys in values.items() if key in keys}
-        if key != "seed" and len(set(found.values())) > 1:
-            raise UserError(f"{key} differs between notebooks that read the same strips. Set it with -p all.{key}=NUMBER.")
-        sizes[key] = next(iter(found.values()), None)
-    if None in sizes.values():
+    generated, seeds = ([keys[key].value for keys in values.values() if key in keys] for key in ("generated", "seed"))
+    if not generated or not seeds:
         raise UserError("No data were found, and no notebook says how many strips to generate. Name a folder with --data.")
-    train, test, seed = sizes.values()
-    say(f"strips   {train} to train on and {test} to test on, seed {seed}: made once, then reused")
-    return Path(synthetic.find_or_generate("", train, test, seed))
+    if any(other != generated[0] for other in generated):
+        raise UserError('generated differs between notebooks that read the same strips. Set it with -p "all.generated=[TRAIN, TEST]".')
+    train, test = synthetic.sizes(generated[0])
+    say(f"strips   {train} to train on and {test} to test on, seed {seeds[0]}: made once, then reused")
+    return Path(synthetic.find_or_generate("", generated[0], seeds[0]))
 
 
 def open_folder(options, profile, house):

@@ -56,7 +56,7 @@ def certainty(binary, label):
 
 
 def write_pseudo_labels(path, image_ids, sure, rles):
-    """Write predictions as labels for a further training: image_id, certainty, rle_1..rle_C; see `dataset.with_pseudo_labels`."""
+    """Write predictions as labels for a further training: image_id, certainty, rle_1..rle_C; see `splitting.with_pseudo_labels`."""
     table = pd.DataFrame(rles, columns=[f"rle_{k + 1}" for k in range(len(rles[0]) if rles else 0)], dtype=object)
     table.insert(0, "image_id", image_ids)
     table.insert(1, "certainty", np.round(sure, 4))

@@ -225,13 +225,26 @@ def generate(folder, train, test, seed, lift=True, processes=None):
     return folder
 
 
-def find_or_generate(data_dir="", train=1500, test=240, seed=42, lift=True):
-    """The competition's data where they are found (see paths.find_data), else a set generated inside the project."""
+def sizes(generated):
+    """(training strips, test strips) from the notebooks' parameter `generated`; UserError if it is anything but two numbers from 1."""
+    if not isinstance(generated, list | tuple) or [type(number) for number in generated] != [int, int] or min(generated) < 1:
+        raise paths.UserError(f"generated is {str(generated)[:80]}. It must be two whole numbers, 1 or more, for training and test strips: "
+                              "[1500, 240].")  # fmt: skip
+    return tuple(generated)
+
+
+def find_or_generate(data_dir="", generated=(1500, 240), seed=42, lift=True):
+    """The competition's data where they are found (see paths.find_data), else a set generated inside the project.
+
+    Arguments:
+        generated: numbers of training and test strips to generate, from 1.
+    """
     found = paths.find_data(data_dir)
     if found:
         return found
     if paths.on_kaggle():
         print(f"No competition data are attached (Add Input, Competitions, {paths.COMPETITION}): strips are generated instead.")
+    train, test = sizes(generated)
     return generate(paths.home() / "data" / f"generated-{train}-{test}-{seed}", train, test, seed, lift)
 
 

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import pytest
 
-from lib import manifest, models
+from lib import manifest, models, storage
 from lib.paths import UserError
 
 BUILD = {"backbone": "compact", "classes": 1, "height": 32, "width": 64}
@@ -28,7 +28,7 @@ def saved(tmp_path_factory):
     """A small classifier with random weights."""
     keras.utils.set_random_seed(1)
     folder = tmp_path_factory.mktemp("models") / "binary"
-    models.save(models.build_classifier(**BUILD), folder, {"kind": "classifier", "build": BUILD, "input": [32, 64]})
+    storage.save(models.build_classifier(**BUILD), folder, {"kind": "classifier", "build": BUILD, "input": [32, 64]})
     return folder
 
 
@@ -94,7 +94,7 @@ def copied(saved, tmp_path, change, monkeypatch):
 def test_a_model_that_is_not_what_was_saved(saved, tmp_path, monkeypatch, change, said):
     folder = copied(saved, tmp_path, change, monkeypatch)
     with pytest.raises(UserError, match=said) as caught:
-        models.load(folder)
+        storage.load(folder)
     assert len(str(caught.value)) < 500 and not Path("executed").exists()
 
 
@@ -103,12 +103,12 @@ def test_a_model_that_is_not_what_was_saved(saved, tmp_path, monkeypatch, change
 def test_a_saved_model_that_is_not_what_the_manifest_lists(saved, tmp_path, monkeypatch, change, said):
     folder = copied(saved, tmp_path, change, monkeypatch)
     with pytest.raises(UserError, match=said):
-        models.predictor(folder)
+        storage.predictor(folder)
 
 
 @pytest.mark.slow
 def test_equal_weights_give_an_equal_card(saved, tmp_path):
-    models.save(models.load(saved), tmp_path / "binary", {"kind": "classifier", "build": BUILD, "input": [32, 64]})
+    storage.save(storage.load(saved), tmp_path / "binary", {"kind": "classifier", "build": BUILD, "input": [32, 64]})
     assert (tmp_path / "binary" / "model.json").read_bytes() == (saved / "model.json").read_bytes()
 
 
@@ -119,7 +119,7 @@ def test_without_a_manifest_the_network_is_rebuilt(saved, tmp_path, monkeypatch)
         (folder / "saved_model" / "saved_model.pb").write_bytes(b"would crash if it were read")
 
     folder = copied(saved, tmp_path, change, monkeypatch)
-    assert models.predictor(folder)[0](IMAGES) == pytest.approx(models.predictor(saved)[0](IMAGES), abs=1e-5)
+    assert storage.predictor(folder)[0](IMAGES) == pytest.approx(storage.predictor(saved)[0](IMAGES), abs=1e-5)
 
 
 @pytest.mark.slow

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from lib import budget, cascade, models
+from lib import budget, cascade, storage
 from lib.paths import UserError
 
 SHAPE = (64, 256)
@@ -60,7 +60,7 @@ def slowed(tmp_path, monkeypatch):
 
             return predict, {"input": list(SHAPE)}
 
-        monkeypatch.setattr(models, "predictor", predictor)
+        monkeypatch.setattr(storage, "predictor", predictor)
         for name in SECONDS:
             for number in range(2, members + 1):
                 (tmp_path / f"{name}.{number}").mkdir(exist_ok=True)
@@ -176,7 +176,7 @@ def test_the_members_of_an_ensemble_are_averaged(tmp_path, monkeypatch):
     def predictor(folder, engine):
         return lambda images: np.full((len(images), 1), answers[folder.name], np.float32), {"input": [8, 8]}
 
-    monkeypatch.setattr(models, "predictor", predictor)
+    monkeypatch.setattr(storage, "predictor", predictor)
     network = cascade.Network(tmp_path / "binary")
     images = np.zeros((2, 8, 8, 1), np.uint8)
     assert network.answer(images) == pytest.approx(0.5)

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lib import dataset, images
+from lib import dataset, duplicates, images, splitting
 from lib.paths import PROJECT, UserError, write_json
 
 REAL = Path(os.environ.get("SEVERSTAL_REAL", PROJECT.parent / "shared" / "data")) / "severstal_real"
@@ -283,9 +283,9 @@ def test_near_duplicates(tmp_path):
         strip[:, 300:] = 2  # nearly all black, with the edge at the same place
     flat = [np.full((256, 1600), 40, np.uint8)] * 2
     paths = write_pictures(tmp_path, [strips[0], strips[1], strips[2], brighter, strips[3], strips[0], *dark, *flat])
-    assert dataset.find_duplicates(paths).tolist() == [0, 1, 2, 1, 3, 0, 4, 5, 6, 7]
-    assert dataset.find_duplicates(paths, max_distance=0.001).tolist() == [0, 1, 2, 3, 4, 0, 5, 6, 7, 8]
-    assert dataset.find_duplicates([]).tolist() == []
+    assert duplicates.find_duplicates(paths).tolist() == [0, 1, 2, 1, 3, 0, 4, 5, 6, 7]
+    assert duplicates.find_duplicates(paths, max_distance=0.001).tolist() == [0, 1, 2, 3, 4, 0, 5, 6, 7, 8]
+    assert duplicates.find_duplicates([]).tolist() == []
 
 
 @needs_real
@@ -293,7 +293,7 @@ def test_real_strips_are_no_duplicates_of_each_other(tmp_path):
     paths = sorted(REAL.glob("*_images/*.jpg"))
     shifted = cv2.convertScaleAbs(np.roll(dataset.read_image(paths[5]), 5, axis=1), alpha=1.05)
     cv2.imwrite(str(tmp_path / "copy.jpg"), shifted, [cv2.IMWRITE_JPEG_QUALITY, 85])
-    groups = dataset.find_duplicates([*paths, tmp_path / "copy.jpg"]).tolist()
+    groups = duplicates.find_duplicates([*paths, tmp_path / "copy.jpg"]).tolist()
     assert groups == [*range(len(paths)), 5]
 
 
@@ -312,19 +312,19 @@ def labelled(tmp_path, count, twins=0):
 @pytest.mark.parametrize("seed", [1, 42])
 def test_grouped_split(tmp_path, count, twins, seed):
     table = labelled(tmp_path, count, twins)
-    parts = dataset.split(table, seed=seed, folds=3)
+    parts = splitting.split(table, seed=seed, folds=3)
     assert parts["image_id"].tolist() == table["image_id"].tolist()
     assert parts.groupby("group")[["part", "fold"]].nunique().max(axis=None) == 1
     assert parts["group"].nunique() == count - twins
     sizes = parts["part"].value_counts()
     assert set(sizes.index) == {"train", "validation", "held_out"} and set(parts["fold"]) == {0, 1, 2}
     assert abs(sizes["held_out"] - 0.2 * count) <= 2 and abs(sizes["validation"] - 0.15 * count) <= 2
-    pd.testing.assert_frame_equal(parts, dataset.split(table, seed=seed, folds=3))
+    pd.testing.assert_frame_equal(parts, splitting.split(table, seed=seed, folds=3))
 
 
 def test_grouped_split_is_stratified(tmp_path):
     table = labelled(tmp_path, 200)
-    parts = dataset.split(table, held_out=0.2, validation=0.2)
+    parts = splitting.split(table, held_out=0.2, validation=0.2)
     held_out = dataset.labels(table)[parts["part"] == "held_out"].sum(axis=0)
     np.testing.assert_allclose(held_out, dataset.labels(table).sum(axis=0) * 0.2, atol=1)
 
@@ -333,33 +333,59 @@ def test_random_split_is_the_articles(tmp_path):
     from sklearn.model_selection import train_test_split
 
     table = labelled(tmp_path, 40, 20)
-    parts = dataset.split(table, method="random", held_out=0.1825, validation=0, seed=42)
+    parts = splitting.split(table, method="random", held_out=0.1825, validation=0, seed=42)
     expected = train_test_split(np.arange(40), test_size=round(0.1825 * 40), random_state=42)[1]
     assert sorted(expected) == np.flatnonzero(parts["part"] == "held_out").tolist()
     assert parts.groupby("group")["part"].nunique().max() == 2  # this split leaks, and the group column shows it
 
 
+def alike(seed, shape=SHAPE):
+    """A picture and its mean with another one: about 0.3 apart."""
+    first = picture(seed, shape)
+    return first, cv2.addWeighted(first, 0.5, picture(100 + seed, shape), 0.5, 0)
+
+
+def test_the_distance_decides_what_stays_together(tmp_path):
+    paths = write_pictures(tmp_path, [strip for seed in range(20) for strip in alike(seed, (64, 400))])
+    table = pd.DataFrame({"image_id": [path.name for path in paths], "path": [str(path) for path in paths], "rle_1": ["", "1 1"] * 20})
+    size, pair = duplicates.fingerprint_size(paths), np.arange(40) // 2
+    apart = [duplicates.distance(*paths[2 * number : 2 * number + 2], size) for number in range(20)]
+    assert min(apart) > 0.1 and max(apart) < 0.5
+    together, free = (splitting.split(table, held_out=0.3, validation=0.2, max_distance=distance) for distance in (0.5, 0.1))
+    assert together["group"].tolist() == pair.tolist() and free["group"].tolist() == list(range(40))
+    assert together.groupby(pair)["part"].nunique().max() == 1
+    assert free.groupby(pair)["part"].nunique().max() == 2
+    made = splitting.load_split(tmp_path, table, max_distance=0.5)
+    assert splitting.load_split(tmp_path, table, max_distance=0.1)["group"].nunique() == 2 * made["group"].nunique()
+
+
+@pytest.mark.parametrize("distance", [-0.1, 1.5, float("nan")])
+def test_a_distance_is_a_share(tmp_path, distance):
+    with pytest.raises(UserError, match=r"duplicate_distance is .* from 0 to 1"):
+        splitting.split(labelled(tmp_path, 3), max_distance=distance)
+
+
 @pytest.mark.parametrize("settings", [{"held_out": -0.1}, {"held_out": 0.6, "validation": 0.4}, {"method": "stratified"}])
 def test_splits_that_make_no_sense(tmp_path, settings):
     with pytest.raises(UserError):
-        dataset.split(labelled(tmp_path, 3), **settings)
+        splitting.split(labelled(tmp_path, 3), **settings)
 
 
 def test_load_split_is_made_again_only_when_need_be(tmp_path):
     table, run = labelled(tmp_path, 12, 3), tmp_path / "run"
-    made = dataset.load_split(run, table, seed=1)
+    made = splitting.load_split(run, table, seed=1)
     first = (run / "split.csv").read_bytes()
-    pd.testing.assert_frame_equal(dataset.load_split(run, table, seed=1), made)
+    pd.testing.assert_frame_equal(splitting.load_split(run, table, seed=1), made)
     assert (run / "split.csv").read_bytes() == first
     (run / "split.csv").write_bytes(first.replace(b",train,", b",held_out,", 1))
-    assert not dataset.load_split(run, table, seed=1).equals(made)  # read, not made
+    assert not splitting.load_split(run, table, seed=1).equals(made)  # read, not made
     (run / "split.csv").write_bytes(first[:40])
-    pd.testing.assert_frame_equal(dataset.load_split(run, table, seed=1), made)
+    pd.testing.assert_frame_equal(splitting.load_split(run, table, seed=1), made)
     assert (run / "split.csv").read_bytes() == first
-    folds = dataset.load_split(run, table, seed=1, folds=2)
+    folds = splitting.load_split(run, table, seed=1, folds=2)
     assert "fold" in folds and (run / "split.csv").read_bytes() != first
     relabelled = table.assign(rle_1="1 1")
-    pd.testing.assert_frame_equal(dataset.load_split(run, relabelled, seed=1), dataset.split(relabelled, seed=1))
+    pd.testing.assert_frame_equal(splitting.load_split(run, relabelled, seed=1), splitting.split(relabelled, seed=1))
 
 
 def test_fingerprint(tmp_path):
@@ -386,12 +412,12 @@ def test_both_real_schemas_are_one_table(tmp_path):
 def test_folds_validate_every_image_once_and_keep_the_held_out_ones():
     part = np.array(["train"] * 12 + ["validation"] * 4 + ["held_out"] * 4, dtype=object)
     table = pd.DataFrame({"rle_1": ["1 1", ""] * 10, "part": part, "group": np.repeat(np.arange(10), 2)})
-    folds = [dataset.fold_parts(table, 4, number, seed=1) for number in range(4)]
+    folds = [splitting.fold_parts(table, 4, number, seed=1) for number in range(4)]
     validated = np.array([(fold["part"] == "validation").to_numpy() for fold in folds])
     assert validated[:, :16].sum(axis=0).tolist() == [1] * 16
     assert all((fold["part"][16:] == "held_out").all() for fold in folds)
     assert all((fold.groupby("group")["part"].nunique() == 1).all() for fold in folds)
-    assert dataset.fold_parts(table, 1, 0, seed=1) is table
+    assert splitting.fold_parts(table, 1, 0, seed=1) is table
 
 
 def test_pseudo_labels_teach_every_fold_and_validate_none(tmp_path):
@@ -399,14 +425,18 @@ def test_pseudo_labels_teach_every_fold_and_validate_none(tmp_path):
     table = dataset.load_table(folder).assign(part=["train", "validation", "held_out"], group=[0, 1, 2])
     path = tmp_path / "pseudo_labels.csv"
     path.write_text("image_id,certainty,rle_1,rle_2,rle_3,rle_4\nt.jpg,0.99,,3 4,,\nu.jpg,0.6,1 9,,,\nv.jpg,0.97,,,,\n")
-    more = dataset.with_pseudo_labels(table, path, folder)
+    more = splitting.with_pseudo_labels(table, path, folder)
     assert more["image_id"].tolist() == ["a.jpg", "b.jpg", "c.jpg", "t.jpg"]  # v.jpg is a copy of c.jpg, which is held out
     assert more["rle_2"].tolist() == ["", "", "", "3 4"] and more["group"].is_unique
     for number in range(2):
-        assert dataset.fold_parts(more, 2, number, 0)["part"].tolist()[2:] == ["held_out", "train"]
-    assert dataset.with_pseudo_labels(table, "", folder) is table
+        assert splitting.fold_parts(more, 2, number, 0)["part"].tolist()[2:] == ["held_out", "train"]
+    assert splitting.with_pseudo_labels(table, "", folder) is table
+    for file, strip in zip((folder / "train_images" / "c.jpg", folder / "test_images" / "v.jpg"), alike(2, (64, 400)), strict=True):
+        cv2.imwrite(str(file), strip)  # no longer a copy, but like it
+    found = [splitting.with_pseudo_labels(table, path, folder, max_distance=distance) for distance in (0.5, 0.1)]
+    assert ["v.jpg" in more["image_id"].tolist() for more in found] == [False, True]
     with pytest.raises(UserError, match="cannot be read"):
-        dataset.with_pseudo_labels(table, tmp_path / "none.csv", folder)
+        splitting.with_pseudo_labels(table, tmp_path / "none.csv", folder)
     path.write_text("image_id,certainty,rle_1,rle_2,rle_3,rle_4\nother.jpg,0.99,,3 4,,\n")
     with pytest.raises(UserError, match="belongs to other data"):
-        dataset.with_pseudo_labels(table, path, folder)
+        splitting.with_pseudo_labels(table, path, folder)

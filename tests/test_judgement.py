@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from lib import calibration, dataset, gallery, masks, rle, sensitivity, shift, synthetic
+from lib import calibration, dataset, gallery, masks, rle, sensitivity, shift, splitting, synthetic
 from lib.decision import Evidence
 
 SHAPE = (6, 8)
@@ -229,9 +229,9 @@ def test_disguised_near_duplicates_never_cross_a_split(tmp_path):
         planned = {strip["image_id"]: strip["number"] for strip in synthetic.plan("train", 40, seed)}
         twins = [members.index for _, members in table.groupby(table["image_id"].map(planned)) if len(members) > 1]
         assert len(twins) == 2
-        parts = dataset.split(table, held_out=0.4, validation=0.2, seed=seed, folds=5)
+        parts = splitting.split(table, held_out=0.4, validation=0.2, seed=seed, folds=5)
         assert all(parts.loc[pair, ["part", "group", "fold"]].nunique().eq(1).all() for pair in twins)
         assert parts["group"].nunique() == 38  # and nothing else is taken for a twin
-        plain = dataset.split(table, method="random", held_out=0.4, validation=0.2, seed=seed)
+        plain = splitting.split(table, method="random", held_out=0.4, validation=0.2, seed=seed)
         torn += sum(plain.loc[pair, "part"].nunique() > 1 for pair in twins)
     assert torn

@@ -411,20 +411,20 @@ def machine_python(tmp_path_factory):
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     """(run folder, data folder): small random networks, seven strips, and the submission that 90_inference made of them."""
-    from lib import models
+    from lib import storage
 
     folder, data = tmp_path_factory.mktemp("run"), synthetic.generate(tmp_path_factory.mktemp("data") / "strips", 4, 7, 1, processes=1)
     shutil.rmtree(data / "train_images")
     for name in ("train.csv", "test_truth.csv", "sample_submission.csv"):
         (data / name).unlink()
-    models.keras.utils.set_random_seed(3)
+    storage.keras.utils.set_random_seed(3)
     first = str(next((data / "test_images").iterdir()))
     decision = json.loads(json.dumps(DECISION))
     for name, kind, build in (("binary", "classifier", {"classes": 1}), ("multilabel", "classifier", {"classes": 4}),
                               ("seg_class1", "segmenter", {}), ("seg_class2", "segmenter", {})):  # fmt: skip
         build = {"backbone": "compact", "height": 32, "width": 192} | build
-        network = models.build({"kind": kind, "build": build})
-        models.save(network, folder / "models" / name, {"kind": kind, "build": build, "input": [32, 192]})
+        network = storage.build({"kind": kind, "build": build})
+        storage.save(network, folder / "models" / name, {"kind": kind, "build": build, "input": [32, 192]})
         if kind == "segmenter":
             answer = np.asarray(network(images.read_image(first, (32, 192))[None, ..., None]))
             decision["pixel_thresholds"][int(name[-1]) - 1] = float(np.quantile(answer, 0.8))

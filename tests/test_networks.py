@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import pytest
 
-from lib import cascade, engines, generators, images, losses, metrics, models, reading, rle, training
+from lib import cascade, engines, generators, images, losses, metrics, models, reading, rle, storage, training
 from lib.paths import UserError, member_folder, member_folders
 
 SHAPE = (64, 128)
@@ -152,17 +152,17 @@ def test_losses_have_known_values():
 def test_a_saved_classifier_predicts_the_same_in_every_form(tmp_path, build):
     build = {"classes": 2, "height": 64, "dropout": 0.0, **build}
     network = models.build_classifier(**build)
-    models.save(network, tmp_path / "model", {"kind": "classifier", "build": build, "input": [64, 128]})
+    storage.save(network, tmp_path / "model", {"kind": "classifier", "build": build, "input": [64, 128]})
     strips = np.random.default_rng(0).integers(0, 255, (3, 64, 128, 1)).astype(np.uint8)
     expected = np.asarray(network(strips, training=False))
     for engine, tolerance in (("float32", 1e-5), ("bfloat16", 0.02), ("openvino", 0.02)):  # what is not there is float32
-        predict, card = models.predictor(tmp_path / "model", engine)
+        predict, card = storage.predictor(tmp_path / "model", engine)
         answer = predict(strips)
         assert answer.dtype == np.float32
         assert answer == pytest.approx(expected, abs=tolerance)
         assert np.array_equal(predict(strips), answer)
-        assert card["weights_sha256"] == models.weights_hash(network)
-    assert np.asarray(models.load(tmp_path / "model")(strips, training=False)) == pytest.approx(expected, abs=1e-5)
+        assert card["weights_sha256"] == storage.weights_hash(network)
+    assert np.asarray(storage.load(tmp_path / "model")(strips, training=False)) == pytest.approx(expected, abs=1e-5)
 
 
 def test_an_engine_that_is_not_there_is_float32(monkeypatch):
@@ -178,10 +178,10 @@ def test_masks_and_their_score_in_bfloat16_are_those_in_float32_but_for_the_edge
     paths, rles = strips
     keras.utils.set_random_seed(4)
     card = {"kind": "segmenter", "build": {"height": 64, "width": None}, "input": [64, 128]}
-    network = models.build(card)
+    network = storage.build(card)
     batches = generators.SegmentationBatches(paths, rles, SHAPE, 64, 128, batch_size=4)
     training.fit(network, batches, batches, tmp_path / "scratch", losses.bce_plus_dice_loss, epochs=25, learning_rate=0.01)
-    models.save(network, tmp_path / "network", card)
+    storage.save(network, tmp_path / "network", card)
     truth, scores, drawn = [[text] for text in rles], [], []
     for engine in ("float32", "bfloat16"):
         probabilities = np.stack(list(cascade.Network(tmp_path / "network", ["none", "vertical"], engine=engine)(paths)))
@@ -199,8 +199,8 @@ def test_a_segmentation_models_network_builds_trains_and_saves(tmp_path, strips)
     network = models.build_segmenter(**build)
     batches = generators.SegmentationBatches(paths[:2], rles[:2], SHAPE, 64, 128)
     training.fit(network, batches, batches, tmp_path / "scratch", losses.bce_plus_dice_loss, epochs=1)
-    models.save(network, tmp_path / "model", {"kind": "segmenter", "build": build, "input": [64, 128]})
-    probability = models.predictor(tmp_path / "model")[0](batches[0][0])
+    storage.save(network, tmp_path / "model", {"kind": "segmenter", "build": build, "input": [64, 128]})
+    probability = storage.predictor(tmp_path / "model")[0](batches[0][0])
     assert probability.shape == (2, 64, 128, 1)
     assert probability.dtype == np.float32
 
@@ -243,12 +243,12 @@ def test_training_learns_repeats_to_the_bit_and_goes_on_where_it_was_cut_off(tmp
     assert history["loss"].iloc[-1] < 0.8 * history["loss"].iloc[0]
     assert history["epoch"].tolist() == [1, 2, 3, 4, 5, 6]
     again, _ = small_training(paths, rles, tmp_path / "again", 6)
-    assert models.weights_hash(again) == models.weights_hash(whole)
+    assert storage.weights_hash(again) == storage.weights_hash(whole)
     with pytest.raises(KeyboardInterrupt):
         small_training(paths, rles, tmp_path / "cut", 6, stop_after=3)
     resumed, resumed_history = small_training(paths, rles, tmp_path / "cut", 6)
     assert resumed_history.equals(history)
-    assert models.weights_hash(resumed) == models.weights_hash(whole)
+    assert storage.weights_hash(resumed) == storage.weights_hash(whole)
 
 
 def test_a_loss_that_is_not_finite_stops_the_training(tmp_path, strips):
@@ -271,7 +271,7 @@ def networks(tmp_path, strips, monkeypatch):
 
         return (segment if "seg" in str(folder) else classify), {"input": list(SHAPE)}
 
-    monkeypatch.setattr(models, "predictor", predictor)
+    monkeypatch.setattr(storage, "predictor", predictor)
     return cascade.open_networks(tmp_path, 1, generators.FLIPS, 5)
 
 
@@ -365,10 +365,10 @@ def test_a_network_trained_in_16_bits_is_saved_in_32(tmp_path, strips, precision
     history = training.fit(network, batches, batches, tmp_path / "scratch", losses.bce_plus_dice_loss, epochs=2)
     assert np.isfinite(history["val_loss"]).all()
     card = {"kind": "segmenter", "build": {"height": 64, "width": None}, "input": [64, 128]}
-    models.save(network, tmp_path / "network", card)
-    saved = models.load(tmp_path / "network")
+    storage.save(network, tmp_path / "network", card)
+    saved = storage.load(tmp_path / "network")
     assert {layer.compute_dtype for layer in saved.layers} == {"float32"}
-    predict, _ = models.predictor(tmp_path / "network")
+    predict, _ = storage.predictor(tmp_path / "network")
     images = batches[0][0]
     assert predict(images) == pytest.approx(keras.ops.convert_to_numpy(saved(images)), abs=1e-5)
     with pytest.raises(UserError, match="no precision"), models.computing_in("float8"):
@@ -378,9 +378,9 @@ def test_a_network_trained_in_16_bits_is_saved_in_32(tmp_path, strips, precision
 def test_saving_the_first_member_removes_those_of_another_training(tmp_path):
     network, card = models.build_segmenter(height=32), {"kind": "segmenter", "build": {"height": 32, "width": None}, "input": [32, 64]}
     for number in (0, 1, 2):
-        models.save(network, member_folder(tmp_path / "net", number), card)
+        storage.save(network, member_folder(tmp_path / "net", number), card)
     assert [path.name for path in member_folders(tmp_path / "net")] == ["net", "net.2", "net.3"]
-    models.save(network, tmp_path / "net", card)
+    storage.save(network, tmp_path / "net", card)
     assert [path.name for path in member_folders(tmp_path / "net")] == ["net"]
 
 

@@ -13,7 +13,7 @@ from lib import cascade, params, paths, plan, synthetic
 
 FOLDER = paths.PROJECT / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
-COMMON = {"data_dir": "", "run_dir": "", "seed": 42, "sample": 0, "generated_train": 1500, "generated_test": 240}
+COMMON = {"data_dir": "", "run_dir": "", "seed": 42, "sample": 0, "generated": [1500, 240]}
 LONGEST_CELL = 30  # lines
 LONGEST_PARAMETERS = 34  # lines: one a parameter, a table rather than code
 CELLS_WITHOUT_PROSE = 3
@@ -89,6 +89,13 @@ def test_parameters_are_typed_with_a_trailing_comment(path):
     for line in source.splitlines():
         if line and not line.startswith("#"):
             assert re.fullmatch(r"\w+: [\w\[\], |]+ = .+  # [^=]+", line), line
+
+
+@per_notebook
+def test_every_parameter_is_used(path):
+    code = "\n".join(re.sub(r"(?m)^%.*$", "", source) for source, tags in cells_of(path) if "parameters" not in tags)
+    used = {node.id for node in ast.walk(ast.parse(code)) if isinstance(node, ast.Name)}
+    assert set(params.declared(path)) - used <= ({"sample"} if path.stem == "90_inference" else set())
 
 
 @per_notebook

@@ -16,7 +16,8 @@ import psutil
 import pytest
 
 from lib import journal as journals
-from lib import params, plan, processes, provenance
+from lib import params, pipeline, plan, processes, provenance
+from lib.paths import UserError
 
 FIXTURES = Path(__file__).resolve().parent / "fixtures"
 specification = importlib.util.spec_from_file_location("small_house", FIXTURES / "small_house.py")
@@ -177,6 +178,21 @@ def test_bad_usage_stops_before_the_first_cell(tmp_path, call, arguments, said):
     assert code == 2
     assert said in printed and "Traceback" not in printed and "started" not in printed
     assert not list(tmp_path.rglob("run.json")) and not (tmp_path / "outside").exists()
+
+
+@pytest.mark.parametrize(
+    "first, second, said",
+    [
+        ([40, 8], [48, 8], "differs between notebooks"),
+        ([40], [40], "two whole numbers"),
+        ([40, 0], [40, 0], "two whole numbers"),
+    ],
+)
+def test_numbers_of_strips_that_make_no_sense(first, second, said):
+    values = {name: {"generated": params.Value(given, "-p"), "seed": params.Value(1, "notebook")} for name, given in
+              (("10_binary", first), ("40_evaluation", second))}  # fmt: skip
+    with pytest.raises(UserError, match=said):
+        pipeline.make_data(values)
 
 
 def test_a_run_is_not_overwritten(tmp_path, call):

@@ -221,9 +221,18 @@ def test_find_or_generate_takes_what_is_named(small_set):
 def test_find_or_generate_makes_a_set_inside_the_project(tmp_path, monkeypatch):
     monkeypatch.setattr(paths, "PROJECT", tmp_path)
     monkeypatch.delenv(paths.DATA_VARIABLE, raising=False)
-    made = synthetic.find_or_generate(train=5, test=1, seed=9)
+    made = synthetic.find_or_generate(generated=[5, 1], seed=9)
     assert made == tmp_path / "data" / "generated-5-1-9"
-    assert synthetic.find_or_generate(train=5, test=1, seed=9) == made
+    assert synthetic.find_or_generate(generated=[5, 1], seed=9) == made
+
+
+@pytest.mark.parametrize("generated", [[1500], [1500, 240, 1], [], [0, 240], [1500, -1], [1.5, 2], [True, 2], ["9", "9"], 9, "99", None])
+def test_other_than_two_numbers_of_strips_are_refused(tmp_path, monkeypatch, generated):
+    monkeypatch.setattr(paths, "PROJECT", tmp_path)
+    monkeypatch.delenv(paths.DATA_VARIABLE, raising=False)
+    with pytest.raises(paths.UserError, match=r"generated is .* two whole numbers"):
+        synthetic.find_or_generate(generated=generated)
+    assert not (tmp_path / "data").exists()
 
 
 def test_works_in_processes_that_start_afresh(small_set, tmp_path, monkeypatch):

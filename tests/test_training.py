@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from lib import models, training
+from lib import models, storage, training
 from lib.paths import UserError
 
 SIZE = (12, 16)
@@ -52,7 +52,7 @@ def train(scratch, cut=None, seed=0, spoilt=None, **options):
     batches = Batches(seed)
     batches.cut, batches.spoilt = cut, spoilt
     history = training.fit(model, batches, Batches(7, shuffle=False), scratch, "binary_crossentropy", epochs=4, **options)
-    return models.weights_hash(model), history
+    return storage.weights_hash(model), history
 
 
 @pytest.mark.parametrize("options", [{}, {"ema": 0.9, "schedule": "constant"}, {"precision": "mixed_float16"}])

@@ -1,0 +1,161 @@
+"""Which images teach, which choose and which judge: near-duplicates stay on one side; folds; pseudo-labels of an earlier run."""
+
+import hashlib
+import os
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from lib import dataset, paths
+from lib.duplicates import MAX_DISTANCE, find_duplicates
+from lib.paths import UserError
+
+PARTS = ("train", "validation", "held_out")
+
+
+def split(table, method="grouped", held_out=0.2, validation=0.15, seed=42, folds=0, max_distance=MAX_DISTANCE):
+    """Divide the images into training, validation and held-out ones.
+
+    Arguments:
+        method: "grouped": groups of near-duplicates stay together, label combinations are spread evenly. "random": plain
+            random parts by scikit-learn's train_test_split, as in the article; near-duplicates may land on both sides.
+        held_out, validation: shares of all images.
+        folds: above 1, the column `fold` divides all images into that many folds, grouped and spread in the same way.
+        max_distance: 0..1, closer images are near-duplicates, see `lib.duplicates`.
+
+    Returns a copy of the table with part ("train", "validation", "held_out"), group (int), and fold (0..folds-1) if asked for.
+    With three groups or more no part whose share is above 0 is empty. Raises UserError for shares or methods that make no sense.
+    """
+    if held_out < 0 or validation < 0 or held_out + validation >= 1:
+        raise UserError(f"held_out is {held_out} and validation {validation}. Both are shares, 0 or more, below 1 together.")
+    if method not in ("grouped", "random"):
+        raise UserError(f"There is no split method {method!r}. Use 'grouped' or 'random'.")
+    group = find_duplicates(table["path"], max_distance)
+    combination = dataset.combinations(dataset.labels(table))
+    if method == "grouped":
+        part = spread(combination, group, [1 - held_out - validation, validation, held_out], seed)
+    else:
+        part = _random_parts(len(table), held_out, validation, seed)
+    table = table.assign(part=np.array(PARTS, dtype=object)[part], group=group)
+    if folds > 1:
+        table["fold"] = spread(combination, group, [1 / folds] * folds, seed)
+    return table
+
+
+def fold_parts(table, folds, number, seed):
+    """The split for member `number` (from 0) of an ensemble of `folds` networks: another part of the images validates each.
+
+    Arguments:
+        table: with part and group, as from `split`.
+
+    Returns the table with another column part; held-out images stay held out, pseudo-labelled ones teach every member, groups stay
+    together. One fold: the table as it is.
+    """
+    if folds <= 1:
+        return table
+    part, free = table["part"].to_numpy(dtype=object).copy(), np.flatnonzero(table["part"] != "held_out")
+    if "pseudo" in table:
+        free = free[~table["pseudo"].to_numpy()[free]]
+    combination = dataset.combinations(dataset.labels(table))[free]
+    group = np.unique(table["group"].to_numpy()[free], return_inverse=True)[1]
+    fold = spread(combination, group, [1 / folds] * folds, seed)
+    part[free] = np.where(fold == number, "validation", "train")
+    return table.assign(part=part)
+
+
+def with_pseudo_labels(table, path, data_dir, certainty=0.95, max_distance=MAX_DISTANCE):
+    """The table with the test images of which an earlier run is certain, as further training images.
+
+    Arguments:
+        table: with part and group, as from `split`; path: pseudo_labels.csv of a finished run, absolute or from the project's
+            folder, "" for none;
+        certainty: least certainty of an image, 0..1: that of its least certain class;
+        max_distance: 0..1, test images this close to a held-out one are left out, see `lib.duplicates`.
+
+    Returns the table with a column pseudo (bool). The masks' thresholds were chosen on held-out images, the only thing that these
+    images know of them. Raises UserError if the file is missing or its images are not among the test images.
+    """
+    if not path:
+        return table
+    path = paths.PROJECT / path
+    try:
+        found = pd.read_csv(path, dtype={"image_id": str}, keep_default_na=False)
+        found = found[found["certainty"] >= certainty]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{path} cannot be read ({error}). Name the pseudo_labels.csv of a run whose 90_inference is done.") from None
+    tests = dataset.load_test_table(data_dir).merge(found, on="image_id")
+    if len(tests) < len(found) or list(found.columns) != ["image_id", "certainty", *dataset.rle_columns(table)]:
+        raise UserError(f"{path} belongs to other data than {data_dir}. Name the pseudo_labels.csv of a run on these data.")
+    held_out = table["path"][table["part"] == "held_out"]
+    alike = find_duplicates([*tests["path"], *held_out], max_distance)
+    tests = tests[~np.isin(alike[: len(tests)], alike[len(tests) :])]
+    group = table["group"].max() + 1 + np.arange(len(tests))
+    tests = tests.assign(part="train", group=group)[[*table.columns]]
+    return pd.concat([table.assign(pseudo=False), tests.assign(pseudo=True)], ignore_index=True)
+
+
+def _random_parts(count, held_out, validation, seed):
+    """Part numbers (N,) at random: two calls of train_test_split, first for the held-out images."""
+    from sklearn.model_selection import train_test_split  # a second to import, needed here alone
+
+    part, rest = np.zeros(count, int), np.arange(count)
+    for number, share in ((2, held_out), (1, validation)):
+        size = max(round(share * count), 1)
+        if share > 0 and len(rest) > size:
+            rest, taken = train_test_split(rest, test_size=size, random_state=seed)
+            part[taken] = number
+    return part
+
+
+def spread(kind, group, shares, seed):
+    """Deal groups into parts so that each part gets its share of every kind of image.
+
+    Arguments:
+        kind, group: int (N,); a group counts as its rarest kind's, alike kinds have neighbouring numbers.
+        shares: of the parts, sum 1.
+
+    Returns int (N,) part numbers. Each group goes to the part that lacks most; what a kind leaves over or short is carried
+    to the next kind, so that rare kinds don't all land in the largest part.
+    """
+    shares, part = np.asarray(shares, float), np.zeros(len(kind), int)
+    sizes, kind_of = np.bincount(group), np.full(group.max(initial=-1) + 1, -1)
+    np.maximum.at(kind_of, group, kind)
+    lacking, owner = np.zeros(len(shares)), np.zeros(len(sizes), int)
+    random = np.random.default_rng(seed)
+    for number in np.unique(kind_of)[::-1]:
+        members = random.permutation(np.flatnonzero(kind_of == number))
+        lacking += shares * sizes[members].sum()
+        for member in members:
+            owner[member] = np.argmax(np.where(shares > 0, lacking, -np.inf))
+            lacking[owner[member]] -= sizes[member]
+    for empty in np.flatnonzero((shares > 0) & (np.bincount(owner, minlength=len(shares)) == 0)):
+        counts = np.bincount(owner, minlength=len(shares))
+        if counts.max(initial=0) > 1:
+            owner[np.flatnonzero(owner == counts.argmax())[0]] = empty
+    part[:] = owner[group]
+    return part
+
+
+def load_split(run_dir, table, method="grouped", held_out=0.2, validation=0.15, seed=42, folds=0, max_distance=MAX_DISTANCE):
+    """The split that the run already has for these images and settings, from run_dir/split.csv; else made and written there.
+
+    Arguments as for `split`. The file's column `made_from` is a hash of the settings, the labels and the files' sizes.
+    """
+    path = Path(run_dir) / "split.csv"
+    settings = {"method": method, "held_out": held_out, "validation": validation, "seed": seed, "folds": folds,
+                "max_distance": max_distance}  # fmt: skip
+    digest = hashlib.sha256(repr(sorted(settings.items())).encode())
+    for row in table[["image_id", "path", *dataset.rle_columns(table)]].itertuples(index=False):
+        digest.update(repr((row[0], os.path.getsize(row[1]), *row[2:])).encode())
+    made_from = digest.hexdigest()[:16]
+    columns = ["part", "group", "fold"] if folds > 1 else ["part", "group"]
+    try:
+        saved = pd.read_csv(path, dtype={"image_id": str}, keep_default_na=False)
+        if (saved["made_from"] == made_from).all() and saved["image_id"].tolist() == table["image_id"].tolist():
+            return table.assign(**{column: saved[column].to_numpy() for column in columns})
+    except (OSError, ValueError, KeyError):
+        pass  # not there, or not what this function wrote: made anew
+    made = split(table, **settings)
+    paths.write_atomic(path, made[["image_id", *columns]].assign(made_from=made_from).to_csv(index=False, lineterminator="\n"))
+    return made
