@@ -27,7 +27,14 @@ BASE, ARTICLE, FULL = "the demo's recipe in 16 bits", "article, cut to size", "f
 SIZE = ("all.held_out=0.4", "all.validation=0.1", "20.epochs=40", "40.rounds=100", "40.pictures=1",  # of all runs here
         *(f"{name}.batch_size=4" for name in plan.SEGMENTERS),  # half the strips of a demo, as many steps
         "all.precision=mixed_bfloat16", 'all.tta=["none"]')  # half the time, on a processor that has bfloat16
-WHOLE = tuple(f"{name}.crop_width=0" for name in plan.SEGMENTERS)
+
+
+def of_segmenters(*settings):
+    """Settings such as "flips=none" for each of the four."""
+    return tuple(f"{name}.{setting}" for name in plan.SEGMENTERS for setting in settings)
+
+
+WHOLE = of_segmenters("crop_width=0")
 SQUASHED = ("10.crop_width=0", "20.crop_width=0", "10.height=128", "10.width=128", "20.height=128", "20.width=128")
 NO_CELLS = ("10.locate=false", "20.locate=false")
 VARIANTS = {  # what differs from the base; the most telling ones first
@@ -39,23 +46,23 @@ VARIANTS = {  # what differs from the base; the most telling ones first
     "prediction: all mirrored copies": ('40.tta=["none", "vertical", "horizontal", "both"]',),
     "all: 32 bits in training": ("all.precision=float32",),
     "class 2: no horizontal flips": ("32_seg_class2.flips=vertical",),
-    "segmenters: whole strips, no crops": WHOLE,
-    "segmenters: cross-entropy alone": ("all.loss=bce",),
-    "segmenters: focal loss": ("all.loss=focal",),
     "segmenters: averaged weights (EMA 0.99)": ("all.ema=0.99",),
     "segmenters: 1 in 10 defects painted over": ("all.blackout=0.1",),
-    "segmenters: moved up and down by a tenth": ("all.shift=0.1",),
     "segmenters: early stopping on Dice": ("all.patience=4",),
-    "segmenters: defective strips alone": ("all.negatives=0.0",),
+    "segmenters: focal loss": ("all.loss=focal",),
+    "segmenters: cross-entropy alone": ("all.loss=bce",),
     "classifiers: strips squashed to 128 x 128": SQUASHED,
-    "classifiers: labels alone, no masks": (*NO_CELLS, "10.crop_width=0", "20.crop_width=0"),
     "classifiers: natural frequencies": ("20.balance=false",),
-    "all: one round of pseudo-labels": ("all.pseudo_labels={base}/pseudo_labels.csv",),
-    "all: no flips": ("all.flips=none",),
-    "all: light unchanged": ("all.brightness=0.0", "all.contrast=0.0"),
-    "all: constant learning rate": ("all.schedule=constant",),
+    "segmenters: one round of pseudo-labels": of_segmenters("pseudo_labels={base}/pseudo_labels.csv"),
+    "segmenters: no flips": of_segmenters("flips=none"),
+    "segmenters: constant learning rate": of_segmenters("schedule=constant"),
+    "segmenters: light unchanged": of_segmenters("brightness=0.0", "contrast=0.0"),
     "split: at random, as in the article": ("all.split_method=random",),
-    "all: ensembles of three folds": ("all.folds=3",),
+    "segmenters: moved up and down by a tenth": ("all.shift=0.1",),
+    "segmenters: whole strips, no crops": WHOLE,
+    "segmenters: ensembles of three folds": of_segmenters("folds=3"),
+    "segmenters: defective strips alone": ("all.negatives=0.0",),
+    "classifiers: labels alone, no masks": (*NO_CELLS, "10.crop_width=0", "20.crop_width=0"),
     "classifiers: whole strips, no crops": ("10.crop_width=0", "20.crop_width=0"),
     "segmenters: Dice loss alone": ("all.loss=dice",),
 }
