@@ -5,7 +5,9 @@ python benchmarks/bench_scale.py [--quick] [--sizes 1000,4000,12568] [--base 100
 
 A thousand strips are generated with the competition's own shares of classes; the others are mirrored and moved copies of these,
 encoded anew: each costs as much to read as a generated one and is nobody's near-duplicate. Test strips are links to training strips
-under other names. Networks are not part of it: evaluation starts from what networks said. Every stage runs in a process of its own.
+under other names. Evaluation starts from what networks might have said. The cascade runs over as many test strips as there are training
+strips, as 90_inference does, with compact networks of random weights and thresholds that let a share of strips pass as the
+competition's classes would. Every stage runs in a process of its own.
 """
 
 import os
@@ -24,11 +26,14 @@ import cv2
 import measure
 import numpy as np
 
-from lib import dataset, decision, images, rle, splitting, synthetic
+from lib import dataset, decision, engines, images, paths, rle, splitting, submission, synthetic
 
 FULL = 12568
 TEST_SHARE = 5506 / 12568
 SHAPE, SIZE = (256, 1600), (128, 800)
+CASCADE_SIZE, ENGINE = (64, 416), "bfloat16"  # the networks' input; the engine of the notebooks, float32 where it cannot run
+SAMPLE = 200  # strips by which the thresholds are set
+SHARES = 0.53, (0.07, 0.02, 0.41, 0.06)  # of strips with any defect, and with each class: so many pass the filters
 LIMIT_MIB, LIMIT_EVALUATION = 3 * 1024, 60.0  # seconds
 
 
@@ -166,7 +171,56 @@ def evaluation(folder):
     decision.lost_points(evidence, decided)
 
 
-STAGES = {"exploration": exploration, "data check": data_check, "duplicates": duplicates, "epoch": epoch, "evaluation": evaluation}
+def make_run(folder, files):
+    """A run folder with untrained compact networks, and a decision that lets SHARES of `files` pass its filters."""
+    from lib import cascade, models, storage
+
+    classes = len(SHARES[1])
+    build = {"backbone": "compact", "height": CASCADE_SIZE[0], "width": CASCADE_SIZE[1]}
+    models.keras.utils.set_random_seed(1)
+    for name in paths.network_names(classes):
+        segments = name.startswith("seg_")
+        more = build if segments else build | {"classes": 1 if name == "binary" else classes}
+        network = (models.build_segmenter if segments else models.build_classifier)(**more)
+        card = {"kind": "segmenter" if segments else "classifier", "build": more, "input": list(CASCADE_SIZE)}
+        storage.save(network, folder / "models" / name, card)
+    networks = cascade.open_networks(folder / "models", classes, engine=ENGINE)
+    binary = np.array(list(networks["binary"](files)))[:, 0]
+    least = float(np.quantile(binary, 1 - SHARES[0]))
+    passed = [path for path, probability in zip(files, binary, strict=True) if probability >= least]
+    label = np.array(list(networks["multilabel"](passed)))
+    pixels = [np.quantile(list(networks[f"seg_class{k + 1}"](passed[:16])), 0.8) for k in range(classes)]
+    paths.write_json(folder / "decision.json", {
+        "strategy": "both filters", "binary_threshold": least, "tta": ["none"], "engine": ENGINE,
+        "label_thresholds": [float(np.quantile(label[:, k], 1 - share / SHARES[0])) for k, share in enumerate(SHARES[1])],
+        "pixel_thresholds": [float(value) for value in pixels], "smallest_components": [75] * classes,
+        "minimum_areas": [600] * classes,
+    })  # fmt: skip
+
+
+def inference(folder):
+    """What 90_inference does, strips on disk to a checked submission, with the run beside the data sets; networks are opened before."""
+    from lib import budget, cascade
+
+    decided, files = paths.read_json(folder.parent / "run" / "decision.json"), sorted((folder / "train_images").iterdir())
+    classes, names = len(decided["label_thresholds"]), [path.name for path in files]
+    networks = cascade.open_networks(folder.parent / "run" / "models", classes, decided["tta"], engine=decided["engine"])
+    clock, broken = Clock(), {}
+    found, binary, label = cascade.predict(networks, files, decided, SHAPE, budget=budget.Budget(0), broken=broken)
+    submission.write(folder / "submission.csv", names, found)
+    submission.check(folder / "submission.csv", names, classes, SHAPE)
+    submission.write_pseudo_labels(folder / "pseudo_labels.csv", names, submission.certainty(binary, label), found)
+    if broken:
+        sys.exit(next(iter(broken.values())))
+    seconds = clock.read()
+    passed, drawn = np.isfinite(label[:, 0]).mean(), np.mean([[text != "" for text in row] for row in found], axis=0)
+    print(f"{len(files)} strips: {passed:.0%} pass the binary filter, masks of each class on", *[f"{part:.0%}" for part in drawn],
+          file=sys.stderr)  # fmt: skip
+    return {"cascade": seconds}
+
+
+STAGES = {"exploration": exploration, "data check": data_check, "duplicates": duplicates, "epoch": epoch, "evaluation": evaluation,
+          "cascade": inference}  # fmt: skip
 
 
 def child(stage, folder):
@@ -222,8 +276,12 @@ def main():
         folder, begun = Path(folder), time.perf_counter()
         rows, found = make_strips(folder, base, max(sizes)), {}
         made = time.perf_counter() - begun
-        print(f"\n## Scale\n\nNo network; {base:,} generated strips of {SHAPE[0]} x {SHAPE[1]} and {max(sizes) - base:,} made from "
-              f"them by mirroring and moving (in {made:.0f} s), and {TEST_SHARE:.0%} as many test strips in the data check.\n")  # fmt: skip
+        make_run(folder / "run", sorted((folder / "base" / "train_images").glob("*.jpg"))[:SAMPLE])
+        print(f"\n## Scale\n\n{base:,} generated strips of {SHAPE[0]} x {SHAPE[1]} and {max(sizes) - base:,} made from them by "
+              f"mirroring and moving (in {made:.0f} s), and {TEST_SHARE:.0%} as many test strips in the data check. The cascade runs over "
+              f"all of them, at {CASCADE_SIZE[0]} x {CASCADE_SIZE[1]} pixels with untrained compact networks in {engines.choose(ENGINE)}; "
+              f"about {SHARES[0]:.0%} of strips pass the first filter, each with {sum(SHARES[1]) / SHARES[0]:.2f} classes the second.\n"
+              )  # fmt: skip
         for size in sizes:
             make_set(folder / str(size), folder / "images", rows, size)
             evidence_of(size).save(folder / str(size) / "evidence.npz")
