@@ -30,7 +30,7 @@ from lib import dataset, generators, synthetic
 
 SHAPE, SIZE, BATCH = (256, 1600), (128, 800), 16
 BRIGHTNESS, CONTRAST = 0.08, 0.15
-PRODUCT_ONE = "this project, one thread, the notebooks' default"
+PRODUCT_ONE = "this project, one thread"
 PRODUCT, ARTICLE, ALBUMENTATIONS = "this project", "the article's generator", "albumentations with OpenCV, 2 workers"
 IMAGE_GENERATOR, TF_PLAIN, TF_TUNED = "Keras' ImageDataGenerator", "tf.data", "tf.data, decoding at half size, with cache()"
 ALBUMENTATIONS_KEPT = "albumentations, given this project's idea of keeping decoded strips"
