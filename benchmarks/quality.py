@@ -40,7 +40,7 @@ NO_CELLS = ("10.locate=false", "20.locate=false")
 VARIANTS = {  # what differs from the base; the most telling ones first
     BASE: (),
     ARTICLE: (*NO_CELLS, *SQUASHED, "20.balance=false", *WHOLE, "all.loss=bce", "all.negatives=0.0", "all.schedule=constant"),
-    FULL: ("all.ema=0.99", "all.blackout=0.1", '40.tta=["none", "vertical", "horizontal", "both"]'),
+    FULL: ("all.blackout=0.1", '40.tta=["none", "vertical", "horizontal", "both"]'),
     "decision: soft gating": ("40.strategy=soft gating",),
     "prediction: one mirrored copy": ('40.tta=["none", "vertical"]',),
     "prediction: all mirrored copies": ('40.tta=["none", "vertical", "horizontal", "both"]',),
