@@ -37,13 +37,14 @@ def of_segmenters(*settings):
 WHOLE = of_segmenters("crop_width=0")
 SQUASHED = ("10.crop_width=0", "20.crop_width=0", "10.height=128", "10.width=128", "20.height=128", "20.width=128")
 NO_CELLS = ("10.locate=false", "20.locate=false")
+FOUR = '40.tta=["none", "vertical", "horizontal", "both"]'
 VARIANTS = {  # what differs from the base; the most telling ones first
     BASE: (),
-    ARTICLE: (*NO_CELLS, *SQUASHED, "20.balance=false", *WHOLE, "all.loss=bce", "all.negatives=0.0", "all.schedule=constant"),
-    FULL: ("all.blackout=0.1", '40.tta=["none", "vertical", "horizontal", "both"]'),
+    ARTICLE: (FOUR, *NO_CELLS, *SQUASHED, "20.balance=false", *WHOLE, "all.loss=bce", "all.negatives=0.0", "all.schedule=constant"),
+    FULL: ("all.blackout=0.1", FOUR),
     "decision: soft gating": ("40.strategy=soft gating",),
     "prediction: one mirrored copy": ('40.tta=["none", "vertical"]',),
-    "prediction: all mirrored copies": ('40.tta=["none", "vertical", "horizontal", "both"]',),
+    "prediction: all mirrored copies": (FOUR,),
     "all: 32 bits in training": ("all.precision=float32",),
     "class 2: no horizontal flips": ("32_seg_class2.flips=vertical",),
     "segmenters: averaged weights (EMA 0.99)": ("all.ema=0.99",),
