@@ -10,6 +10,7 @@ from hypothesis.extra.numpy import arrays
 
 from lib import calibration, dataset, gallery, masks, rle, sensitivity, shift, splitting, synthetic
 from lib.decision import Evidence
+from lib.paths import UserError
 
 SHAPE = (6, 8)
 
@@ -201,6 +202,11 @@ def test_a_copy_of_a_test_strip_does_not_give_itself_away():
     is_test, group = np.repeat([False, True], 60), np.tile(np.arange(60), 2)
     probability = shift.tell_apart(table, is_test, group, trees=60)
     assert np.allclose(probability[:60], probability[60:])
+
+
+def test_forests_judge_parts_that_they_have_not_seen():
+    with pytest.raises(UserError, match="1 is too few"):
+        shift.tell_apart(*strips_apart(0), np.arange(260), folds=1)
 
 
 def test_too_few_test_strips_tell_nothing(tmp_path):
