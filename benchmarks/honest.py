@@ -118,6 +118,7 @@ def text_of(rows, given, minutes):
             f"| {row['fresh']:.4f} ({row['fresh error']:.4f}) | {'yes' if row['low'] <= row['fresh'] <= row['high'] else 'no'} "
             f"| {row['test']:.4f} | {row['honest'] - row['test']:+.4f} | {row['honest'] - row['foreseen']:+.4f} | {row['auc']:.2f} |"
         )
+    likeness = np.corrcoef([[row["honest"] - row[name] for row in rows] for name in ("test", "foreseen")])[0, 1]
     lines += [
         f"| mean | {mean['all empty']:.4f} | {mean['naive']:.4f} | {mean['honest']:.4f} | | {mean['fresh']:.4f} | {inside} of {len(rows)} "
         f"| {mean['test']:.4f} | {mean['honest'] - mean['test']:+.4f} | {mean['honest'] - mean['foreseen']:+.4f} | {mean['auc']:.2f} |",
@@ -127,7 +128,8 @@ def text_of(rows, given, minutes):
         f"- The naive score is {mean['naive'] - mean['fresh']:+.4f} off the fresh one on average, the honest one "
         f"{mean['honest'] - mean['fresh']:+.4f}.",
         "- *drop* is the honest score less that on the test strips, *foreseen* the honest score less the same under the weights of "
-        f"`05_shift`: the weights foresee {mean['honest'] - mean['foreseen']:+.4f} of {mean['honest'] - mean['test']:+.4f}.",
+        f"`05_shift`: on average the weights say {mean['honest'] - mean['foreseen']:+.4f} where {mean['honest'] - mean['test']:+.4f} came. "
+        f"From data set to data set the two have a correlation of {likeness:+.2f}: near 1 the weights would foresee the drop.",
         "- The networks come from one run, so the table judges the thresholds and the interval, not the luck of a training.", "",
     ]  # fmt: skip
     return "\n".join(lines)
