@@ -18,6 +18,13 @@ def reliability(truth, probability, bins=10):
     return mean, share
 
 
+def bin_sizes(probability, bins=10):
+    """How many images each point of the reliability curve counts, in its order."""
+    edges = np.percentile(probability, np.linspace(0, 1, bins + 1) * 100)
+    sizes = np.bincount(np.searchsorted(edges[1:-1], probability), minlength=bins)
+    return sizes[sizes > 0]
+
+
 def brier(truth, probability):
     """Brier score, the mean squared error of the probabilities (0 best), and that of always stating the share of positives.
 

@@ -2,7 +2,6 @@
 
 import matplotlib.pyplot as plt
 import numpy as np
-import seaborn
 
 from lib.plots import COLOURS, GREY
 
@@ -39,23 +38,6 @@ def operating_point(points, chosen, cheapest, all_empty):
         panel.grid(alpha=0.3)
         panel.legend(frameon=False, fontsize=7, loc="center left", bbox_to_anchor=(1.0, 0.5))
     panels[-1].set(xlabel="threshold of the binary filter", xlim=(-0.02, 1.02))
-    return figure
-
-
-def differences(names, values, intervals):
-    """Paired differences as points with their 95 % intervals about a line at zero."""
-    figure, axes = plt.subplots(figsize=(8, 0.8 + 0.4 * len(names)), layout="constrained")
-    places = np.arange(len(names))
-    axes.axvline(0, color=GREY, linestyle="dashed")
-    axes.hlines(places, [low for low, _ in intervals], [high for _, high in intervals], color=GREY)
-    axes.plot(values, places, "o", color=COLOURS[2])
-    for place, value in zip(places, values, strict=True):
-        axes.annotate(f"{value:+.4f}", (value, place), xytext=(0, 6), textcoords="offset points", ha="center", fontsize=8)
-    axes.set_yticks(places, names)
-    axes.invert_yaxis()
-    axes.margins(y=0.25)
-    axes.set_xlabel("change of the competition score")
-    seaborn.despine(figure)
     return figure
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from scipy.ndimage import uniform_filter
 
 from lib.metrics import dice
+from lib.paths import UserError
 
 PIXEL_THRESHOLDS = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
 GATES = (0.0, 0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98)
@@ -156,7 +157,10 @@ def fold_decisions(evidence, strategy="both filters", folds=5, seed=0):
     """For each fold which images it has, (N,) bool, and the decision chosen on the images of all other folds.
 
     Fewer groups than folds: a fold for each; a single group is judged by its own decision, for want of another.
+    UserError for fewer than two folds: the score would be the naive one.
     """
+    if folds < 2:
+        raise UserError(f"Cross-fitting chooses on some parts and judges on another, so {folds} is too few. Set parts to 2 or more.")
     fold = folds_of(evidence.group, min(folds, len(np.unique(evidence.group))), seed)
     parts = [fold == number for number in np.unique(fold)]
     return [(part, choose(evidence.take(~part if len(parts) > 1 else part), strategy)) for part in parts]

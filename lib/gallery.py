@@ -9,7 +9,7 @@ from lib.metrics import dice
 
 
 def worst(truth, predicted, scores, label, count=3):
-    """The strips that a reader should see, {title: list of rows}, none twice under one title.
+    """The strips that a reader should see, {title: list of (row, class)}, no row twice under one title.
 
     Arguments:
         truth, predicted: nested lists (N x C) of run-length strings; scores: (N, C) Dice; label: (N, C) probabilities.
@@ -26,10 +26,13 @@ def worst(truth, predicted, scores, label, count=3):
 
 
 def first_rows(chosen, key, count):
-    """The rows of the chosen (N, C) pairs with the lowest keys, at most `count`, each once."""
+    """The chosen (N, C) pairs with the lowest keys as (row, class), at most `count`, each row once, with its first class."""
     rows, classes = np.nonzero(chosen)
     order = np.argsort(key[rows, classes], kind="stable")
-    return list(dict.fromkeys(rows[order].tolist()))[:count]
+    first = {}
+    for row, k in zip(rows[order].tolist(), classes[order].tolist(), strict=True):
+        first.setdefault(row, k)
+    return list(first.items())[:count]
 
 
 def conflicting(masks, group, least=0.9):
@@ -52,8 +55,14 @@ def conflicting(masks, group, least=0.9):
     return sorted(pairs, key=lambda pair: pair[2])
 
 
-def titles(image_ids, rows, binary, label, scores):
-    """A line for each row: image id, the probability of any defect, those of the classes, and the mean Dice."""
-    names = [" ".join(f"{value:.2f}" for value in label[row]) for row in rows]
-    return [f"{image_ids[row]}  defect {binary[row]:.2f}, classes {text}, mean Dice {scores[row].mean():.2f}"
-            for row, text in zip(rows, names, strict=True)]  # fmt: skip
+def titles(image_ids, pairs, binary, label, scores):
+    """A line for each (row, class): image id, that class and its Dice, what the classifiers state, and the mean Dice."""
+    return [f"{image_ids[row]}  class {k + 1}: Dice {scores[row][k]:.2f}; {probabilities(binary[row], label[row])}, "
+            f"mean Dice {scores[row].mean():.2f}" for row, k in pairs]  # fmt: skip
+
+
+def probabilities(binary, label):
+    """The probability of any defect and those of the classes (C,) in words; NaN: that classifier was not asked."""
+    texts = ["not asked" if np.isnan(values).any() else " ".join(f"{value:.2f}" for value in values)
+             for values in (np.atleast_1d(binary), label)]  # fmt: skip
+    return f"defect {texts[0]}, classes {texts[1]}"

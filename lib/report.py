@@ -113,8 +113,13 @@ def thumbnail(ipynb):
     return ""
 
 
+LONGEST_LIST = 50  # values of a figure that are still written out on the run's page
+
+
 def number_text(value):
     """A figure for a table: four digits after the point for fractions, integers as they are, anything else as text."""
+    if isinstance(value, list) and len(value) > LONGEST_LIST:
+        return f"{len(value)} values, in metrics.json"
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return str(value)
     return f"{value:.4f}" if isinstance(value, float) else f"{value:,}"

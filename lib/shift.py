@@ -11,6 +11,7 @@ from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import StratifiedGroupKFold
 
 from lib.images import read_image
+from lib.paths import UserError
 
 SIZE = 64, 400  # pixels, at which a strip's features are taken
 LARGEST_WEIGHT = 10.0  # beyond it a few strips would decide everything
@@ -55,8 +56,10 @@ def tell_apart(table, is_test, group, folds=5, trees=200, seed=0):
             cross-validation, fewer if there are fewer test or training strips.
 
     Both kinds count alike, however many strips each has: 0.5 means that a strip tells nothing. 0.5 throughout where there are
-    fewer than two strips of a kind.
+    fewer than two strips of a kind. UserError for fewer than two folds.
     """
+    if folds < 2:
+        raise UserError(f"The forests learn on some parts and judge another, so {folds} is too few. Set parts to 2 or more.")
     folds = min(folds, int(is_test.sum()), int((~is_test).sum()))
     probability = np.full(len(table), 0.5)
     if folds < 2:

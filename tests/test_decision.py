@@ -3,6 +3,7 @@ import pytest
 
 from lib import decision
 from lib.decision import Evidence
+from lib.paths import UserError
 
 SIMPLE = {"strategy": "both filters", "binary_threshold": 0.5, "label_thresholds": [0.5], "pixel_thresholds": [0.5],
           "smallest_components": [0], "minimum_areas": [10]}  # fmt: skip
@@ -84,6 +85,11 @@ def test_folds_keep_groups_together():
     fold = decision.folds_of(group, 3)
     assert all(len(set(fold[group == name])) == 1 for name in set(group))
     assert set(fold) == {0, 1, 2}
+
+
+def test_one_part_alone_cannot_be_judged_honestly():
+    with pytest.raises(UserError, match="1 is too few"):
+        decision.fold_decisions(CASES, folds=1)
 
 
 def test_interval_of_a_constant_is_the_constant_and_groups_widen_it():

@@ -10,6 +10,7 @@ from hypothesis.extra.numpy import arrays
 
 from lib import calibration, dataset, gallery, masks, rle, sensitivity, shift, splitting, synthetic
 from lib.decision import Evidence
+from lib.paths import UserError
 
 SHAPE = (6, 8)
 
@@ -34,6 +35,16 @@ def test_reliability_of_honest_and_of_boastful_probabilities():
     assert np.abs(mean - share).max() < 0.05
     mean, share = calibration.reliability(random.random(20000) < probability / 2, probability)
     assert share[-1] < 0.6 < mean[-1]
+
+
+def test_bins_hold_what_the_curve_counts():
+    random = np.random.default_rng(2)
+    probability = np.round(random.random(137), 1).astype(np.float32)  # many are equal, and some bins stay empty
+    truth = random.random(137) < probability
+    mean, share = calibration.reliability(truth, probability)
+    sizes = calibration.bin_sizes(probability)
+    assert sizes.sum() == 137 and len(sizes) == len(mean)
+    assert (sizes * share).sum() == pytest.approx(truth.sum()) and (sizes * mean).sum() == pytest.approx(probability.sum(), rel=1e-5)
 
 
 FILTER = Evidence(
@@ -154,7 +165,22 @@ def test_the_gallery_shows_the_worst_of_each_kind():
     predicted = [[""], [""], [small], [small], [other], [large]]
     scores = np.array([[0], [0], [0], [0], [0.2], [1.0]])
     shown = gallery.worst(truth, predicted, scores, np.array([[0.1], [0.1], [0.6], [0.9], [0.8], [0.8]]), 2)
-    assert shown == {"missed": [0, 1], "false alarm": [3, 2], "lowest Dice": [4, 5], "small": [1, 0]}
+    expected = {"missed": [0, 1], "false alarm": [3, 2], "lowest Dice": [4, 5], "small": [1, 0]}
+    assert shown == {name: [(row, 0) for row in rows] for name, rows in expected.items()}
+
+
+def test_a_strip_is_shown_once_with_its_worst_class():
+    chosen = np.array([[True, True], [False, True]])
+    assert gallery.first_rows(chosen, np.array([[2, 1], [0, 3]]), 5) == [(0, 1), (1, 1)]
+
+
+def test_titles_name_the_class_and_who_was_not_asked():
+    binary, label = np.array([0.9, 0.1]), np.array([[0.8, 0.25], [np.nan, np.nan]])
+    assert gallery.titles(["a.jpg", "b.jpg"], [(0, 1), (1, 0)], binary, label, np.array([[1.0, 0.5], [0.0, 1.0]])) == [
+        "a.jpg  class 2: Dice 0.50; defect 0.90, classes 0.80 0.25, mean Dice 0.75",
+        "b.jpg  class 1: Dice 0.00; defect 0.10, classes not asked, mean Dice 0.50",
+    ]
+    assert gallery.probabilities(np.nan, [0.5]) == "defect not asked, classes 0.50"
 
 
 def test_duplicates_that_were_outlined_differently_are_found():
@@ -201,6 +227,11 @@ def test_a_copy_of_a_test_strip_does_not_give_itself_away():
     is_test, group = np.repeat([False, True], 60), np.tile(np.arange(60), 2)
     probability = shift.tell_apart(table, is_test, group, trees=60)
     assert np.allclose(probability[:60], probability[60:])
+
+
+def test_forests_judge_parts_that_they_have_not_seen():
+    with pytest.raises(UserError, match="1 is too few"):
+        shift.tell_apart(*strips_apart(0), np.arange(260), folds=1)
 
 
 def test_too_few_test_strips_tell_nothing(tmp_path):

@@ -24,7 +24,9 @@ TINY = {"height": 32, "width": 192, "tta": ["none", "vertical"], **SHARES}
 # Every notebook that is executed here, in the order of its needs: what is set smaller, and figures that it must hand on.
 SMALL = {
     "00_eda": ({"pictures": 1}, ("images", "defective_share", "images_per_class", "near_duplicate_pairs")),
-    "05_shift": ({"pictures": 1, "trees": 20, "rounds": 20}, ("shift_auc", "shift_auc_interval", "shift_effective_strips")),
+    "05_shift": ({"pictures": 1, "trees": 20, "rounds": 20}, (
+        "shift_auc", "shift_auc_interval", "shift_effective_strips", "shift_importances", "shift_distance", "shift_shown",
+    )),
     "10_binary": ({"epochs": 1, **TINY}, ("binary_accuracy", "binary_recall", "binary_threshold")),
     "20_multilabel": ({"epochs": 1, **TINY}, ("multilabel_accuracy", "multilabel_exact")),
     **{
@@ -32,7 +34,8 @@ SMALL = {
     },
     "40_evaluation": (
         {"rounds": 50, "pictures": 1, **SHARES},
-        ("competition_score", "all_empty_score", "dice_positives_class1", "lost_points", "brier", "expected_test_score"),
+        ("competition_score", "all_empty_score", "dice_positives_class1", "lost_points", "brier", "expected_test_score",
+         "filter_curve", "reliability", "gallery"),
     ),
     "90_inference": ({}, ("test_competition_score", "test_all_empty_score", "masks_per_class")),
 }

@@ -254,6 +254,11 @@ def test_duration(seconds, text):
     assert report.duration_text(seconds) == text
 
 
+def test_a_long_list_stays_in_its_file():
+    assert report.number_text([1, 2]) == "[1, 2]"
+    assert report.number_text([0.5] * 200) == "200 values, in metrics.json"
+
+
 def test_index(tmp_path):
     text = run_folder(tmp_path)
     check_harmless(text)
