@@ -3,7 +3,7 @@
 # make quick  the same without the slow tests
 # make kaggle-test  the packed notebook on a rebuilt Kaggle machine: Python 3.12 (KAGGLE_PYTHON=python3.12) with Kaggle's versions
 #             in .venv-kaggle, Linux
-# make bench  every benchmark against its rivals, which are set up in .venv-bench: 20 minutes; benchmarks/README.md
+# make bench  every benchmark against its rivals, which are set up in .venv-bench: up to half an hour; benchmarks/README.md
 # make clean  remove .venv, .venv-bench and .venv-kaggle; runs and data stay
 
 PYTHON ?= python3
