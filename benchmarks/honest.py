@@ -60,7 +60,7 @@ def evidence_of(networks, table):
 
 def row_of(seed, given):
     """One row, in a process of its own."""
-    networks = cascade.open_networks(Path(given.run) / "models", synthetic.CLASSES, given.tta.split(","), 16)
+    networks = cascade.open_networks(Path(given.run) / "models", synthetic.CLASSES, given.tta.split(","), 16, given.engine)
     with tempfile.TemporaryDirectory(prefix="honest-") as folder:
         return judge(networks, seed, Path(folder), given)
 
@@ -86,8 +86,9 @@ def judge(networks, seed, folder, given):
     is_test = np.repeat([False, True], [len(table), len(test)])
     group = np.concatenate([table["group"], table["group"].max() + 1 + np.arange(len(test))])
     probability = shift.tell_apart(shift.features(files), is_test, group, seed=seed)
-    auc = shift.auc_interval(probability, is_test, group, rounds=2)[0]
-    weights = shift.weights(probability[~is_test])[(table["part"] == "held_out").to_numpy()]
+    auc, lowest, _ = shift.auc_interval(probability, is_test, group)
+    weights = shift.weights(probability[~is_test]) if lowest > 0.5 else np.ones(len(table))  # as 05_shift does
+    weights = weights[(table["part"] == "held_out").to_numpy()]
     return {
         "seed": seed, "held out": len(held_out), "all empty": metrics.all_empty_score(truth),
         "naive": decision.pair_scores(evidence, chosen).mean(), "honest": honest.mean(), "low": low, "high": high,
@@ -145,6 +146,7 @@ def main():
     parser.add_argument("--fresh", type=int, default=900, help="fresh strips of the same rolls")
     parser.add_argument("--test", type=int, default=300, help="test strips")
     parser.add_argument("--tta", default="none,vertical", help="mirrored copies")
+    parser.add_argument("--engine", default="bfloat16", help="what runs the networks, see lib/engines.py")
     parser.add_argument("--jobs", type=int, default=2, help="data sets at a time")
     parser.add_argument("--out", default="", help="page to write")
     given = parser.parse_args()

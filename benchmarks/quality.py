@@ -30,7 +30,7 @@ SIZE = ("all.held_out=0.4", "all.validation=0.1", "20.epochs=40", "40.rounds=100
 
 
 def of_segmenters(*settings):
-    """Settings such as "flips=none" for each of the four."""
+    """Settings such as "folds=3" for each of the four."""
     return tuple(f"{name}.{setting}" for name in plan.SEGMENTERS for setting in settings)
 
 
@@ -41,25 +41,25 @@ FOUR = '40.tta=["none", "vertical", "horizontal", "both"]'
 VARIANTS = {  # what differs from the base; the most telling ones first
     BASE: (),
     ARTICLE: (FOUR, *NO_CELLS, *SQUASHED, "20.balance=false", *WHOLE, "all.loss=bce", "all.negatives=0.0", "all.schedule=constant"),
-    FULL: ("all.blackout=0.1", FOUR),
+    FULL: ("all.augmentation.blackout=0.1", FOUR),
     "decision: soft gating": ("40.strategy=soft gating",),
     "prediction: one mirrored copy": ('40.tta=["none", "vertical"]',),
     "prediction: all mirrored copies": (FOUR,),
     "all: 32 bits in training": ("all.precision=float32",),
-    "class 2: no horizontal flips": ("32_seg_class2.flips=vertical",),
+    "class 2: no horizontal flips": ("32_seg_class2.augmentation.flips=vertical",),
     "segmenters: averaged weights (EMA 0.99)": ("all.ema=0.99",),
-    "segmenters: 1 in 10 defects painted over": ("all.blackout=0.1",),
+    "segmenters: 1 in 10 defects painted over": ("all.augmentation.blackout=0.1",),
     "segmenters: early stopping on Dice": ("all.patience=4",),
     "segmenters: focal loss": ("all.loss=focal",),
     "segmenters: cross-entropy alone": ("all.loss=bce",),
     "classifiers: strips squashed to 128 x 128": SQUASHED,
     "classifiers: natural frequencies": ("20.balance=false",),
     "segmenters: one round of pseudo-labels": of_segmenters("pseudo_labels={base}/pseudo_labels.csv"),
-    "segmenters: no flips": of_segmenters("flips=none"),
+    "segmenters: no flips": of_segmenters("augmentation.flips=none"),
     "segmenters: constant learning rate": of_segmenters("schedule=constant"),
-    "segmenters: light unchanged": of_segmenters("brightness=0.0", "contrast=0.0"),
+    "segmenters: light unchanged": of_segmenters("augmentation.brightness=0.0", "augmentation.contrast=0.0"),
     "split: at random, as in the article": ("all.split_method=random",),
-    "segmenters: moved up and down by a tenth": ("all.shift=0.1",),
+    "segmenters: moved up and down by a tenth": ("all.augmentation.shift=0.1",),
     "segmenters: whole strips, no crops": WHOLE,
     "segmenters: ensembles of three folds": of_segmenters("folds=3"),
     "segmenters: defective strips alone": ("all.negatives=0.0",),

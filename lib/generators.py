@@ -218,15 +218,16 @@ class SegmentationBatches(Batches):
             defective strip holds some of the defect.
         negatives: strips without this defect in an epoch, for each one with it (0..); None, or no strip has it: every
             strip once.
-        blackout: share of the defective crops whose defect is painted over, so that the answer is "nothing" (0..1).
+        augmentation: keyword arguments of `augment`, or None; also "blackout": share of the defective crops whose defect is
+            painted over, so that the answer is "nothing" (0..1).
     """
 
     def __init__(self, paths, rles, shape, height, width, crop_width=0, batch_size=8, negatives=None, augmentation=None,
-                 seed=0, shuffle=False, workers=1, blackout=0.0):  # fmt: skip
-        self.blackout = blackout
+                 seed=0, shuffle=False, workers=1):  # fmt: skip
         self.paths, self.rles, self.shape = list(paths), list(rles), shape
         self.size, self.crop_width = (height, width), crop_width if crop_width < width else 0
-        self.negatives, self.augmentation = negatives, augmentation
+        self.negatives, self.augmentation = negatives, dict(augmentation or {})
+        self.blackout = self.augmentation.pop("blackout", 0.0)
         self.positive = np.array([text != "" for text in self.rles], bool)
         self.masks = {}  # of defective strips, one bit a pixel: a hundredth of a millisecond instead of a quarter
         super().__init__(len(self.paths), batch_size, seed, shuffle, workers)

@@ -141,7 +141,7 @@ def load_profile(name, folder):
     """The profile `name` of the folder `folder`: {section: {key: value}}, a section "all" or a notebook's name."""
     known = sorted(path.stem for path in Path(folder).glob("*.yaml"))
     if name not in known:
-        raise UserError(f"There is no profile {name!r}{nearest(name, known)}. Profiles: {', '.join(known) or 'none'}.")
+        raise UserError(f"There is no profile {name!r}{nearest(name, known)} Profiles: {', '.join(known) or 'none'}.")
     path = Path(folder) / f"{name}.yaml"
     try:
         profile = read_yaml(path.read_text(encoding="utf-8"))
@@ -177,13 +177,26 @@ def resolve(name, notebooks, where):
         return found[0]
     if found:
         raise UserError(f"{where}: {name!r} can be {' or '.join(found)}. Write more of the name.")
-    raise UserError(f"{where}: there is no notebook {name!r}{nearest(name, notebooks)}. Notebooks: {', '.join(notebooks)}.")
+    raise UserError(f"{where}: there is no notebook {name!r}{nearest(name, notebooks)} Notebooks: {', '.join(notebooks)}.")
 
 
 def nearest(name, known):
-    """", did you mean X" for the known name nearest to `name`, or nothing."""
-    found = difflib.get_close_matches(str(name), list(known), n=1, cutoff=0.5)
-    return f"; did you mean {found[0]}?" if found else ""
+    """The end of a sentence about a name that is not known: "; did you mean X?" with the nearest known one, or a full stop."""
+    known = list(known)
+    found = [one for one in known if one.endswith(f".{name}")] or difflib.get_close_matches(str(name), known, n=1, cutoff=0.5)
+    return f"; did you mean {found[0]}?" if found else "."
+
+
+def settable(parameters):
+    """What can be set of `declared` parameters: {name: Parameter}; of a dictionary each entry by itself, as "name.entry"."""
+    found = {}
+    for name, parameter in parameters.items():
+        if isinstance(parameter.default, dict) and parameter.default:
+            entries = parameter.default.items()
+            found |= {f"{name}.{entry}": Parameter(value, ast.Name(type(value).__name__)) for entry, value in entries}
+        else:
+            found[name] = parameter
+    return found
 
 
 def effective(declarations, profile_name="", profile=None, overrides=()):
@@ -193,17 +206,25 @@ def effective(declarations, profile_name="", profile=None, overrides=()):
         declarations: {notebook: declared(notebook)}, all notebooks of the project.
         overrides: (section, key, value) as parse_override gives them; text is read as YAML unless a str is declared.
 
+    Of a parameter that is a dictionary only the entries that are named change: `{"augmentation": {"flips": "none"}}` in a profile,
+    "augmentation.flips" as the key of an override; `all` sets an entry wherever it is.
+
     Returns {notebook: {key: Value}}. Raises UserError for a key that no notebook of its section declares, with the nearest
     right name, and for a value of another type.
     """
     values = {name: {key: Value(p.default, "notebook") for key, p in keys.items()} for name, keys in declarations.items()}
+    declarations = {name: settable(keys) for name, keys in declarations.items()}
+    whole = {key for keys in declarations.values() for key in keys}
     file, profile = f"{profile_name}.yaml", profile or {}
     for section in profile:
         if section != "all" and section not in declarations:
-            raise UserError(f"{file}: there is no notebook {section!r}{nearest(section, ['all', *declarations])}.")
+            raise UserError(f"{file}: there is no notebook {section!r}{nearest(section, ['all', *declarations])}")
     settings = []
     for section in sorted(profile, key=lambda section: section != "all"):
-        settings += [(section, key, value, f"{file}, {section}") for key, value in profile[section].items()]
+        for key, value in profile[section].items():
+            inner = isinstance(value, dict) and key not in whole
+            entries = {f"{key}.{entry}": inner for entry, inner in value.items()} if inner else {key: value}
+            settings += [(section, key, value, f"{file}, {section}") for key, value in entries.items()]
     for section, key, value in sorted(overrides, key=lambda override: override[0] != "all"):
         settings.append((section, key, value, f"-p {section}.{key}"))
     for section, key, value, origin in settings:
@@ -214,9 +235,10 @@ def effective(declarations, profile_name="", profile=None, overrides=()):
         if not owners:
             known = sorted({known for name in names for known in declarations[name]} - set(GIVEN))
             place = "no notebook has" if section == "all" else f"{section} has no"
-            raise UserError(f"{origin}: {place} parameter {key!r}{nearest(key, known)}.")
+            raise UserError(f"{origin}: {place} parameter {key!r}{nearest(key, known)}")
         for name in owners:
-            values[name][key] = Value(checked(value, declarations[name][key].type, origin, key), origin)
+            new, (top, _, entry) = checked(value, declarations[name][key].type, origin, key), key.partition(".")
+            values[name][top] = Value({**values[name][top].value, entry: new} if entry else new, origin)
     return values
 
 

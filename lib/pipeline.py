@@ -76,7 +76,7 @@ def open_folder(options, profile, house):
         run_dir = journals.latest_run(house.runs) if newest else house.runs / options.run
         if not run_dir.is_dir():
             known = [folder.name for folder in journals.run_folders(house.runs)]
-            raise UserError(f"There is no run {options.run}{params.nearest(options.run, known)}. Leave --resume out.")
+            raise UserError(f"There is no run {options.run}{params.nearest(options.run, known)} Leave --resume out.")
         lock = journals.open_lock(run_dir)
         old = journals.read(run_dir)
         if old is None:

@@ -99,7 +99,7 @@ def test_memory_and_workers_change_nothing(strips, monkeypatch):
 
     def epochs(workers):
         made = [
-            generators.SegmentationBatches(paths, rles, SHAPE, *SIZE, 48, 4, 1.0, AUGMENTATION, 1, True, workers, blackout=0.5),
+            generators.SegmentationBatches(paths, rles, SHAPE, *SIZE, 48, 4, 1.0, {**AUGMENTATION, "blackout": 0.5}, 1, True, workers),
             generators.ClassificationBatches(paths, labels, *SIZE, cells, 48, 4, AUGMENTATION, 1, True, True, workers),
             generators.PredictionBatches(paths, *SIZE, 4, workers),
         ]

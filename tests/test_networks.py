@@ -329,7 +329,8 @@ def test_a_painted_over_defect_is_gone_and_the_rest_is_as_it_was(tmp_path):
     cv2.imwrite(str(tmp_path / "a.png"), image)
     text = rle.encode(mask)
     for share, seen in ((0.0, mask.sum()), (1.0, 0)):
-        (images, masks_), *_ = generators.SegmentationBatches([tmp_path / "a.png"], [text], image.shape, 32, 96, blackout=share)
+        augmentation = {"blackout": share}
+        (images, masks_), *_ = generators.SegmentationBatches([tmp_path / "a.png"], [text], image.shape, 32, 96, augmentation=augmentation)
         assert masks_.sum() == seen and (images.max() == 250) == bool(seen)
 
 

@@ -15,7 +15,6 @@ FOLDER = paths.PROJECT / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
 COMMON = {"data_dir": "", "run_dir": "", "seed": 42, "sample": 0, "generated": [1500, 240]}
 LONGEST_CELL = 30  # lines
-LONGEST_PARAMETERS = 34  # lines: one a parameter, a table rather than code
 CELLS_WITHOUT_PROSE = 3
 
 SHARES = {"held_out": 0.4, "validation": 0.2}  # of a dozen strips
@@ -103,11 +102,8 @@ def test_every_parameter_is_used(path):
 
 @per_notebook
 def test_code_cells_are_short_and_prose_is_never_far(path):
-    (parameters,), sources = tagged(path, "parameters"), [source for source, _ in cells_of(path)]
-    lines = [len(source.splitlines()) for source in sources]
-    assert len(parameters.splitlines()) <= LONGEST_PARAMETERS
+    lines = [len(source.splitlines()) for source, _ in cells_of(path)]
     assert np.median(lines) <= 5
-    lines.remove(len(parameters.splitlines()))
     assert max(lines) <= LONGEST_CELL
     in_a_row = 0
     for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:

@@ -101,6 +101,7 @@ def test_text_of_the_command_line_is_read_as_declared(declarations, key, text, r
     [
         ({"10_one": {"epoch": 3}}, "demo.yaml, 10_one: 10_one has no parameter 'epoch'; did you mean epochs?"),
         ({"all": {"sede": 3}}, "demo.yaml, all: no notebook has parameter 'sede'; did you mean seed?"),
+        ({"all": {"zzzz": 3}}, "demo.yaml, all: no notebook has parameter 'zzzz'."),
         ({"10_on": {}}, "demo.yaml: there is no notebook '10_on'; did you mean 10_one?"),
         ({"10_one": {"epochs": True}}, "epochs is of type bool, not int"),
         ({"10_one": {"epochs": 3.0}}, "epochs is of type float, not int"),
@@ -118,7 +119,7 @@ def test_text_of_the_command_line_is_read_as_declared(declarations, key, text, r
 def test_what_is_wrong_is_said_with_its_place(declarations, profile, said):
     with pytest.raises(UserError) as caught:
         params.effective(declarations, "demo", profile)
-    assert said in str(caught.value)
+    assert said in str(caught.value) and "?." not in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -184,6 +185,41 @@ def test_any_file_is_a_profile_or_a_sentence(tmp_path_factory, content):
         assert isinstance(params.load_profile("any", folder), dict)
     except UserError as error:
         assert str(error).startswith("any.yaml")
+
+
+@pytest.fixture
+def with_entries(tmp_path):
+    """Two notebooks with a dictionary of entries, of which only the first has `blackout`."""
+    one = write_notebook(tmp_path / "10_one.ipynb", 'augmentation: dict = {"flips": "both", "light": 0.1, "blackout": 0.0}\n')
+    two = write_notebook(tmp_path / "20_two.ipynb", 'augmentation: dict = {"flips": "both", "light": 0.2}\n')
+    return {"10_one": params.declared(one), "20_two": params.declared(two)}
+
+
+def test_entries_of_a_dictionary_are_set_one_by_one(with_entries):
+    profile = {"all": {"augmentation": {"light": 1, "blackout": 0.5}}, "20_two": {"augmentation": {"light": 0.3}}}
+    values = params.effective(with_entries, "demo", profile, [params.parse_override("1.augmentation.flips=none", with_entries)])
+    assert plain(values) == {
+        "10_one": {"augmentation": {"flips": "none", "light": 1.0, "blackout": 0.5}},
+        "20_two": {"augmentation": {"flips": "both", "light": 0.3}},
+    }
+    assert values["10_one"]["augmentation"].origin == "-p 10_one.augmentation.flips"
+    assert with_entries["10_one"]["augmentation"].default == {"flips": "both", "light": 0.1, "blackout": 0.0}
+
+
+@pytest.mark.parametrize(
+    "section, value, said",
+    [
+        ("20_two", {"augmentation": {"blackout": 0.1}}, "20_two has no parameter 'augmentation.blackout'"),
+        ("all", {"augmentation": {"flip": "none"}}, "no notebook has parameter 'augmentation.flip'; did you mean augmentation.flips?"),
+        ("all", {"flips": "none"}, "no notebook has parameter 'flips'; did you mean augmentation.flips?"),
+        ("all", {"augmentation": {"light": "much"}}, "augmentation.light is not a number"),
+        ("all", {"augmentation": "none"}, "no notebook has parameter 'augmentation'; did you mean augmentation."),
+    ],
+)
+def test_what_is_wrong_with_an_entry_is_said(with_entries, section, value, said):
+    with pytest.raises(UserError) as caught:
+        params.effective(with_entries, "demo", {section: value})
+    assert said in str(caught.value)
 
 
 def test_listing_names_value_and_origin(declarations):
