@@ -1,9 +1,28 @@
-"""Figures of the judgement: reliability, operating point, shift. Each function returns its matplotlib figure."""
+"""Figures of the judgement: reliability, operating point, shift, and tables. Each function returns its matplotlib figure or table."""
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 
 from lib.plots import COLOURS, GREY
+
+
+def table(frame, digits=4, **digits_of):
+    """A DataFrame as text to read: fractions with `digits` digits after the point, pairs as "low to high", other values as they are.
+
+    Arguments:
+        digits_of: other numbers of digits by column, blanks in its name as underscores: `milliseconds_a_strip=1`.
+    """
+
+    def text(value, count):
+        if isinstance(value, tuple):
+            return " to ".join(text(one, count) for one in value)
+        if isinstance(value, float):
+            return f"{value:.{count}f}" if np.isfinite(value) else "unknown"
+        return str(value)
+
+    counts = {name: digits_of.get(str(name).replace(" ", "_"), digits) for name in frame}
+    return pd.DataFrame({name: [text(value, counts[name]) for value in frame[name]] for name in frame}, index=frame.index)
 
 
 def reliability(curves):

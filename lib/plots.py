@@ -8,7 +8,7 @@ import seaborn
 from lib import rle
 from lib.images import read_image
 
-COLOURS = ("#D55E00", "#009E73", "#0072B2", "#56B4E9", "#CC79A7", "#E69F00", "#F0E442")  # classes 1 to 4: orange, green, blue, light blue
+COLOURS = ("#D55E00", "#009E73", "#0072B2", "#CC79A7", "#56B4E9", "#E69F00", "#F0E442")  # classes 1 to 4: orange, green, blue, pink
 GREY = "#8a8a8a"
 
 

@@ -105,6 +105,8 @@ def thumbnail(ipynb):
             width = image.shape[1]
             # A tall picture is cut to its upper part, so that all cards are of one shape and still show something.
             image = image[: max(1, round(width * 0.6))]
+            # A card shows its middle where it is wider than two to one, which would cut a chart's labels: white below it.
+            image = cv2.copyMakeBorder(image, 0, max(0, width // 2 - len(image)), 0, 0, cv2.BORDER_CONSTANT, value=(255, 255, 255))
             scale = min(1, THUMBNAIL_WIDTH / width)
             size = (max(1, round(width * scale)), max(1, round(image.shape[0] * scale)))
             ok, jpeg = cv2.imencode(".jpg", cv2.resize(image, size, interpolation=cv2.INTER_AREA), [cv2.IMWRITE_JPEG_QUALITY, 82])

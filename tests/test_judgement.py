@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from lib import calibration, dataset, gallery, masks, rle, sensitivity, shift, splitting, synthetic
+from lib import calibration, charts, dataset, gallery, masks, rle, sensitivity, shift, splitting, synthetic
 from lib.decision import Evidence
 from lib.paths import UserError
 
@@ -26,6 +26,17 @@ def test_brier_of_hand_made_probabilities():
     assert calibration.brier([0, 1], [0.5, 0.5])[0] == 0.25
     assert calibration.brier([1, 1, 0, 0], [0.8, 0.6, 0.2, 0.4]) == pytest.approx(((0.04 + 0.16 + 0.04 + 0.16) / 4, 0.25))
     assert calibration.brier([1, 1], [0.9, 0.9]) == pytest.approx((0.01, 0))
+
+
+def test_a_table_to_read():
+    frame = pd.DataFrame({"strips": [3, 40], "score": [0.5, np.nan], "its interval": [(0.25, 0.75), (np.nan, np.nan)],
+                          "milliseconds a strip": [12.3456, 7.0]}, index=["class 1", "sum"])  # fmt: skip
+    found = charts.table(frame, 3, milliseconds_a_strip=1)
+    assert found.to_dict("list") == {
+        "strips": ["3", "40"], "score": ["0.500", "unknown"], "its interval": ["0.250 to 0.750", "unknown to unknown"],
+        "milliseconds a strip": ["12.3", "7.0"],
+    }  # fmt: skip
+    assert list(found.index) == ["class 1", "sum"]
 
 
 def test_reliability_of_honest_and_of_boastful_probabilities():

@@ -109,7 +109,8 @@ def run_folder(tmp_path):
     }
     (tmp_path / "run.json").write_text(json.dumps(journal))
     (tmp_path / "dataset.json").write_text(json.dumps({"generated": True, "note": f"Lifted. {HOSTILE}"}))
-    paths.record_figures(tmp_path, "40_evaluation", "score", competition_score=0.73214, all_empty_score=0.64, text=HOSTILE)
+    judged = {"competition_score": 0.73214, "competition_score_interval": [0.70126, 0.76]}
+    paths.record_figures(tmp_path, "40_evaluation", "score", **judged, all_empty_score=0.64, text=HOSTILE)
     paths.record_figures(tmp_path, "90_inference", "old", test_competition_score=0.98765, test_all_empty_score=0.6)
     report.write_index(tmp_path)
     return (tmp_path / "index.html").read_text()
@@ -263,6 +264,7 @@ def test_index(tmp_path):
     text = run_folder(tmp_path)
     check_harmless(text)
     assert "0.7321" in text and "0.6400" in text and "0.0921 above it" in text
+    assert "95 % interval <strong>0.7013</strong> to <strong>0.7600</strong>" in text
     assert "0.9877" not in text  # 90_inference is not finished: its old figures don't count
     assert "These strips are generated." in text and "Lifted." in text
     for needle in ("abc1234+changes", "0f0f0f", "3.13.2", "took 10 min 05 s", "1 min 05 s", ">blocked<", "20_multilabel failed"):
@@ -302,6 +304,10 @@ def test_thumbnail_is_the_tagged_picture_made_small(tmp_path):
     address = report.thumbnail(tmp_path / "x.ipynb")
     image = cv2.imdecode(np.frombuffer(base64.b64decode(address.split(",")[1]), np.uint8), cv2.IMREAD_COLOR)
     assert image.shape == (288, 480, 3)
+    (tmp_path / "wide.ipynb").write_text(json.dumps({"cells": [code("a", shown(image_png=png(400, 2000)))]}))
+    address = report.thumbnail(tmp_path / "wide.ipynb")
+    image = cv2.imdecode(np.frombuffer(base64.b64decode(address.split(",")[1]), np.uint8), cv2.IMREAD_COLOR)
+    assert image.shape == (240, 480, 3) and (image[110:] > 250).all()  # a card is two to one and cuts what is wider
     (tmp_path / "y.ipynb").write_text(json.dumps({"cells": [code("a", shown(image_png="bm9wZQ=="))]}))
     assert report.thumbnail(tmp_path / "y.ipynb") == ""
 
