@@ -17,7 +17,7 @@ from lib.images import list_images, read_image
 from lib.paths import UserError
 
 __all__ = ["check", "combinations", "describe", "fingerprint", "labels", "load_table", "load_test_table", "load_truth", "read_image",
-           "rle_columns"]
+           "rle_columns", "titles"]
 
 
 def describe(data_dir):
@@ -41,6 +41,13 @@ def describe(data_dir):
         raise UserError(f"{path}: class_names is {str(names)[:80]}. It must be a list of {found['classes']} texts, one a class.")
     found["generated"], found["note"] = bool(found["generated"]), str(found["note"])
     return found
+
+
+def titles(about):
+    """How tables and figures call the classes, each in its own way: the names of `describe`, such as "class 3" as it is and
+    "scratches" as "3 scratches", cut to 40 characters; no dollar signs, between which matplotlib sets mathematics."""
+    names = ["".join(letter for letter in name if letter.isprintable() and letter != "$")[:40] for name in about["class_names"]]
+    return [name if name == f"class {number}" else f"{number} {name}" for number, name in enumerate(names, 1)]
 
 
 def load_table(data_dir, sample=0, seed=0):

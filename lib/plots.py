@@ -194,13 +194,12 @@ def score_bars(names, values, intervals=None, baseline=None):
     return figure
 
 
-def lost_points(parts):
-    """Stacked bars a class of where the score is lost: {stage: (C,) points}."""
-    classes = len(next(iter(parts.values())))
-    figure, axes = plt.subplots(figsize=(8, 0.9 + 0.45 * classes), layout="constrained")
-    left = np.zeros(classes)
+def lost_points(parts, names):
+    """Stacked bars a class of where the score is lost: {stage: (C,) points}; names: of the C classes."""
+    figure, axes = plt.subplots(figsize=(8, 0.9 + 0.45 * len(names)), layout="constrained")
+    left = np.zeros(len(names))
     for number, (name, values) in enumerate(parts.items()):
-        axes.barh([f"class {k + 1}" for k in range(classes)], values, left=left, color=COLOURS[number], label=name)
+        axes.barh(names, values, left=left, color=COLOURS[number], label=name)
         left += values
     axes.invert_yaxis()
     axes.set_xlabel("points lost (their sum is 1 minus the score)")

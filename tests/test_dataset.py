@@ -171,6 +171,12 @@ def test_description_without_a_file(tmp_path):
     about = dataset.describe(tmp_path)
     assert (about["classes"], about["height"], about["width"], about["generated"]) == (4, 256, 1600, False)
     assert about["class_names"] == ["class 1", "class 2", "class 3", "class 4"]
+    assert dataset.titles(about) == about["class_names"]
+
+
+def test_titles_of_named_classes_differ_and_hold_nothing_that_a_figure_would_choke_on():
+    about = {"class_names": ["scratches", "class 1", "$x^$", "", "scratches", "long " * 20, "two\nlines"]}
+    assert dataset.titles(about) == ["1 scratches", "2 class 1", "3 x^", "4 ", "5 scratches", "6 " + ("long " * 20)[:40], "7 twolines"]
 
 
 def test_sample_keeps_the_shares(tmp_path):
