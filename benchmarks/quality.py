@@ -16,6 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
+from scipy import stats
 
 PROJECT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(PROJECT))
@@ -35,7 +36,8 @@ def of_segmenters(*settings):
 
 
 WHOLE = of_segmenters("crop_width=0")
-SQUASHED = ("10.crop_width=0", "20.crop_width=0", "10.height=128", "10.width=128", "20.height=128", "20.width=128")
+SQUARE = 320  # pixels: as many as in 128 x 800, and a little more than in the article's 299 x 299
+SQUASHED = ("10.crop_width=0", "20.crop_width=0", *(f"{name}.{side}={SQUARE}" for name in (10, 20) for side in ("height", "width")))
 NO_CELLS = ("10.locate=false", "20.locate=false")
 FOUR = '40.tta=["none", "vertical", "horizontal", "both"]'
 VARIANTS = {  # what differs from the base; the most telling ones first
@@ -52,7 +54,7 @@ VARIANTS = {  # what differs from the base; the most telling ones first
     "segmenters: early stopping on Dice": ("all.patience=4",),
     "segmenters: focal loss": ("all.loss=focal",),
     "segmenters: cross-entropy alone": ("all.loss=bce",),
-    "classifiers: strips squashed to 128 x 128": SQUASHED,
+    "classifiers: whole strips squashed to 320 x 320": SQUASHED,
     "classifiers: natural frequencies": ("20.balance=false",),
     "segmenters: one round of pseudo-labels": of_segmenters("pseudo_labels={base}/pseudo_labels.csv"),
     "segmenters: no flips": of_segmenters("augmentation.flips=none"),
@@ -123,12 +125,22 @@ def difference_of(one, other):
     return difference, f"{difference - 1.96 * np.hypot(*errors):+.4f} to {difference + 1.96 * np.hypot(*errors):+.4f}, unpaired"
 
 
+def across_seeds(one, other):
+    """The 95 % interval, in words, of the mean of the seeds' differences (Student's t): the luck of training is in it."""
+    differences = [a.mean() - b.mean() for a, b in zip(one[0], other[0], strict=True)]
+    if len(differences) < 2:
+        return ""
+    half = stats.t.ppf(0.975, len(differences) - 1) * stats.sem(differences)
+    return f"{np.mean(differences) - half:+.4f} to {np.mean(differences) + half:+.4f}"
+
+
 def row_of(name, found):
     """(difference to the base, the row of a variant)."""
     scores, _, minutes = found[name]
     row = f"| {name} | {np.concatenate(scores).mean():.4f} | {', '.join(f'{values.mean():.4f}' for values in scores)} | "
     difference, interval = difference_of(found[name], found[BASE])
-    return difference, row + ("| | " if name == BASE else f"{difference:+.4f} | {interval} | ") + f"{minutes:.1f} |"
+    compared = "| | | " if name == BASE else f"{difference:+.4f} | {interval} | {across_seeds(found[name], found[BASE])} | "
+    return difference, row + compared + f"{minutes:.1f} |"
 
 
 def table(seeds, train):
@@ -144,16 +156,20 @@ def table(seeds, train):
         f"Made by `python benchmarks/quality.py --seeds {','.join(map(str, seeds))} --train {train}`: {len(seeds)} generated data sets "
         f"of {train} strips, half of them to train on and {len(base[0])} held out of each; the all-empty score is {empty:.4f}. The "
         f"recipe is the demo's with `-p {' -p '.join(SIZE)}`. Scores are cross-fitted; differences are paired over the same "
-        f"{sum(map(len, base))} held-out strips, with 95 % intervals from a bootstrap over groups of near-duplicates. Minutes are those "
+        f"{sum(map(len, base))} held-out strips, with 95 % intervals from a bootstrap over groups of near-duplicates; they hold for these "
+        "trainings. The interval over seeds (Student's t on a difference a data set) has the luck of training in it, and is wide for so "
+        "few. Minutes are those "
         "of the notebooks that a variant runs anew, of its quickest seed, two variants side by side on two cores that had other work. "
         "The rows after the first are in the order "
         "of what they gain or lose.", "",
-        "| what differs | score | of each seed | difference | 95 % interval | minutes |", "|---|---|---|---|---|---|",
+        "| what differs | score | of each seed | difference | 95 % interval | interval over seeds | minutes |",
+        "|---|---|---|---|---|---|---|",
         *(row for _, row in rows.values()), "",
     ]  # fmt: skip
     if FULL in found and ARTICLE in found:
         difference, interval = difference_of(found[FULL], found[ARTICLE])
-        lines += [f"{FULL}, against {ARTICLE}: **{difference:+.4f}**, 95 % interval {interval}.", ""]
+        lines += [f"{FULL}, against {ARTICLE}: **{difference:+.4f}**, 95 % interval {interval}; over seeds "
+                  f"{across_seeds(found[FULL], found[ARTICLE])}.", ""]  # fmt: skip
     return "\n".join([*lines, *([f"Not run: {', '.join(missing)}.", ""] if missing else [])])
 
 

@@ -81,12 +81,13 @@ def honest_cost(evidence, missed_cost, folds=5, seed=0):
 
 
 def cheapest(probability, defective, missed_cost):
-    """The threshold at which the filter costs least on these images; midway between the probabilities beside it."""
+    """The threshold at which the filter costs least on these images; midway between the probabilities beside it, infinite where it
+    is cheapest to drop them all."""
     order = np.argsort(probability, kind="stable")
     values, bad = np.asarray(probability, float)[order], np.asarray(defective, bool)[order]
     missed = np.concatenate([[0], np.cumsum(bad)])  # if the first n are dropped
     alarms = (~bad).sum() - np.concatenate([[0], np.cumsum(~bad)])
-    edges = np.concatenate([[0.0], (values[1:] + values[:-1]) / 2, [1.0 + 1e-9]])
+    edges = np.concatenate([[0.0], (values[1:] + values[:-1]) / 2, [np.inf]])
     real = np.concatenate([[True], values[1:] > values[:-1], [True]])  # equal probabilities cannot be parted
     cost = np.where(real, missed_cost * missed + alarms, np.inf)
     return float(edges[cost.argmin()])

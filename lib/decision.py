@@ -117,7 +117,10 @@ def choose(evidence, strategy="both filters", steady=True):
 
     Returns a dict: strategy, binary_threshold, and a list with one value a class of label_thresholds, pixel_thresholds,
     smallest_components and minimum_areas (pixels). A class that is better never predicted gets the minimum area NEVER.
+    UserError for a strategy that is none.
     """
+    if strategy not in STRATEGIES:
+        raise UserError(f"There is no strategy {strategy!r}. Choose one of: {', '.join(STRATEGIES)}.")
     use_binary, use_label = STRATEGIES[strategy]
     classes, (areas, intersections) = evidence.label.shape[1], evidence.pixels(strategy)
     binary_gates = GATES if use_binary else (0.0,)

@@ -29,6 +29,9 @@ def find_duplicates(paths, max_distance=MAX_DISTANCE):
     decides, with one picture shifted over the other. A distance is 1 minus the correlation: 0 for the same picture however
     bright, about 1 for unrelated ones. Images without detail, such as all black ones, are like nothing.
 
+    How far a copy may be moved: of 30 generated strips, moved, brightened and encoded anew, all were found at 12 pixels along the strip,
+    25 at 16 and 3 at 24; across it 27 at 8 pixels and 7 at 12.
+
     Arguments:
         paths: N files.
         max_distance: 0..1; closer images are near-duplicates, and so are near-duplicates of near-duplicates. Pairs that the

@@ -3,7 +3,8 @@
 python -m lib.importer --images DIR --masks DIR --out DIR [--test-images DIR --test-masks DIR] [--names a,b,c] [--size 256x1600]
 
 Masks are either one file an image, whose pixels are the class (0 is no defect), or a folder a class, whose pixels are 0 or anything
-else. A mask belongs to the image with the same name, the ending apart; an image without one has no defect.
+else; of a JPEG, half of full scale and more. A mask belongs to the image with the same name, the ending apart; an image without one
+has no defect.
 """
 
 import argparse
@@ -23,14 +24,18 @@ MOST = 100  # classes; a black-and-white mask has the value 255
 
 
 def read_mask(path):
-    """A mask file's values, (H, W) uint8 or uint16; a palette's numbers, not its colours. UserError that names the file."""
+    """A mask file's values, (H, W) of whole numbers; a palette's numbers, not its colours. UserError that names the file."""
     try:
         with Image.open(path) as opened:
             values = np.asarray(opened.convert("L") if opened.mode == "1" else opened)
     except (OSError, ValueError, SyntaxError) as error:
         raise UserError(f"The mask {path} cannot be read ({str(error).splitlines()[0]}). Replace it by the original file.") from None
+    if values.ndim == 3 and (values[..., :3] == values[..., :1]).all() and (values[..., 3:] == 255).all():
+        values = values[..., 0]  # grey, saved as colour
     if values.ndim != 2:
         raise UserError(f"The mask {path} has {values.shape[-1]} channels. Save it with one number a pixel, 0 for no defect.")
+    if not np.issubdtype(values.dtype, np.integer):
+        raise UserError(f"The mask {path} holds fractions. Save it with a whole number a pixel, 0 for no defect.")
     return values
 
 
@@ -50,20 +55,25 @@ class Masks:
 
     Arguments:
         folder: with files, or with a folder a class; names: of the classes; with folders their names, in the wanted order.
+        some: whether folders of some of these classes will do.
     """
 
-    def __init__(self, folder, names=()):
+    def __init__(self, folder, names=(), some=False):
         folder = Path(folder)
         if not folder.is_dir():
             raise UserError(f"The folder {folder} does not exist. Name the folder with the masks.")
-        inside = sorted(path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+        inside = sorted(path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith((".", "@", "__")))
         self.folder, self.names = folder, list(names)
+        if inside and images.list_images(folder):
+            raise UserError(f"{folder} holds masks and the folder {inside[0]}. Use one file an image or a folder a class, not both.")
         if inside:
             self.names = self.names or inside
-            unknown = sorted(set(self.names) ^ set(inside))
+            unknown = sorted(set(inside) - set(self.names) if some else set(self.names) ^ set(inside))
             if unknown:
                 raise UserError(f"{folder} has the folders {', '.join(inside)}, and --names differs in {unknown[0]!r}. Use their names.")
-        self.files = {name: by_stem(folder / name) for name in self.names} if inside else {"": by_stem(folder)}
+        self.files = {"": by_stem(folder)}
+        if inside:
+            self.files = {name: by_stem(folder / name) if name in inside else {} for name in self.names}
         self.index_valued, self.largest = not inside, 0
 
     def stems(self):
@@ -84,6 +94,10 @@ class Masks:
             if values.shape != size[0]:
                 has, wanted = f"{values.shape[0]} x {values.shape[1]}", f"{size[0][0]} x {size[0][1]}"
                 raise UserError(f"The mask {files[stem]} has {has} pixels, its image {image.name} {wanted}. Make them alike.")
+            if files[stem].suffix.lower() in (".jpg", ".jpeg"):  # which blurs edges
+                if self.index_valued:
+                    raise UserError(f"The mask {files[stem]} is a JPEG, which changes numbers. Save masks of class numbers as PNG.")
+                values = np.where(values >= 128, values, 0)
             for value in np.unique(values[values > 0]).tolist():
                 if self.index_valued and value > (len(self.names) or MOST):
                     raise UserError(f"The mask {files[stem]} has the value {value}, and {len(self.names) or MOST} is the highest. Use 0 "
@@ -101,15 +115,15 @@ def resized(mask, size):
     return (images.resize_image(mask * np.uint8(255), size) >= 128).astype(np.uint8)
 
 
-def import_part(source, masks, target, size):
+def import_part(source, masks, target, size, shape=None):
     """Copy one part's images to `target`; its rows (image_id, defect class, run-length) and the images' (height, width).
 
     Arguments:
         masks: Masks, or None where there are none; size: (H, W) to bring every image to, or None: all must have the same, and
-            are copied as they are.
+            are copied as they are; shape: that of the images before, or None.
     """
     target.mkdir(parents=True)
-    files, rows, shape = by_stem(source), [], size
+    files, rows, shape = by_stem(source), [], size or shape
     strange = sorted(masks.stems() - set(files)) if masks else []
     if strange:
         raise UserError(f"The mask {strange[0]} in {masks.folder} has no image in {source}. Put the image there or take the mask out.")
@@ -128,7 +142,7 @@ def import_part(source, masks, target, size):
         if image.shape == shape:
             shutil.copyfile(path, target / name)
         else:
-            cv2.imwrite(str(target / name), images.resize_image(image, shape))
+            (target / name).write_bytes(cv2.imencode(".png", images.resize_image(image, shape))[1].tobytes())
         found = masks.of(stem, path, (image.shape, shape)) if masks else {}
         rows += [(name, defect_class, rle.encode(mask)) for defect_class, mask in found.items()]
     return rows, shape
@@ -145,19 +159,20 @@ def import_data(image_dir, mask_dir, out, test_images="", test_masks="", names=(
     partial = out.with_name(f"{out.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     try:
-        masks, tests = Masks(mask_dir, names), Masks(test_masks, names) if test_masks else None
+        masks = Masks(mask_dir, names)
+        tests = Masks(test_masks, masks.names, some=True) if test_masks else None
         rows, shape = import_part(Path(image_dir), masks, partial / "train_images", size)
         write_table(partial / "train.csv", HEADER, rows)
         if not test_images:
             (partial / "test_images").mkdir()
         else:
-            truth, _ = import_part(Path(test_images), tests, partial / "test_images", shape)
+            truth, _ = import_part(Path(test_images), tests, partial / "test_images", size, shape)
             if tests:
                 write_table(partial / "test_truth.csv", HEADER, truth)
             sample = [(name, f"1 {shape[0] * shape[1]}", 1) for name in images.list_images(partial / "test_images")]
             write_table(partial / "sample_submission.csv", ("ImageId", "EncodedPixels", "ClassId"), sample)
         count = len(masks.names) or max(masks.largest, tests.largest if tests else 0)
-        if not count:
+        if not rows:
             raise UserError(f"No mask in {mask_dir} has a pixel that is not 0. Name the folder with the masks of the defects.")
         about = {"classes": count, "height": shape[0], "width": shape[1], "generated": False,
                  "class_names": masks.names or [f"class {number}" for number in range(1, count + 1)],

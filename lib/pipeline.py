@@ -119,7 +119,7 @@ def run(options, house=HOUSE):
         if old:
             data = data._replace(why=data.why if options.data else str(old["data"].get("why", "")))
         profile, why = choose_profile(profile, data)
-        values = params.effective(declarations, profile, plan.fitting(params.load_profile(profile, house.profiles), house), overrides)
+        values = plan.values_of(house, profile, overrides)
         say(f"profile  {profile}, {'as before' if old else why}")
         say(f"data     {data.folder or 'none yet'}: {data.why}")
         if profile == "full" and not (shutil.which("nvidia-smi") or Path("/dev/nvidia0").exists()):
@@ -202,8 +202,7 @@ def print_values(options, house=HOUSE):
     """`--list`: every effective value and where it comes from."""
     profile = options.profile or choose_profile("", find_data(options.data))[0]
     house = fitting_house(options, house)
-    loaded = plan.fitting(params.load_profile(profile, house.profiles), house)
-    values = params.effective(plan.declarations_of(house), profile, loaded, plan.overrides_of(options.overrides, house))
+    values = plan.values_of(house, profile, plan.overrides_of(options.overrides, house))
     say(params.listing(values))
     return 0
 
@@ -212,8 +211,7 @@ def prepare(profile, options, house=HOUSE):
     """`--prepare`: write the notebooks into a run folder with the profile's parameters set and nothing executed."""
     house = fitting_house(options, house)
     declarations, data = plan.declarations_of(house), find_data(options.data)
-    loaded = plan.fitting(params.load_profile(profile, house.profiles), house)
-    values = params.effective(declarations, profile, loaded, plan.overrides_of(options.overrides, house))
+    values = plan.values_of(house, profile, plan.overrides_of(options.overrides, house))
     run_dir, lock, _ = open_folder(options._replace(resume=False), f"{profile}-prepared", house)
     with lock:
         for name, keys in values.items():

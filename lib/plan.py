@@ -1,6 +1,7 @@
 """The plan of a run: the graph of notebooks, which of them run, their keys, and where the journal starts."""
 
 import graphlib
+import itertools
 import re
 from collections import namedtuple
 
@@ -72,6 +73,9 @@ def copies_of(house, template, more):
     return folder
 
 
+SPLIT = ("seed", "sample", "generated", "split_method", "duplicate_distance", "held_out", "validation")  # the same for all that divide
+
+
 def fitting(profile, house):
     """A profile without the sections of segmentation notebooks that the house has left out."""
     return {section: keys for section, keys in profile.items() if section in house.graph or section not in SEGMENTERS}
@@ -80,6 +84,19 @@ def fitting(profile, house):
 def declarations_of(house):
     """{notebook: its declared parameters}, in an order in which every notebook follows those it needs."""
     return {name: params.declared(house.notebooks / f"{name}.ipynb") for name in house.graph}
+
+
+def values_of(house, profile, overrides):
+    """What every notebook runs with, see `params.effective`; UserError if two would divide the images differently."""
+    loaded = fitting(params.load_profile(profile, house.profiles), house)
+    values = params.effective(declarations_of(house), profile, loaded, overrides)
+    for key in SPLIT:
+        stated = {name: keys[key] for name, keys in values.items() if key in keys and "held_out" in keys}
+        for (one, first), (other, second) in itertools.pairwise(stated.items()):
+            if first.value != second.value:
+                raise UserError(f"{key} is {first.value} in {one} ({first.origin}) and {second.value} in {other} ({second.origin}). They "
+                                f"would divide the images differently, and images that teach would judge. Set all.{key}.")  # fmt: skip
+    return values
 
 
 def overrides_of(texts, house):

@@ -120,7 +120,7 @@ LONGEST_LIST = 50  # values of a figure that are still written out on the run's 
 
 def number_text(value):
     """A figure for a table: four digits after the point for fractions, integers as they are, anything else as text."""
-    if isinstance(value, list) and len(value) > LONGEST_LIST:
+    if isinstance(value, list) and (len(value) > LONGEST_LIST or any(isinstance(one, dict) for one in value)):
         return f"{len(value)} values, in metrics.json"
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return str(value)

@@ -1,4 +1,4 @@
-"""How much of the score hangs on a pixel: masks shifted, widened or narrowed by one, and two annotators on the same steel."""
+"""How much of the score hangs on a pixel: masks shifted, widened or narrowed by one, predicted and true ones."""
 
 import cv2
 import numpy as np

@@ -14,7 +14,7 @@ from lib.images import read_image
 from lib.paths import UserError
 
 SIZE = 64, 400  # pixels, at which a strip's features are taken
-LARGEST_WEIGHT = 10.0  # beyond it a few strips would decide everything
+LARGEST_WEIGHT = 10.0  # odds, before they are brought to a mean of 1; beyond it a few strips would decide everything
 
 
 def features(paths, dark_level=20, threads=2):

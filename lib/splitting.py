@@ -74,7 +74,8 @@ def with_pseudo_labels(table, path, data_dir, certainty=0.95, max_distance=MAX_D
         max_distance: 0..1, test images this close to a held-out one are left out, see `lib.duplicates`.
 
     Returns the table with a column pseudo (bool). The masks' thresholds were chosen on held-out images, the only thing that these
-    images know of them. Raises UserError if the file is missing or its images are not among the test images.
+    images know of them. Raises UserError if the file is missing, if its images are not among the test images, or if the split.csv
+    beside it does not hold the same images out: its networks would have learned from them.
     """
     if not path:
         return table
@@ -88,6 +89,12 @@ def with_pseudo_labels(table, path, data_dir, certainty=0.95, max_distance=MAX_D
     if len(tests) < len(found) or list(found.columns) != ["image_id", "certainty", *dataset.rle_columns(table)]:
         raise UserError(f"{path} belongs to other data than {data_dir}. Name the pseudo_labels.csv of a run on these data.")
     held_out = table["path"][table["part"] == "held_out"]
+    beside = _saved(path.parent / "split.csv")
+    if beside is None:
+        raise UserError(f"No split.csv lies beside {path}. Name the file in its run's folder, where it says what that run held out.")
+    if not table["image_id"][table["part"] == "held_out"].isin(beside["image_id"][beside["part"] == "held_out"]).all():
+        raise UserError(f"The networks that made {path} learned from images that are held out now. Use a run with the same seed, sample, "
+                        "split_method, duplicate_distance, held_out and validation.")  # fmt: skip
     alike = find_duplicates([*tests["path"], *held_out], max_distance)
     tests = tests[~np.isin(alike[: len(tests)], alike[len(tests) :])]
     group = table["group"].max() + 1 + np.arange(len(tests))
@@ -137,11 +144,18 @@ def spread(kind, group, shares, seed):
     return part
 
 
-def load_split(run_dir, table, method="grouped", held_out=0.2, validation=0.15, seed=42, folds=0, max_distance=MAX_DISTANCE):
+def load_split(run_dir, table, method="grouped", held_out=0.2, validation=0.15, seed=42, folds=0, max_distance=MAX_DISTANCE,
+               trained=()):  # fmt: skip
     """The split that the run already has for these images and settings, from run_dir/split.csv; else made and written there.
 
-    Arguments as for `split`. The file's column `made_from` is a hash of the settings, the labels and the files' sizes.
+    Arguments as for `split`, and
+        trained: names of networks in run_dir/models that must have been trained on this very split.
+
+    The file's column `made_from` is a hash of the settings, the labels and the files' sizes. Raises UserError for a network that
+    was trained on another split, or where nothing would be held out or left to validate.
     """
+    if not (held_out > 0 and validation > 0):
+        raise UserError(f"held_out is {held_out} and validation {validation}. Both must be above 0: the notebooks judge on these images.")
     path = Path(run_dir) / "split.csv"
     settings = {"method": method, "held_out": held_out, "validation": validation, "seed": seed, "folds": folds,
                 "max_distance": max_distance}  # fmt: skip
@@ -149,13 +163,30 @@ def load_split(run_dir, table, method="grouped", held_out=0.2, validation=0.15, 
     for row in table[["image_id", "path", *dataset.rle_columns(table)]].itertuples(index=False):
         digest.update(repr((row[0], os.path.getsize(row[1]), *row[2:])).encode())
     made_from = digest.hexdigest()[:16]
+    for folder in [member for name in trained for member in paths.member_folders(Path(run_dir) / "models" / name)]:
+        if paths.read_json(folder / "model.json").get("split", made_from) != made_from:
+            raise UserError(f"{folder} was trained on another division of the images than these parameters and data give, so that images "
+                            "which taught it would judge. Set seed, sample, split_method, duplicate_distance, held_out and validation "
+                            "as in its training, or train it anew.")  # fmt: skip
     columns = ["part", "group", "fold"] if folds > 1 else ["part", "group"]
-    try:
-        saved = pd.read_csv(path, dtype={"image_id": str}, keep_default_na=False)
-        if (saved["made_from"] == made_from).all() and saved["image_id"].tolist() == table["image_id"].tolist():
-            return table.assign(**{column: saved[column].to_numpy() for column in columns})
-    except (OSError, ValueError, KeyError):
-        pass  # not there, or not what this function wrote: made anew
+    saved = _saved(path)
+    if saved is not None and (saved["made_from"] == made_from).all() and saved["image_id"].tolist() == table["image_id"].tolist():
+        return table.assign(**{column: saved[column].to_numpy() for column in columns})
     made = split(table, **settings)
     paths.write_atomic(path, made[["image_id", *columns]].assign(made_from=made_from).to_csv(index=False, lineterminator="\n"))
     return made
+
+
+def made_from(run_dir):
+    """What names the split in run_dir/split.csv, for the cards of the networks that are trained on it; "" where there is none."""
+    saved = _saved(Path(run_dir) / "split.csv")
+    return "" if saved is None or not len(saved) else saved["made_from"].iloc[0]
+
+
+def _saved(path):
+    """The table that `load_split` wrote; None if the file is missing or anything else."""
+    try:
+        saved = pd.read_csv(path, dtype={"image_id": str, "made_from": str}, keep_default_na=False)
+    except (OSError, ValueError):
+        return None
+    return saved if {"image_id", "part", "group", "made_from"} <= set(saved.columns) else None

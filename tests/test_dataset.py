@@ -390,8 +390,31 @@ def test_load_split_is_made_again_only_when_need_be(tmp_path):
     assert (run / "split.csv").read_bytes() == first
     folds = splitting.load_split(run, table, seed=1, folds=2)
     assert "fold" in folds and (run / "split.csv").read_bytes() != first
+    assert splitting.made_from(run) == pd.read_csv(run / "split.csv")["made_from"][0] and splitting.made_from(tmp_path) == ""
     relabelled = table.assign(rle_1="1 1")
     pd.testing.assert_frame_equal(splitting.load_split(run, relabelled, seed=1), splitting.split(relabelled, seed=1))
+
+
+def test_networks_of_another_split_are_refused_and_the_split_stays(tmp_path):
+    table, run = labelled(tmp_path, 12, 3), tmp_path / "run"
+    splitting.load_split(run, table, seed=1)
+    write_json(run / "models" / "binary" / "model.json", {"split": splitting.made_from(run)})
+    write_json(run / "models" / "binary.2" / "model.json", {"split": splitting.made_from(run)})
+    stored = (run / "split.csv").read_bytes()
+    splitting.load_split(run, table, seed=1, trained=["binary"])
+    for changed in ({"seed": 2}, {"held_out": 0.3}, {"max_distance": 0.4}, {"method": "random"}):
+        with pytest.raises(UserError, match="was trained on another division"):
+            splitting.load_split(run, table, **{"seed": 1, **changed}, trained=["binary"])
+        assert (run / "split.csv").read_bytes() == stored
+    write_json(run / "models" / "binary.2" / "model.json", {"split": "another"})
+    with pytest.raises(UserError, match=r"binary\.2 was trained"):
+        splitting.load_split(run, table, seed=1, trained=["binary"])
+
+
+@pytest.mark.parametrize("shares", [{"held_out": 0}, {"validation": 0.0}, {"held_out": float("nan")}])
+def test_a_run_without_images_to_judge_on_is_refused_at_once(tmp_path, shares):
+    with pytest.raises(UserError, match="Both must be above 0"):
+        splitting.load_split(tmp_path, labelled(tmp_path, 12, 3), **shares)
 
 
 def test_fingerprint(tmp_path):
@@ -431,6 +454,13 @@ def test_pseudo_labels_teach_every_fold_and_validate_none(tmp_path):
     table = dataset.load_table(folder).assign(part=["train", "validation", "held_out"], group=[0, 1, 2])
     path = tmp_path / "pseudo_labels.csv"
     path.write_text("image_id,certainty,rle_1,rle_2,rle_3,rle_4\nt.jpg,0.99,,3 4,,\nu.jpg,0.6,1 9,,,\nv.jpg,0.97,,,,\n")
+    with pytest.raises(UserError, match=r"No split\.csv lies beside"):
+        splitting.with_pseudo_labels(table, path, folder)
+    beside = table[["image_id", "part", "group"]].assign(made_from="x")
+    beside.assign(part=["held_out", "train", "train"]).to_csv(tmp_path / "split.csv", index=False)
+    with pytest.raises(UserError, match="learned from images that are held out now"):
+        splitting.with_pseudo_labels(table, path, folder)
+    beside.to_csv(tmp_path / "split.csv", index=False)
     more = splitting.with_pseudo_labels(table, path, folder)
     assert more["image_id"].tolist() == ["a.jpg", "b.jpg", "c.jpg", "t.jpg"]  # v.jpg is a copy of c.jpg, which is held out
     assert more["rle_2"].tolist() == ["", "", "", "3 4"] and more["group"].is_unique

@@ -92,6 +92,11 @@ def test_one_part_alone_cannot_be_judged_honestly():
         decision.fold_decisions(CASES, folds=1)
 
 
+def test_a_strategy_that_is_none_is_named():
+    with pytest.raises(UserError, match="no strategy 'both'. Choose one of: segment everything, "):
+        decision.choose(CASES, "both")
+
+
 def test_interval_of_a_constant_is_the_constant_and_groups_widen_it():
     assert decision.bootstrap_interval(np.full(20, 0.7), np.arange(20)) == pytest.approx((0.7, 0.7))
     values = np.repeat([0.0, 1.0] * 5, 10)

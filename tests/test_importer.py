@@ -83,13 +83,68 @@ def test_images_and_masks_are_brought_to_one_size(steel):
     ("a", block(255, 0), "has the value 255"),
     ("z", block(1, 0), "The mask z in .* has no image"),
     ("a", np.zeros((8, 8), np.uint8), "has 8 x 8 pixels, its image a.png 40 x 60"),
-    ("a", np.zeros((*SHAPE, 3), np.uint8), "has 3 channels"),
+    ("a", np.full((*SHAPE, 3), (0, 0, 1), np.uint8), "has 3 channels"),
 ])  # fmt: skip
 def test_a_mask_that_does_not_fit_is_named_and_nothing_is_left(steel, name, mask, said):
     write(steel / "masks" / f"{name}.png", mask)
     with pytest.raises(UserError, match=said):
         bring(steel)
     assert not [path for path in steel.iterdir() if path.name.startswith("out")]
+
+
+def test_test_masks_have_the_classes_of_the_training_masks(steel):
+    for name in ("dent", "hole", "rust"):
+        write(steel / "folders" / name / "a.png", block(255, 0))
+    write(steel / "test_folders" / "rust" / "t.png", block(255, 0))
+    options = {"test_images": steel / "test", "test_masks": steel / "test_folders"}
+    out = importer.import_data(steel / "train", steel / "folders", steel / "out", **options)
+    assert dataset.labels(dataset.load_truth(out, dataset.load_test_table(out))).tolist() == [[0, 0, 1]]
+    write(steel / "test_folders" / "rost" / "t.png", block(255, 0))
+    with pytest.raises(UserError, match="--names differs in 'rost'"):
+        importer.import_data(steel / "train", steel / "folders", steel / "other", **options)
+
+
+def test_a_stray_folder_beside_numbered_masks_hides_none_of_them(steel):
+    (steel / "masks" / "@eaDir").mkdir()
+    (steel / "masks" / "__MACOSX").mkdir()
+    assert dataset.labels(dataset.load_table(bring(steel))).sum() == 3
+    (steel / "masks" / "old").mkdir()
+    with pytest.raises(UserError, match="holds masks and the folder old"):
+        importer.import_data(steel / "train", steel / "masks", steel / "other")
+
+
+def test_masks_without_a_defect_are_refused_even_with_names(steel):
+    for name in "abc":
+        write(steel / "masks" / f"{name}.png", block(0, 0))
+    with pytest.raises(UserError, match="has a pixel that is not 0"):
+        bring(steel, names=["dent"])
+
+
+def test_test_images_of_another_size_are_named(steel):
+    write(steel / "test" / "u.png", np.zeros((80, 120), np.uint8))
+    with pytest.raises(UserError, match=r"u\.png has 80 x 120 pixels, those before it 40 x 60"):
+        bring(steel, test_images=steel / "test")
+    out = bring(steel, test_images=steel / "test", size=SHAPE)
+    assert dataset.read_image(out / "test_images" / "u.png").shape == SHAPE
+
+
+def test_grey_masks_saved_as_colour_count_and_fractions_do_not(steel):
+    write(steel / "masks" / "c.png", np.repeat(block(2, 0)[..., None], 3, axis=2))
+    assert dataset.labels(dataset.load_table(bring(steel))).tolist()[2] == [0, 1, 0]
+    (steel / "masks" / "c.png").unlink()
+    Image.fromarray(block(1, 0).astype(np.float32)).save(steel / "masks" / "c.tif")
+    with pytest.raises(UserError, match=r"c\.tif holds fractions"):
+        importer.import_data(steel / "train", steel / "masks", steel / "other")
+
+
+def test_a_jpeg_is_a_mask_only_of_one_class(steel):
+    write(steel / "folders" / "dent" / "a.jpg", block(255, 0))
+    out = importer.import_data(steel / "train", steel / "folders", steel / "out")
+    drawn = rle.decode(dataset.load_table(out)["rle_1"][0], SHAPE)
+    assert abs(int(drawn.sum()) - 150) <= 5
+    write(steel / "masks" / "d.jpg", block(1, 0))
+    with pytest.raises(UserError, match=r"d\.jpg is a JPEG"):
+        importer.import_data(steel / "train", steel / "masks", steel / "other")
 
 
 def test_the_command_says_what_is_wrong_in_a_sentence(steel, capsys):

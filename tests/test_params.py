@@ -229,6 +229,16 @@ def test_listing_names_value_and_origin(declarations):
     assert ["seed", "42", "notebook"] in rows
 
 
+@pytest.mark.parametrize(
+    "override", [("33_seg_class3", "seed", "7"), ("10_binary", "held_out", "0.1"), ("40_evaluation", "split_method", "random")]
+)
+def test_notebooks_that_would_divide_the_images_differently_are_refused(override):
+    with pytest.raises(UserError, match=f"{override[1]} is .* in .*Set all.{override[1]}"):
+        plan.values_of(plan.HOUSE, "demo", [override])
+    everywhere = plan.values_of(plan.HOUSE, "demo", [("all", *override[1:])])
+    assert len({str(keys[override[1]].value) for keys in everywhere.values() if override[1] in keys}) == 1
+
+
 def test_other_pseudo_labels_are_another_training(tmp_path):
     path, keys = tmp_path / "pseudo_labels.csv", set()
     for content in ("a", "b", "b"):

@@ -257,6 +257,7 @@ def test_duration(seconds, text):
 
 def test_a_long_list_stays_in_its_file():
     assert report.number_text([1, 2]) == "[1, 2]"
+    assert report.number_text([{"image": "a.jpg"}]) == "1 values, in metrics.json"
     assert report.number_text([0.5] * 200) == "200 values, in metrics.json"
 
 
