@@ -93,7 +93,7 @@ def test_one_part_alone_cannot_be_judged_honestly():
 
 
 def test_a_strategy_that_is_none_is_named():
-    with pytest.raises(UserError, match="no strategy 'both'. Choose one of: segment everything, "):
+    with pytest.raises(UserError, match=r"no strategy 'both'\. Choose one of: segment everything, "):
         decision.choose(CASES, "both")
 
 
