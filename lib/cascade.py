@@ -11,8 +11,8 @@ import numpy as np
 
 from lib import decision as decisions
 from lib import engines, masks, rle, storage
+from lib.augmentation import flip
 from lib.budget import OutOfTime
-from lib.generators import flip
 from lib.masks import full_size
 from lib.paths import UserError, member_folders, network_names
 from lib.reading import Reader
@@ -27,7 +27,7 @@ class Network:
 
     Arguments:
         folder: models/NAME of a run; further members of an ensemble lie beside it as models/NAME.2, models/NAME.3 ...
-        augmentations: names in generators.FLIPS; predictions are averaged over these, mirrored masks mirrored back first.
+        augmentations: names in augmentation.FLIPS; predictions are averaged over these, mirrored masks mirrored back first.
         engine: what should run the SavedModel, one of `engines.ENGINES`; `self.engine` is what does on this machine.
 
     `seconds`, `images` and `passes` count what it was used for; a pass is one image through one member once.

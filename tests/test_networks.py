@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import pytest
 
-from lib import cascade, engines, generators, images, losses, metrics, models, reading, rle, storage, training
+from lib import augmentation, cascade, engines, generators, images, losses, metrics, models, reading, rle, storage, training
 from lib.paths import UserError, member_folder, member_folders
 
 SHAPE = (64, 128)
@@ -44,7 +44,7 @@ def test_image_and_mask_are_mirrored_together():
     image = np.arange(12, dtype=np.uint8).reshape(3, 4)
     seen = set()
     for seed in range(20):
-        turned, mask = generators.augment(np.random.default_rng(seed), image, image, brightness=0, contrast=0)
+        turned, mask = augmentation.augment(np.random.default_rng(seed), image, image, brightness=0, contrast=0)
         assert np.array_equal(turned, mask)
         seen.add(turned.tobytes())
     assert len(seen) == 4
@@ -55,7 +55,7 @@ def test_image_and_mask_move_together_and_the_gap_has_no_defect():
     mask = np.zeros((10, 3), np.uint8)
     mask[0], mask[5] = 1, 1
     for seed in range(20):
-        moved, moved_mask = generators.augment(np.random.default_rng(seed), image, mask, "none", 0, 0, shift=0.3)
+        moved, moved_mask = augmentation.augment(np.random.default_rng(seed), image, mask, "none", 0, 0, shift=0.3)
         move = int(moved[5, 0]) - 15
         assert abs(move) <= 3
         assert moved[:, 0].tolist() == [min(max(row + move, 0), 9) + 10 for row in range(10)]
@@ -272,7 +272,7 @@ def networks(tmp_path, strips, monkeypatch):
         return (segment if "seg" in str(folder) else classify), {"input": list(SHAPE)}
 
     monkeypatch.setattr(storage, "predictor", predictor)
-    return cascade.open_networks(tmp_path, 1, generators.FLIPS, 5)
+    return cascade.open_networks(tmp_path, 1, augmentation.FLIPS, 5)
 
 
 def test_the_cascade_returns_the_exact_masks_of_exact_networks(networks, strips):
@@ -304,9 +304,9 @@ def test_the_cascade_decodes_a_strip_once_for_all_networks_of_a_size(networks, s
 
 def test_a_batch_is_mirrored_as_its_images_are():
     batch = np.random.default_rng(0).integers(0, 255, (3, 4, 6, 1)).astype(np.uint8)
-    for which in generators.FLIPS:
-        assert np.array_equal(cascade.mirror(batch, which), np.stack([generators.flip(image, which) for image in batch]))
-        assert np.array_equal(cascade.mirror(batch[..., 0], which), np.stack([generators.flip(image, which) for image in batch[..., 0]]))
+    for which in augmentation.FLIPS:
+        assert np.array_equal(cascade.mirror(batch, which), np.stack([augmentation.flip(image, which) for image in batch]))
+        assert np.array_equal(cascade.mirror(batch[..., 0], which), np.stack([augmentation.flip(image, which) for image in batch[..., 0]]))
 
 
 def test_evidence_counts_pixels_at_full_size(networks, strips):
@@ -323,14 +323,14 @@ def test_a_painted_over_defect_is_gone_and_the_rest_is_as_it_was(tmp_path):
     mask = np.zeros_like(image)
     mask[4:24, 10:18] = 1
     image[mask > 0] = 250
-    painted = generators.paint_over(np.random.default_rng(0), image, mask)
+    painted = augmentation.paint_over(np.random.default_rng(0), image, mask)
     assert (painted == 100).all()
-    assert generators.paint_over(np.random.default_rng(0), image, np.ones_like(mask)) is None
+    assert augmentation.paint_over(np.random.default_rng(0), image, np.ones_like(mask)) is None
     cv2.imwrite(str(tmp_path / "a.png"), image)
     text = rle.encode(mask)
     for share, seen in ((0.0, mask.sum()), (1.0, 0)):
-        augmentation = {"blackout": share}
-        (images, masks_), *_ = generators.SegmentationBatches([tmp_path / "a.png"], [text], image.shape, 32, 96, augmentation=augmentation)
+        painting = {"blackout": share}
+        (images, masks_), *_ = generators.SegmentationBatches([tmp_path / "a.png"], [text], image.shape, 32, 96, augmentation=painting)
         assert masks_.sum() == seen and (images.max() == 250) == bool(seen)
 
 
