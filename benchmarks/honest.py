@@ -111,7 +111,7 @@ def text_of(rows, given, minutes):
         f"Each row is a data set of its own: {rows[0]['held out']} held-out strips, "
         f"{given.fresh} fresh strips of the same rolls, {given.test} test strips of other rolls.", "",
         "| data seed | all empty | naive | honest | 95 % interval | fresh strips (standard error) | inside | test strips | drop | foreseen "
-        "by weights | of it class mix | AUC |",
+        "by weights | all-empty falls | AUC |",
         "|---|---|---|---|---|---|---|---|---|---|---|---|",
     ]  # fmt: skip
     for row in rows:
@@ -134,8 +134,8 @@ def text_of(rows, given, minutes):
         "- *drop* is the honest score less that on the test strips, *foreseen* the honest score less the same under the weights of "
         f"`05_shift`: on average the weights say {mean['honest'] - mean['foreseen']:+.4f} where {mean['honest'] - mean['test']:+.4f} came. "
         f"From data set to data set the two have a correlation of {likeness:+.2f}: near 1 the weights would foresee the drop. "
-        "*Class mix* is by how much the all-empty score falls under the weights: strips that look like test strips have other defects, "
-        "which need not be so among the test strips.",
+        "*All-empty falls* by so much under the weights: strips that look like test strips have more defects, which need not be so "
+        "among the test strips. Where that is more than the score falls, the weights foresee other defects and no worse networks.",
         "- The networks know the rolls of data seed 42 alone, if any: there the drop is that from known rolls to unknown ones. "
         "In the other rows both kinds of rolls are unknown to them, and the drop says only how much the kinds differ.",
         "- The networks come from one run, so the table judges the thresholds and the interval, not the luck of a training.", "",
