@@ -118,7 +118,7 @@ def text_of(rows, given):
         "# What a random split claims", "",
         f"Made by `python benchmarks/optimism.py --seeds {given.seeds} --strips {given.strips} --fresh {given.fresh}`: data sets of "
         f"{given.strips} generated strips, each with a near-duplicate, split at random as in the article or with near-duplicates on one "
-        f"side. Recipe and size are those of [quality.md](quality.md). *Claimed* is the cross-fitted score on the held-out strips, *real* "
+        f"side. The recipe is that of [quality.md](quality.md). *Claimed* is the cross-fitted score on the held-out strips, *real* "
         f"that of the same networks and thresholds on {given.fresh} fresh strips of the same rolls.", "",
         "| split | data seed | held-out strips with a near-duplicate among those that teach | claimed | real | optimism |",
         "|---|---|---|---|---|---|",
@@ -131,6 +131,10 @@ def text_of(rows, given):
     words = [(f"Split {method}: optimism", optimism_of([row for row in rows if row["method"] == method])) for method in METHODS]
     for what, (mean, half) in [*words, ("Random less grouped", difference_of(rows))]:
         lines.append(f"- {what} **{mean:+.4f}**, 95 % interval {mean - half:+.4f} to {mean + half:+.4f}.")
+    seeds = [[row["claimed"].mean() - row["real"].mean() for row in rows if row["method"] == method] for method in METHODS]
+    low, high = quality.seeds_interval(np.subtract(*seeds))
+    lines.append(f"- These intervals hold for these trainings. With their luck, over the data seeds: {low:+.4f} to {high:+.4f} for random "
+                 "less grouped.")  # fmt: skip
     at_random = [row for row in rows if row["method"] == "random"]
     leaked, claimed = (np.concatenate([row[key] for row in at_random]) for key in ("leaked", "claimed"))
     parts = f"{claimed[leaked].mean():.4f}, the others {claimed[~leaked].mean():.4f}"

@@ -125,13 +125,16 @@ def difference_of(one, other):
     return difference, f"{difference - 1.96 * np.hypot(*errors):+.4f} to {difference + 1.96 * np.hypot(*errors):+.4f}, unpaired"
 
 
+def seeds_interval(differences):
+    """The 95 % interval (low, high) of the mean of a difference a seed (Student's t): the luck of training is in it."""
+    half = stats.t.ppf(0.975, len(differences) - 1) * stats.sem(differences) if len(differences) > 1 else np.inf
+    return np.mean(differences) - half, np.mean(differences) + half
+
+
 def across_seeds(one, other):
-    """The 95 % interval, in words, of the mean of the seeds' differences (Student's t): the luck of training is in it."""
-    differences = [a.mean() - b.mean() for a, b in zip(one[0], other[0], strict=True)]
-    if len(differences) < 2:
-        return ""
-    half = stats.t.ppf(0.975, len(differences) - 1) * stats.sem(differences)
-    return f"{np.mean(differences) - half:+.4f} to {np.mean(differences) + half:+.4f}"
+    """`seeds_interval` of two variants, in words."""
+    low, high = seeds_interval([a.mean() - b.mean() for a, b in zip(one[0], other[0], strict=True)])
+    return f"{low:+.4f} to {high:+.4f}"
 
 
 def row_of(name, found):

@@ -69,6 +69,8 @@ class Masks:
         if inside:
             self.names = self.names or inside
             unknown = sorted(set(inside) - set(self.names) if some else set(self.names) ^ set(inside))
+            if unknown and some:
+                raise UserError(f"{folder} has the folder {unknown[0]}, and the training masks no such class. Use their names.")
             if unknown:
                 raise UserError(f"{folder} has the folders {', '.join(inside)}, and --names differs in {unknown[0]!r}. Use their names.")
         self.files = {"": by_stem(folder)}
@@ -97,6 +99,8 @@ class Masks:
             if files[stem].suffix.lower() in (".jpg", ".jpeg"):  # which blurs edges
                 if self.index_valued:
                     raise UserError(f"The mask {files[stem]} is a JPEG, which changes numbers. Save masks of class numbers as PNG.")
+                if 16 <= values.max() < 128:
+                    raise UserError(f"The mask {files[stem]} is a JPEG with no value above {values.max()}. Save it as PNG, or with 255.")
                 values = np.where(values >= 128, values, 0)
             for value in np.unique(values[values > 0]).tolist():
                 if self.index_valued and value > (len(self.names) or MOST):
@@ -161,6 +165,8 @@ def import_data(image_dir, mask_dir, out, test_images="", test_masks="", names=(
     try:
         masks = Masks(mask_dir, names)
         tests = Masks(test_masks, masks.names, some=True) if test_masks else None
+        if tests and masks.index_valued and not (tests.index_valued or names):
+            raise UserError(f"{test_masks} has a folder a class, and {mask_dir} numbers. Say with --names which number each name has.")
         rows, shape = import_part(Path(image_dir), masks, partial / "train_images", size)
         write_table(partial / "train.csv", HEADER, rows)
         if not test_images:

@@ -238,7 +238,9 @@ def effective(declarations, profile_name="", profile=None, overrides=()):
             raise UserError(f"{origin}: {place} parameter {key!r}{nearest(key, known)}")
         for name in owners:
             new, (top, _, entry) = checked(value, declarations[name][key].type, origin, key), key.partition(".")
-            values[name][top] = Value({**values[name][top].value, entry: new} if entry else new, origin)
+            before = values[name][top]
+            origins = dict.fromkeys([*(before.origin.split("; ") if entry and before.origin != "notebook" else ()), origin])
+            values[name][top] = Value({**before.value, entry: new} if entry else new, "; ".join(origins))
     return values
 
 

@@ -94,8 +94,10 @@ def values_of(house, profile, overrides):
         stated = {name: keys[key] for name, keys in values.items() if key in keys and "held_out" in keys}
         for (one, first), (other, second) in itertools.pairwise(stated.items()):
             if first.value != second.value:
-                raise UserError(f"{key} is {first.value} in {one} ({first.origin}) and {second.value} in {other} ({second.origin}). They "
-                                f"would divide the images differently, and images that teach would judge. Set all.{key}.")  # fmt: skip
+                raise UserError(
+                    f"{key} is {first.value} in {one} ({first.origin}) and {second.value} in {other} ({second.origin}). They would divide "
+                    f"the images differently, and images that teach would judge. Set it alike, best by all.{key} alone."
+                )
     return values
 
 

@@ -103,13 +103,13 @@ def bars(names, counts, colours=None, title="", unit="images"):
     return figure
 
 
-def areas(by_class):
-    """Distribution of mask areas: {class index: array of pixels}, on a logarithmic axis."""
+def areas(by_class, names):
+    """Distribution of mask areas: {class index: array of pixels}, on a logarithmic axis; names: of all classes."""
     figure, axes = plt.subplots(figsize=(8, 3.4), layout="constrained")
     for class_index, values in by_class.items():
         if len(values):
             ordered = np.sort(values)
-            axes.step(ordered, np.arange(1, len(ordered) + 1) / len(ordered), color=colour(class_index), label=f"class {class_index + 1}")
+            axes.step(ordered, np.arange(1, len(ordered) + 1) / len(ordered), color=colour(class_index), label=names[class_index])
     axes.set(xscale="log", xlabel="mask area of an image (pixels)", ylabel="share of its images at most")
     axes.grid(alpha=0.3)
     axes.legend(frameon=False)

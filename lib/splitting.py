@@ -164,7 +164,8 @@ def load_split(run_dir, table, method="grouped", held_out=0.2, validation=0.15, 
         digest.update(repr((row[0], os.path.getsize(row[1]), *row[2:])).encode())
     made_from = digest.hexdigest()[:16]
     for folder in [member for name in trained for member in paths.member_folders(Path(run_dir) / "models" / name)]:
-        if paths.read_json(folder / "model.json").get("split", made_from) != made_from:
+        card = paths.read_json(folder / "model.json")
+        if isinstance(card, dict) and card.get("split", made_from) != made_from:
             raise UserError(f"{folder} was trained on another division of the images than these parameters and data give, so that images "
                             "which taught it would judge. Set seed, sample, split_method, duplicate_distance, held_out and validation "
                             "as in its training, or train it anew.")  # fmt: skip

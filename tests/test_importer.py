@@ -100,8 +100,17 @@ def test_test_masks_have_the_classes_of_the_training_masks(steel):
     out = importer.import_data(steel / "train", steel / "folders", steel / "out", **options)
     assert dataset.labels(dataset.load_truth(out, dataset.load_test_table(out))).tolist() == [[0, 0, 1]]
     write(steel / "test_folders" / "rost" / "t.png", block(255, 0))
-    with pytest.raises(UserError, match="--names differs in 'rost'"):
+    with pytest.raises(UserError, match="the folder rost, and the training masks no such class"):
         importer.import_data(steel / "train", steel / "folders", steel / "other", **options)
+
+
+def test_numbers_and_folders_meet_by_names(steel):
+    write(steel / "test_folders" / "rust" / "t.png", block(255, 0))
+    options = {"test_images": steel / "test", "test_masks": steel / "test_folders"}
+    with pytest.raises(UserError, match="Say with --names"):
+        bring(steel, **options)
+    out = bring(steel, names=["dent", "hole", "rust"], **options)
+    assert dataset.labels(dataset.load_truth(out, dataset.load_test_table(out))).tolist() == [[0, 0, 1]]
 
 
 def test_a_stray_folder_beside_numbered_masks_hides_none_of_them(steel):
@@ -142,6 +151,9 @@ def test_a_jpeg_is_a_mask_only_of_one_class(steel):
     out = importer.import_data(steel / "train", steel / "folders", steel / "out")
     drawn = rle.decode(dataset.load_table(out)["rle_1"][0], SHAPE)
     assert abs(int(drawn.sum()) - 150) <= 5
+    write(steel / "faint" / "dent" / "a.jpg", block(100, 0))
+    with pytest.raises(UserError, match=r"a\.jpg is a JPEG with no value above"):
+        importer.import_data(steel / "train", steel / "faint", steel / "other")
     write(steel / "masks" / "d.jpg", block(1, 0))
     with pytest.raises(UserError, match=r"d\.jpg is a JPEG"):
         importer.import_data(steel / "train", steel / "masks", steel / "other")

@@ -202,7 +202,7 @@ def test_entries_of_a_dictionary_are_set_one_by_one(with_entries):
         "10_one": {"augmentation": {"flips": "none", "light": 1.0, "blackout": 0.5}},
         "20_two": {"augmentation": {"flips": "both", "light": 0.3}},
     }
-    assert values["10_one"]["augmentation"].origin == "-p 10_one.augmentation.flips"
+    assert values["10_one"]["augmentation"].origin == "demo.yaml, all; -p 10_one.augmentation.flips"
     assert with_entries["10_one"]["augmentation"].default == {"flips": "both", "light": 0.1, "blackout": 0.0}
 
 
@@ -233,7 +233,7 @@ def test_listing_names_value_and_origin(declarations):
     "override", [("33_seg_class3", "seed", "7"), ("10_binary", "held_out", "0.1"), ("40_evaluation", "split_method", "random")]
 )
 def test_notebooks_that_would_divide_the_images_differently_are_refused(override):
-    with pytest.raises(UserError, match=f"{override[1]} is .* in .*Set all.{override[1]}"):
+    with pytest.raises(UserError, match=f"{override[1]} is .* in .*Set it alike, best by all.{override[1]} alone"):
         plan.values_of(plan.HOUSE, "demo", [override])
     everywhere = plan.values_of(plan.HOUSE, "demo", [("all", *override[1:])])
     assert len({str(keys[override[1]].value) for keys in everywhere.values() if override[1] in keys}) == 1
