@@ -60,7 +60,6 @@ VARIANTS = {  # what differs from the base; the most telling ones first
     "segmenters: no flips": of_segmenters("augmentation.flips=none"),
     "segmenters: constant learning rate": of_segmenters("schedule=constant"),
     "segmenters: light unchanged": of_segmenters("augmentation.brightness=0.0", "augmentation.contrast=0.0"),
-    "split: at random, as in the article": ("all.split_method=random",),
     "segmenters: moved up and down by a tenth": ("all.augmentation.shift=0.1",),
     "segmenters: whole strips, no crops": WHOLE,
     "segmenters: ensembles of three folds": of_segmenters("folds=3"),
@@ -115,14 +114,10 @@ def figures_of(name, seeds):
 
 
 def difference_of(one, other):
-    """(mean difference, its interval in words) of two variants, paired where their held-out strips are the same."""
-    (scores, groups, _), (others, other_groups, _) = one, other
-    scores, others = np.concatenate(scores), np.concatenate(others)
-    if all(np.array_equal(a, b) for a, b in zip(groups, other_groups, strict=True)):
-        low, high = decision.bootstrap_interval(scores - others, np.concatenate(groups))
-        return (scores - others).mean(), f"{low:+.4f} to {high:+.4f}"
-    difference, errors = scores.mean() - others.mean(), [values.std() / len(values) ** 0.5 for values in (scores, others)]
-    return difference, f"{difference - 1.96 * np.hypot(*errors):+.4f} to {difference + 1.96 * np.hypot(*errors):+.4f}, unpaired"
+    """(mean difference, its interval in words) of two variants, paired over the held-out strips, which are the same."""
+    scores, others = np.concatenate(one[0]), np.concatenate(other[0])
+    low, high = decision.bootstrap_interval(scores - others, np.concatenate(one[1]))
+    return (scores - others).mean(), f"{low:+.4f} to {high:+.4f}"
 
 
 def seeds_interval(differences):
