@@ -118,8 +118,8 @@ def text_of(rows, given):
         "# What a random split claims", "",
         f"Made by `python benchmarks/optimism.py --seeds {given.seeds} --strips {given.strips} --fresh {given.fresh}`: data sets of "
         f"{given.strips} generated strips and a near-duplicate of each, about {2 * given.strips} in all, split at random as in the "
-        f"article or with near-duplicates on one side. The recipe is that of [quality.md](quality.md). *Claimed* is the cross-fitted score on the held-out strips, *real* "
-        f"that of the same networks and thresholds on {given.fresh} fresh strips of the same rolls.", "",
+        "article or with near-duplicates on one side. The recipe is that of [quality.md](quality.md). *Claimed* is the cross-fitted score "
+        f"on the held-out strips, *real* that of the same networks and thresholds on {given.fresh} fresh strips of the same rolls.", "",
         "| split | data seed | held-out strips with a near-duplicate among those that teach | claimed | real | optimism |",
         "|---|---|---|---|---|---|",
     ]  # fmt: skip
