@@ -12,7 +12,6 @@ runs/optimism-*; a second call goes on where the first was cut off.
 import argparse
 import itertools
 import shutil
-import subprocess
 import sys
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
@@ -53,18 +52,13 @@ def write_data(seed, count):
 
 
 def run(method, seed, count):
-    """Run the pipeline with one way of splitting where that is not done; the run's folder."""
+    """Run the pipeline with one way of splitting where that is not done; the run's folder. UserError if it failed."""
     folder = PROJECT / "runs" / f"optimism-{method}-{count}-{seed}"
     if not (folder / "done").is_file():
-        known = (folder / "run.json").is_file()
-        command = [sys.executable, str(PROJECT / "run_all.py"), "--run", folder.name, "--only", quality.NOTEBOOKS, "--jobs", "2"]
-        command += ["--resume"] if known else ["--profile", "demo", "--data", str(write_data(seed, count))]
-        for setting in (*quality.SIZE, f"all.seed={seed}", f"all.split_method={method}"):
-            command += ["-p", setting]
-        with open(folder.with_suffix(".log"), "w") as log:
-            subprocess.run(command, check=True, stdout=log, stderr=log)
-        (folder / "done").touch()
-        print(method, seed, "done", flush=True)
+        settings = *quality.SIZE, f"all.seed={seed}", f"all.split_method={method}"
+        quality.execute(folder, quality.NOTEBOOKS, write_data(seed, count), settings)
+    if not (folder / "done").is_file():
+        raise paths.UserError(f"The run {folder.name} failed. Its log beside it says why; call this again when that is mended.")
     return folder
 
 

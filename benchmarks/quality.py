@@ -77,6 +77,20 @@ def folder_of(name, seed):
     return PROJECT / "runs" / f"quality-{slug}-{seed}"
 
 
+def execute(folder, notebooks, data, settings):
+    """Run notebooks with the demo's profile and some settings, or go on with a run that was cut off; its log lies beside the folder."""
+    known = (folder / "run.json").is_file()
+    command = [sys.executable, str(PROJECT / "run_all.py"), "--run", folder.name, "--only", notebooks, "--jobs", "2"]
+    command += ["--resume"] if known else ["--profile", "demo", "--data", str(data)]
+    for setting in settings:
+        command += ["-p", setting]
+    with open(folder.with_suffix(".log"), "w") as log:
+        code = subprocess.run(command, check=False, stdout=log, stderr=log).returncode
+    print(folder.name, "done" if code == 0 else f"failed, see {log.name}", flush=True)
+    if code == 0:
+        (folder / "done").touch()
+
+
 def run(name, seed, train):
     """Run a variant where it is not there yet."""
     folder, base = folder_of(name, seed), folder_of(BASE, seed)
@@ -84,18 +98,9 @@ def run(name, seed, train):
         return
     if name != BASE and not folder.exists():
         shutil.copytree(base, folder, ignore=shutil.ignore_patterns("scratch", "done", ".lock"))
-    known = (folder / "run.json").is_file()
     data = synthetic.generate(PROJECT / "data" / f"generated-{train}-{TEST}-{seed}", train, TEST, seed)
-    only = f"{NOTEBOOKS},90" if name == BASE else NOTEBOOKS
-    command = [sys.executable, str(PROJECT / "run_all.py"), "--run", folder.name, "--only", only, "--jobs", "2"]
-    command += ["--resume"] if known else ["--profile", "demo", "--data", str(data)]
-    for setting in (f"all.seed={seed}", *SIZE, *VARIANTS[name]):
-        command += ["-p", setting.format(base=base)]
-    with open(folder.with_suffix(".log"), "w") as log:
-        code = subprocess.run(command, check=False, stdout=log, stderr=log).returncode
-    print(name, seed, "done" if code == 0 else f"failed, see {log.name}", flush=True)
-    if code == 0:
-        (folder / "done").touch()
+    settings = [setting.format(base=base) for setting in (f"all.seed={seed}", *SIZE, *VARIANTS[name])]
+    execute(folder, f"{NOTEBOOKS},90" if name == BASE else NOTEBOOKS, data, settings)
 
 
 def figures_of(name, seeds):
