@@ -88,14 +88,14 @@ def judge(networks, seed, folder, given):
     probability = shift.tell_apart(shift.features(files), is_test, group, seed=seed)
     auc, lowest, _ = shift.auc_interval(probability, is_test, group)
     weights = shift.weights(probability[~is_test]) if lowest > 0.5 else np.ones(len(table))  # as 05_shift does
-    weights, held_out_truth = weights[(table["part"] == "held_out").to_numpy()], evidence.true_area
+    weights = weights[(table["part"] == "held_out").to_numpy()]
     return {
         "seed": seed, "held out": len(held_out), "all empty": metrics.all_empty_score(truth),
         "naive": decision.pair_scores(evidence, chosen).mean(), "honest": honest.mean(), "low": low, "high": high,
         "fresh": fresh_scores.mean(), "fresh error": fresh_scores.std() / len(fresh_scores) ** 0.5,
         "fresh empty": metrics.all_empty_score(fresh_truth), "test": test_score, "test empty": metrics.all_empty_score(test_truth),
         "auc": auc, "foreseen": np.average(honest, weights=weights),
-        "foreseen empty": np.average((held_out_truth == 0).mean(axis=1), weights=weights),
+        "foreseen empty": np.average((evidence.true_area == 0).mean(axis=1), weights=weights),
     }  # fmt: skip
 
 

@@ -74,35 +74,42 @@ def judge(seed, count, fresh):
             split = pd.read_csv(folder / "split.csv")
             held_out, teaching = (split.loc[split["part"] == part, "group"] for part in ("held_out", "train"))
             rows.append({
-                "method": method, "seed": seed, "leaked": held_out.isin(teaching).to_numpy(), "group": evidence.group,
+                "method": method, "seed": seed, "leaked": held_out.isin(teaching).to_numpy(), "group": evidence.group + 10**6 * seed,
                 "claimed": decision.cross_fit(evidence, chosen["strategy"], seed=seed).mean(axis=1),
                 "real": decision.pair_scores(honest.evidence_of(networks, strips)[0], chosen).mean(axis=1),
             })  # fmt: skip
     return rows
 
 
+def joined(rows, key):
+    """One array of several rows' values."""
+    return np.concatenate([row[key] for row in rows])
+
+
 def half_width(values, group):
-    """Half the 95 % interval of a mean."""
+    """Half the 95 % interval of a mean; strips of one group are drawn together."""
     low, high = decision.bootstrap_interval(values, group)
     return (high - low) / 2
 
 
+def optimism_by_seed(rows):
+    """Claimed less real score of each row."""
+    return np.array([row["claimed"].mean() - row["real"].mean() for row in rows])
+
+
 def optimism_of(rows):
-    """(claimed less real score, half its 95 % interval) over several runs; near-duplicates are drawn together."""
-    claimed, real = (np.concatenate([row[key] for row in rows]) for key in ("claimed", "real"))
-    group = np.concatenate([row["group"] + 10**6 * row["seed"] for row in rows])
-    mean = np.mean([row["claimed"].mean() - row["real"].mean() for row in rows])
-    return mean, np.hypot(half_width(claimed, group), half_width(real, np.arange(len(real))))
+    """(mean optimism, half its 95 % interval) of the rows of one way of splitting."""
+    real = joined(rows, "real")
+    halves = half_width(joined(rows, "claimed"), joined(rows, "group")), half_width(real, np.arange(len(real)))
+    return optimism_by_seed(rows).mean(), np.linalg.norm(halves)
 
 
-def difference_of(rows):
+def difference_of(kinds):
     """The optimism of the first way of splitting less that of the second, and half its 95 % interval: the fresh strips are the
     same for both, the held-out ones are not."""
-    kinds = [[row for row in rows if row["method"] == method] for method in METHODS]
-    halves = [half_width(np.concatenate([row["claimed"] for row in kind]),
-                         np.concatenate([row["group"] + 10**6 * row["seed"] for row in kind])) for kind in kinds]  # fmt: skip
-    real = np.concatenate([one["real"] - other["real"] for one, other in zip(*kinds, strict=True)])
-    means = [optimism_of(kind)[0] for kind in kinds]
+    real = np.subtract(*(joined(rows, "real") for rows in kinds))
+    halves = [half_width(joined(rows, "claimed"), joined(rows, "group")) for rows in kinds]
+    means = [optimism_by_seed(rows).mean() for rows in kinds]
     return means[0] - means[1], np.linalg.norm([*halves, half_width(real, np.arange(len(real)))])
 
 
@@ -122,15 +129,14 @@ def text_of(rows, given):
         figures = f"{row['leaked'].mean():.0%} | {claimed:.4f} | {real:.4f} | {claimed - real:+.4f}"
         lines.append(f"| {row['method']} | {row['seed']} | {figures} |")
     lines.append("")
-    words = [(f"Split {method}: optimism", optimism_of([row for row in rows if row["method"] == method])) for method in METHODS]
-    for what, (mean, half) in [*words, ("Random less grouped", difference_of(rows))]:
+    kinds = [[row for row in rows if row["method"] == method] for method in METHODS]
+    words = [(f"Split {method}: optimism", optimism_of(kind)) for method, kind in zip(METHODS, kinds, strict=True)]
+    for what, (mean, half) in [*words, ("Random less grouped", difference_of(kinds))]:
         lines.append(f"- {what} **{mean:+.4f}**, 95 % interval {mean - half:+.4f} to {mean + half:+.4f}.")
-    seeds = [[row["claimed"].mean() - row["real"].mean() for row in rows if row["method"] == method] for method in METHODS]
-    low, high = quality.seeds_interval(np.subtract(*seeds))
+    low, high = quality.seeds_interval(np.subtract(*map(optimism_by_seed, kinds)))
     lines.append(f"- These intervals hold for these trainings. With their luck, over the data seeds: {low:+.4f} to {high:+.4f} for random "
                  "less grouped.")  # fmt: skip
-    at_random = [row for row in rows if row["method"] == "random"]
-    leaked, claimed = (np.concatenate([row[key] for row in at_random]) for key in ("leaked", "claimed"))
+    leaked, claimed = joined(kinds[0], "leaked"), joined(kinds[0], "claimed")
     parts = f"{claimed[leaked].mean():.4f}, the others {claimed[~leaked].mean():.4f}"
     lines += [f"- Within the random splits: held-out strips with a near-duplicate that teaches score {parts}.", ""]
     return "\n".join(lines)

@@ -88,14 +88,14 @@ def with_pseudo_labels(table, path, data_dir, certainty=0.95, max_distance=MAX_D
     tests = dataset.load_test_table(data_dir).merge(found, on="image_id")
     if len(tests) < len(found) or list(found.columns) != ["image_id", "certainty", *dataset.rle_columns(table)]:
         raise UserError(f"{path} belongs to other data than {data_dir}. Name the pseudo_labels.csv of a run on these data.")
-    held_out = table["path"][table["part"] == "held_out"]
+    held_out = table[table["part"] == "held_out"]
     beside = _saved(path.parent / "split.csv")
     if beside is None:
         raise UserError(f"No split.csv lies beside {path}. Name the file in its run's folder, where it says what that run held out.")
-    if not table["image_id"][table["part"] == "held_out"].isin(beside["image_id"][beside["part"] == "held_out"]).all():
+    if not held_out["image_id"].isin(beside["image_id"][beside["part"] == "held_out"]).all():
         raise UserError(f"The networks that made {path} learned from images that are held out now. Use a run with the same seed, sample, "
                         "split_method, duplicate_distance, held_out and validation.")  # fmt: skip
-    alike = find_duplicates([*tests["path"], *held_out], max_distance)
+    alike = find_duplicates([*tests["path"], *held_out["path"]], max_distance)
     tests = tests[~np.isin(alike[: len(tests)], alike[len(tests) :])]
     group = table["group"].max() + 1 + np.arange(len(tests))
     tests = tests.assign(part="train", group=group)[[*table.columns]]
