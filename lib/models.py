@@ -12,7 +12,7 @@ os.environ.setdefault("SM_FRAMEWORK", "tf.keras")  # else segmentation-models 1.
 import keras
 from keras import layers
 
-from lib import normalization
+from lib import normalization, pretrained
 from lib.paths import UserError
 
 GREY_MEAN, GREY_DEVIATION = 0.344, 0.196  # of the competition's strips, in shares of full scale
@@ -21,18 +21,22 @@ SCALES = {  # pixel 0..255 -> what the published weights of a family were traine
     "raw": (1.0, 0.0),
     "tf": (1 / 127.5, -1.0),
     "caffe": (1.0, [-103.939, -116.779, -123.68]),
+    "lite": (1 / 128, -127 / 128),
     "torch": ([1 / 255 / s for s in (0.229, 0.224, 0.225)], [-m / s for m, s in ((0.485, 0.229), (0.456, 0.224), (0.406, 0.225))]),
 }
 COMPACT = (16, 32, 64)  # filters a level
+DECODER = (32, 48, 64, 128)  # filters at 1/2, 1/4, 1/8, 1/16 of the decoder that pretrained encoders get
 CLASSIFIERS = {  # keras.applications that train on any Keras backend, with their scale
     "InceptionResNetV2": "tf", "InceptionV3": "tf", "Xception": "tf", "MobileNet": "tf", "MobileNetV2": "tf",
     "ResNet50V2": "tf", "ResNet101V2": "tf", "ResNet50": "caffe", "ResNet101": "caffe", "VGG16": "caffe",
     "EfficientNetB0": "raw", "EfficientNetB3": "raw", "EfficientNetV2B0": "raw", "EfficientNetV2S": "raw", "ConvNeXtTiny": "raw",
+    **dict.fromkeys(pretrained.LITE, "lite"),
 }  # fmt: skip
 ENCODERS = {  # segmentation-models' backbones that work under Keras 3
     "resnet18": "raw", "resnet34": "raw", "resnet50": "raw", "resnet101": "raw", "vgg16": "caffe",
     "mobilenet": "tf", "mobilenetv2": "tf", "inceptionv3": "tf", "inceptionresnetv2": "tf",
     "efficientnetb0": "torch", "efficientnetb1": "torch", "efficientnetb3": "torch",
+    **dict.fromkeys(pretrained.LITE, "lite"),
 }  # fmt: skip
 
 
@@ -123,10 +127,14 @@ def build_classifier(backbone="compact", classes=1, height=128, width=800, weigh
         features = _block(features, 96, "context")
     else:
         scale = _choose("classifier backbone", backbone, CLASSIFIERS)
-        make, shape = getattr(keras.applications, backbone), (height, width, 3)
-        encoder = _published(
-            lambda: make(include_top=False, weights="imagenet" if weights == "imagenet" else None, input_shape=shape)
-        )
+        if backbone in pretrained.LITE:
+            maps = pretrained.build_lite(backbone, height, width, "imagenet" if weights == "imagenet" else "none")
+            encoder = keras.Model(maps.input, maps.outputs[-1], name=backbone)
+        else:
+            make, shape = getattr(keras.applications, backbone), (height, width, 3)
+            encoder = _published(
+                lambda: make(include_top=False, weights="imagenet" if weights == "imagenet" else None, input_shape=shape)
+            )
         if weights not in ("none", "imagenet"):
             _load_encoder(encoder, weights)
         features = normalization.fused(encoder)(_prepared(inputs, scale, 3))
@@ -173,6 +181,13 @@ def build_segmenter(architecture="Unet", backbone="compact", height=128, width=N
             x = layers.Concatenate(name=f"skip{number}")([x, skip])
             x = _block(x, COMPACT[number], f"up{number}")
         x = layers.Conv2DTranspose(1, 8, strides=4, padding="same", name="logit")(x)
+    elif backbone in pretrained.LITE:
+        if architecture != "Unet":
+            raise UserError(f"The backbone {backbone} exists as a Unet, not as {architecture}.")
+        encoder = pretrained.build_lite(backbone, height, width, "imagenet" if weights == "imagenet" else "none", head=False)
+        if weights not in ("none", "imagenet"):
+            _load_encoder(encoder, weights)
+        x = _decoded(encoder(_prepared(inputs, "lite", 3)))
     else:
         import segmentation_models
 
@@ -197,6 +212,17 @@ def build_segmenter(architecture="Unet", backbone="compact", height=128, width=N
         x = normalization.fused(network)(_prepared(inputs, scale, 3))
     outputs = layers.Activation("sigmoid", dtype="float32", name="probability")(x)
     return keras.Model(inputs, outputs, name="segmenter")
+
+
+def _decoded(maps):
+    """The logits of a U-Net from an encoder's maps at 1/2 to 1/32, computed at half of the size and enlarged."""
+    *skips, x = maps
+    for number, skip in reversed(list(enumerate(skips))):
+        x = layers.UpSampling2D(2, name=f"larger{number}")(x)
+        x = layers.Concatenate(name=f"skip{number}")([x, skip])
+        x = _block(x, DECODER[number], f"up{number}")
+    x = layers.Conv2D(1, 3, padding="same", name="half_logit")(x)
+    return layers.UpSampling2D(2, interpolation="bilinear", name="logit")(x)
 
 
 def describe(model):
