@@ -3,7 +3,7 @@
 import argparse
 import sys
 
-from lib import pipeline
+from lib import guard, pipeline
 
 
 def parse(arguments):
@@ -26,16 +26,21 @@ def parse(arguments):
     return given, pipeline.Options(**{field: getattr(given, field) for field in pipeline.Options._fields})
 
 
-def main(arguments=None):
-    """Do what the command line says; the exit code: 0 done, 1 a notebook failed, 2 bad input, 130 or 143 stopped."""
+def act(arguments):
+    """Do what the command line says; the exit code."""
     given, options = parse(arguments)
     if given.list:
-        return pipeline.guarded(pipeline.print_values, options)
+        return pipeline.print_values(options)
     if given.prepare:
-        return pipeline.guarded(pipeline.prepare, given.prepare, options)
+        return pipeline.prepare(given.prepare, options)
     if given.check:
-        return pipeline.guarded(pipeline.check, options)
-    return pipeline.guarded(pipeline.run, options)
+        return pipeline.check(options)
+    return pipeline.run(options)
+
+
+def main(arguments=None):
+    """The command line; the exit code: 0 done, 1 a notebook failed, 2 bad input, 130 or 143 stopped."""
+    return guard.guarded(act, arguments)
 
 
 if __name__ == "__main__":

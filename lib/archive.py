@@ -5,16 +5,14 @@ there: an archive that is cut off, too large or reaches beyond its folder leaves
 """
 
 import argparse
-import os
 import re
-import shutil
 import stat
 import sys
-import tempfile
 import zipfile
 import zlib
 from pathlib import Path
 
+from lib import guard, paths
 from lib.paths import UserError
 
 LARGEST = 64 * 2**30  # bytes unpacked; the competition's archive has 1.7e9
@@ -35,17 +33,11 @@ def unpack(file, folder, largest=LARGEST):
         with zipfile.ZipFile(file) as archive:
             entries = [entry for entry in archive.infolist() if not entry.is_dir()]
             inspect(file, entries, largest)
-            folder.parent.mkdir(parents=True, exist_ok=True)
-            partial = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}.", suffix=".partial"))
-            try:
+            with paths.scratch(folder) as partial:
                 for entry in entries:
                     extract(archive, entry, partial)
-                if folder.exists():
-                    folder.rmdir()
-                os.chmod(partial, 0o755)
-                os.replace(partial, folder)
-            finally:
-                shutil.rmtree(partial, ignore_errors=True)
+                if not paths.put(partial, folder):
+                    raise UserError(f"{folder} was made by somebody else meanwhile. Name another folder.")
     except FileNotFoundError:
         raise UserError(f"The archive {file} does not exist.") from None
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, IsADirectoryError) as error:
@@ -91,18 +83,19 @@ def extract(archive, entry, folder):
             target.write(block)
 
 
-def main(arguments=None):
-    """The command line; the exit code."""
+def act(arguments):
+    """Do what the command line says."""
     parser = argparse.ArgumentParser(prog="python -m lib.archive", description=__doc__.splitlines()[0])
     parser.add_argument("file")
     parser.add_argument("folder")
     given = parser.parse_args(arguments)
-    try:
-        print(f"{unpack(given.file, given.folder):,} files in {given.folder}")
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+    file, folder = paths.given(given.file, "The archive"), paths.given(given.folder, "The folder")
+    guard.say(f"{unpack(file, folder):,} files in {folder}")
+
+
+def main(arguments=None):
+    """The command line; the exit code."""
+    return guard.guarded(act, arguments)
 
 
 if __name__ == "__main__":

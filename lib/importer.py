@@ -9,13 +9,14 @@ has no defect.
 
 import argparse
 import shutil
+import sys
 from pathlib import Path
 
 import cv2
 import numpy as np
 from PIL import Image
 
-from lib import images, paths, rle
+from lib import guard, images, paths, rle
 from lib.paths import UserError
 from lib.synthetic import write_table
 
@@ -157,12 +158,13 @@ def import_data(image_dir, mask_dir, out, test_images="", test_masks="", names=(
 
     Raises UserError, and leaves nothing behind, where an image or a mask is unfit.
     """
-    out = Path(out).expanduser().resolve()
+    out = paths.given(out, "--out")
+    image_dir, mask_dir = paths.given(image_dir, "--images"), paths.given(mask_dir, "--masks")
+    test_images, test_masks = (paths.given(text, what) if text else "" for text, what in
+                               ((test_images, "--test-images"), (test_masks, "--test-masks")))  # fmt: skip
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UserError(f"{out} is there already. Delete it or name another folder.")
-    partial = out.with_name(f"{out.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    try:
+    with paths.scratch(out) as partial:
         masks = Masks(mask_dir, names)
         tests = Masks(test_masks, masks.names, some=True) if test_masks else None
         if tests and masks.index_valued and not (tests.index_valued or names):
@@ -184,11 +186,8 @@ def import_data(image_dir, mask_dir, out, test_images="", test_masks="", names=(
                  "class_names": masks.names or [f"class {number}" for number in range(1, count + 1)],
                  "note": "Imported images with masks of their own."}  # fmt: skip
         paths.write_json(partial / "dataset.json", about)
-        if out.exists():
-            out.rmdir()
-        partial.rename(out)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        if not paths.put(partial, out):
+            raise UserError(f"{out} was made by somebody else meanwhile. Name another folder.")
     return out
 
 
@@ -200,8 +199,8 @@ def size_of(text):
     return int(height), int(width)
 
 
-def main(arguments=None):
-    """The command line."""
+def act(arguments):
+    """Do what the command line says."""
     parser = argparse.ArgumentParser(prog="python -m lib.importer", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--images", required=True, help="folder with the training images")
     parser.add_argument("--masks", required=True, help="folder with their masks, or with a folder of masks a class")
@@ -211,18 +210,20 @@ def main(arguments=None):
     parser.add_argument("--names", default="", help="names of the classes, with commas between them")
     parser.add_argument("--size", default="", help="bring all images to this height and width")
     given = parser.parse_args(arguments)
-    try:
-        names = [name.strip() for name in given.names.split(",") if name.strip()]
-        size = size_of(given.size) if given.size else None
-        out = import_data(given.images, given.masks, given.out, given.test_images, given.test_masks, names, size)
-    except UserError as error:
-        parser.exit(2, f"error: {error}\n")
+    names = [name.strip() for name in given.names.split(",") if name.strip()]
+    size = size_of(given.size) if given.size else None
+    out = import_data(given.images, given.masks, given.out, given.test_images, given.test_masks, names, size)
     about = paths.read_json(out / "dataset.json")
     counts = [len(images.list_images(out / part)) for part in ("train_images", "test_images")]
-    print(f"{counts[0]} training and {counts[1]} test images of {about['height']} x {about['width']} pixels with {about['classes']} "
+    guard.say(f"{counts[0]} training and {counts[1]} test images of {about['height']} x {about['width']} pixels with {about['classes']} "
           f"classes ({', '.join(about['class_names'])}): {out}")  # fmt: skip
-    print(f"Now: python run_all.py --data {out}")
+    guard.say(f"Now: python run_all.py --data {out}")
+
+
+def main(arguments=None):
+    """The command line; the exit code."""
+    return guard.guarded(act, arguments)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

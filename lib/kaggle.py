@@ -13,17 +13,16 @@ import importlib.util
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 import time
 from pathlib import Path
 
-from lib import archive, checks, dataset, images, packing, paths
+from lib import archive, checks, dataset, guard, images, packing, paths
 from lib import journal as journals
+from lib.guard import say
 from lib.paths import UserError
 from lib.plan import HOUSE
-from lib.processes import say
 
 EXPECTED = (12568, 5506)  # images of the competition, training and test
 LOOKED_AT = 20  # images opened after a download
@@ -113,7 +112,7 @@ def download(data_dir="", expected=EXPECTED):
 
     An archive that is there already is taken up by the client. Raises UserError that says what to do.
     """
-    target = Path(data_dir).expanduser().resolve() if data_dir else paths.PROJECT / "data" / paths.COMPETITION
+    target = paths.given(data_dir, "--data") if data_dir else paths.PROJECT / "data" / paths.COMPETITION
     if paths.holds_data(target):
         say(f"{target} holds data already: they are checked, nothing is fetched.")
         say(check_arrival(target, expected))
@@ -126,17 +125,11 @@ def download(data_dir="", expected=EXPECTED):
     if not packed.is_file():
         raise UserError(f"The client left no {packed}. Try again, or download by hand and unpack it to {target}.")
     say(f"unpack   {packed}")
-    partial = target.with_name(f".{target.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    archive.unpack(packed, partial)
-    try:
+    with paths.scratch(target) as partial:
+        archive.unpack(packed, partial)
         said = check_arrival(partial, expected)
-    except UserError:
-        shutil.rmtree(partial)
-        raise
-    if target.exists():
-        target.rmdir()
-    partial.rename(target)
+        if not paths.put(partial, target):
+            raise UserError(f"{target} was made by somebody else meanwhile. Look at it, then try again.")
     packed.unlink()
     say(f"{said} They are in {target}.")
     return target
@@ -207,14 +200,14 @@ def run_folder(name):
     """The folder of a run: a name in runs/, a path, or, empty, the newest run."""
     if not name:
         return journals.latest_run(HOUSE.runs)
-    for folder in (HOUSE.runs / name, Path(name)):
+    for folder in (HOUSE.runs / name, paths.given(name, "RUN")):
         if folder.is_dir():
             return folder.resolve()
     raise UserError(f"There is no run {name} in {HOUSE.runs}. Name one of its folders.")
 
 
-def main(arguments=None):
-    """Do what the command line says; the exit code."""
+def act(arguments):
+    """Do what the command line says."""
     parser = argparse.ArgumentParser(prog="python -m lib.kaggle", description=__doc__.split("\n")[0])
     commands = parser.add_subparsers(dest="command", required=True)
     fetch = commands.add_parser("download", help="fetch the competition's data, check and unpack them")
@@ -230,24 +223,18 @@ def main(arguments=None):
     for command in (bundle, upload):
         command.add_argument("run", nargs="?", default="", metavar="RUN", help="name of a run or its folder; default: the newest")
     given = parser.parse_args(arguments)
-    try:
-        if given.command == "download":
-            download(given.data)
-        elif given.command == "pack":
-            folder = packing.pack(run_folder(given.run), given.owner, given.name, given.gpu, given.training)
-            say(f"Packed in {folder}. Next: its UPLOAD.md, or python -m lib.kaggle push")
-        else:
-            push(run_folder(given.run), given.dry_run)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except OSError as error:
-        where = error.filename or "the disk"
-        print(f"error: {where}: {error.strerror}. Make room or check the permissions, then try again.", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        return 130
-    return 0
+    if given.command == "download":
+        download(given.data)
+    elif given.command == "pack":
+        folder = packing.pack(run_folder(given.run), given.owner, given.name, given.gpu, given.training)
+        say(f"Packed in {folder}. Next: its UPLOAD.md, or python -m lib.kaggle push")
+    else:
+        push(run_folder(given.run), given.dry_run)
+
+
+def main(arguments=None):
+    """The command line; the exit code."""
+    return guard.guarded(act, arguments)
 
 
 if __name__ == "__main__":

@@ -8,10 +8,11 @@ background is what is predicted as none.
 
 import argparse
 import json
+import sys
 
 import numpy as np
 
-from lib import dataset, paths, rle, submission
+from lib import dataset, guard, paths, rle, submission
 from lib.paths import UserError
 
 
@@ -62,17 +63,20 @@ def of_submission(path, data_dir):
     return figures(truth, [rows[image_id] for image_id in table["image_id"]], shape, about["class_names"])
 
 
-def main(arguments=None):
-    """The command line."""
+def act(arguments):
+    """Do what the command line says."""
     parser = argparse.ArgumentParser(prog="python -m lib.overlap", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--submission", required=True, help="file that 90_inference wrote")
     parser.add_argument("--data", required=True, help="data folder with test_images and test_truth.csv")
     given = parser.parse_args(arguments)
-    try:
-        print(json.dumps(of_submission(given.submission, given.data), indent=2))
-    except UserError as error:
-        parser.exit(2, f"error: {error}\n")
+    file, folder = paths.given(given.submission, "--submission"), paths.find_data(given.data)
+    guard.say(json.dumps(of_submission(file, folder), indent=2))
+
+
+def main(arguments=None):
+    """The command line; the exit code."""
+    return guard.guarded(act, arguments)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

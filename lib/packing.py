@@ -85,8 +85,16 @@ def pack(run_dir, owner="", slug="steel-defect", gpu=False, training=False):
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", owner):
         raise UserError(f"--owner {owner}: the name in the address of your Kaggle profile has letters, digits, - and _ only.")
     files = files_of(run_dir)
-    target, partial = run_dir / "kaggle", run_dir / ".kaggle.partial"
-    shutil.rmtree(partial, ignore_errors=True)
+    with paths.scratch(run_dir / "kaggle") as partial:
+        fill(partial, files, run_dir, owner, slug, gpu, training)
+        check(partial)
+        shutil.rmtree(run_dir / "kaggle", ignore_errors=True)
+        paths.put(partial, run_dir / "kaggle")
+    return run_dir / "kaggle"
+
+
+def fill(partial, files, run_dir, owner, slug, gpu, training):
+    """Write all that `pack` packs into the folder `partial`."""
     for name in files:
         (partial / "dataset" / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(run_dir / name, partial / "dataset" / name)
@@ -107,10 +115,6 @@ def pack(run_dir, owner="", slug="steel-defect", gpu=False, training=False):
         write_metadata(partial / "training" / name, name, owner, f"{slug}-{name.replace('_', '-')}", True, [], needs_internet(own))
     paths.write_atomic(partial / "UPLOAD.md", UPLOAD.format(run=run_dir.resolve().name, owner=owner, slug=slug,
         competition=paths.COMPETITION, training=TRAINING.format(owner=owner, slug=slug) if training else ""))  # fmt: skip
-    check(partial)
-    shutil.rmtree(target, ignore_errors=True)
-    partial.rename(target)
-    return target
 
 
 def files_of(run_dir):

@@ -4,6 +4,7 @@ import contextlib
 import json
 import math
 import os
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -19,6 +20,62 @@ class UserError(Exception):
     def _render_traceback_(self):
         """IPython shows this instead of a traceback, in Jupyter and in papermill alike."""
         return [f"{type(self).__name__}: {self}"]
+
+
+def given(text, what="The path"):
+    """A path that a user gave, absolute, with ~ and links followed; it need not exist.
+
+    Arguments:
+        text: as it was given; what: the beginning of the sentence about one that can be none, such as "--data".
+
+    Raises UserError if it cannot be the path of anything: unknown home folder, below a file, over-long, a circle of links, a folder
+    that may not be entered; or if it holds bytes that are not UTF-8, which neither notebooks nor tables can hold.
+    """
+    text = os.fspath(text)
+    try:
+        path = Path(text).expanduser().resolve()
+        str(path).encode("utf-8")
+        path.stat()
+    except FileNotFoundError:
+        return path
+    except NotADirectoryError:
+        file = next(parent for parent in path.parents if not parent.is_dir() and parent.exists())
+        raise UserError(f"{what} {path} lies below {file}, which is a file. Name another.") from None
+    except UnicodeEncodeError:
+        raise UserError(f"{what} {text!a} holds letters that are no UTF-8, which notebooks and tables cannot hold. Rename the "
+                        "folder, or reach it through a link with another name.") from None  # fmt: skip
+    except (OSError, RuntimeError, ValueError) as error:  # ~nosuchuser; a circle of links; NUL; too long; a folder that may not be entered
+        reason = getattr(error, "strerror", None) or str(error).rstrip(".")
+        raise UserError(f"{what} {text[:200]!r} cannot be used: {reason}. Name another, best in full.") from None
+    return path
+
+
+@contextlib.contextmanager
+def scratch(target):
+    """A context with a new folder beside `target`, to be filled and then moved there by `put`; at its end it is removed if it is
+    still there, and nothing else ever is: its name is unique."""
+    target = Path(target)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name[:100]}.", suffix=".partial"))
+    os.chmod(folder, 0o755)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def put(folder, target):
+    """Move a finished `scratch` folder to `target`, which may be an empty folder; whether it came there: False where somebody else
+    has put something there meanwhile."""
+    try:
+        if os.path.isdir(target):
+            os.rmdir(target)  # only if it is empty
+        os.rename(folder, target)
+    except OSError:
+        if not os.path.exists(target):
+            raise
+        return False
+    return True
 
 
 def on_kaggle():
@@ -56,7 +113,7 @@ def find_data(data_dir=""):
     """
     named = str(data_dir) or os.environ.get(DATA_VARIABLE, "")
     if named:
-        folder = Path(named).expanduser().resolve()
+        folder = given(named, "The data folder")
         if not folder.is_dir():
             raise UserError(f"The data folder {folder} does not exist. Name the folder that holds train.csv and train_images.")
         if not holds_data(folder):
@@ -161,8 +218,8 @@ def replacing(path):
 
 def write_atomic(path, content):
     """Write text or bytes so that `path` is either complete or as it was."""
-    with replacing(path) as partial:
-        Path(partial).write_bytes(content.encode("utf-8") if isinstance(content, str) else content)
+    with replacing(path) as partial:  # a file's name can hold bytes that are no UTF-8
+        Path(partial).write_bytes(content.encode("utf-8", "backslashreplace") if isinstance(content, str) else content)
 
 
 def write_json(path, value):
@@ -173,11 +230,12 @@ def write_json(path, value):
 def read_json(path):
     """The content of a JSON file; UserError if it is missing or broken."""
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
+        return json.loads(Path(path).read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         raise UserError(f"{path} does not exist.") from None
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise UserError(f"{path} is not valid JSON ({error}). Delete it and run the notebook that makes it again.") from None
+    except (ValueError, RecursionError) as error:
+        reason = "nested too deep" if isinstance(error, RecursionError) else str(error)
+        raise UserError(f"{path} is not valid JSON ({reason}). Correct it, or delete it and make it again.") from None
 
 
 def number(value):

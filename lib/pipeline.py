@@ -3,19 +3,16 @@
 import os
 import re
 import shutil
-import signal
-import sys
-import threading
 import time
 from collections import namedtuple
 from pathlib import Path
 
 from lib import artifacts, checks, execution, params, paths, plan, processes, provenance
 from lib import journal as journals
+from lib.guard import say
 from lib.journal import FINISHED
 from lib.paths import UserError
 from lib.plan import HOUSE
-from lib.processes import say
 
 FINDINGS = "data_findings.csv"  # in the run folder: what the check of the data found
 Data = namedtuple("Data", "folder why generated")  # folder is None where strips must be generated first
@@ -237,45 +234,3 @@ def check(options):
     severe = int((findings["severity"] == "error").sum())
     say(f"{severe} errors, {len(findings) - severe} warnings")
     return 2 if severe else 0
-
-
-class Stopped(KeyboardInterrupt):
-    """Ctrl-C or a request to end; `code` is the exit code."""
-
-    def __init__(self, number):
-        super().__init__()
-        self.code = 128 + number
-
-
-def guarded(action, *arguments):
-    """Call a command; the exit code, with a user's mistake, a full disk or a stop told in a sentence."""
-    owner = os.getpid()
-
-    def stop(number, _):
-        if os.getpid() != owner:  # a forked helper ends without a word
-            os._exit(128 + number)
-        raise Stopped(number)
-
-    if threading.current_thread() is threading.main_thread():
-        for name in ("SIGINT", "SIGTERM", "SIGHUP"):
-            number = getattr(signal, name, None)
-            if number and signal.getsignal(number) is not signal.SIG_IGN:  # nohup ignores SIGHUP, and so it stays
-                signal.signal(number, stop)
-    try:
-        return action(*arguments)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr, flush=True)
-        return 2
-    except Stopped as stopped:
-        print("stopped", file=sys.stderr, flush=True)
-        return stopped.code
-    except MemoryError:
-        print("error: The memory is full. Use fewer --jobs, then go on with --resume: what was finished is kept.", file=sys.stderr,
-              flush=True)
-        return 1
-    except OSError as error:
-        reason = processes.disk_reason(error)
-        if not reason:
-            raise
-        print(f"error: {reason}", file=sys.stderr, flush=True)
-        return 1

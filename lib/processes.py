@@ -1,7 +1,6 @@
 """The processes of a run: one a notebook, started when those it needs are done, stopped with everything they started."""
 
 import contextlib
-import errno
 import graphlib
 import json
 import os
@@ -11,20 +10,14 @@ import subprocess
 import sys
 import tempfile
 import time
-from pathlib import Path
 
 from lib import artifacts
 from lib import journal as journals
+from lib.guard import say
 from lib.journal import FINISHED
 from lib.paths import PROJECT
 
 PAUSE = 0.05  # seconds between looks at the running notebooks
-
-
-def say(text=""):
-    """Print a line at once, also into a pipe; a terminal that is gone must not end a run."""
-    with contextlib.suppress(BrokenPipeError):
-        print(text, flush=True)
 
 
 def run_all(journal, run_dir, lock, house, selected, keys, jobs, declarations):
@@ -269,13 +262,3 @@ def duration(seconds):
 def clock():
     """The local time of day."""
     return time.strftime("%H:%M:%S")
-
-
-def disk_reason(error):
-    """What a user can do about a disk that takes no more, in a sentence; "" if the error is another one."""
-    where = f" ({Path(error.filename).parent})" if error.filename else ""
-    if error.errno in (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)):
-        return f"The disk is full{where}. Make room, then go on with --resume: what was finished is kept."
-    if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
-        return f"The folder cannot be written{where}. Make it writable, then go on with --resume."
-    return ""

@@ -7,6 +7,7 @@ import io
 import multiprocessing
 import os
 import shutil
+import sys
 import time
 from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
@@ -15,7 +16,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from lib import paths, rle
+from lib import guard, paths, rle
 from lib.defects import put_defects
 from lib.texture import HEIGHT, WIDTH, harmless_marks, make_roll, side_block, surface
 
@@ -195,13 +196,13 @@ def generate(folder, train, test, seed, lift=True, processes=None):
     """Make a data set of generated strips in the competition's layout, or reuse the one there.
 
     Arguments:
-        folder: where to; written as `<folder>.partial` and renamed at the end.
+        folder: where to; written aside and renamed at the end. Of two that make the same at once the second takes the first's.
         train, test: numbers of strips, from 1; 8 or more hold every class.
         lift: raise the shares of the rare classes (the demo); else the competition's own shares.
         processes: how many at a time, by default one a core; the strips do not depend on it.
     Returns the folder. Raises UserError if something else lies there, or if a number is out of range.
     """
-    folder = Path(folder).expanduser().resolve()
+    folder = paths.given(folder, "The folder")
     if train < 1 or test < 1 or seed < 0:
         raise paths.UserError(f"Cannot generate {train} training and {test} test strips from seed {seed}: "
                               "give at least one of each and a seed of 0 or more.")  # fmt: skip
@@ -213,14 +214,12 @@ def generate(folder, train, test, seed, lift=True, processes=None):
         if {**there.get("settings", {}), "version": VERSION} != wanted["settings"]:
             raise paths.UserError(f"{folder} holds something else than these generated strips. Delete it or name another folder.")
         shutil.rmtree(folder)  # the same set as an older version of this module made it
-    partial = folder.with_name(folder.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
     started = time.perf_counter()
-    write_parts(partial, train, test, seed, lift, os.cpu_count() if processes is None else processes)
-    paths.write_json(partial / "dataset.json", wanted)
-    if folder.exists():
-        folder.rmdir()
-    partial.rename(folder)
+    with paths.scratch(folder) as partial:
+        write_parts(partial, train, test, seed, lift, os.cpu_count() if processes is None else processes)
+        paths.write_json(partial / "dataset.json", wanted)
+        if not paths.put(partial, folder) and paths.read_json(folder / "dataset.json") != wanted:
+            raise paths.UserError(f"{folder} was filled by somebody else meanwhile. Name another folder.")
     print(f"Generated {train} + {test} strips in {time.perf_counter() - started:.0f} s: {folder}")
     return folder
 
@@ -248,8 +247,8 @@ def find_or_generate(data_dir="", generated=(1500, 240), seed=42, lift=True):
     return generate(paths.home() / "data" / f"generated-{train}-{test}-{seed}", train, test, seed, lift)
 
 
-def main(arguments=None):
-    """The command line: python -m lib.synthetic --out DIR --train N --test N --seed S."""
+def act(arguments):
+    """Do what the command line says: python -m lib.synthetic --out DIR --train N --test N --seed S."""
     parser = argparse.ArgumentParser(prog="python -m lib.synthetic", description=__doc__)
     parser.add_argument("--out", required=True, help="folder to write")
     parser.add_argument("--train", type=int, default=1500, help="training strips")
@@ -258,11 +257,13 @@ def main(arguments=None):
     parser.add_argument("--as-real", action="store_true", help="the competition's own class shares, rare classes not raised")
     parser.add_argument("--processes", type=int, default=None, help="processes at a time, by default one a core")
     given = parser.parse_args(arguments)
-    try:
-        generate(given.out, given.train, given.test, given.seed, not given.as_real, given.processes)
-    except paths.UserError as error:
-        parser.exit(2, f"error: {error}\n")
+    generate(given.out, given.train, given.test, given.seed, not given.as_real, given.processes)
+
+
+def main(arguments=None):
+    """The command line; the exit code."""
+    return guard.guarded(act, arguments)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -195,9 +195,9 @@ def beginner(script, run_id, *arguments):
 def run_whole_project(folder, arguments):
     """The command line of run_all.py with the project's notebooks and its runs in another folder."""
     import run_all
-    from lib import pipeline, plan
+    from lib import guard, pipeline, plan
 
-    return pipeline.guarded(pipeline.run, run_all.parse(arguments)[1], plan.HOUSE._replace(runs=Path(folder) / "runs"))
+    return guard.guarded(pipeline.run, run_all.parse(arguments)[1], plan.HOUSE._replace(runs=Path(folder) / "runs"))
 
 
 def main():

@@ -9,7 +9,7 @@ import pytest
 from test_report import CHROMIUM, browse
 
 import run_all
-from lib import checks, journal, paths, pipeline, plan
+from lib import checks, guard, journal, paths, pipeline, plan
 
 TAG = "<img src=x onerror=document.title='run'>.png"
 SCRIPT = "<script>document.title='run'<!--.png"
@@ -37,7 +37,7 @@ def hostile_data(folder):
 def run(tmp_path, data, *arguments):
     """Run the project's 00_eda with its runs below `tmp_path`; the exit code."""
     _, options = run_all.parse(["--data", str(data), "--profile", "demo", "--only", "00", "--run", "a", *arguments])
-    return pipeline.guarded(pipeline.run, options, plan.HOUSE._replace(runs=tmp_path / "runs"))
+    return guard.guarded(pipeline.run, options, plan.HOUSE._replace(runs=tmp_path / "runs"))
 
 
 @pytest.mark.slow

@@ -185,13 +185,28 @@ def test_a_folder_with_other_things_is_left_alone(tmp_path):
     assert (tmp_path / "mine.txt").read_text() == "mine"
 
 
-def test_a_partial_folder_of_a_crashed_run_is_replaced(small_set, tmp_path):
-    left = tmp_path / "set.partial" / "train_images"
-    left.mkdir(parents=True)
-    (left / "torn.jpg").write_bytes(b"torn")
+def test_what_lies_beside_the_folder_is_left_alone(small_set, tmp_path):
+    for name in ("set.partial", ".set.partial", ".set.x.partial"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "mine.txt").write_text("mine")
     made = synthetic.generate(tmp_path / "set", 8, 8, seed=3, processes=1)
     assert contents(made) == contents(small_set)
-    assert not (tmp_path / "set.partial").exists()
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".set.partial", ".set.x.partial", "set", "set.partial"]
+    assert all((path / "mine.txt").is_file() for path in tmp_path.iterdir() if path != made)
+
+
+def test_of_two_that_make_the_same_at_once_the_second_takes_the_finished_set(small_set, tmp_path, monkeypatch):
+    """While the first is writing, a second one begins and ends; the first then finds the set there."""
+    write_parts = synthetic.write_parts
+
+    def write_after_another(*arguments):
+        monkeypatch.setattr(synthetic, "write_parts", write_parts)
+        assert contents(synthetic.generate(tmp_path / "set", 8, 8, seed=3, processes=1)) == contents(small_set)
+        write_parts(*arguments)
+
+    monkeypatch.setattr(synthetic, "write_parts", write_after_another)
+    made = synthetic.generate(tmp_path / "set", 8, 8, seed=3, processes=1)
+    assert contents(made) == contents(small_set) and [path.name for path in tmp_path.iterdir()] == ["set"]
 
 
 def test_an_older_version_of_the_same_set_is_made_anew(small_set, tmp_path):
@@ -245,9 +260,8 @@ def test_works_in_processes_that_start_afresh(small_set, tmp_path, monkeypatch):
 def test_command_line(tmp_path, capsys):
     synthetic.main(["--out", str(tmp_path / "set"), "--train", "5", "--test", "1", "--seed", "1"])
     assert capsys.readouterr().out.count("\n") == 1
-    with pytest.raises(SystemExit) as stopped:
-        synthetic.main(["--out", str(tmp_path / "set"), "--train", "6", "--test", "1", "--seed", "1"])
-    assert stopped.value.code == 2 and "error: " in capsys.readouterr().err
+    assert synthetic.main(["--out", str(tmp_path / "set"), "--train", "6", "--test", "1", "--seed", "1"]) == 2
+    assert "error: " in capsys.readouterr().err
 
 
 def test_every_mask_survives_the_round_trip(small_set):

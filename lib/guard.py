@@ -1,0 +1,106 @@
+"""How every command ends: its exit code, a user's mistake in a sentence without a traceback, and output that cannot fail."""
+
+import contextlib
+import errno
+import os
+import signal
+import sys
+import threading
+from pathlib import Path
+
+from lib.paths import UserError
+
+FULL = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))
+DENIED = (errno.EACCES, errno.EPERM)
+
+
+class Stopped(KeyboardInterrupt):
+    """Ctrl-C or a request to end; `code` is the exit code."""
+
+    def __init__(self, number):
+        super().__init__()
+        self.code = 128 + number
+
+
+def say(text="", stream=None):
+    """Print a line at once, also into a pipe; a terminal that is gone, or whose encoding lacks a letter, must not end a run."""
+    stream = sys.stdout if stream is None else stream
+    with contextlib.suppress(BrokenPipeError):
+        print(shown(text, getattr(stream, "encoding", None)), file=stream, flush=True)
+
+
+def shown(text, encoding=None):
+    """A text with every letter that `encoding` (None: UTF-8) cannot write as its escape, such as \\u94a2."""
+    encoding = encoding or "utf-8"
+    return str(text).encode(encoding, "backslashreplace").decode(encoding)
+
+
+def write_anything():
+    """Let whatever is printed from here on go through, escaped where the encoding of the output lacks a letter."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def guarded(action, *arguments):
+    """Call a command; its exit code, or 2 for a user's mistake, 1 where the machine failed, 128 + signal where it was stopped."""
+    write_anything()
+    owner = os.getpid()
+
+    def stop(number, _):
+        if os.getpid() != owner:  # a forked helper ends without a word
+            os._exit(128 + number)
+        raise Stopped(number)
+
+    if threading.current_thread() is threading.main_thread():
+        for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+            number = getattr(signal, name, None)
+            if number and signal.getsignal(number) is not signal.SIG_IGN:  # nohup ignores SIGHUP, and so it stays
+                signal.signal(number, stop)
+    try:
+        return action(*arguments) or 0
+    except UserError as error:
+        return complain(str(error), 2)
+    except KeyboardInterrupt as stopped:
+        say("stopped", sys.stderr)
+        return getattr(stopped, "code", 128 + signal.SIGINT)
+    except MemoryError:
+        return complain("The memory is full. Use fewer --jobs, then go on with --resume: what was finished is kept.", 1)
+    except OSError as error:
+        sentence, code = reason(error)
+        if not sentence:
+            raise
+        return complain(sentence, code)
+
+
+def complain(sentence, code):
+    """Print an error's sentence; the exit code."""
+    say(f"error: {sentence}", sys.stderr)
+    return code
+
+
+def reason(error):
+    """(what a user can do about a file or disk that does not do what it should, exit code); ("", 1) if the error is another one."""
+    path = Path(os.fsdecode(error.filename)) if isinstance(error.filename, str | bytes | os.PathLike) else None
+    where = f" ({path.parent})" if path else ""
+    if error.errno in FULL:
+        return f"The disk is full{where}. Make room, then go on with --resume: what was finished is kept.", 1
+    if error.errno in (errno.EMFILE, errno.ENFILE):
+        return "Too many files are open at once. Allow more, such as `ulimit -n 4096`, then go on with --resume.", 1
+    if error.errno in DENIED and path and (unreadable := first_unreadable(path)):
+        return f"{unreadable} cannot be read: permission is denied. Make it readable, or name another.", 2
+    if error.errno in (errno.EROFS, *DENIED):
+        return f"The folder cannot be written{where}. Make it writable, then go on with --resume.", 1
+    if error.errno == errno.EIO:
+        return f"The disk or the network drive fails{where}: {error.strerror}. Try again, or use another one.", 1
+    if path:
+        return f"{path}: {error.strerror}. Name another file or folder.", 2
+    return "", 1
+
+
+def first_unreadable(path):
+    """The first folder above `path` that may not be entered, or `path` if it is there and may not be read; None if all may."""
+    for folder in reversed(Path(path).absolute().parents):
+        if folder.is_dir() and not os.access(folder, os.X_OK):
+            return folder
+    return path if os.path.exists(path) and not os.access(path, os.R_OK) else None

@@ -1,0 +1,188 @@
+"""Paths that users give, folders that are put in place, and how every command ends."""
+
+import errno
+import io
+import os
+import subprocess
+import sys
+
+import cv2
+import numpy as np
+import pytest
+
+import run_all
+from lib import archive, guard, importer, kaggle, overlap, paths, synthetic
+from lib.paths import UserError
+
+LONG = "x" * 300
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A folder with a file `f`, a circle of links `a` and `b`, and an image with its mask."""
+    (tmp_path / "f").write_text("")
+    (tmp_path / "a").symlink_to("b")
+    (tmp_path / "b").symlink_to("a")
+    for name, value in (("i", 90), ("m", 1)):
+        (tmp_path / name).mkdir()
+        cv2.imwrite(str(tmp_path / name / "x.png"), np.full((8, 8), value, np.uint8))
+    return tmp_path
+
+
+def commands(path):
+    """Every command with `path` for every path that it takes."""
+    return [
+        (run_all.main, ["--check", "--data", path]),
+        (run_all.main, ["--list", "--data", path]),
+        (importer.main, ["--images", path, "--masks", "m", "--out", "out"]),
+        (importer.main, ["--images", "i", "--masks", path, "--out", "out"]),
+        (importer.main, ["--images", "i", "--masks", "m", "--out", "out", "--test-images", path]),
+        (overlap.main, ["--submission", path, "--data", "d"]),
+        (overlap.main, ["--submission", "s.csv", "--data", path]),
+        (archive.main, [path, "out"]),
+        (kaggle.main, ["pack", path]),
+    ]
+
+
+def into(path):
+    """Every command that writes, with `path` for the place to write to."""
+    return [
+        (importer.main, ["--images", "i", "--masks", "m", "--out", path]),
+        (archive.main, ["f.zip", path]),
+        (kaggle.main, ["download", "--data", path]),
+        (synthetic.main, ["--out", path, "--train", "1", "--test", "1"]),
+    ]
+
+
+@pytest.mark.parametrize("path", ["~nosuchuser/x", "a/x", "f/x", LONG, f"{LONG}/x", "l\udce9", "nul\0"], ids=ascii)
+def test_a_path_that_can_be_none_is_a_sentence_in_every_command(folder, path, monkeypatch, capsys):
+    monkeypatch.chdir(folder)
+    before = sorted(os.listdir(folder))
+    for main, arguments in [*commands(path), *into(path)]:
+        assert main(arguments) == 2, arguments
+        out, err = capsys.readouterr()
+        assert err.startswith("error: ") and err.count("\n") == 1 and len(err) < 700 and "Traceback" not in out + err
+    assert sorted(os.listdir(folder)) == before
+
+
+def test_a_data_variable_that_names_no_path_is_a_sentence(monkeypatch, capsys):
+    monkeypatch.setenv(paths.DATA_VARIABLE, "~nosuchuser/x")
+    assert run_all.main(["--check"]) == 2 and "nosuchuser" in capsys.readouterr().err
+
+
+def test_a_path_is_made_whole(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "link").symlink_to(tmp_path / "there")
+    monkeypatch.chdir(tmp_path)
+    assert paths.given("~/new/folder") == tmp_path / "new" / "folder"
+    assert paths.given("link") == paths.given(tmp_path / "there") == tmp_path / "there"
+
+
+def test_a_scratch_folder_is_put_in_place_or_removed_and_nothing_else_is(tmp_path):
+    for name in ("x.partial", ".x.partial"):
+        (tmp_path / name).mkdir()
+    with paths.scratch(tmp_path / "x") as one, paths.scratch(tmp_path / "x") as other:
+        assert one != other and one.parent == tmp_path
+        (one / "file").write_text("one")
+        (other / "file").write_text("other")
+        assert paths.put(one, tmp_path / "x") and not paths.put(other, tmp_path / "x")
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".x.partial", "x", "x.partial"]
+    assert (tmp_path / "x" / "file").read_text() == "one"
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ZeroDivisionError), paths.scratch(tmp_path / "empty") as folder:
+        raise ZeroDivisionError
+    assert not folder.exists() and (tmp_path / "empty").is_dir()
+    with paths.scratch(tmp_path / "empty") as folder:
+        assert paths.put(folder, tmp_path / "empty")
+
+
+def test_the_source_of_an_import_may_be_called_as_the_result_with_partial(folder, monkeypatch):
+    (folder / "out.partial").mkdir()
+    for name in ("i", "m"):
+        (folder / name).rename(folder / "out.partial" / name)
+    monkeypatch.chdir(folder)
+    assert importer.main(["--images", "out.partial/i", "--masks", "out.partial/m", "--out", "out"]) == 0
+    assert (folder / "out.partial" / "i" / "x.png").is_file() and (folder / "out" / "train_images" / "x.png").is_file()
+
+
+def raising(error):
+    def action():
+        raise error
+
+    return action
+
+
+def failure(number, name=None):
+    return OSError(number, os.strerror(number), *([name] if name else []))
+
+
+@pytest.mark.parametrize("error, code, said", [
+    (UserError("Say so."), 2, "error: Say so."),
+    (failure(errno.ENOSPC, "/x/y"), 1, "The disk is full (/x)"),
+    (failure(errno.ENOSPC), 1, "The disk is full."),
+    (failure(errno.EMFILE, "y"), 1, "ulimit -n"),
+    (failure(errno.EROFS, "/x/y"), 1, "The folder cannot be written (/x)"),
+    (failure(errno.EIO, "/x/y"), 1, "The disk or the network drive fails (/x)"),
+    (failure(errno.ENOTDIR, "/x/y"), 2, "/x/y: Not a directory"),
+    (failure(errno.ENAMETOOLONG, "/x/y"), 2, "/x/y: File name too long"),
+    (MemoryError(), 1, "The memory is full"),
+    (guard.Stopped(15), 143, "stopped"),
+    (KeyboardInterrupt(), 130, "stopped"),
+], ids=lambda value: repr(value)[:40])  # fmt: skip
+def test_how_a_command_ends(error, code, said, capsys):
+    assert guard.guarded(raising(error)) == code
+    assert said in capsys.readouterr().err
+
+
+def test_an_error_of_the_program_itself_keeps_its_traceback():
+    with pytest.raises(ZeroDivisionError):
+        guard.guarded(raising(ZeroDivisionError()))
+    with pytest.raises(OSError, match="unknown"):
+        guard.guarded(raising(OSError("unknown")))
+
+
+@pytest.mark.parametrize("place, said", [("sealed", "sealed cannot be read"), ("sealed/d", "sealed cannot be read"), ("d", "d cannot be read")])
+def test_what_cannot_be_read_is_not_called_unwritable(tmp_path, monkeypatch, capsys, place, said):
+    """Tests may run as root, whom nothing is denied: the system's answers are those that another user gets."""
+    (tmp_path / "sealed" / "d").mkdir(parents=True)
+    (tmp_path / "d").mkdir()
+    denied = {tmp_path / "sealed", tmp_path / "d"}
+    monkeypatch.setattr(os, "access", lambda path, mode: paths.Path(path) not in denied)
+    assert guard.guarded(raising(failure(errno.EACCES, str(tmp_path / place)))) == 2
+    assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252", "utf-8", "gb18030"])
+def test_everything_can_be_said_in_any_encoding(encoding):
+    stream = io.TextIOWrapper(io.BytesIO(), encoding=encoding, newline="")
+    guard.say("\u94a2 Öl \udce9 \U0001f4a9", stream)
+    said = stream.buffer.getvalue().decode(encoding)
+    assert said.endswith("\n") and "\\udce9" in said
+    assert ("\u94a2" in said) == (encoding in ("utf-8", "gb18030"))
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "ascii"])
+def test_a_command_prints_whatever_a_folder_is_called(tmp_path, encoding):
+    data = tmp_path / "\u94a2"
+    (data / "test_images").mkdir(parents=True)
+    environment = dict(os.environ, PYTHONIOENCODING=encoding)
+    command = [sys.executable, str(paths.PROJECT / "run_all.py"), "--list", "--data", str(data / "none")]
+    ended = subprocess.run(command, env=environment, capture_output=True, text=True, encoding=encoding)
+    assert ended.returncode == 2 and "\\u94a2" in ended.stderr and "Traceback" not in ended.stderr
+
+
+@pytest.mark.parametrize("content, said", [(b"[" * 200_000, "nested too deep"), (b"\xff", "not valid JSON"), (b"{", "not valid JSON")])
+def test_json_that_is_none_is_a_sentence(tmp_path, content, said):
+    (tmp_path / "a.json").write_bytes(content)
+    with pytest.raises(UserError, match=said):
+        paths.read_json(tmp_path / "a.json")
+
+
+def test_json_may_begin_with_a_byte_order_mark(tmp_path):
+    (tmp_path / "a.json").write_bytes(b"\xef\xbb\xbf" + b'{"classes": 2}')
+    assert paths.read_json(tmp_path / "a.json") == {"classes": 2}
+
+
+def test_a_name_that_is_no_utf8_can_be_written_into_a_file(tmp_path):
+    paths.write_atomic(tmp_path / "a.csv", "l\udce9.png\n")
+    assert (tmp_path / "a.csv").read_text(encoding="utf-8") == "l\\udce9.png\n"
