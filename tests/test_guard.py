@@ -141,7 +141,8 @@ def test_an_error_of_the_program_itself_keeps_its_traceback():
         guard.guarded(raising(OSError("unknown")))
 
 
-@pytest.mark.parametrize("place, said", [("sealed", "sealed cannot be read"), ("sealed/d", "sealed cannot be read"), ("d", "d cannot be read")])
+@pytest.mark.parametrize("place, said", [("sealed", "sealed cannot be read"), ("sealed/d", "sealed cannot be read"),
+                                         ("d", "d cannot be read")])
 def test_what_cannot_be_read_is_not_called_unwritable(tmp_path, monkeypatch, capsys, place, said):
     """Tests may run as root, whom nothing is denied: the system's answers are those that another user gets."""
     (tmp_path / "sealed" / "d").mkdir(parents=True)
