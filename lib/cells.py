@@ -19,6 +19,8 @@ from pygments import highlight
 from pygments.formatters import HtmlFormatter
 from pygments.lexers import PythonLexer
 
+from lib.pipes import LONGEST, cut, shorten
+
 TAGS = {
     *("a", "abbr", "b", "blockquote", "br", "caption", "code", "col", "colgroup", "dd", "del", "details", "div", "dl", "dt"),
     *("em", "figcaption", "figure", "h1", "h2", "h3", "h4", "h5", "h6", "hr", "i", "img", "kbd", "li", "mark", "ol", "p", "pre"),
@@ -98,7 +100,7 @@ def data_html(output, alt):
             return picture(data[kind], kind, stated or alt)
     if "text/markdown" in data:
         return Markup('<div class="rich">{}</div>').format(markdown_html(joined(data["text/markdown"])))
-    return Markup("<pre>{}</pre>").format(Markup(ansi2html(joined(data.get("text/plain", "")))))
+    return Markup("<pre>{}</pre>").format(Markup(ansi2html(cut(joined(data.get("text/plain", ""))))))
 
 
 def output_parts(cell, place):
@@ -124,8 +126,8 @@ def output_parts(cell, place):
             trace = "\n".join(output.get("traceback", []))
             message = f"{output.get('ename', 'Error')}: {output.get('evalue', '')}"
             # A user's mistake has its message as its whole traceback (see paths.UserError): not shown twice.
-            full = "" if strip_ansi(trace).strip().endswith(message) and trace.count("\n") < 2 else Markup(ansi2html(trace))
-            parts.append({"kind": "error", "message": message, "trace": full})
+            full = "" if strip_ansi(trace).strip().endswith(message) and trace.count("\n") < 2 else Markup(ansi2html(cut(trace)))
+            parts.append({"kind": "error", "message": message if len(message) <= LONGEST else shorten(message), "trace": full})
         elif kind in ("display_data", "execute_result"):
             alt = stated[min(pictures, len(stated) - 1)] if stated else f"{place}, figure {pictures + 1}"
             pictures += any(key.startswith("image/") for key in output.get("data", {}))
@@ -133,7 +135,7 @@ def output_parts(cell, place):
     for part in parts:
         if "text" in part:
             text = settled(part.pop("text"))
-            part.update(html=Markup(ansi2html(text)), lines=text.count("\n") + 1 if text else 0)
+            part.update(html=Markup(ansi2html(cut(text))), lines=text.count("\n") + 1 if text else 0)
     return [part for part in parts if part.get("lines", 1)]
 
 

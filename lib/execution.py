@@ -15,6 +15,7 @@ import threading
 from pathlib import Path
 
 from lib import paths
+from lib.pipes import shorten
 
 # jsonschema, behind papermill and nbconvert, builds a grammar for web addresses at its import if it finds this package:
 # two seconds a process for a check that no notebook needs.
@@ -33,7 +34,7 @@ def main():
     signal.signal(signal.SIGTERM, lambda *_: stop_now(143))
     error = run(request)
     stop_kernels()
-    answer.write(json.dumps({"ok": not error, "error": error}) + "\n")
+    answer.write(json.dumps({"ok": not error, "error": shorten(error)}) + "\n")
     answer.flush()
     os._exit(0)  # the thread that watches standard input would hold up a plain return
 
@@ -158,7 +159,7 @@ def mark_error(path, error):
     import nbformat
 
     notebook = nbformat.read(path, as_version=4)
-    notebook.metadata["failed"] = error
+    notebook.metadata["failed"] = shorten(error)
     if not any(ERROR_TAG in cell.metadata.get("tags", []) for cell in notebook.cells):
         note = nbformat.v4.new_markdown_cell("**This notebook stopped before its end.**")
         note.metadata["tags"] = [ERROR_TAG]

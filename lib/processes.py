@@ -8,7 +8,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 
 from lib import artifacts
@@ -16,6 +15,7 @@ from lib import journal as journals
 from lib.guard import say
 from lib.journal import FINISHED
 from lib.paths import PROJECT
+from lib.pipes import Tail, shorten
 
 PAUSE = 0.05  # seconds between looks at the running notebooks
 
@@ -129,17 +129,16 @@ def start(notebook, run_dir, given, lock, jobs):
         "folder": str(notebook.parent),
     }
     separate = {"start_new_session": True, "pass_fds": (lock.fileno(),)} if os.name == "posix" else {}
-    errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed in finish
     process = subprocess.Popen(
         [sys.executable, "-m", "lib.execution"],
         cwd=PROJECT,
         env=environment,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        stderr=errors,
+        stderr=subprocess.PIPE,
         **separate,
     )
-    process.errors = errors
+    process.answer, process.errors = Tail(process.stdout), Tail(process.stderr)
     with contextlib.suppress(BrokenPipeError):  # its exit code will tell
         process.stdin.write(json.dumps(request).encode() + b"\n")
         process.stdin.flush()  # and left open: its closing tells the process that this one is gone
@@ -149,15 +148,13 @@ def start(notebook, run_dir, given, lock, jobs):
 def finish(name, process, seconds, entry, run_dir, products):
     """Write into a notebook's entry how it ended. Done is what says so itself and has left its products."""
     try:
-        answer = json.loads(process.stdout.read())
+        answer = json.loads(process.answer.text())
     except ValueError:
-        process.errors.seek(0)
-        last = process.errors.read().decode(errors="replace").strip().splitlines()[-1:] or ["no reason given"]
+        last = process.errors.text().strip().splitlines()[-1:] or ["no reason given"]
         answer = {"ok": False, "error": f"Its process ended with code {process.returncode}: {last[0]}"}
         artifacts.end_strays(run_dir, name)  # its kernel
-    for stream in (process.stdin, process.stdout, process.errors):
-        with contextlib.suppress(OSError):
-            stream.close()
+    with contextlib.suppress(OSError):
+        process.stdin.close()  # the others are closed with their tails
     missing = [product for product in products if not (run_dir / product).is_file()]
     if answer["ok"] and missing:
         answer = {"ok": False, "error": f"It ended without writing {missing[0]}."}
@@ -167,8 +164,8 @@ def finish(name, process, seconds, entry, run_dir, products):
         entry["made"] = artifacts.digests(run_dir, products)
     figures = journals.read_figures(run_dir, name)
     entry["seconds"] = round(seconds, 1)
-    entry["headline"] = figures["headline"] if figures else ""
-    entry["error"] = answer["error"]
+    entry["headline"] = shorten(figures["headline"]) if figures else ""
+    entry["error"] = shorten(answer["error"])
     entry["status"] = "done" if answer["ok"] else "failed"
     entry["key"] = entry["started_key"] if answer["ok"] else ""
     (run_dir / f".{name}.partial.ipynb").unlink(missing_ok=True)

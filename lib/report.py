@@ -15,6 +15,7 @@ import numpy as np
 from markupsafe import Markup
 
 from lib import dataset, paths
+from lib.pipes import shorten
 
 TEMPLATES = Path(__file__).parent / "templates"
 FILES = ("submission.csv", "metrics.json", "decision.json", "data_findings.csv", "run.json")  # linked where they are there
@@ -71,7 +72,7 @@ def render(ipynb, html):
     parts, headings, errors, unrun = cells.page_parts(notebook)
     failed = notebook.get("metadata", {}).get("failed", "")
     if failed and not errors:  # killed, or out of time: no cell says so
-        errors = [{"anchor": "", "message": str(failed)}]
+        errors = [{"anchor": "", "message": shorten(failed)}]
     title = next((text for level, anchor, text in headings if level == 1), Path(ipynb).stem)
     text = page(
         "report.html",
@@ -123,7 +124,7 @@ def number_text(value):
     if isinstance(value, list) and (len(value) > LONGEST_LIST or any(isinstance(one, dict) for one in value)):
         return f"{len(value)} values, in metrics.json"
     if isinstance(value, bool) or not isinstance(value, (int, float)):
-        return str(value)
+        return shorten(value)
     return f"{value:.4f}" if isinstance(value, float) else f"{value:,}"
 
 
@@ -169,9 +170,9 @@ def notebook_cards(run_dir, journal, metrics):
                 "name": name,
                 "status": str(entry.get("status", "")),
                 "seconds": entry.get("seconds"),
-                "error": entry.get("error", ""),
+                "error": shorten(entry.get("error", "")),
                 "outdated": bool(entry.get("outdated")),
-                "headline": entry.get("headline", metrics.get(name, {}).get("headline", "")),
+                "headline": shorten(entry.get("headline", metrics.get(name, {}).get("headline", ""))),
                 "thumbnail": thumbnail(run_dir / f"{name}.ipynb") if has[".ipynb"] else "",
                 "html": has[".html"],
                 "ipynb": has[".ipynb"],
@@ -213,7 +214,7 @@ def write_index(run_dir):
         seconds=journal.get("seconds") if isinstance(journal.get("seconds"), (int, float)) else 0,
         origin=[(name, value) for name, value in flat(origin) if value],
         facts=[(name, number_text(value)) for name, value in flat(data) if name not in ("", "note", "generated")],
-        parameters={name: [(key, repr(value)) for key, value in values.items()] for name, values in parameters.items()},
+        parameters={name: [(key, shorten(repr(value))) for key, value in values.items()] for name, values in parameters.items()},
         files=[name for name in FILES if (run_dir / name).is_file()],
     )
     paths.write_atomic(run_dir / "index.html", text)

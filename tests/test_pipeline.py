@@ -1,6 +1,7 @@
 """Runs of the small project beside the fixtures: what is run, kept, blocked, stopped, and what is said."""
 
 import importlib.util
+import io
 import json
 import os
 import shutil
@@ -16,7 +17,7 @@ import psutil
 import pytest
 
 from lib import journal as journals
-from lib import params, pipeline, plan, processes, provenance
+from lib import params, pipeline, pipes, plan, processes, provenance, report
 from lib.paths import UserError
 
 FIXTURES = Path(__file__).resolve().parent / "fixtures"
@@ -150,10 +151,49 @@ def test_what_papermill_takes_for_success_is_a_failure(tmp_path, call, how, said
     assert any("papermill-error-cell-tag" in cell["metadata"]["tags"] for cell in cells)
 
 
+def test_a_long_error_ends_the_notebook_and_is_told_short(tmp_path, call):
+    code, said = call("--profile", "small", "--run", "a", "--only", "10,30", "-p", "30.how=shout")
+    run_dir = tmp_path / "runs" / "a"
+    entry = journals.read(run_dir)["notebooks"]["30_misbehaves"]
+    assert code == 1 and entry["status"] == "failed"
+    assert entry["error"].startswith("ValueError: begin xxx") and entry["error"].endswith("x end (code cell 4)")
+    assert "(200,0" in entry["error"] and len(entry["error"]) <= pipes.LONGEST and len(said) < 3000
+    pages = [(run_dir / name).stat().st_size for name in ("index.html", "30_misbehaves.html", "run.json")]
+    assert max(pages) < 150_000
+
+
+def test_what_a_process_says_is_read_while_it_runs():
+    script = "import sys; [sys.stdout.write('o' * 99 + chr(10)) for _ in range(20_000)]; sys.stderr.write('e' * 10**6 + 'END')"
+    process = subprocess.Popen([sys.executable, "-c", script], stdout=-1, stderr=-1)
+    said, errors = pipes.Tail(process.stdout), pipes.Tail(process.stderr)
+    assert process.wait(60) == 0
+    assert errors.text(60).endswith("eEND") and len(errors.text()) == len(said.text(60)) == pipes.KEPT
+
+
+def test_texts_are_cut_where_they_are_long():
+    assert pipes.shorten("a\n b\tc") == "a b c"
+    assert pipes.shorten("x" * 600) == "x" * 600
+    short = pipes.shorten("begin" + "x" * 1000 + "end")
+    assert len(short) == 600 and short.startswith("beginx") and short.endswith("xend") and "(1,008 characters in all)" in short
+    assert pipes.cut("ab\n" * 3, 9) == "ab\n" * 3
+    assert pipes.cut("0123456789", 4) == "01\n[... 6 characters left out ...]\n89"
+
+
+def test_long_figures_and_headlines_are_short_on_the_index(tmp_path):
+    (tmp_path / "metrics").mkdir()
+    content = {"headline": "h" * 100_000, "figures": {"text": "t" * 100_000, "some": ["u" * 100_000]}}
+    (tmp_path / "metrics" / "a.json").write_text(json.dumps(content))
+    entry = {"status": "done", "headline": "h" * 100_000, "error": "e" * 100_000}
+    (tmp_path / "run.json").write_text(json.dumps({"notebooks": {"a": entry}, "parameters": {"a": {"p": "q" * 100_000}}}))
+    report.write_index(tmp_path)
+    text = (tmp_path / "index.html").read_text()
+    assert all(letter * 40 in text and letter * 1000 not in text for letter in "htueq")
+
+
 def test_a_missing_product_is_a_failure(tmp_path, data):
     entry = {"started_key": "k"}
     process = subprocess.Popen([sys.executable, "-c", "print('{\"ok\": true, \"error\": \"\"}')"], stdin=-1, stdout=-1)
-    process.errors = open(os.devnull, "rb")  # noqa: SIM115 - closed by finish
+    process.answer, process.errors = pipes.Tail(process.stdout), pipes.Tail(io.BytesIO())
     processes.finish("x", process, 1.0, entry, tmp_path, ("models/x/model.json",))
     assert (entry["status"], entry["error"]) == ("failed", "It ended without writing models/x/model.json.")
 
