@@ -50,6 +50,15 @@ def given(text, what="The path"):
     return path
 
 
+def from_project(text, what="The path"):
+    """A path that a parameter names, absolute: one that is not absolute lies in the project's folder, wherever the notebook runs.
+
+    Arguments and errors as for `given`.
+    """
+    text = os.fspath(text)
+    return given(text if text.startswith("~") else PROJECT / text, what)
+
+
 @contextlib.contextmanager
 def scratch(target):
     """A context with a new folder beside `target`, to be filled and then moved there by `put`; at its end it is removed if it is

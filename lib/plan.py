@@ -7,7 +7,7 @@ from collections import namedtuple
 
 from lib import artifacts, manifest, params, provenance
 from lib.journal import FINISHED
-from lib.paths import PROJECT, UserError, write_atomic, write_json
+from lib.paths import PROJECT, UserError, from_project, write_atomic, write_json
 
 SEGMENTERS = ("31_seg_class1", "32_seg_class2", "33_seg_class3", "34_seg_class4")
 MODELS = ("10_binary", "20_multilabel", *SEGMENTERS)
@@ -137,13 +137,22 @@ def keys_of(house, selected, values, fingerprint, old):
             keys[name] = old["notebooks"].get(name, {}).get("key", "") if old else ""
             continue
         given = {key: value.value for key, value in values[name].items() if key not in params.GIVEN}
-        labels = PROJECT / (given.get("pseudo_labels") or ".")
-        if labels.is_file():  # another content is another training
-            given["pseudo_labels"] = manifest.file_hash(labels)
+        given = {key: content_of(value) for key, value in given.items()}
         upstream = {need: keys[need] for need in house.graph[name]}
         code = provenance.code_of(house.notebooks / f"{name}.ipynb", modules)
         keys[name] = provenance.key(given, code, fingerprint, upstream, made_with)
     return keys
+
+
+def content_of(value):
+    """A parameter's value as it counts in a key: of a text that names a file, the hash of the file's content, wherever it lies."""
+    if not isinstance(value, str) or not value:
+        return value
+    try:
+        path = from_project(value)
+        return ["file", manifest.file_hash(path)] if path.is_file() else value
+    except (UserError, OSError):  # no path, or one that cannot be read: whoever opens it will say so
+        return value
 
 
 def is_kept(name, key, run_dir, old, house):

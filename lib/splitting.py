@@ -79,7 +79,7 @@ def with_pseudo_labels(table, path, data_dir, certainty=0.95, max_distance=MAX_D
     """
     if not path:
         return table
-    path = paths.PROJECT / path
+    path = paths.from_project(path, "pseudo_labels")
     try:
         found = pd.read_csv(path, dtype={"image_id": str}, keep_default_na=False)
         found = found[found["certainty"] >= certainty]

@@ -17,7 +17,7 @@ import psutil
 import pytest
 
 from lib import journal as journals
-from lib import params, pipeline, pipes, plan, processes, provenance, report
+from lib import params, paths, pipeline, pipes, plan, processes, provenance, report
 from lib.paths import UserError
 
 FIXTURES = Path(__file__).resolve().parent / "fixtures"
@@ -342,6 +342,35 @@ def test_keys_pass_changes_on_to_dependents_only(tmp_path):
     assert [name for name in house.graph if before[name] != after[name]] == ["10_writes_value", "20_reads_value"]
     assert keys(value="3") == before
     assert all(before[name] != other for name, other in keys("g").items())
+
+
+def test_the_content_of_a_file_that_a_parameter_names_is_part_of_the_key(tmp_path, monkeypatch):
+    declarations = plan.declarations_of(plan.HOUSE)
+
+    def key(name, parameter, value):
+        values = params.effective(declarations, overrides=[(name, parameter, value)])
+        return plan.keys_of(plan.HOUSE, [name], values, {"sha256": "f"}, None)[name]
+
+    modules = provenance.library()
+    monkeypatch.setattr(provenance, "library", lambda: modules)  # read once: it takes a second
+    monkeypatch.setattr(paths, "PROJECT", tmp_path)
+    for name, parameter in (("32_seg_class2", "weights"), ("10_binary", "weights"), ("10_binary", "pseudo_labels")):
+        (tmp_path / "file").write_text("one")
+        absolute, relative = key(name, parameter, str(tmp_path / "file")), key(name, parameter, "file")
+        (tmp_path / "file").write_text("two")
+        assert absolute == relative  # relative to the project, wherever this runs
+        assert key(name, parameter, "file") == key(name, parameter, str(tmp_path / "file")) != relative
+        (tmp_path / "file").unlink()
+        assert key(name, parameter, "file") not in (absolute, relative)
+    assert key("10_binary", "weights", "~nosuch\0" + "x" * 300)  # no path of anything
+
+
+def test_paths_that_parameters_name_count_from_the_project(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    assert paths.from_project("runs/a/x.csv") == paths.PROJECT / "runs" / "a" / "x.csv"
+    assert paths.from_project(tmp_path / "x.h5") == tmp_path / "x.h5"
+    assert paths.from_project("~/x.h5") == tmp_path / "home" / "x.h5"
 
 
 def test_a_torn_journal_falls_back_to_the_one_before(tmp_path):
