@@ -131,7 +131,7 @@ def select(only, start, house):
 
 def keys_of(house, selected, values, fingerprint, old):
     """{notebook: key}. A notebook that is not to be run counts with the key it was last finished with."""
-    modules, made_with, keys = provenance.library(), provenance.versions(), {}
+    modules, keys = provenance.library(), {}
     for name in graphlib.TopologicalSorter(house.graph).static_order():
         if name not in selected:
             keys[name] = old["notebooks"].get(name, {}).get("key", "") if old else ""
@@ -139,8 +139,10 @@ def keys_of(house, selected, values, fingerprint, old):
         given = {key: value.value for key, value in values[name].items() if key not in params.GIVEN}
         given = {key: content_of(value) for key, value in given.items()}
         upstream = {need: keys[need] for need in house.graph[name]}
-        code = provenance.code_of(house.notebooks / f"{name}.ipynb", modules)
-        keys[name] = provenance.key(given, code, fingerprint, upstream, made_with)
+        # A network is not trained again for another colour; the other notebooks are, so to say, their pictures.
+        trains = any(product.endswith("model.json") for product in house.products.get(name, ()))
+        code, packages = provenance.code_of(house.notebooks / f"{name}.ipynb", modules, pictures=not trains)
+        keys[name] = provenance.key(given, code, fingerprint, upstream, provenance.versions(sorted(packages)))
     return keys
 
 

@@ -10,14 +10,27 @@ from importlib import metadata
 from lib import params
 from lib.paths import PROJECT
 
-PACKAGES = ("numpy", "pandas", "opencv-python-headless", "keras", "tensorflow", "segmentation-models")
+# What is imported under another name than it is installed by, and what computes for it in turn.
+DISTRIBUTIONS = {"cv2": "opencv-python-headless", "sklearn": "scikit-learn", "PIL": "pillow", "segmentation_models": "segmentation-models",
+                 "yaml": "pyyaml"}  # fmt: skip
+BRINGS = {
+    "keras": ("tensorflow", "h5py"),
+    "segmentation-models": ("image-classifiers", "efficientnet"),
+    "scikit-learn": ("scipy",),
+    "seaborn": ("matplotlib", "pillow"),
+    "matplotlib": ("pillow",),
+}
+PACKAGES = ("numpy", "pandas", "scipy", "scikit-learn", "opencv-python-headless", "pillow", "keras", "tensorflow", "h5py", "openvino",
+            "segmentation-models", "image-classifiers", "efficientnet", "matplotlib", "seaborn")  # fmt: skip
 LIB = PROJECT / "lib"
+DRAWS = ("plots", "charts")  # modules of lib that only draw
+REPORTS = ("cells", "report", "pipes", "guard")  # that only say how a run went
 
 
-def versions():
-    """{"python": "3.12.1", "numpy": ...} of everything that a figure may depend on; nothing is imported for it."""
+def versions(packages=PACKAGES):
+    """{"python": "3.12.1", "numpy": ...} of packages, by default of all that a figure may depend on; nothing is imported for it."""
     found = {"python": platform.python_version()}
-    for package in PACKAGES:
+    for package in packages:
         for name in (package, f"{package}-cpu", package.removesuffix("-headless")):
             try:
                 found[package] = metadata.version(name)
@@ -63,8 +76,20 @@ def imported_modules(tree, known):
     return set(known) if "*" in found else found & set(known)
 
 
+def imported_packages(tree):
+    """The packages of PACKAGES that a syntax tree imports, and what computes for them."""
+    found = set()
+    for node in ast.walk(tree):
+        names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        names += [node.module] if isinstance(node, ast.ImportFrom) and node.module and not node.level else []
+        tops = {name.partition(".")[0] for name in names}
+        found |= {DISTRIBUTIONS.get(top, top) for top in tops}
+    found |= {brought for package in found for brought in BRINGS.get(package, ())}
+    return found & set(PACKAGES)
+
+
 def library():
-    """The modules of lib: {name: (hash of its code without comments and layout, names of the modules it imports)}."""
+    """The modules of lib: {name: (hash of its code without comments and layout, names of the modules it imports, packages)}."""
     paths = {path.stem: path for path in sorted(LIB.glob("*.py"))}
     modules = {}
     for name, path in paths.items():
@@ -72,31 +97,53 @@ def library():
         try:
             tree = ast.parse(source)
         except SyntaxError:
-            modules[name] = (digest(source), set())  # the notebook that imports it will say so
+            modules[name] = (digest(source), set(), set())  # the notebook that imports it will say so
             continue
-        modules[name] = (digest(ast.dump(tree)), imported_modules(tree, paths))
+        modules[name] = (digest(ast.dump(tree)), imported_modules(tree, paths), imported_packages(tree))
     return modules
 
 
-def code_of(notebook, modules):
-    """Hashes of a notebook's code cells and of every module of lib that it imports, directly or through others.
+def code_of(notebook, modules, pictures=True):
+    """What of the code counts for a notebook: {"cells": hash of its code cells, module: hash of each module of lib that it imports,
+    directly or through others}, and the set of packages that these import.
 
-    Prose does not count: correcting a sentence must not train a network again.
+    Prose, comments and layout do not count: correcting a sentence must not train a network again. Nor do modules that only say how
+    a run went, and the cell `parameters`, whose values count as such.
+
+    Arguments:
+        pictures: whether pictures count; else modules that only draw are left out, and so are the calls of them.
     """
-    cells = ["".join(cell["source"]) for cell in params.read_notebook(notebook)["cells"] if cell["cell_type"] == "code"]
-    waiting = set()
-    for cell in cells:
-        lines = [line for line in cell.splitlines() if not line.lstrip().startswith(("%", "!"))]
+    left_out = set(REPORTS) if pictures else {*REPORTS, *DRAWS}
+    cells, waiting, packages = [], set(), set()
+    for cell in params.read_notebook(notebook)["cells"]:
+        if cell["cell_type"] != "code" or "parameters" in cell.get("metadata", {}).get("tags", []):
+            continue
+        lines = "".join(cell["source"]).splitlines()
+        magics = [line for line in lines if line.lstrip().startswith(("%", "!"))]
         try:
-            waiting |= imported_modules(ast.parse("\n".join(lines)), modules)
+            tree = ast.parse("\n".join(line for line in lines if line not in magics))
         except SyntaxError:
-            waiting |= set(modules)  # not to be read: anything may be used
+            cells.append(lines)
+            waiting, packages = set(modules), set(PACKAGES)  # not to be read: anything may be used
+            continue
+        waiting |= imported_modules(tree, modules)
+        packages |= imported_packages(tree)
+        tree.body = [node for node in tree.body if pictures or not only_draws(node)]
+        if tree.body or magics:
+            cells.append([ast.dump(tree), magics])
     used = set()
-    while waiting:
+    while waiting := waiting - left_out:
         name = waiting.pop()
         used.add(name)
-        waiting |= modules[name][1] - used
-    return {"cells": digest(cells), **{name: modules[name][0] for name in sorted(used)}}
+        packages |= modules[name][2]
+        waiting = (waiting | modules[name][1]) - used
+    return {"cells": digest(cells), **{name: modules[name][0] for name in sorted(used)}}, packages
+
+
+def only_draws(node):
+    """Whether a statement is nothing but a call of a module that only draws, such as `plots.strips(...)`."""
+    call = getattr(node, "value", None) if isinstance(node, ast.Expr) else None
+    return isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute) and getattr(call.func.value, "id", "") in DRAWS
 
 
 def key(parameters, code, data, upstream, made_with):
@@ -104,6 +151,6 @@ def key(parameters, code, data, upstream, made_with):
 
     Arguments:
         parameters: {name: value} without the folders' paths; code: code_of(...); data: the data's fingerprint;
-        upstream: {notebook: key} of those it needs; made_with: versions().
+        upstream: {notebook: key} of those it needs; made_with: versions(packages).
     """
     return digest([parameters, code, data, upstream, made_with])

@@ -1,5 +1,6 @@
 """Runs of the small project beside the fixtures: what is run, kept, blocked, stopped, and what is said."""
 
+import ast
 import importlib.util
 import io
 import json
@@ -9,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from importlib import metadata
 from pathlib import Path
 
 import cv2
@@ -317,7 +319,7 @@ def test_keys_change_with_what_a_notebook_uses(tmp_path, monkeypatch):
     def code(source, prose="words"):
         cells = [{"cell_type": "markdown", "source": [prose]}, {"cell_type": "code", "source": [source]}]
         notebook.write_text(json.dumps({"cells": cells}))
-        return provenance.code_of(notebook, provenance.library())
+        return provenance.code_of(notebook, provenance.library())[0]
 
     first = code("from lib.high import get")
     assert set(first) == {"cells", "high", "low"}
@@ -328,6 +330,105 @@ def test_keys_change_with_what_a_notebook_uses(tmp_path, monkeypatch):
     assert code("from lib.high import get")["low"] != first["low"]
     assert set(code("import lib.other as o\n%matplotlib inline")) == {"cells", "other"}
     assert set(code("a b")) == {"cells", "high", "low", "other"}
+    assert code("x = 1  # a comment\n\ny = 2") == code("x = 1\ny  = 2") != code("x = 1\ny = 3")
+    assert code("%config a = 1\nx = 1") != code("x = 1")
+
+
+KEYS, MODULES = {}, {}  # of the project as it is, made once
+
+
+def project_keys(library=None, notebooks=plan.HOUSE.notebooks):
+    """{notebook: key} of the project with another folder of modules or of notebooks."""
+    house = plan.HOUSE._replace(notebooks=notebooks)
+    values = params.effective(plan.declarations_of(house))
+    with pytest.MonkeyPatch.context() as patch:
+        if library:
+            patch.setattr(provenance, "LIB", library)
+        else:
+            MODULES.update(MODULES or provenance.library())
+            patch.setattr(provenance, "library", lambda: MODULES)  # reading them takes a second
+        return plan.keys_of(house, list(house.graph), values, {"sha256": "f"}, None)
+
+
+def changed_keys(keys):
+    """The notebooks whose keys differ from those of the project as it is."""
+    if not KEYS:
+        KEYS.update(project_keys())
+    return [name for name in plan.GRAPH if keys[name] != KEYS[name]]
+
+
+@pytest.mark.parametrize("module", [*provenance.DRAWS, *provenance.REPORTS])
+def test_what_only_draws_or_reports_trains_no_network_again(tmp_path, module):
+    library = tmp_path / "lib"
+    shutil.copytree(plan.PROJECT / "lib", library, ignore=shutil.ignore_patterns("__pycache__"))
+    with open(library / f"{module}.py", "a") as file:
+        file.write("\nCOLOURS = ('#000000',) * 7\n")
+    pictures = {"plots": ["00_eda", "05_shift", "40_evaluation", "90_inference"], "charts": ["05_shift", "40_evaluation", "90_inference"]}
+    assert changed_keys(project_keys(library)) == pictures.get(module, [])
+
+
+def test_a_module_that_computes_trains_the_networks_again(tmp_path):
+    library = tmp_path / "lib"
+    shutil.copytree(plan.PROJECT / "lib", library, ignore=shutil.ignore_patterns("__pycache__"))
+    with open(library / "losses.py", "a") as file:
+        file.write("\nWEIGHT = 2\n")
+    assert changed_keys(project_keys(library)) == [*plan.SEGMENTERS, "40_evaluation", "90_inference"]
+
+
+@pytest.mark.parametrize(
+    "old, new, again",
+    [
+        ("plots.batch(images[:6]);", "plots.batch(images[:8]);", []),
+        ("# images used at most; all at 0", "# images, all of them at 0", []),
+        ("keras.utils.set_random_seed(seed + number)", "keras.utils.set_random_seed(seed)", ["10_binary", "40_evaluation", "90_inference"]),
+    ],
+)
+def test_what_a_cell_only_draws_or_remarks_trains_no_network_again(tmp_path, old, new, again):
+    notebooks = tmp_path / "notebooks"
+    shutil.copytree(plan.HOUSE.notebooks, notebooks)
+    text = (notebooks / "10_binary.ipynb").read_text()
+    assert text.count(old) == 1
+    (notebooks / "10_binary.ipynb").write_text(text.replace(old, new))
+    assert changed_keys(project_keys(notebooks=notebooks)) == again
+
+
+EVERY = list(plan.GRAPH)
+
+
+@pytest.mark.parametrize(
+    "package, again",
+    [
+        ("numpy", EVERY),
+        ("opencv-python-headless", EVERY),
+        ("scikit-learn", EVERY[1:]),  # 00_eda neither divides the images nor tells them apart
+        ("scipy", EVERY),
+        ("keras", [*plan.MODELS, "40_evaluation", "90_inference"]),
+        ("tensorflow-cpu", [*plan.MODELS, "40_evaluation", "90_inference"]),
+        ("h5py", [*plan.MODELS, "40_evaluation", "90_inference"]),
+        ("image-classifiers", [*plan.MODELS, "40_evaluation", "90_inference"]),
+        ("matplotlib", ["00_eda", "05_shift", "40_evaluation", "90_inference"]),
+        ("pillow", ["00_eda", "05_shift", "40_evaluation", "90_inference"]),
+        ("papermill", []),
+    ],
+)
+def test_another_version_of_a_package_runs_again_what_it_computes_for(monkeypatch, package, again):
+    changed_keys(KEYS or project_keys())  # KEYS are of the true versions
+    installed = metadata.version
+    monkeypatch.setattr(metadata, "version", lambda name: "999" if name == package else installed(name))
+    assert changed_keys(project_keys()) == again
+    if again:
+        assert "999" in provenance.versions().values()
+
+
+def test_every_package_that_lib_imports_is_known():
+    """What is neither of Python nor counted is one that cannot change a figure."""
+    harmless = {"psutil", "bleach", "markupsafe", "nbconvert", "nbformat", "nbclient", "papermill", "pygments", "jinja2", "pyyaml"}
+    for path in provenance.LIB.glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module] if isinstance(node, ast.ImportFrom) and node.module else []
+            for top in {name.partition(".")[0] for name in names} - {"lib", *sys.stdlib_module_names}:
+                assert provenance.DISTRIBUTIONS.get(top, top) in {*harmless, *provenance.PACKAGES}, f"{path.name}: {top}"
 
 
 def test_keys_pass_changes_on_to_dependents_only(tmp_path):
