@@ -7,7 +7,7 @@ from pathlib import Path
 
 from lib import manifest, paths, provenance
 
-RUN, NOTEBOOK = "STEEL_RUN", "STEEL_NOTEBOOK"  # environment variables that tell whose a process is
+RUN, NOTEBOOK = paths.RUN_VARIABLE, "STEEL_NOTEBOOK"  # environment variables that tell whose a process is
 
 
 def files_of(run_dir, products):

@@ -12,6 +12,8 @@ PROJECT = Path(__file__).resolve().parent.parent
 KAGGLE_INPUT = Path("/kaggle/input")
 COMPETITION = "severstal-steel-defect-detection"
 DATA_VARIABLE = "SEVERSTAL_DATA"
+RUN_VARIABLE = "STEEL_RUN"  # names the run folder to the notebooks that run_all.py starts
+JOURNALS = "run.json", "run.previous.json"  # a folder with one of them is run_all.py's
 
 
 class UserError(Exception):
@@ -162,32 +164,52 @@ def member_folders(folder):
     return [folder, *sorted(further, key=lambda path: int(path.suffix[1:]))]
 
 
-def open_run(run_dir=""):
-    """The run folder to write into, made if need be; empty: `runs/interactive`."""
-    folder = Path(run_dir).expanduser().resolve() if run_dir else home() / "runs" / "interactive"
+def interactive():
+    """The folder for what is run by hand."""
+    return home() / "runs" / "interactive"
+
+
+def open_run(run_dir="", aside=None):
+    """The run folder to write into, made if need be; empty: `runs/interactive`.
+
+    Reading from a run is not writing into it: a notebook that was opened by hand leaves a run of run_all.py as it is, even if
+    `run_dir` names it, and writes to `aside` (None: `runs/interactive`). A line says so. So it is with a folder that is read-only.
+    """
+    aside = aside or interactive()
+    folder = Path(run_dir).expanduser().resolve() if run_dir else aside
+    if run_dir and (is_another_s(folder) or (folder.is_dir() and not os.access(folder, os.W_OK))):
+        print(f"{folder} stays as it is: what this notebook writes goes to {aside}.")
+        folder = aside
     folder.mkdir(parents=True, exist_ok=True)
     return folder
 
 
-def find_run(run_dir="", needs=()):
-    """The run folder to read from: `run_dir` if given, else the newest run that holds every path in `needs`, else, on Kaggle,
-    an attached data set or notebook output that does.
+def is_another_s(folder):
+    """Whether a folder is a run of run_all.py, and not the one that has started this process."""
+    own = os.environ.get(RUN_VARIABLE, "")
+    return any((folder / name).is_file() for name in JOURNALS) and not (own and Path(own).resolve() == folder)
+
+
+def find_runs(run_dir="", needs=()):
+    """The folders to read from that hold every path in `needs`: `run_dir` alone if it is given; else the runs, newest first, and then,
+    on Kaggle, attached data sets and notebook outputs.
 
     Arguments:
-        needs: paths relative to the run folder, such as "models/binary/model.json".
+        needs: paths relative to the run folder, such as "models/binary/model.json". The newest run is the one in which one of these
+            was written last: the time of a folder says nothing about what lies deeper in it.
 
-    Raises UserError that says what to run or to attach first.
+    Raises UserError that says what to run or to attach first where there is none.
     """
     if run_dir:
         candidates = [Path(run_dir).expanduser().resolve()]
     else:
         runs = home() / "runs"
         candidates = [folder for folder in runs.iterdir() if folder.is_dir() and not folder.is_symlink()] if runs.is_dir() else []
-        candidates.sort(key=lambda folder: folder.stat().st_mtime, reverse=True)
+        candidates = sorted(candidates, key=lambda folder: (written(folder, needs), folder.name), reverse=True)
         candidates += mounted(needs[0]) if needs else []
-    for folder in candidates:
-        if all((folder / need).exists() for need in needs):
-            return folder
+    found = [folder for folder in candidates if all((folder / need).exists() for need in needs)]
+    if found:
+        return found
     if run_dir:
         missing = next(need for need in needs if not (candidates[0] / need).exists())
         raise UserError(f"{candidates[0]} has no {missing}. Run the notebook that makes it first.")
@@ -197,9 +219,19 @@ def find_run(run_dir="", needs=()):
     raise UserError(f"No run in {home() / 'runs'} has {', '.join(needs)}. Run `python run_all.py` or the training notebooks first.")
 
 
-def output_folder(run_dir="", needs=()):
-    """Where predictions go: the working folder on Kaggle, whose inputs are read-only, else the run that they are made with."""
-    return Path.cwd() if on_kaggle() and not run_dir else find_run(run_dir, needs)
+def written(folder, names):
+    """When the latest of these files in a folder was written, in nanoseconds since 1970; 0 where none is there."""
+    return max((path.stat().st_mtime_ns for path in (folder / name for name in names) if path.exists()), default=0)
+
+
+def find_run(run_dir="", needs=()):
+    """The first one of `find_runs`."""
+    return find_runs(run_dir, needs)[0]
+
+
+def output_folder(run_dir=""):
+    """Where predictions go: as `open_run`, but the working folder on Kaggle, whose inputs are read-only."""
+    return open_run(run_dir, Path.cwd() if on_kaggle() else None)
 
 
 @contextlib.contextmanager

@@ -149,7 +149,7 @@ def load_split(run_dir, table, method="grouped", held_out=0.2, validation=0.15, 
     """The split that the run already has for these images and settings, from run_dir/split.csv; else made and written there.
 
     Arguments as for `split`, and
-        trained: names of networks in run_dir/models that must have been trained on this very split.
+        trained: networks, names in run_dir/models or their folders, that must have been trained on this very split.
 
     The file's column `made_from` is a hash of the settings, the labels and the files' sizes. Raises UserError for a network that
     was trained on another split, or where nothing would be held out or left to validate.

@@ -55,12 +55,19 @@ def certainty(binary, label):
     return np.where(np.isfinite(sure), sure, 0.0)
 
 
-def write_pseudo_labels(path, image_ids, sure, rles):
-    """Write predictions as labels for a further training: image_id, certainty, rle_1..rle_C; see `splitting.with_pseudo_labels`."""
+def write_pseudo_labels(path, image_ids, sure, rles, split=None):
+    """Write predictions as labels for a further training: image_id, certainty, rle_1..rle_C; see `splitting.with_pseudo_labels`.
+
+    Arguments:
+        split: the split.csv of the networks' run, which has to lie beside the file; None, or a file that is missing: it does.
+    """
     table = pd.DataFrame(rles, columns=[f"rle_{k + 1}" for k in range(len(rles[0]) if rles else 0)], dtype=object)
     table.insert(0, "image_id", image_ids)
     table.insert(1, "certainty", np.round(sure, 4))
     paths.write_atomic(path, table.to_csv(index=False, lineterminator="\n"))
+    beside = Path(path).with_name("split.csv")
+    if split is not None and split.is_file() and split.resolve() != beside.resolve():
+        paths.write_atomic(beside, split.read_bytes())
 
 
 def expected(data_dir, table):

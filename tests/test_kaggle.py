@@ -346,7 +346,7 @@ def test_data_and_models_are_found_in_every_layout(tmp_path, monkeypatch, layout
     monkeypatch.setattr(paths, "KAGGLE_INPUT", mounts)
     assert paths.need_data() == data
     assert paths.find_run(needs=["models/binary/model.json"]) == models
-    assert paths.output_folder(needs=["models/binary/model.json"]) == work
+    assert paths.output_folder() == work
     shutil.rmtree(mounts)
     mounts.mkdir()
     with pytest.raises(UserError, match="Attach the competition: Add Input"):

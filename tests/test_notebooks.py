@@ -2,7 +2,9 @@
 
 import ast
 import json
+import os
 import re
+import shutil
 
 import cv2
 import numpy as np
@@ -167,6 +169,66 @@ def test_runs_on_a_few_strips(name, strips, run):
     cells = paths.read_json(run / f"{name}.ipynb")["cells"]
     noise = ["".join(part["text"]) for cell in cells for part in cell.get("outputs", ()) if part.get("name") == "stderr"]
     assert not noise  # it would stand in the report
+
+
+def bytes_of(folder):
+    """{path: content} of all files in a folder."""
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+@pytest.fixture
+def by_hand(strips, run, tmp_path, monkeypatch):
+    """(a project whose only run is a finished one, a function that runs a notebook in it as Jupyter does: not by run_all.py)."""
+    if not (run / "submission.csv").is_file():
+        pytest.skip("needs 90_inference to have run before")
+    project = tmp_path / "project"
+    for name in ("lib", "notebooks"):
+        shutil.copytree(paths.PROJECT / name, project / name, ignore=shutil.ignore_patterns("__pycache__", ".ipynb_checkpoints"))
+    shutil.copytree(run, project / "runs" / "finished")
+    paths.write_json(project / "runs" / "finished" / "run.json", {"run": "finished", "status": "done"})
+    monkeypatch.delenv(paths.RUN_VARIABLE, raising=False)
+
+    def execute_in(name, **parameters):
+        folder = project / "notebooks"
+        parameters |= {"data_dir": str(strips)}
+        papermill.execute_notebook(folder / f"{name}.ipynb", tmp_path / f"{name}.ipynb", parameters, cwd=folder, progress_bar=False)
+        outputs = [part for cell in paths.read_json(tmp_path / f"{name}.ipynb")["cells"] for part in cell.get("outputs", ())]
+        return "".join("".join(part.get("text", "")) for part in outputs)
+
+    return project, execute_in
+
+
+@pytest.mark.slow
+def test_what_is_opened_by_hand_reads_the_newest_and_leaves_a_finished_run_as_it_is(by_hand):
+    project, execute_in = by_hand
+    finished, own = project / "runs" / "finished", project / "runs" / "interactive"
+    before = bytes_of(finished)
+    # as if class 1 had just been trained by hand: the folder `interactive` itself is older than the run's
+    shutil.copytree(finished / "models" / "seg_class2", own / "models" / "seg_class1")
+    (own / "models" / "seg_class1" / "model.json").touch()
+    os.utime(own, (0, 0))
+
+    said = execute_in("40_evaluation", **SMALL["40_evaluation"][0])
+    assert f"The networks are those of {finished / 'models'} and {own / 'models'}." in said
+    decision, cards = paths.read_json(own / "decision.json"), finished / "models"
+    taken = {"binary": "binary", "multilabel": "multilabel", "seg_class1": "seg_class2", "seg_class2": "seg_class2",
+             "seg_class3": "seg_class3", "seg_class4": "seg_class4"}  # fmt: skip
+    assert decision["models"] == {name: paths.read_json(cards / real / "model.json")["weights_sha256"] for name, real in taken.items()}
+    assert (own / "metrics" / "40_evaluation.json").is_file() and (own / "evidence.npz").is_file()
+
+    execute_in("90_inference", test_sample=1)  # the decision just made, with networks of two folders
+    assert (own / "submission.csv").read_text().count("\n") == 1 + 4
+    assert (own / "split.csv").read_bytes() == before["split.csv"]  # beside the pseudo-labels
+    assert bytes_of(finished) == before
+
+
+@pytest.mark.slow
+def test_networks_that_learned_from_other_strips_are_not_judged(by_hand):
+    project, execute_in = by_hand
+    card = project / "runs" / "finished" / "models" / "seg_class3" / "model.json"
+    paths.write_json(card, paths.read_json(card) | {"split": "another"})
+    with pytest.raises(papermill.PapermillExecutionError, match="seg_class3 was trained on another division of the images"):
+        execute_in("40_evaluation", **SMALL["40_evaluation"][0])
 
 
 @pytest.mark.slow
