@@ -176,7 +176,7 @@ def open_run(run_dir="", aside=None):
     `run_dir` names it, and writes to `aside` (None: `runs/interactive`). A line says so. So it is with a folder that is read-only.
     """
     aside = aside or interactive()
-    folder = Path(run_dir).expanduser().resolve() if run_dir else aside
+    folder = from_project(run_dir, "run_dir") if run_dir else aside
     if run_dir and (is_another_s(folder) or (folder.is_dir() and not os.access(folder, os.W_OK))):
         print(f"{folder} stays as it is: what this notebook writes goes to {aside}.")
         folder = aside
@@ -201,7 +201,7 @@ def find_runs(run_dir="", needs=()):
     Raises UserError that says what to run or to attach first where there is none.
     """
     if run_dir:
-        candidates = [Path(run_dir).expanduser().resolve()]
+        candidates = [from_project(run_dir, "run_dir")]
     else:
         runs = home() / "runs"
         candidates = [folder for folder in runs.iterdir() if folder.is_dir() and not folder.is_symlink()] if runs.is_dir() else []

@@ -52,6 +52,8 @@ def test_what_is_opened_by_hand_writes_aside(home, capsys):
     assert f"{run} stays as it is: what this notebook writes goes to {home / 'interactive'}." in capsys.readouterr().out
     (run / "run.json").rename(run / "run.previous.json")  # a journal that was torn while it was written
     assert paths.open_run(run) == home / "interactive"
+    assert paths.open_run("runs/monday") == home / "interactive"  # wherever the notebook lies
+    assert set(folders(runs.networks_to_judge("runs/monday", CLASSES)).values()) == {"monday"}
     assert paths.open_run(str(home / "prepared")) == home / "prepared"  # --prepare leaves no journal: it waits to be run by hand
 
 
