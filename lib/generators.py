@@ -3,21 +3,13 @@
 import math
 from concurrent.futures import ThreadPoolExecutor
 
-import cv2
 import keras
 import numpy as np
 
 from lib import rle
 from lib.augmentation import augment, paint_over
 from lib.blocks import Blocks
-from lib.images import read_image
-
-
-def resize_mask(mask, height, width):
-    """A mask (H, W) uint8 0/1 at another size: a pixel is set where at least half of what it covers was set."""
-    if mask.shape == (height, width):
-        return mask
-    return (cv2.resize(mask * np.uint8(255), (width, height), interpolation=cv2.INTER_AREA) >= 128).astype(np.uint8)
+from lib.images import read_image, resize_image, resize_mask
 
 
 def mask_at(text, shape, height, width):
@@ -149,7 +141,7 @@ def defect_cells(rles, shape, grid, least=0.1):
     cells = np.zeros((*grid, len(rles)), np.uint8)
     for class_index, text in enumerate(rles):
         if text:
-            cover = cv2.resize(rle.decode(text, shape) * np.float32(1), grid[::-1], interpolation=cv2.INTER_AREA)
+            cover = resize_image(rle.decode(text, shape) * np.float32(1), grid)
             cells[..., class_index] = cover >= min(least, cover.max())
     return cells
 

@@ -150,3 +150,19 @@ def resize_image(image, size):
     if smaller != tuple(size):
         image = cv2.resize(image, size[::-1], interpolation=cv2.INTER_LINEAR)
     return image
+
+
+def resize_mask(mask, height, width):
+    """A mask (H, W) uint8 0/1 at another size: a pixel is set where at least half of the area that it covers was set.
+
+    In whole numbers, whichever side grows or shrinks: OpenCV averages over areas only if both shrink, and then in floating point.
+    """
+    if mask.shape == (height, width):
+        return mask
+    corners = cv2.integral(mask)  # how much is set above and left of every corner of a pixel
+    for count in (height, width):  # at the new corners: between two old ones it grows evenly; in units of 1 / count
+        row, rest = np.divmod(np.arange(count + 1) * (len(corners) - 1), count)
+        after = corners[np.minimum(row + 1, len(corners) - 1)]
+        corners = ((count - rest[:, None]) * corners[row].astype(np.int64) + rest[:, None] * after).T
+    covered = np.diff(np.diff(corners, axis=0), axis=1)
+    return (2 * covered >= mask.size).astype(np.uint8, order="C")

@@ -108,16 +108,9 @@ class Masks:
                     raise UserError(f"The mask {files[stem]} has the value {value}, and {len(self.names) or MOST} is the highest. Use 0 "
                                     "for no defect, 1 and up for the classes; black-and-white masks go into a folder a class.")  # fmt: skip
                 mask = (values == value if self.index_valued else values > 0).astype(np.uint8)
-                found[value if self.index_valued else number] = resized(mask, size[1])
+                found[value if self.index_valued else number] = images.resize_mask(mask, *size[1])
         self.largest = max(self.largest, *found, 0)
         return {defect_class: mask for defect_class, mask in sorted(found.items()) if mask.any()}
-
-
-def resized(mask, size):
-    """A mask (h, w) 0/1 at (H, W): a pixel is set where at least half of what it covers was set."""
-    if mask.shape == size:
-        return mask
-    return (images.resize_image(mask * np.uint8(255), size) >= 128).astype(np.uint8)
 
 
 def import_part(source, masks, target, size, shape=None):
