@@ -5,8 +5,10 @@ import os
 import shutil
 from pathlib import Path
 
-from lib import manifest, paths, provenance
+from lib import manifest, params, paths, provenance
+from lib.paths import UserError
 
+SPLIT = "split.csv"  # which images teach and which judge: of all notebooks that divide them
 RUN, NOTEBOOK = paths.RUN_VARIABLE, "STEEL_NOTEBOOK"  # environment variables that tell whose a process is
 
 
@@ -23,15 +25,55 @@ def files_of(run_dir, products):
     return sorted(path.relative_to(run_dir).as_posix() for path in found)
 
 
-def digests(run_dir, products):
-    """{file: hash of its content} of all that a notebook's products consist of; a missing file has the hash ""."""
+def left_by(name, house):
+    """The files that a notebook leaves, relative to the run folder: its executed form, its report, its figures, its products, what
+    no other notebook needs, and the split that it has judged by."""
+    files = *house.products.get(name, ()), *house.further.get(name, ()), *((SPLIT,) if name == "40_evaluation" else ())
+    return f"{name}.ipynb", f"{name}.html", f"metrics/{name}.json", *files
+
+
+def digests(run_dir, files):
+    """{file: hash of its content} of all that these files (see `left_by`) consist of; a missing file has the hash ""."""
     found = {}
-    for name in files_of(run_dir, products):
+    for name in files_of(run_dir, files):
+        path = Path(run_dir) / name
         try:
-            found[name] = manifest.file_hash(Path(run_dir) / name)[:16]
-        except OSError:
+            found[name] = cells_hash(path) if path.suffix == ".ipynb" else manifest.file_hash(path)[:16]
+        except (OSError, ValueError, UserError):
             found[name] = ""
     return found
+
+
+def cells_hash(notebook):
+    """A hash of what a notebook's cells say and put out: whoever opens it in Jupyter and saves it unchanged changes the rest."""
+    cells = params.read_notebook(notebook)["cells"]
+    return provenance.digest([[cell["cell_type"], joined(cell.get("source")), joined(cell.get("outputs"))] for cell in cells])
+
+
+def joined(value):
+    """A part of a notebook with its texts in one piece: the format allows them as lists of lines, too."""
+    if isinstance(value, dict):
+        return {key: joined(one) for key, one in value.items()}
+    if isinstance(value, list):
+        return "".join(value) if value and all(isinstance(one, str) for one in value) else [joined(one) for one in value]
+    return value
+
+
+def mend_report(run_dir, name, made):
+    """Render a finished notebook's report again where it is missing or was changed; `made` then holds the new hash."""
+    page = f"{name}.html"
+    if digests(run_dir, [page])[page] != made.get(page):
+        from lib import report
+
+        report.render(Path(run_dir) / f"{name}.ipynb", Path(run_dir) / page)
+        made |= digests(run_dir, [page])
+
+
+def drop_split(run_dir, entries):
+    """Remove a split.csv that is not the one that 40_evaluation has judged by: who needs it next makes it again from its settings."""
+    known = [entry["made"][SPLIT] for entry in entries.values() if entry.get("made", {}).get(SPLIT)]
+    if known and digests(run_dir, [SPLIT])[SPLIT] not in known:
+        (Path(run_dir) / SPLIT).unlink(missing_ok=True)
 
 
 def of_needs(needs, entries, products):

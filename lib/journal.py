@@ -21,7 +21,7 @@ run.json:
         key          what it was made from, as a hash; only of a finished notebook, else ""
         started_key  what its last start was made from: an unfinished training may only go on if this is unchanged
         needs        the notebooks it needs
-        made         {file: hash} of its products; only of a finished notebook
+        made         {file: hash} of all that it left, see `artifacts.left_by`; only of a finished notebook
         used         {notebook it needs: hash of that one's products} as they were at its start
         outdated     true if it is finished and one that it needs was run again without it (--only)
 

@@ -127,6 +127,7 @@ def run(options, house=HOUSE):
             run_dir, lock, _ = open_folder(options, profile, house)
         artifacts.end_strays(run_dir)
         artifacts.remove_partial(run_dir)
+        artifacts.drop_split(run_dir, old["notebooks"] if old else {})
         if findings is not None:
             paths.write_atomic(run_dir / FINDINGS, checks.csv_text(findings))
         for keys in values.values():

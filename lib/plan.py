@@ -28,8 +28,10 @@ PRODUCTS = {
     "40_evaluation": ("decision.json",),
     "90_inference": ("submission.csv",),
 }
-House = namedtuple("House", "notebooks profiles runs graph products")
-HOUSE = House(PROJECT / "notebooks", PROJECT / "params", PROJECT / "runs", GRAPH, PRODUCTS)
+# Files that it must leave as well, and that no other notebook of the run reads.
+FURTHER = {"40_evaluation": ("evidence.npz",), "90_inference": ("pseudo_labels.csv",)}
+House = namedtuple("House", "notebooks profiles runs graph products further", defaults=({},))
+HOUSE = House(PROJECT / "notebooks", PROJECT / "params", PROJECT / "runs", GRAPH, PRODUCTS, FURTHER)
 
 
 def house_of(house, classes):
@@ -158,12 +160,12 @@ def content_of(value):
 
 
 def is_kept(name, key, run_dir, old, house):
-    """Whether a finished notebook of the run stands: same key, its reports are there, and its products are what it left."""
-    entry, products = (old or {"notebooks": {}})["notebooks"].get(name, {}), house.products.get(name, ())
+    """Whether a finished notebook of the run stands: same key, and what it left is there unchanged; its page can be made again."""
+    entry = (old or {"notebooks": {}})["notebooks"].get(name, {})
     if entry.get("status") not in FINISHED or entry.get("key") != key:
         return False
-    there = all((run_dir / file).is_file() for file in (f"{name}.ipynb", f"{name}.html", *products))
-    return there and artifacts.digests(run_dir, products) == entry.get("made", {})
+    there = artifacts.digests(run_dir, artifacts.left_by(name, house))
+    return there | {f"{name}.html": ""} == entry.get("made", {}) | {f"{name}.html": ""}
 
 
 def entries_of(house, selected, keys, run_dir, old, forced):

@@ -35,7 +35,7 @@ def run_all(journal, run_dir, lock, house, selected, keys, jobs, declarations):
     try:
         while sorter.is_active():
             ready += sorter.get_ready()
-            passed = next((name for name in ready if passes(name, entries, selected, house)), None)
+            passed = next((name for name in ready if passes(name, entries, selected, house, run_dir)), None)
             if passed:
                 ready.remove(passed)
                 sorter.done(passed)
@@ -43,7 +43,7 @@ def run_all(journal, run_dir, lock, house, selected, keys, jobs, declarations):
             ready.sort(key=list(house.graph).index)
             while ready and len(running) < jobs:
                 name = ready.pop(0)
-                clear(run_dir, name, entries[name], keys[name], house.products.get(name, ()))
+                clear(run_dir, name, entries[name], keys[name], house)
                 found = artifacts.of_needs(house.graph[name], entries, house.products)
                 entries[name] |= {"status": "running", "started_key": keys[name], "made": {}, "used": found}
                 update(journal, run_dir)
@@ -57,7 +57,7 @@ def run_all(journal, run_dir, lock, house, selected, keys, jobs, declarations):
                 if process.poll() is None:
                     continue
                 del running[name]
-                finish(name, process, time.monotonic() - begin, entries[name], run_dir, house.products.get(name, ()))
+                finish(name, process, time.monotonic() - begin, entries[name], run_dir, house)
                 if entries[name]["status"] == "done":
                     sorter.done(name)
                     shutil.rmtree(run_dir / "scratch" / name, ignore_errors=True)
@@ -84,12 +84,13 @@ def run_all(journal, run_dir, lock, house, selected, keys, jobs, declarations):
         raise
 
 
-def passes(name, entries, selected, house):
+def passes(name, entries, selected, house, run_dir):
     """Whether a notebook whose needs are met is passed over: not asked for, or it stands, made from what lies there now."""
     entry = entries[name]
     if name not in selected or entry["status"] != "kept":
         return name not in selected
     if entry["used"] == artifacts.of_needs(house.graph[name], entries, house.products):
+        artifacts.mend_report(run_dir, name, entry["made"])
         say(f"{clock()}  {name:16} kept: nothing that it is made from has changed")
         return True
     entry |= {"status": "waiting", "seconds": 0, "headline": "", "key": ""}
@@ -101,13 +102,14 @@ def changed(declared, values):
     return {key: value for key, value in values.items() if json.dumps(value) != json.dumps(declared[key].default)}
 
 
-def clear(run_dir, name, entry, key, products):
+def clear(run_dir, name, entry, key, house):
     """Remove what an earlier start of this notebook left, so that nothing old stands for something new.
 
     The state of a training that was cut off stays if the notebook is made from the same as then.
     """
-    for path in (f".{name}.partial.ipynb", f"{name}.ipynb", f"{name}.html", f"metrics/{name}.json", *products):
-        (run_dir / path).unlink(missing_ok=True)
+    for path in (f".{name}.partial.ipynb", *artifacts.left_by(name, house)):
+        if path != artifacts.SPLIT:  # which networks have learned by
+            (run_dir / path).unlink(missing_ok=True)
     if entry["started_key"] != key:
         shutil.rmtree(run_dir / "scratch" / name, ignore_errors=True)
 
@@ -145,7 +147,7 @@ def start(notebook, run_dir, given, lock, jobs):
     return process
 
 
-def finish(name, process, seconds, entry, run_dir, products):
+def finish(name, process, seconds, entry, run_dir, house):
     """Write into a notebook's entry how it ended. Done is what says so itself and has left its products."""
     try:
         answer = json.loads(process.answer.text())
@@ -155,13 +157,14 @@ def finish(name, process, seconds, entry, run_dir, products):
         artifacts.end_strays(run_dir, name)  # its kernel
     with contextlib.suppress(OSError):
         process.stdin.close()  # the others are closed with their tails
+    files = artifacts.left_by(name, house)
+    products = (*house.products.get(name, ()), *house.further.get(name, ()))
     missing = [product for product in products if not (run_dir / product).is_file()]
     if answer["ok"] and missing:
         answer = {"ok": False, "error": f"It ended without writing {missing[0]}."}
     if answer["ok"]:
-        files = (f"{name}.ipynb", f"{name}.html", f"metrics/{name}.json", *artifacts.files_of(run_dir, products))
-        artifacts.sync(path for file in files if (path := run_dir / file).is_file())
-        entry["made"] = artifacts.digests(run_dir, products)
+        artifacts.sync([path for file in artifacts.files_of(run_dir, files) if (path := run_dir / file).is_file()])
+        entry["made"] = artifacts.digests(run_dir, files)
     figures = journals.read_figures(run_dir, name)
     entry["seconds"] = round(seconds, 1)
     entry["headline"] = shorten(figures["headline"]) if figures else ""

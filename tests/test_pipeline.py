@@ -18,8 +18,8 @@ import numpy as np
 import psutil
 import pytest
 
+from lib import artifacts, params, paths, pipeline, pipes, plan, processes, provenance, report
 from lib import journal as journals
-from lib import params, paths, pipeline, pipes, plan, processes, provenance, report
 from lib.paths import UserError
 
 FIXTURES = Path(__file__).resolve().parent / "fixtures"
@@ -196,7 +196,8 @@ def test_a_missing_product_is_a_failure(tmp_path, data):
     entry = {"started_key": "k"}
     process = subprocess.Popen([sys.executable, "-c", "print('{\"ok\": true, \"error\": \"\"}')"], stdin=-1, stdout=-1)
     process.answer, process.errors = pipes.Tail(process.stdout), pipes.Tail(io.BytesIO())
-    processes.finish("x", process, 1.0, entry, tmp_path, ("models/x/model.json",))
+    house = plan.HOUSE._replace(products={"x": ("models/x/model.json",)})
+    processes.finish("x", process, 1.0, entry, tmp_path, house)
     assert (entry["status"], entry["error"]) == ("failed", "It ended without writing models/x/model.json.")
 
 
@@ -429,6 +430,65 @@ def test_every_package_that_lib_imports_is_known():
             names += [node.module] if isinstance(node, ast.ImportFrom) and node.module else []
             for top in {name.partition(".")[0] for name in names} - {"lib", *sys.stdlib_module_names}:
                 assert provenance.DISTRIBUTIONS.get(top, top) in {*harmless, *provenance.PACKAGES}, f"{path.name}: {top}"
+
+
+def executed(*cells):
+    """The text of an executed notebook."""
+    made = [{"cell_type": "code", "source": source, "outputs": [{"output_type": "stream", "text": text}]} for source, text in cells]
+    return json.dumps({"cells": made, "metadata": {}})
+
+
+@pytest.mark.parametrize("name", ["10_binary", "40_evaluation", "90_inference"])
+def test_whatever_a_notebook_left_is_missed_where_it_is_gone_or_changed(tmp_path, name):
+    files = {f"{name}.ipynb": executed(("a", "b")), f"{name}.html": "page", f"metrics/{name}.json": "{}"}
+    files |= dict.fromkeys(plan.PRODUCTS[name] + plan.FURTHER.get(name, ()), "x")
+    files |= {"models/binary/model.weights.h5": "w", "models/binary.2/model.json": "2"} if name == "10_binary" else {}
+    files |= {"split.csv": "s"} if name == "40_evaluation" else {}
+    for file, text in files.items():
+        (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / file).write_text(text)
+    entry = {"status": "done", "key": "k", "made": artifacts.digests(tmp_path, artifacts.left_by(name, plan.HOUSE))}
+    assert set(entry["made"]) == set(files)
+
+    def kept():
+        return plan.is_kept(name, "k", tmp_path, {"notebooks": {name: entry}}, plan.HOUSE)
+
+    assert kept()
+    for file, text in files.items():
+        for other in (None, executed(("a", "c"))):
+            (tmp_path / file).unlink()
+            if other:
+                (tmp_path / file).write_text(other)
+            assert kept() == (file == f"{name}.html"), file  # the page is made from the notebook again
+            (tmp_path / file).write_text(text)
+    assert kept()
+    parts = json.loads(executed((["a"], ["b"]))) | {"metadata": {"kernelspec": {}}}  # as Jupyter saves it
+    (tmp_path / f"{name}.ipynb").write_text(json.dumps(parts, indent=1))
+    assert kept()
+
+
+def test_a_split_that_is_not_the_one_that_was_judged_by_is_made_again(tmp_path):
+    (tmp_path / "split.csv").write_text("as it was")
+    entries = {"10_binary": {}, "40_evaluation": {"made": artifacts.digests(tmp_path, ["split.csv"])}}
+    artifacts.drop_split(tmp_path, {"40_evaluation": {"made": {}}})
+    artifacts.drop_split(tmp_path, entries)
+    assert (tmp_path / "split.csv").is_file()
+    (tmp_path / "split.csv").write_text("another")
+    artifacts.drop_split(tmp_path, entries)
+    assert not (tmp_path / "split.csv").is_file()
+
+
+def test_a_report_is_rendered_again_and_figures_are_missed(tmp_path, call):
+    run_dir = tmp_path / "runs" / "a"
+    assert call("--profile", "small", "--run", "a", "--only", "10")[0] == 0
+    page = (run_dir / "10_writes_value.html").read_bytes()
+    for change in (lambda path: path.unlink(), lambda path: path.write_text("another")):
+        change(run_dir / "10_writes_value.html")
+        code, said = call("--resume", "--only", "10")
+        assert (code, said.count("kept"), (run_dir / "10_writes_value.html").read_bytes()) == (0, 1, page)
+    (run_dir / "metrics" / "10_writes_value.json").unlink()
+    code, said = call("--resume", "--only", "10")
+    assert (code, said.count("started"), json.loads((run_dir / "metrics.json").read_text())["written"]) == (0, 1, 3)
 
 
 def test_keys_pass_changes_on_to_dependents_only(tmp_path):
