@@ -49,8 +49,8 @@ def fold_parts(table, folds, number, seed):
     Arguments:
         table: with part and group, as from `split`.
 
-    Returns the table with another column part; held-out images stay held out, pseudo-labelled ones teach every member, groups stay
-    together. One fold: the table as it is.
+    Returns the table with another column part; held-out images stay held out, groups stay together; pseudo-labelled ones teach every
+    member but those that a near-duplicate of theirs validates, where they are "left_out". One fold: the table as it is.
     """
     if folds <= 1:
         return table
@@ -61,6 +61,9 @@ def fold_parts(table, folds, number, seed):
     group = np.unique(table["group"].to_numpy()[free], return_inverse=True)[1]
     fold = spread(combination, group, [1 / folds] * folds, seed)
     part[free] = np.where(fold == number, "validation", "train")
+    if "pseudo" in table:
+        validating = table["group"].to_numpy()[part == "validation"]
+        part[table["pseudo"].to_numpy() & np.isin(table["group"], validating)] = "left_out"
     return table.assign(part=part)
 
 
@@ -71,7 +74,8 @@ def with_pseudo_labels(table, path, data_dir, certainty=0.95, max_distance=MAX_D
         table: with part and group, as from `split`; path: pseudo_labels.csv of a finished run, absolute or from the project's
             folder, "" for none;
         certainty: least certainty of an image, 0..1: that of its least certain class;
-        max_distance: 0..1, test images this close to a held-out one are left out, see `lib.duplicates`.
+        max_distance: 0..1, test images this close to a held-out or a validation image are left out, see `lib.duplicates`; one that is
+            as close to a training image is of its group.
 
     Returns the table with a column pseudo (bool). The masks' thresholds were chosen on held-out images, the only thing that these
     images know of them. Raises UserError if the file is missing, if its images are not among the test images, or if the split.csv
@@ -95,10 +99,12 @@ def with_pseudo_labels(table, path, data_dir, certainty=0.95, max_distance=MAX_D
     if not held_out["image_id"].isin(beside["image_id"][beside["part"] == "held_out"]).all():
         raise UserError(f"The networks that made {path} learned from images that are held out now. Use a run with the same seed, sample, "
                         "split_method, duplicate_distance, held_out and validation.")  # fmt: skip
-    alike = find_duplicates([*tests["path"], *held_out["path"]], max_distance)
-    tests = tests[~np.isin(alike[: len(tests)], alike[len(tests) :])]
-    group = table["group"].max() + 1 + np.arange(len(tests))
-    tests = tests.assign(part="train", group=group)[[*table.columns]]
+    alike = find_duplicates([*tests["path"], *table["path"]], max_distance)
+    own, others = alike[: len(tests)], table.groupby(alike[len(tests) :])
+    groups = others["group"].unique()[(others["part"].unique().map(list).map(set) == {"train"}) & (others["group"].nunique() == 1)]
+    near = {number: int(found[0]) for number, found in groups.items()}  # of training images alone, and of one group of them
+    tests = tests.assign(part="train", group=[near.get(number, table["group"].max() + 1 + number) for number in own])
+    tests = tests[np.isin(own, list(near)) | ~np.isin(own, alike[len(tests) :])][[*table.columns]]
     return pd.concat([table.assign(pseudo=False), tests.assign(pseudo=True)], ignore_index=True)
 
 

@@ -44,15 +44,25 @@ def write(path, image_ids, rles, format="2019"):
     paths.write_atomic(path, text.getvalue())
 
 
-def certainty(binary, label):
-    """How sure the classifiers are of each image, (N,) float: of its least sure answer, 0.5..1; 0 where nothing was answered.
+def certainty(binary, label, rles=None, finished=None):
+    """How sure the cascade is of each image, (N,) float: of its least sure answer, 0.5..1; 0 where nothing was answered, and where the
+    image cannot teach.
 
     Arguments:
         binary: (N,), label: (N, C) probabilities as from `cascade.predict`, NaN where a network was not asked.
+        rles: N x C run-length strings. An image whose masks and classifiers disagree cannot teach: a class that is stated without a
+            mask (minimum area, a segmenter that failed) or a mask of a class that is denied, a defect without any mask or the other
+            way round. None: the classifiers alone are asked.
+        finished: (N,) bool, which images were predicted to the end; the others cannot teach. None: all.
     """
     answers = np.column_stack([binary, label])
     sure = np.where(np.isnan(answers), np.inf, np.maximum(answers, 1 - answers)).min(axis=1)
-    return np.where(np.isfinite(sure), sure, 0.0)
+    usable = np.isfinite(sure) & (True if finished is None else np.asarray(finished, bool))
+    if rles is not None:
+        drawn = np.array([[text != "" for text in row] for row in rles]).reshape(np.shape(label))
+        drawn = np.column_stack([drawn.any(axis=1), drawn])
+        usable &= ((answers >= 0.5) == drawn).all(axis=1, where=~np.isnan(answers))
+    return np.where(usable, sure, 0.0)
 
 
 def write_pseudo_labels(path, image_ids, sure, rles, split=None):

@@ -451,6 +451,7 @@ def test_folds_validate_every_image_once_and_keep_the_held_out_ones():
 
 def test_pseudo_labels_teach_every_fold_and_validate_none(tmp_path):
     folder = make(tmp_path / "data", CURRENT + "a.jpg,1,1 5\n", tests=("t.jpg", "u.jpg", "v.jpg"))
+    (folder / "test_images" / "t.jpg").write_bytes(cv2.imencode(".jpg", picture(99))[1].tobytes())
     table = dataset.load_table(folder).assign(part=["train", "validation", "held_out"], group=[0, 1, 2])
     path = tmp_path / "pseudo_labels.csv"
     path.write_text("image_id,certainty,rle_1,rle_2,rle_3,rle_4\nt.jpg,0.99,,3 4,,\nu.jpg,0.6,1 9,,,\nv.jpg,0.97,,,,\n")
@@ -476,3 +477,30 @@ def test_pseudo_labels_teach_every_fold_and_validate_none(tmp_path):
     path.write_text("image_id,certainty,rle_1,rle_2,rle_3,rle_4\nother.jpg,0.99,,3 4,,\n")
     with pytest.raises(UserError, match="belongs to other data"):
         splitting.with_pseudo_labels(table, path, folder)
+
+
+def test_a_pseudo_labelled_copy_of_a_strip_that_judges_or_chooses_does_not_teach(tmp_path):
+    """Test strips that are copies of a training, a validation and a held-out strip, and one that is like none."""
+    folder = make(tmp_path / "data", CURRENT + "a.jpg,1,1 5\n", tests=("t.jpg", "u.jpg", "v.jpg", "w.jpg"))
+    table = dataset.load_table(folder).assign(part=["train", "validation", "held_out"], group=[5, 6, 7])
+    table[["image_id", "part", "group"]].assign(made_from="x").to_csv(tmp_path / "split.csv", index=False)
+    path = tmp_path / "pseudo_labels.csv"
+    rows = "".join(f"{name}.jpg,0.99,,3 4,,\n" for name in "tuvw")
+    path.write_text("image_id,certainty,rle_1,rle_2,rle_3,rle_4\n" + rows)
+    more = splitting.with_pseudo_labels(table, path, folder)
+    assert more["image_id"].tolist() == ["a.jpg", "b.jpg", "c.jpg", "t.jpg", "w.jpg"]
+    assert more["part"].tolist() == ["train", "validation", "held_out", "train", "train"]
+    assert more["group"].tolist()[:4] == [5, 6, 7, 5] and more["group"][4] not in (5, 6, 7)
+    for number in range(2):  # another of the two validates each member of an ensemble, t.jpg is a copy of one of them
+        part = dict(zip(more["image_id"], splitting.fold_parts(more, 2, number, 0)["part"], strict=True))
+        assert part["t.jpg"] == {"train": "train", "validation": "left_out"}[part["a.jpg"]]
+        assert part["w.jpg"] == "train" and {part["a.jpg"], part["b.jpg"]} == {"train", "validation"}
+
+
+def test_a_pseudo_labelled_strip_between_two_groups_does_not_teach(tmp_path, monkeypatch):
+    folder = make(tmp_path / "data", CURRENT + "a.jpg,1,1 5\n", tests=("t.jpg",))
+    table = dataset.load_table(folder).assign(part=["train", "train", "held_out"], group=[0, 1, 2])
+    table[["image_id", "part", "group"]].assign(made_from="x").to_csv(tmp_path / "split.csv", index=False)
+    (tmp_path / "pseudo_labels.csv").write_text("image_id,certainty,rle_1,rle_2,rle_3,rle_4\nt.jpg,0.99,,3 4,,\n")
+    monkeypatch.setattr(splitting, "find_duplicates", lambda paths, distance: np.array([0, 0, 0, 1]))  # t is like a and like b
+    assert splitting.with_pseudo_labels(table, tmp_path / "pseudo_labels.csv", folder)["image_id"].tolist() == ["a.jpg", "b.jpg", "c.jpg"]

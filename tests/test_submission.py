@@ -35,6 +35,34 @@ def test_certainty_is_that_of_the_least_sure_answer():
     assert submission.certainty(binary, label) == pytest.approx([0.98, 0.7, 0.6, 0])
 
 
+NAN = float("nan")
+
+
+@pytest.mark.parametrize("binary, label, masks, finished, sure", [
+    (0.99, (0.98, 0.03), ("1 9", ""), True, 0.97),  # all agree
+    (0.01, (NAN, NAN), ("", ""), True, 0.99),  # dropped by the binary filter: clean, and nobody says otherwise
+    (0.99, (0.99, 0.01), ("", ""), True, 0),  # a sure defect without a mask: minimum area, or a segmenter that draws nothing
+    (0.99, (0.99, 0.99), ("1 9", ""), True, 0),  # one of two without a mask
+    (0.99, (0.01, 0.99), ("1 9", "5 1"), True, 0),  # a mask of a class that is denied
+    (0.99, (0.01, 0.01), ("", ""), True, 0),  # some defect, and none of any class
+    (0.01, (0.99, 0.01), ("1 9", ""), True, 0),  # the filters disagree
+    (NAN, (0.97, 0.01), ("1 9", ""), True, 0.97),  # without a binary filter
+    (NAN, (0.97, 0.01), ("", ""), True, 0),
+    (0.98, (NAN, NAN), ("1 9", ""), True, 0.98),  # without a multilabel filter
+    (0.98, (NAN, NAN), ("", ""), True, 0),
+    (NAN, (NAN, NAN), ("1 9", ""), True, 0),  # nobody was asked
+    (0.99, (0.98, 0.03), ("1 9", ""), False, 0),  # broken, or the time was used up
+    (0.01, (NAN, NAN), ("", ""), False, 0),
+])  # fmt: skip
+def test_a_strip_that_cannot_teach_is_not_certain(binary, label, masks, finished, sure):
+    found = submission.certainty(np.array([binary, 0.2]), np.array([label, (NAN, NAN)]), [list(masks), ["", ""]], [finished, True])
+    assert found == pytest.approx([sure, 0.8])
+
+
+def test_certainty_of_no_strips():
+    assert submission.certainty(np.zeros(0), np.zeros((0, 4)), [], []).shape == (0,)
+
+
 @pytest.mark.parametrize("format, text", [("2019", OLD), ("current", CURRENT)])
 def test_exact_bytes_and_back(tmp_path, format, text):
     path = tmp_path / "submission.csv"
