@@ -106,6 +106,11 @@ def remove_partial(run_dir):
                 path.unlink(missing_ok=True)
 
 
+def is_mine(process):
+    """Whether a process is of the user of this one; on Windows, which has no numbers for users, whether it lets itself be read."""
+    return not hasattr(os, "getuid") or process.uids().real == os.getuid()
+
+
 def end_strays(run_dir, notebook=None):
     """Kill processes that an earlier command on this run left (a kernel whose parent was killed), or those of one notebook."""
     import psutil
@@ -113,7 +118,7 @@ def end_strays(run_dir, notebook=None):
     mine = {process.pid for process in psutil.Process().parents()} | {os.getpid()}
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error, OSError):
-            if process.pid in mine or process.uids().real != os.getuid():
+            if process.pid in mine or not is_mine(process):
                 continue
             environment = process.environ()
             if environment.get(RUN) == str(run_dir) and notebook in (None, environment.get(NOTEBOOK)):

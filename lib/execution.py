@@ -7,10 +7,12 @@ standard output: {"ok": true or false, "error": one sentence}. When standard inp
 kernel is stopped with everything it started.
 """
 
+import contextlib
 import json
 import os
 import signal
 import sys
+import tempfile
 import threading
 from pathlib import Path
 
@@ -32,11 +34,41 @@ def main():
     threading.Thread(target=stop_with_parent, daemon=True).start()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: stop_now(143))
-    error = run(request)
-    stop_kernels()
+    with own_settings():
+        error = run(request)
+        stop_kernels()
     answer.write(json.dumps({"ok": not error, "error": shorten(error)}) + "\n")
     answer.flush()
     os._exit(0)  # the thread that watches standard input would hold up a plain return
+
+
+@contextlib.contextmanager
+def own_settings():
+    """A context in which Jupyter and IPython read nothing of the user's: no startup files, no configuration; and in which there is
+    a home folder, also for a user whom the system does not know."""
+    with tempfile.TemporaryDirectory(prefix="notebook-", ignore_cleanup_errors=True) as folder:
+        for variable in ("IPYTHONDIR", "JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR"):
+            os.environ[variable] = str(Path(folder) / variable.lower())
+        os.environ["JUPYTER_NO_CONFIG"] = "1"
+        try:
+            Path.home()
+        except RuntimeError:
+            os.environ["HOME"] = folder
+        os.environ.setdefault("USER", "user")  # asked for by libraries, where the system has no name for the user's number
+        yield
+
+
+def kernel_manager():
+    """The class of a kernel's manager that starts this very Python, whatever kernel is installed under the name python3."""
+    from jupyter_client.kernelspec import KernelSpec
+    from jupyter_client.manager import AsyncKernelManager
+
+    command = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+
+    class ThisPython(AsyncKernelManager):
+        kernel_spec = KernelSpec(argv=command, display_name="Python 3", language="python")
+
+    return ThisPython
 
 
 def run(request):
@@ -48,7 +80,7 @@ def run(request):
         if partial.exists():
             if error:
                 mark_error(partial, error)
-            os.replace(partial, output)
+            paths.replace(partial, output)
             from lib import report
 
             report.render(output, report_path)
@@ -78,6 +110,7 @@ def execute(request, partial):
             start_timeout=120,
             iopub_timeout=60,
             on_cell_start=note_kernels,
+            kernel_manager_class=kernel_manager(),
         )
 
     try:

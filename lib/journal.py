@@ -83,7 +83,7 @@ def write(run_dir, journal):
         link.unlink(missing_ok=True)
         try:
             os.link(path, link)
-            os.replace(link, previous)
+            paths.replace(link, previous)
         except OSError:  # a file system without links
             paths.write_atomic(previous, path.read_bytes())
     paths.write_json(path, journal)
@@ -97,7 +97,7 @@ def open_lock(run_dir, wait=5.0):
 
     Raises UserError if another command writes into the folder.
     """
-    file = open(Path(run_dir) / LOCK, "a+")  # noqa: SIM115 - open as long as the lock is held
+    file = open(Path(run_dir) / LOCK, "a+", encoding="utf-8")  # noqa: SIM115 - open as long as the lock is held
     end = time.monotonic() + wait
     while not try_lock(file):
         file.seek(0)
@@ -144,14 +144,15 @@ def is_alive(pid):
 
 
 def point_latest(runs, run_id):
-    """Let `runs/latest` lead to a run: a link, replaced in one step; where links fail, a page that forwards."""
-    link, partial = Path(runs) / "latest", Path(runs) / ".latest.partial"
+    """Let `runs/latest` lead to a run: a link, replaced in one step; where links fail, a folder with a page that forwards."""
+    link = Path(runs) / "latest"
     try:
-        partial.unlink(missing_ok=True)
-        partial.symlink_to(run_id, target_is_directory=True)
-        os.replace(partial, link)
+        with paths.scratch(link) as folder:  # for a name that two runs which start at once do not share
+            (folder / "latest").symlink_to(run_id, target_is_directory=True)
+            paths.replace(folder / "latest", link)
     except (OSError, NotImplementedError):
-        partial.unlink(missing_ok=True)
+        if link.is_symlink():  # not to be written through: it leads into another run
+            return
         page = f'<!doctype html><meta charset="utf-8"><meta http-equiv="refresh" content="0; url=../{run_id}/index.html">\n'
         paths.write_atomic(link / "index.html", page)
 

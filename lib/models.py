@@ -4,10 +4,7 @@ Pre-processing is part of the graph, so that nobody can forget it. Only this mod
 """
 
 import contextlib
-import os
 from pathlib import Path
-
-os.environ.setdefault("SM_FRAMEWORK", "tf.keras")  # else segmentation-models 1.0.1 dies on Keras 3
 
 import keras
 from keras import layers

@@ -18,12 +18,14 @@ MINUTES = 60.0  # the competition's limit, for a pack whose run had no time budg
 FOLDERS = ("dataset", "notebook")  # of a pack, beside UPLOAD.md
 WITH_LIB = '''import hashlib
 import linecache
+import os
 import sys
 import types
 from pathlib import Path
 
 from IPython.core.magic import register_cell_magic
 
+os.environ.setdefault("KERAS_BACKEND", "tensorflow")  # whatever ~/.keras/keras.json says
 lib = sys.modules["lib"] = types.ModuleType("lib")
 lib.__path__ = []
 

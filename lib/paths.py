@@ -6,6 +6,7 @@ import math
 import os
 import shutil
 import tempfile
+import time
 from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -234,6 +235,22 @@ def output_folder(run_dir=""):
     return open_run(run_dir, Path.cwd() if on_kaggle() else None)
 
 
+def replace(source, target, wait=3.0):
+    """`os.replace` that has patience with Windows, which denies it as long as another process reads the target.
+
+    Arguments:
+        wait: seconds at most.
+    """
+    end = time.monotonic() + wait
+    while True:
+        try:
+            return os.replace(source, target)
+        except PermissionError:
+            if os.name != "nt" or time.monotonic() > end:
+                raise
+            time.sleep(0.02)
+
+
 @contextlib.contextmanager
 def replacing(path):
     """A context that gives the name of a file to write, and moves it to `path` at its end: `path` is complete or as it was.
@@ -249,7 +266,7 @@ def replacing(path):
         with open(partial, "rb+") as file:
             os.fsync(file.fileno())
         os.chmod(partial, 0o644)
-        os.replace(partial, path)
+        replace(partial, path)
     except BaseException as error:
         if isinstance(error, OSError) and error.filename is None:  # writing on a full disk does not say where
             error.filename = str(path)

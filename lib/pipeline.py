@@ -91,9 +91,15 @@ def open_folder(options, profile, house):
 
 
 def new_id(profile, runs):
-    """A free run name: date, time (UTC) and profile."""
+    """A free run name, its folder made at once: date, time (UTC) and profile; of two runs that start together each has its own."""
     stem = time.strftime("%Y%m%d-%H%M%S-", time.gmtime()) + profile
-    return next(name for name in (stem, *(f"{stem}-{n}" for n in range(2, 1000))) if not (runs / name).exists())
+    for name in (stem, *(f"{stem}-{n}" for n in range(2, 1000))):
+        try:
+            (runs / name).mkdir(parents=True)
+            return name
+        except FileExistsError:
+            continue
+    raise UserError(f"{runs} holds a thousand runs of this second. Name another with --run.")
 
 
 def run(options, house=HOUSE):

@@ -1,6 +1,9 @@
 """Figures. Each function returns its matplotlib figure; colours hold for the colour-blind (Okabe and Ito)."""
 
+from pathlib import Path
+
 import cv2
+import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
 import seaborn
@@ -8,6 +11,7 @@ import seaborn
 from lib import rle
 from lib.images import read_image
 
+matplotlib.rcdefaults()  # whatever a matplotlibrc of the user's says: a report looks the same everywhere
 COLOURS = ("#D55E00", "#009E73", "#0072B2", "#CC79A7", "#56B4E9", "#E69F00", "#F0E442")  # classes 1 to 4: orange, green, blue, pink
 GREY = "#8a8a8a"
 
@@ -43,7 +47,7 @@ def strips(paths, masks=None, titles=None, shape=(256, 1600)):
     """
     figure, all_axes = plt.subplots(max(1, len(paths)), 1, figsize=(11, 2.05 * max(1, len(paths))), squeeze=False, layout="constrained")
     for number, (axes, path) in enumerate(zip(all_axes[:, 0], paths, strict=False)):
-        _show(axes, read_image(path), titles[number] if titles else str(path).split("/")[-1])
+        _show(axes, read_image(path), titles[number] if titles else Path(path).name)
         for class_index, text in enumerate(masks[number] if masks else ()):
             if text:
                 _outline(axes, rle.decode(text, shape), class_index)

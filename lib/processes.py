@@ -118,7 +118,9 @@ def start(notebook, run_dir, given, lock, jobs):
     """Start the process that executes a notebook; it shares the run's lock, which so outlives a killed parent."""
     environment = dict(os.environ, TF_CPP_MIN_LOG_LEVEL="2", PYTHONHASHSEED="0")
     environment |= {artifacts.RUN: str(run_dir), artifacts.NOTEBOOK: notebook.stem}
-    environment.pop("MPLBACKEND", None)  # the kernel's own draws into the notebook
+    environment.setdefault("KERAS_BACKEND", "tensorflow")  # whatever ~/.keras/keras.json says
+    for variable in ("MPLBACKEND", "PYTHONSTARTUP"):  # the kernel's own draws into the notebook; code that is nobody's of the project
+        environment.pop(variable, None)
     if jobs > 1:
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         for variable in ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS"):

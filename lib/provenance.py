@@ -53,7 +53,7 @@ def code_version():
 def git(*arguments):
     """What a git command prints; an error if there is no git or no repository."""
     command = ["git", "-C", str(PROJECT), *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout.strip()
+    return subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace", timeout=10, check=True).stdout.strip()
 
 
 def digest(value):

@@ -189,7 +189,7 @@ def write_parts(folder, train, test, seed, lift, processes):
 
 
 # Forked children never touch TensorFlow, so a kernel that has loaded it may fork; elsewhere processes start afresh.
-START_METHOD = "fork" if "fork" in multiprocessing.get_all_start_methods() and os.uname().sysname == "Linux" else "spawn"
+START_METHOD = "fork" if sys.platform == "linux" else "spawn"
 
 
 def generate(folder, train, test, seed, lift=True, processes=None):

@@ -11,7 +11,7 @@ import keras
 import numpy as np
 import pandas as pd
 
-from lib import paths
+from lib import backend, paths  # noqa: F401 - sets Keras up
 from lib.paths import UserError
 
 STATE = "state.npz"
