@@ -423,7 +423,8 @@ def test_another_version_of_a_package_runs_again_what_it_computes_for(monkeypatc
 
 def test_every_package_that_lib_imports_is_known():
     """What is neither of Python nor counted is one that cannot change a figure."""
-    harmless = {"psutil", "bleach", "markupsafe", "nbconvert", "nbformat", "nbclient", "papermill", "pygments", "jinja2", "pyyaml"}
+    harmless = {"psutil", "jupyter_client", "bleach", "markupsafe", "nbconvert", "nbformat", "nbclient", "papermill", "pygments", "jinja2",
+                "pyyaml"}  # fmt: skip
     for path in provenance.LIB.glob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
