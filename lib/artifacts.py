@@ -5,7 +5,7 @@ import os
 import shutil
 from pathlib import Path
 
-from lib import manifest, params, paths, provenance
+from lib import manifest, params, paths, provenance, system
 from lib.paths import UserError
 
 SPLIT = "split.csv"  # which images teach and which judge: of all notebooks that divide them
@@ -87,28 +87,19 @@ def of_needs(needs, entries, products):
 def sync(files):
     """Wait until files, and the folders that name them, are on the disk: a journal must not call done what a power cut takes."""
     for path in {*map(Path, files), *(Path(path).parent for path in files)}:
-        if path.is_dir() and os.name == "nt":
-            continue
-        descriptor = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        system.sync(path)
 
 
 def remove_partial(run_dir):
-    """Remove what was being written when a command was killed."""
-    for pattern in (".*.partial", ".*.previous"):
-        for path in [*Path(run_dir).rglob(pattern)]:
-            if path.is_dir():
-                shutil.rmtree(path, ignore_errors=True)
-            else:
-                path.unlink(missing_ok=True)
-
-
-def is_mine(process):
-    """Whether a process is of the user of this one; on Windows, which has no numbers for users, whether it lets itself be read."""
-    return not hasattr(os, "getuid") or process.uids().real == os.getuid()
+    """Remove what was being written when a command was killed: what has a name as `paths.scratch` and `paths.replacing` give."""
+    for path in [*Path(run_dir).rglob(".*.partial")]:
+        if not paths.is_scratch(path):
+            continue
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            with contextlib.suppress(OSError):
+                path.unlink()
 
 
 def end_strays(run_dir, notebook=None):
@@ -118,7 +109,7 @@ def end_strays(run_dir, notebook=None):
     mine = {process.pid for process in psutil.Process().parents()} | {os.getpid()}
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error, OSError):
-            if process.pid in mine or not is_mine(process):
+            if process.pid in mine or not system.is_mine(process):
                 continue
             environment = process.environ()
             if environment.get(RUN) == str(run_dir) and notebook in (None, environment.get(NOTEBOOK)):

@@ -16,7 +16,7 @@ import tempfile
 import threading
 from pathlib import Path
 
-from lib import paths
+from lib import paths, system
 from lib.pipes import shorten
 
 # jsonschema, behind papermill and nbconvert, builds a grammar for web addresses at its import if it finds this package:
@@ -80,7 +80,7 @@ def run(request):
         if partial.exists():
             if error:
                 mark_error(partial, error)
-            paths.replace(partial, output)
+            system.moving(os.replace, partial, output)
             from lib import report
 
             report.render(output, report_path)
@@ -217,10 +217,7 @@ def stop_kernels():
         except psutil.NoSuchProcess:
             continue
     for pid in kernels:
-        try:
-            os.killpg(pid, signal.SIGKILL)
-        except (AttributeError, ProcessLookupError, PermissionError):  # no groups on Windows; or nothing left of it
-            continue
+        system.end_group(pid)
 
 
 def stop_now(status):

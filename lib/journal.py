@@ -35,7 +35,7 @@ import statistics
 import time
 from pathlib import Path
 
-from lib import paths
+from lib import paths, system
 from lib.paths import UserError
 
 FILE, PREVIOUS, LOCK = "run.json", "run.previous.json", ".lock"
@@ -79,11 +79,10 @@ def write(run_dir, journal):
     path, previous = Path(run_dir) / FILE, Path(run_dir) / PREVIOUS
     journal["updated"] = now()
     if read_file(path):
-        link = path.with_name(f".{PREVIOUS}.partial")
-        link.unlink(missing_ok=True)
         try:
-            os.link(path, link)
-            paths.replace(link, previous)
+            with paths.scratch(previous) as folder:
+                os.link(path, folder / FILE)
+                system.moving(os.replace, folder / FILE, previous)
         except OSError:  # a file system without links
             paths.write_atomic(previous, path.read_bytes())
     paths.write_json(path, journal)
@@ -99,7 +98,7 @@ def open_lock(run_dir, wait=5.0):
     """
     file = open(Path(run_dir) / LOCK, "a+", encoding="utf-8")  # noqa: SIM115 - open as long as the lock is held
     end = time.monotonic() + wait
-    while not try_lock(file):
+    while not system.try_lock(file):
         file.seek(0)
         holder = file.read().strip()
         if time.monotonic() > end or not holder or is_alive(int(holder) if holder.isdigit() else 0):
@@ -119,23 +118,6 @@ def open_lock(run_dir, wait=5.0):
     return file
 
 
-def try_lock(file):
-    """Whether the lock on an open file was free and is now ours."""
-    try:
-        if os.name == "nt":
-            import msvcrt
-
-            file.seek(1 << 20)  # beyond the content, which others must be able to read
-            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
-        else:
-            import fcntl
-
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        return True
-    except (BlockingIOError, PermissionError):
-        return False
-
-
 def is_alive(pid):
     """Whether a process with this number runs."""
     import psutil
@@ -144,17 +126,21 @@ def is_alive(pid):
 
 
 def point_latest(runs, run_id):
-    """Let `runs/latest` lead to a run: a link, replaced in one step; where links fail, a folder with a page that forwards."""
+    """Let `runs/latest` lead to a run: a link, replaced in one step; where links fail, a page that forwards.
+
+    Of two runs that begin at once the later one to come here is the latest. The page is never written through a link.
+    """
     link = Path(runs) / "latest"
-    try:
-        with paths.scratch(link) as folder:  # for a name that two runs which start at once do not share
+    with paths.scratch(link) as folder:
+        try:
             (folder / "latest").symlink_to(run_id, target_is_directory=True)
-            paths.replace(folder / "latest", link)
-    except (OSError, NotImplementedError):
-        if link.is_symlink():  # not to be written through: it leads into another run
+            os.replace(folder / "latest", link)
             return
-        page = f'<!doctype html><meta charset="utf-8"><meta http-equiv="refresh" content="0; url=../{run_id}/index.html">\n'
-        paths.write_atomic(link / "index.html", page)
+        except (OSError, NotImplementedError):
+            if link.is_symlink():
+                link.unlink(missing_ok=True)
+    page = f'<!doctype html><meta charset="utf-8"><meta http-equiv="refresh" content="0; url=../{run_id}/index.html">\n'
+    paths.write_atomic(link / "index.html", page)
 
 
 def latest_run(runs):

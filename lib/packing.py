@@ -4,6 +4,7 @@ import ast
 import graphlib
 import hashlib
 import json
+import os
 import re
 import shutil
 from pathlib import Path
@@ -86,13 +87,17 @@ def pack(run_dir, owner="", slug="steel-defect", gpu=False, training=False):
         raise UserError(f"--name {slug}: 3 to 36 small letters and digits, with single hyphens between them.")
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", owner):
         raise UserError(f"--owner {owner}: the name in the address of your Kaggle profile has letters, digits, - and _ only.")
-    files = files_of(run_dir)
-    with paths.scratch(run_dir / "kaggle") as partial:
+    files, target = files_of(run_dir), run_dir / "kaggle"
+    strange = sorted({path.name for path in target.iterdir()} - {*FOLDERS, "training", "UPLOAD.md", ".DS_Store"}) if target.is_dir() else []
+    if strange or (os.path.lexists(target) and not target.is_dir()):
+        raise UserError(f"{target / (strange or [''])[0]} is of no pack, so it is not replaced. Move it elsewhere.")
+    with paths.scratch(target) as partial:
         fill(partial, files, run_dir, owner, slug, gpu, training)
         check(partial)
-        shutil.rmtree(run_dir / "kaggle", ignore_errors=True)
-        paths.put(partial, run_dir / "kaggle")
-    return run_dir / "kaggle"
+        shutil.rmtree(target, ignore_errors=True)
+        if not paths.put(partial, target):
+            raise UserError(f"{target} cannot be replaced: a file in it is in use. Close it, then pack again.")
+    return target
 
 
 def fill(partial, files, run_dir, owner, slug, gpu, training):

@@ -4,10 +4,12 @@ import contextlib
 import json
 import math
 import os
+import re
 import shutil
 import tempfile
-import time
 from pathlib import Path
+
+from lib import system
 
 PROJECT = Path(__file__).resolve().parent.parent
 KAGGLE_INPUT = Path("/kaggle/input")
@@ -76,13 +78,18 @@ def scratch(target):
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def is_scratch(path):
+    """Whether a file or folder has a name such as `scratch` and `replacing` give: .NAME, eight letters by chance, .partial."""
+    return re.fullmatch(r"\..+\.[a-z0-9_]{8}\.partial", Path(path).name) is not None
+
+
 def put(folder, target):
     """Move a finished `scratch` folder to `target`, which may be an empty folder; whether it came there: False where somebody else
     has put something there meanwhile."""
     try:
         if os.path.isdir(target):
             os.rmdir(target)  # only if it is empty
-        os.rename(folder, target)
+        system.moving(os.rename, folder, target)
     except OSError:
         if not os.path.exists(target):
             raise
@@ -235,22 +242,6 @@ def output_folder(run_dir=""):
     return open_run(run_dir, Path.cwd() if on_kaggle() else None)
 
 
-def replace(source, target, wait=3.0):
-    """`os.replace` that has patience with Windows, which denies it as long as another process reads the target.
-
-    Arguments:
-        wait: seconds at most.
-    """
-    end = time.monotonic() + wait
-    while True:
-        try:
-            return os.replace(source, target)
-        except PermissionError:
-            if os.name != "nt" or time.monotonic() > end:
-                raise
-            time.sleep(0.02)
-
-
 @contextlib.contextmanager
 def replacing(path):
     """A context that gives the name of a file to write, and moves it to `path` at its end: `path` is complete or as it was.
@@ -259,14 +250,14 @@ def replacing(path):
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, partial = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".partial")
+    descriptor, partial = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:100]}.", suffix=".partial")
     os.close(descriptor)
     try:
         yield partial
         with open(partial, "rb+") as file:
             os.fsync(file.fileno())
         os.chmod(partial, 0o644)
-        replace(partial, path)
+        system.moving(os.replace, partial, path)
     except BaseException as error:
         if isinstance(error, OSError) and error.filename is None:  # writing on a full disk does not say where
             error.filename = str(path)

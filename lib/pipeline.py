@@ -79,27 +79,38 @@ def open_folder(options, profile, house):
         if old is None:
             raise UserError(f"{run_dir} holds no readable {journals.FILE}. Start a new run without --resume.")
         return run_dir, lock, old
-    name = options.run or new_id(profile, house.runs)
-    if name in ("latest", "interactive"):
-        raise UserError(f"--run {name}: this name is taken. Choose another.")
-    run_dir = house.runs / name
+    if options.run in ("latest", "interactive"):
+        raise UserError(f"--run {options.run}: this name is taken. Choose another.")
+    run_dir = house.runs / options.run if options.run else new_folder(profile, house.runs)
     run_dir.mkdir(parents=True, exist_ok=True)
-    harmless = (journals.LOCK, FINDINGS, "lost+found")  # of a command that was killed before its first entry in the journal
+    insist_on_empty(run_dir)
+    lock = journals.open_lock(run_dir)
+    try:
+        insist_on_empty(run_dir)  # another command can have come first, and be through
+    except UserError:
+        lock.close()
+        raise
+    return run_dir, lock, None
+
+
+def insist_on_empty(run_dir):
+    """UserError if a folder holds more than what a command leaves that was killed before its first entry in the journal."""
+    harmless = (journals.LOCK, FINDINGS, "lost+found")
     if any(path.name not in harmless and not path.name.endswith(".partial") for path in run_dir.iterdir()):
         raise UserError(f"{run_dir} already holds a run. Add --resume to go on with it, or choose another --run.")
-    return run_dir, journals.open_lock(run_dir), None
 
 
-def new_id(profile, runs):
-    """A free run name, its folder made at once: date, time (UTC) and profile; of two runs that start together each has its own."""
+def new_folder(profile, runs):
+    """A folder of a new name, made by this command: date, time (UTC) and profile, and a number where another took that name."""
     stem = time.strftime("%Y%m%d-%H%M%S-", time.gmtime()) + profile
+    runs.mkdir(parents=True, exist_ok=True)
     for name in (stem, *(f"{stem}-{n}" for n in range(2, 1000))):
         try:
-            (runs / name).mkdir(parents=True)
-            return name
+            (runs / name).mkdir()
+            return runs / name
         except FileExistsError:
             continue
-    raise UserError(f"{runs} holds a thousand runs of this second. Name another with --run.")
+    raise UserError(f"{runs} holds a thousand runs of {stem}. Name the run with --run.")
 
 
 def run(options, house=HOUSE):
@@ -198,7 +209,7 @@ def conclude(journal, run_dir, selected):
         say(f"score    {figures['competition_score']:.4f}{beside}")
     bad = [name for name in selected if journal["notebooks"][name]["status"] not in FINISHED]
     ended = f"{len(selected) - len(bad)} of {len(selected)} notebooks done" if bad else "done"
-    say(f"{ended} in {processes.duration(journal['seconds'])}. Open {run_dir.parent / 'latest' / 'index.html'}")
+    say(f"{ended} in {processes.duration(journal['seconds'])}. Open {run_dir / 'index.html'}")
     return 1 if bad else 0
 
 

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 
-from lib import artifacts
+from lib import artifacts, system
 from lib import journal as journals
 from lib.guard import say
 from lib.journal import FINISHED
@@ -122,9 +122,8 @@ def start(notebook, run_dir, given, lock, jobs):
     for variable in ("MPLBACKEND", "PYTHONSTARTUP"):  # the kernel's own draws into the notebook; code that is nobody's of the project
         environment.pop(variable, None)
     if jobs > 1:
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         for variable in ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS"):
-            environment[variable] = str(max(cores // jobs, 1))
+            environment[variable] = str(max(system.cores() // jobs, 1))
     request = {
         "notebook": str(notebook),
         "output": str(run_dir / notebook.name),
@@ -132,7 +131,6 @@ def start(notebook, run_dir, given, lock, jobs):
         "parameters": given,
         "folder": str(notebook.parent),
     }
-    separate = {"start_new_session": True, "pass_fds": (lock.fileno(),)} if os.name == "posix" else {}
     process = subprocess.Popen(
         [sys.executable, "-m", "lib.execution"],
         cwd=PROJECT,
@@ -140,7 +138,7 @@ def start(notebook, run_dir, given, lock, jobs):
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        **separate,
+        **system.detached(lock),
     )
     process.answer, process.errors = Tail(process.stdout), Tail(process.stderr)
     with contextlib.suppress(BrokenPipeError):  # its exit code will tell
@@ -240,9 +238,7 @@ def stop(process):
     except psutil.NoSuchProcess:
         family = []
     for member in family:
-        with contextlib.suppress(psutil.NoSuchProcess, AttributeError, ProcessLookupError, PermissionError):
-            if os.getpgid(member.pid) == member.pid:  # a kernel leads a group of its own
-                os.killpg(member.pid, signal.SIGKILL)
+        system.end_group(member.pid)  # a kernel leads one of its own
         with contextlib.suppress(psutil.NoSuchProcess):
             member.kill()
     with contextlib.suppress(subprocess.TimeoutExpired):

@@ -1,16 +1,18 @@
 """Saved networks: a folder with weights, a SavedModel that needs TensorFlow alone, and a card; written whole, loaded with distrust."""
 
+import contextlib
 import hashlib
 import inspect
 import logging
+import os
 import shutil
 from pathlib import Path
 
 import keras
 import numpy as np
 
-from lib import engines, manifest, models
-from lib.paths import UserError, member_folders, read_json, write_json
+from lib import engines, manifest, models, system
+from lib.paths import UserError, member_folders, put, read_json, scratch, write_json
 
 BUILDERS = {"classifier": models.build_classifier, "segmenter": models.build_segmenter}  # by the card's kind
 MANIFEST = "manifest.json"  # in a model's folder: the files of its SavedModel, with hashes
@@ -48,10 +50,24 @@ def save(model, folder, card):
         trained, model = model, build(card)
         model.set_weights(trained.get_weights())
     for path in member_folders(folder)[1:]:
-        shutil.rmtree(path)
-    partial = folder.with_name(f".{folder.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
+        if (path / "model.json").is_file():
+            shutil.rmtree(path)
+    with scratch(folder) as partial, scratch(folder) as previous:
+        _write(model, partial, card)
+        if folder.exists():
+            system.moving(os.rename, folder, previous / "old")
+        try:
+            placed = put(partial, folder)
+        except BaseException:
+            with contextlib.suppress(OSError):  # the one before is not lost
+                os.rename(previous / "old", folder)
+            raise
+        if not placed:
+            raise UserError(f"{folder} was written by another notebook meanwhile. Let one of them end before the other is run.")
+
+
+def _write(model, partial, card):
+    """Write the files of a saved model into a folder."""
     model.save_weights(partial / "model.weights.h5")
     if keras.backend.backend() == "tensorflow":
         height, width = card["input"]
@@ -62,12 +78,6 @@ def save(model, folder, card):
     write_json(partial / "model.json", {**card, "versions": versions, "weights_sha256": weights_hash(model)})
     # Beside the card: equal weights give an equal card, but TensorFlow writes other bytes each time it exports.
     write_json(partial / MANIFEST, manifest.of(partial / "saved_model"))
-    previous = folder.with_name(f".{folder.name}.previous")
-    shutil.rmtree(previous, ignore_errors=True)
-    if folder.exists():
-        folder.rename(previous)
-    partial.rename(folder)
-    shutil.rmtree(previous, ignore_errors=True)
 
 
 def weights_hash(model):

@@ -1,12 +1,12 @@
 """Generated strips in the competition's exact layout, made from a seed: a stand-in for the data that nobody may hand on."""
 
 import argparse
+import contextlib
 import csv
 import hashlib
 import io
 import multiprocessing
 import os
-import shutil
 import sys
 import time
 from collections import Counter
@@ -16,7 +16,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from lib import guard, paths, rle
+from lib import guard, paths, rle, system
 from lib.defects import put_defects
 from lib.texture import HEIGHT, WIDTH, harmless_marks, make_roll, side_block, surface
 
@@ -175,7 +175,7 @@ def write_parts(folder, train, test, seed, lift, processes):
         (folder / f"{part}_images").mkdir(parents=True)
         work += [(str(folder / f"{part}_images"), strips[i : i + CHUNK]) for i in range(0, len(strips), CHUNK)]
     if processes > 1 and len(work) > 1:
-        context = multiprocessing.get_context(START_METHOD)
+        context = multiprocessing.get_context(system.start_method())
         with ProcessPoolExecutor(min(processes, len(work)), mp_context=context) as executor:
             done = list(executor.map(write_chunk, work))
     else:
@@ -186,10 +186,6 @@ def write_parts(folder, train, test, seed, lift, processes):
     write_table(folder / "test_truth.csv", header, [row for rows in done[chunks:] for row in rows])
     sample = [(planned["image_id"], f"1 {HEIGHT * WIDTH}", 1) for planned in plans["test"]]
     write_table(folder / "sample_submission.csv", ("ImageId", "EncodedPixels", "ClassId"), sample)
-
-
-# Forked children never touch TensorFlow, so a kernel that has loaded it may fork; elsewhere processes start afresh.
-START_METHOD = "fork" if sys.platform == "linux" else "spawn"
 
 
 def generate(folder, train, test, seed, lift=True, processes=None):
@@ -213,7 +209,8 @@ def generate(folder, train, test, seed, lift=True, processes=None):
             return folder
         if {**there.get("settings", {}), "version": VERSION} != wanted["settings"]:
             raise paths.UserError(f"{folder} holds something else than these generated strips. Delete it or name another folder.")
-        shutil.rmtree(folder)  # the same set as an older version of this module made it
+        with paths.scratch(folder) as aside, contextlib.suppress(FileNotFoundError):  # the same set as an older version made it
+            os.rename(folder, aside / "old")
     started = time.perf_counter()
     with paths.scratch(folder) as partial:
         write_parts(partial, train, test, seed, lift, os.cpu_count() if processes is None else processes)

@@ -1,14 +1,16 @@
 """Runs that are killed and machines that fail, on the small project: what is said, what is kept, and that --resume ends the same."""
 
 import random
+import shutil
 import time
+from pathlib import Path
 
 import faults
 import kills
 import pytest
 from test_pipeline import small_house
 
-from lib import artifacts, params, pipeline, plan, processes
+from lib import artifacts, params, paths, pipeline, plan, processes
 from lib import journal as journals
 
 
@@ -76,15 +78,23 @@ def test_a_changed_parameter_of_one_segmenter_changes_it_and_what_follows():
 
 def test_what_a_killed_command_was_writing_is_removed_and_a_run_without_a_journal_starts_anew(tmp_path):
     house, run_dir = small_house.build(tmp_path), tmp_path / "runs" / "a"
-    for name in (".run.json.x1.partial", "metrics/.a.json.x.partial", "models/.binary.partial/model.json", "models/.b.previous/x"):
+    (run_dir / "models").mkdir(parents=True)
+    killed = []  # contexts that never end
+    for path in ("run.json", "models/binary"):
+        killed += [paths.replacing(run_dir / path), paths.scratch(run_dir / path)]
+        Path(killed[-2].__enter__()).write_text("{")
+        (killed[-1].__enter__() / "model.json").write_text("{")
+    theirs = ("mine.partial", ".mine.partial", "models/.mine.partial/x", "models/mine.abcd1234.partial")
+    for name in theirs:
         (run_dir / name).parent.mkdir(parents=True, exist_ok=True)
-        (run_dir / name).write_text("{")
+        (run_dir / name).write_text("not made by a command")
     (run_dir / pipeline.FINDINGS).write_text("")
     artifacts.remove_partial(run_dir)
-    assert sorted(path.name for path in run_dir.rglob("*") if path.is_file()) == [pipeline.FINDINGS]
-    for name in ("metrics", "models"):
-        (run_dir / name).rmdir()
-    (run_dir / ".run.json.x2.partial").write_text("{")
+    left = {path.relative_to(run_dir).as_posix() for path in run_dir.rglob("*") if path.is_file()}
+    assert left == {pipeline.FINDINGS, *theirs}
+    shutil.rmtree(run_dir / "models")
+    killed.append(paths.replacing(run_dir / "run.json"))
+    killed[-1].__enter__()
     pipeline.open_folder(pipeline.Options(run="a"), "small", house)[1].close()
 
 
@@ -117,8 +127,8 @@ def test_a_clock_that_jumps_back_hides_no_run(tmp_path, monkeypatch):
         journals.point_latest(runs, name)
     assert journals.latest_run(runs).name == "second"
     monkeypatch.setattr(time, "gmtime", lambda: (2020, 1, 1, 0, 0, 0, 2, 1, 0))
-    first = pipeline.new_id("demo", runs)
-    assert pipeline.new_id("demo", runs) == f"{first}-2"
+    first = pipeline.new_folder("demo", runs)
+    assert first.is_dir() and pipeline.new_folder("demo", runs) == runs / f"{first.name}-2"
 
 
 def test_what_stood_before_is_outdated_when_what_it_needs_fails():

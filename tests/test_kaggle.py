@@ -122,6 +122,17 @@ def test_a_changed_cell_of_lib_is_refused(run_dir):
         packing.check(folder)
 
 
+def test_packing_replaces_a_pack_and_nothing_else(run_dir):
+    (run_dir / "kaggle" / "mine").mkdir(parents=True)
+    (run_dir / ".kaggle.partial").mkdir()
+    with pytest.raises(UserError, match="mine is of no pack"):
+        packing.pack(run_dir, "me")
+    (run_dir / "kaggle" / "mine").rmdir()
+    packing.pack(run_dir, "me", training=True)
+    assert (packing.pack(run_dir, "me") / "dataset").is_dir() and not (run_dir / "kaggle" / "training").exists()
+    assert (run_dir / ".kaggle.partial").is_dir()
+
+
 def test_packing_refuses_what_does_not_belong_together(run_dir):
     for arguments, words in (({"owner": "a b"}, "--owner"), ({"slug": "X"}, "--name")):
         with pytest.raises(UserError, match=words):

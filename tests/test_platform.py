@@ -1,98 +1,190 @@
-"""Settings of the machine and of its user change no result: Keras, matplotlib, Jupyter, the home folder."""
+"""What systems do differently, races of first starts, and what lies outside the project: none of it changes what a run does."""
 
-import json
+import errno
 import os
-import subprocess
-import sys
-from pathlib import Path
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
-import nbformat
+import keras
 import pytest
-from test_pipeline import small_house
 
-from lib import paths
+from lib import journal as journals
+from lib import paths, pipeline, storage, system
+from lib.paths import UserError
 
-STATE = """import json, keras, matplotlib, sys
-from lib import losses, plots
-print(json.dumps([keras.config.floatx(), keras.config.epsilon(), keras.config.image_data_format(), keras.config.backend(),
-                  matplotlib.rcParams["text.usetex"], matplotlib.rcParams["font.size"]]))"""
-OWN = ["float32", 1e-7, "channels_last", "tensorflow", False, 10.0]
+AT_ONCE = 8
 
 
-@pytest.fixture
-def foreign(tmp_path):
-    """The environment of a user whose settings are all other than ours."""
-    for name, content in {
-        ".keras/keras.json": json.dumps({"floatx": "float64", "epsilon": 0.1, "backend": "jax", "image_data_format": "channels_first"}),
-        "matplotlib/matplotlibrc": "text.usetex: True\nfont.size: 31\n",
-        "ipython/profile_default/startup/00.py": "raise SystemExit('startup file')",
-        "ipython/profile_default/ipython_config.py": "raise SystemExit('configuration')",
-        "startup.py": "raise SystemExit('startup')",
-        "jupyter/kernels/python3/kernel.json": json.dumps({"argv": ["false"], "display_name": "Python 3", "language": "python"}),
-        "config/jupyter_client_config.py": "raise SystemExit('configuration')",
-    }.items():
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_text(content, encoding="utf-8")
-    places = {"HOME": "", "MPLCONFIGDIR": "matplotlib", "IPYTHONDIR": "ipython", "PYTHONSTARTUP": "startup.py", "JUPYTER_PATH": "jupyter",
-              "JUPYTER_CONFIG_DIR": "config"}  # fmt: skip
-    kept = {name: value for name, value in os.environ.items() if name not in ("KERAS_BACKEND", "SM_FRAMEWORK")}
-    return kept | {name: str(tmp_path / place) for name, place in places.items()} | {"TF_USE_LEGACY_KERAS": "1"}
+def at_once(action, count=AT_ONCE):
+    """What `count` threads return that call `action(number)` at the same moment; an error is one of the results."""
+    barrier = threading.Barrier(count)
+
+    def begin(number):
+        barrier.wait(30)
+        try:
+            return action(number)
+        except Exception as error:
+            return error
+
+    with ThreadPoolExecutor(count) as pool:
+        return list(pool.map(begin, range(count)))
 
 
-@pytest.mark.slow
-def test_lib_sets_keras_and_matplotlib_as_it_means_them(foreign):
-    """As in a notebook: the bootstrap cell first."""
-    cells = nbformat.read(paths.PROJECT / "notebooks" / "10_binary.ipynb", as_version=4).cells
-    bootstrap = next(cell.source for cell in cells if "bootstrap" in cell.metadata.get("tags", [])).replace("%config", "#")
-    ended = subprocess.run([sys.executable, "-c", f"{bootstrap}\n{STATE}"], env=foreign, cwd=paths.PROJECT, capture_output=True, text=True)
-    assert json.loads(ended.stdout.splitlines()[-1]) == OWN, ended.stderr
+def held(failures, number=32):
+    """os.replace on Windows while another program reads the file: it fails so many times."""
+    left = [failures]
+
+    def move(source, target):
+        if left[0]:
+            left[0] -= 1
+            error = PermissionError(errno.EACCES, "The process cannot access the file", str(source))
+            error.winerror = number
+            raise error
+        os.replace(source, target)
+
+    return move
 
 
-NOTEBOOK = """import getpass, os, sys, json
-from pathlib import Path
-print(json.dumps([sys.executable, os.environ.get("KERAS_BACKEND"), Path.home().is_dir(), bool(getpass.getuser())]))"""
+def test_a_file_that_another_program_reads_is_replaced_when_that_is_done(tmp_path):
+    (tmp_path / "new").write_text("new")
+    (tmp_path / "old").write_text("old")
+    system.moving(held(3), tmp_path / "new", tmp_path / "old")
+    assert (tmp_path / "old").read_text() == "new" and not (tmp_path / "new").exists()
 
 
-def small_run(tmp_path, environment):
-    """Run a notebook of one cell in an environment; (exit code, what it printed)."""
-    folder = tmp_path / "project"
-    (folder / "notebooks").mkdir(parents=True)
-    source = nbformat.read(Path(small_house.__file__).parent / "10_writes_value.ipynb", as_version=4)
-    source.cells.append(nbformat.v4.new_code_cell(NOTEBOOK))
-    for name in small_house.GRAPH:
-        nbformat.write(source, folder / "notebooks" / f"{name}.ipynb")
-    data = folder / "data"
-    (data / "test_images").mkdir(parents=True)
-    command = [sys.executable, small_house.__file__, str(folder), "--profile", "small", "--only", "10", "--run", "a", "--data", str(data)]
-    path = os.pathsep.join([environment.get("PYTHONPATH", ""), str(paths.PROJECT)]).strip(os.pathsep)
-    ended = subprocess.run(command, env=environment | {"PYTHONPATH": path}, capture_output=True, text=True)
-    executed = folder / "runs" / "a" / "10_writes_value.ipynb"
-    cells = nbformat.read(executed, as_version=4).cells if executed.is_file() else []
-    printed = [output.text for cell in cells for output in cell.get("outputs", []) if output.output_type == "stream"]
-    return ended.returncode, (printed or [""])[-1], ended.stdout + ended.stderr
+def test_one_that_stays_in_use_or_is_forbidden_is_not_waited_for_in_vain(tmp_path):
+    (tmp_path / "new").write_text("new")
+    with pytest.raises(PermissionError):
+        system.moving(held(10**6), tmp_path / "new", tmp_path / "old", seconds=0.2)
+    calls = []
+
+    def forbidden(*_):
+        calls.append(1)
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    with pytest.raises(PermissionError):
+        system.moving(forbidden, tmp_path / "new", tmp_path / "old")
+    assert len(calls) == 1
 
 
-@pytest.mark.slow
-def test_a_run_starts_kernels_with_this_python_and_reads_nothing_of_the_users(foreign, tmp_path):
-    code, printed, said = small_run(tmp_path, foreign)
-    assert code == 0, said
-    assert json.loads(printed.splitlines()[-1]) == [sys.executable, "tensorflow", True, True]
+def test_json_is_written_while_another_program_reads_it(tmp_path, monkeypatch):
+    paths.write_json(tmp_path / "a.json", {"a": 1})
+    monkeypatch.setattr(os, "replace", held_once(os.replace))
+    paths.write_json(tmp_path / "a.json", {"a": 2})
+    assert paths.read_json(tmp_path / "a.json") == {"a": 2} and os.listdir(tmp_path) == ["a.json"]
 
 
-@pytest.mark.slow
-def test_a_user_whom_the_system_does_not_know_has_no_home_and_runs(tmp_path):
-    """A number without a name and without HOME, as `docker run --user` has it: played by a pwd module that knows nobody."""
-    played = tmp_path / "played"
-    played.mkdir()
-    (played / "sitecustomize.py").write_text("import pwd\ndef nobody(number):\n    raise KeyError(number)\npwd.getpwuid = nobody\n")
-    environment = {name: value for name, value in os.environ.items() if name not in ("HOME", "USER", "LOGNAME", "USERNAME", "LNAME")}
-    code, printed, said = small_run(tmp_path, environment | {"PYTHONPATH": str(played)})
-    assert code == 0, said
-    assert json.loads(printed.splitlines()[-1])[2:] == [True, True]
+def held_once(move):
+    """`move`, which fails at its first call as Windows' does on a file in use."""
+    calls = []
+
+    def moved(source, target):
+        calls.append(1)
+        if len(calls) == 1:
+            held(1)(source, target)
+        return move(source, target)
+
+    return moved
 
 
-def test_a_notebook_started_from_elsewhere_says_where_to_start_it(tmp_path):
-    cells = nbformat.read(paths.PROJECT / "notebooks" / "10_binary.ipynb", as_version=4).cells
-    bootstrap = next(cell.source for cell in cells if "bootstrap" in cell.metadata.get("tags", [])).replace("%config", "#")
-    ended = subprocess.run([sys.executable, "-c", bootstrap], cwd=tmp_path, capture_output=True, text=True)
-    assert f"{tmp_path} is not in the project" in ended.stderr and "--cwd notebooks" in ended.stderr
+def test_the_latest_run_is_one_of_those_that_start_at_once_and_no_index_of_another_is_touched(tmp_path):
+    runs = tmp_path / "runs"
+    for number in range(AT_ONCE):
+        (runs / f"r{number}").mkdir(parents=True)
+        (runs / f"r{number}" / "index.html").write_text(f"page of {number}")
+    for _ in range(20):
+        assert at_once(lambda number: journals.point_latest(runs, f"r{number}")) == [None] * AT_ONCE
+        assert (runs / "latest").resolve() in [runs / f"r{number}" for number in range(AT_ONCE)]
+    assert [(runs / f"r{number}" / "index.html").read_text() for number in range(AT_ONCE)] == [f"page of {n}" for n in range(AT_ONCE)]
+    assert sorted(path.name for path in runs.iterdir()) == ["latest", *(f"r{number}" for number in range(AT_ONCE))]
+
+
+def test_where_links_fail_a_page_leads_to_the_latest_run_and_an_old_link_is_not_written_through(tmp_path, monkeypatch):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "index.html").write_text("page of a")
+    journals.point_latest(tmp_path, "a")  # where links work, this is one
+
+    def symlink_to(*_, **__):
+        raise OSError(22, "A required privilege is not held by the client")
+
+    monkeypatch.setattr(paths.Path, "symlink_to", symlink_to)
+    for name in ("b", "c"):
+        journals.point_latest(tmp_path, name)
+        assert f"url=../{name}/index.html" in (tmp_path / "latest" / "index.html").read_text()
+    assert (tmp_path / "a" / "index.html").read_text() == "page of a" and not (tmp_path / "latest").is_symlink()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "latest"]
+
+
+def test_runs_that_start_in_one_second_have_folders_of_their_own(tmp_path):
+    house = pipeline.HOUSE._replace(runs=tmp_path / "runs")
+    opened = at_once(lambda _: pipeline.open_folder(pipeline.Options(), "demo", house))
+    assert not [found for found in opened if isinstance(found, Exception)]
+    assert len({run_dir for run_dir, _, _ in opened}) == AT_ONCE
+    for _, lock, _ in opened:
+        lock.close()
+
+
+def test_of_runs_that_ask_for_one_name_at_once_one_gets_it(tmp_path):
+    house = pipeline.HOUSE._replace(runs=tmp_path / "runs")
+    opened = at_once(lambda _: pipeline.open_folder(pipeline.Options(run="a"), "demo", house))
+    assert sum(isinstance(found, tuple) for found in opened) == 1
+    assert {type(found) for found in opened} == {tuple, UserError}
+    next(found for found in opened if isinstance(found, tuple))[1].close()
+
+
+def test_a_run_that_was_finished_between_look_and_lock_is_not_overwritten(tmp_path, monkeypatch):
+    house = pipeline.HOUSE._replace(runs=tmp_path / "runs")
+    lock = journals.open_lock
+
+    def late(run_dir):
+        (run_dir / "run.json").write_text("{}")  # of the other command, which is through by now
+        return lock(run_dir)
+
+    monkeypatch.setattr(journals, "open_lock", late)
+    with pytest.raises(UserError, match="already holds a run"):
+        pipeline.open_folder(pipeline.Options(run="a"), "demo", house)
+    lock(tmp_path / "runs" / "a").close()  # nobody holds it any more
+
+
+def tiny(value):
+    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1, kernel_initializer=keras.initializers.Constant(value))])
+    return model
+
+
+def test_saving_a_network_removes_nothing_that_it_did_not_write(tmp_path, monkeypatch):
+    monkeypatch.setattr(keras.Model, "export", lambda self, path, **_: path.mkdir())
+    theirs = [".binary.partial", ".binary.previous", "binary.2"]
+    for name in theirs:
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "notes.txt").write_text("mine")
+    for value in (1, 2):
+        storage.save(tiny(value), tmp_path / "binary", {"kind": "classifier", "build": {}, "input": [1, 1]})
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([*theirs, "binary"])
+    assert all((tmp_path / name / "notes.txt").is_file() for name in theirs)
+
+
+def test_a_network_that_cannot_be_put_in_place_leaves_the_one_before(tmp_path, monkeypatch):
+    monkeypatch.setattr(keras.Model, "export", lambda self, path, **_: path.mkdir())
+    card = {"kind": "classifier", "build": {}, "input": [1, 1]}
+    storage.save(tiny(1), tmp_path / "binary", card)
+    before = (tmp_path / "binary" / "model.json").read_text()
+
+    def fail(*_):
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(storage, "put", fail)
+    with pytest.raises(OSError, match="Input/output"):
+        storage.save(tiny(2), tmp_path / "binary", card)
+    assert (tmp_path / "binary" / "model.json").read_text() == before and len(list(tmp_path.iterdir())) == 1
+
+
+@pytest.mark.parametrize("number, taken", [(errno.ENOLCK, True), (errno.EAGAIN, False), (errno.EACCES, False)])
+def test_a_file_system_without_locks_lets_a_run_begin(tmp_path, monkeypatch, number, taken):
+    fcntl = pytest.importorskip("fcntl")
+
+    def flock(*_):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with open(tmp_path / "lock", "a+") as file:
+        assert system.try_lock(file) is taken

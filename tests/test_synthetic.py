@@ -252,7 +252,7 @@ def test_other_than_two_numbers_of_strips_are_refused(tmp_path, monkeypatch, gen
 
 def test_works_in_processes_that_start_afresh(small_set, tmp_path, monkeypatch):
     assert "spawn" in multiprocessing.get_all_start_methods()
-    monkeypatch.setattr(synthetic, "START_METHOD", "spawn")
+    monkeypatch.setattr(synthetic.system, "start_method", lambda: "spawn")
     made = synthetic.generate(tmp_path / "set", 8, 8, seed=3, processes=2)
     assert contents(made) == contents(small_set)
 
