@@ -43,7 +43,8 @@ def read_rows(path):
     Current: ImageId, ClassId, EncodedPixels, one row a defect. 2019: ImageId_ClassId, EncodedPixels, a row for every pair,
     empty where there is no defect. Columns may stand in any order.
 
-    Returns a table of text: image_id, defect_class, rle ("" for none) as they stand in the file, row (its line, from 2).
+    Returns a table of text: image_id, defect_class, rle (as `rle.tidy` has it, "" for none), row (its line, from 2); without the
+    spaces around ids and classes.
     Raises UserError if the file is missing, no UTF-8, no CSV or of another schema.
     """
     try:
@@ -65,6 +66,7 @@ def read_rows(path):
         raise UserError(f"{path} is no proper CSV file ({reason}). Correct that line.") from None
     except OSError as error:
         raise UserError(f"{path} cannot be read ({error.strerror}). Check that it is a file and its permissions.") from None
+    rows.columns = [str(name).strip() for name in rows.columns]
     if sorted(rows.columns) not in (sorted(CURRENT), sorted(OLD)):
         columns = ", ".join(map(repr, map(str, rows.columns[:8])))
         raise UserError(
@@ -72,6 +74,9 @@ def read_rows(path):
             "(one row an image and class) and no other."
         )
     rows = rows.fillna("")  # a line that ends early
+    rows["EncodedPixels"] = rows["EncodedPixels"].map(rle.tidy)
+    for column in set(rows.columns) - {"EncodedPixels"}:
+        rows[column] = rows[column].str.strip(" \t\xa0")
     rows["row"] = range(2, len(rows) + 2)
     rows = rows[(rows.drop(columns="row") != "").any(axis=1)]  # blank lines
     if "ImageId" in rows:
@@ -93,16 +98,18 @@ def _long_row(path):
 
 
 def row_findings(rows, file, names, classes, shape):
-    """What is wrong with the rows of `read_rows`, a list of findings in the order of the rows; all of it is severe.
+    """What is wrong with the rows of `read_rows`, a list of findings in the order of the rows; the last one may be a warning.
+
+    Several rows may name one image and class, as if each were an object: their pixels are taken together, and a warning says so.
+    Rows that differ and share pixels, or of which one is empty, contradict each other.
 
     Arguments:
         file: train.csv's path, for the findings.
         names: set of the names of the images on disk; classes: how many; shape: (height, width).
     """
     accepted = {str(number) for number in range(1, classes + 1)}
-    repeated = rows.duplicated(["image_id", "defect_class"]).tolist()
-    findings = []
-    for (image_id, defect_class, text, row), again in zip(rows.itertuples(index=False), repeated, strict=True):
+    findings, before, together = [], {}, []
+    for image_id, defect_class, text, row in rows.itertuples(index=False):
         problem = "" if image_id in names else images.name_problem(image_id)
         if problem:
             findings.append(finding(file, row, problem, "Give the plain name of a file in train_images."))
@@ -112,15 +119,27 @@ def row_findings(rows, file, names, classes, shape):
         if defect_class not in accepted:
             findings.append(finding(file, row, f"the class {defect_class!r} is not a whole number from 1 to {classes}",
                                     "Correct the class, or the number of classes in dataset.json."))
-        elif again:
-            findings.append(finding(file, row, f"image {image_id!r} and class {defect_class} have a row already",
-                                    "Keep one of the two rows."))
         try:
             if text:
                 rle.check(text, shape)
         except rle.RleError as error:
             what, remedy = str(error).split(". ", 1)
             findings.append(finding(file, row, what[0].lower() + what[1:], remedy))
+            continue
+        if defect_class not in accepted:
+            continue
+        earlier = before.setdefault((image_id, defect_class), [])
+        if earlier and text not in earlier:
+            shared = rle.intersection(text, rle.union(earlier))
+            if shared or not text or earlier == [""]:
+                how = f"{shared} pixels in common with it, but not all" if shared else "one of the two is empty"
+                findings.append(finding(file, row, f"image {image_id!r} and class {defect_class} have a row already, and {how}",
+                                        "Keep one of the two rows."))
+        together += [row] if earlier else []
+        earlier += [text] if text not in earlier else []
+    if together and not findings:
+        findings.append(finding(file, together[0], f"{len(together):,} rows, this one first, name an image and class that have a row "
+                                "already", "Their pixels are taken together; nothing need be done if each row is an object.", "warning"))
     return findings
 
 
@@ -169,9 +188,10 @@ def overlap_findings(rows, file, wrong):
     """Warnings for masks of different classes that share pixels of one image; the rows (line numbers) in `wrong` are left out."""
     found = []
     for image_id, group in rows[~rows["row"].isin(wrong) & (rows["rle"] != "")].groupby("image_id"):
-        texts, lines = group["rle"].tolist(), group["row"].tolist()
+        texts, lines, kinds = (group[column].tolist() for column in ("rle", "row", "defect_class"))
         for later in range(1, len(texts)):
-            shared = sum(rle.intersection(texts[later], texts[earlier]) for earlier in range(later))
+            others = [earlier for earlier in range(later) if kinds[earlier] != kinds[later]]
+            shared = sum(rle.intersection(texts[later], texts[earlier]) for earlier in others)
             if shared:
                 found.append(finding(file, lines[later], f"the mask of {image_id!r} shares {shared} pixels with another class's",
                                      "Both masks are used as they are.", "warning"))

@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from lib import checks, paths
-from lib.images import list_images, read_image
+from lib import checks, paths, rle
+from lib.images import as_listed, list_images, read_image
 from lib.paths import UserError
 
 __all__ = ["check", "combinations", "describe", "fingerprint", "labels", "load_table", "load_test_table", "load_truth", "read_image",
@@ -76,6 +76,8 @@ def load_table(data_dir, sample=0, seed=0):
 def _with_rles(table, rows, classes):
     """The table of images with the columns rle_1..rle_C from the rows of `checks.read_rows`."""
     columns = [f"rle_{number}" for number in range(1, classes + 1)]
+    if rows.duplicated(["image_id", "defect_class"]).any():  # objects of one class, a row each
+        rows = rows.groupby(["image_id", "defect_class"], as_index=False)["rle"].agg(rle.union)
     wide = rows.assign(column="rle_" + rows["defect_class"]).pivot(index="image_id", columns="column", values="rle")
     wide = wide.reindex(index=table["image_id"], columns=columns).fillna("")
     table[columns] = wide.to_numpy(dtype=object)
@@ -84,11 +86,17 @@ def _with_rles(table, rows, classes):
 
 def _quick_findings(folder, about):
     """Names of the training images, rows of train.csv, and what is wrong with either."""
-    rows = checks.read_rows(folder / "train.csv")
     names = list_images(folder / "train_images")
     findings = checks.folder_findings(folder / "train_images", names)
-    shape = about["height"], about["width"]
-    return names, rows, findings + checks.row_findings(rows, folder / "train.csv", set(names), about["classes"], shape)
+    rows, of_rows = _rows(folder / "train.csv", names, about)
+    return names, rows, findings + of_rows
+
+
+def _rows(path, names, about):
+    """The rows of a table with the images called as they are on disk (`names`), and what is wrong with them."""
+    rows = checks.read_rows(path)
+    rows["image_id"] = as_listed(rows["image_id"], names)
+    return rows, checks.row_findings(rows, path, set(names), about["classes"], (about["height"], about["width"]))
 
 
 def _sample(table, sample, seed):
@@ -128,8 +136,8 @@ def load_truth(data_dir, table):
     path, about = Path(data_dir) / "test_truth.csv", describe(data_dir)
     if not path.is_file():
         return None
-    rows, names = checks.read_rows(path), set(list_images(Path(data_dir) / "test_images"))
-    for severe in checks.row_findings(rows, path, names, about["classes"], (about["height"], about["width"])):
+    rows, findings = _rows(path, list_images(Path(data_dir) / "test_images"), about)
+    for severe in (found for found in findings if found["severity"] == "error"):
         raise UserError(checks.sentence(severe))
     return _with_rles(table.copy(), rows, about["classes"])
 
@@ -178,15 +186,15 @@ def check(data_dir, progress=None):
     folder, about = Path(data_dir), describe(data_dir)
     names, rows, findings = _quick_findings(folder, about)
     shape = about["height"], about["width"]
-    findings += checks.overlap_findings(rows, folder / "train.csv", {found["row"] for found in findings})
+    wrong = {found["row"] for found in findings if found["severity"] == "error"}
+    findings += checks.overlap_findings(rows, folder / "train.csv", wrong)
     files = [(folder / "train_images" / name, shape, "error") for name in names]
     if (folder / "test_images").is_dir():
         tests = list_images(folder / "test_images")
         findings += checks.folder_findings(folder / "test_images", tests)
         files += [(folder / "test_images" / name, shape, "warning") for name in tests]
         if (folder / "test_truth.csv").is_file():
-            rows = checks.read_rows(folder / "test_truth.csv")
-            findings += checks.row_findings(rows, folder / "test_truth.csv", set(tests), about["classes"], shape)
+            findings += _rows(folder / "test_truth.csv", tests, about)[1]
     with ThreadPoolExecutor(os.cpu_count()) as pool:  # decoding leaves the interpreter's lock
         for number, found in enumerate(pool.map(lambda each: checks.image_finding(*each), files), 1):
             findings += [found] if found else []

@@ -2,6 +2,7 @@
 
 import os
 import re
+import unicodedata
 from pathlib import Path
 
 import cv2
@@ -42,6 +43,20 @@ def name_problem(name):
     if not name.isprintable():  # control characters, line ends, bytes that are no UTF-8
         return f"the image's name {name!r} holds characters that cannot be printed"
     return ""
+
+
+def name_form(name):
+    """A name in the one form that compares: its letters composed (macOS stores them decomposed), no spaces around it."""
+    return unicodedata.normalize("NFC", name).strip(" ")
+
+
+def as_listed(names, listed):
+    """Names from a table as the files are called: as they are, or as the one name in `listed` of the same `name_form`."""
+    known, by_form = set(listed), {}
+    for name in listed:
+        by_form.setdefault(name_form(name), []).append(name)
+    alike = ((name, by_form.get(name_form(name), [])) for name in names)
+    return [found[0] if name not in known and len(found) == 1 else name for name, found in alike]
 
 
 def jpeg_shape(data):

@@ -59,6 +59,23 @@ def runs_of_all(rles):
     return np.concatenate(each), np.array([len(pairs) for pairs in each])
 
 
+def tidy(text):
+    """A run-length string as a user's table has it, in this project's form: a single space between numbers and none around them, so
+    that "" is the only empty mask. Whatever else is wrong with it is left to `check`."""
+    return " ".join(text.split())  # tabs and non-breaking spaces as well
+
+
+def union(rles):
+    """The run-length string of what any of some valid run-length strings covers; "" for none."""
+    pairs = np.concatenate([np.empty((0, 2), np.int64), *map(runs, rles)])
+    if not len(pairs):
+        return ""
+    pairs = pairs[np.argsort(pairs[:, 0], kind="stable")]
+    starts, ends = pairs[:, 0], np.maximum.accumulate(pairs.sum(axis=1))
+    first = np.append(True, starts[1:] > ends[:-1])  # runs that touch become one
+    return from_runs(np.column_stack([starts[first], ends[np.append(first[1:], True)] - starts[first]]))
+
+
 def from_runs(runs):
     """The run-length string of int64 (n, 2) starts (from 1) and lengths; "" for none."""
     numbers = np.asarray(runs).ravel().tolist()

@@ -93,7 +93,7 @@ def expected(data_dir, table):
     if not path.is_file():
         return table, ""
     try:
-        listed = sorted(set(read(path)["image_id"]) - set(table["image_id"]))
+        listed = sorted(set(images.as_listed(read(path)["image_id"], table["image_id"])) - set(table["image_id"]))
     except UserError as error:
         return table, f"{str(error).removesuffix(AGAIN).strip()} Only the images on disk are predicted."
     listed = [name for name in listed if not images.name_problem(name)]
@@ -107,11 +107,13 @@ def read(path):
     Its index is the line in the file, from 2. Raises UserError that names file and row.
     """
     try:
-        table = pd.read_csv(path, dtype=str, na_filter=False, index_col=False, skip_blank_lines=False, encoding="utf-8")
+        table = pd.read_csv(path, dtype=str, na_filter=False, index_col=False, skip_blank_lines=False, encoding="utf-8-sig")
     except FileNotFoundError:
         raise UserError(f"{path} does not exist. Run 90_inference to make it.") from None
     except (OSError, ValueError) as error:  # pandas' parser errors are ValueErrors
         raise UserError(f"{path} is no CSV file that can be read ({str(error).strip()}). {AGAIN}") from None
+    table = table.fillna("")  # a line that ends early
+    table.columns = [str(name).strip() for name in table.columns]
     format = next((name for name, columns in FORMATS.items() if list(table.columns) == columns), None)
     if format is None:
         raise UserError(f"{path} has the columns {', '.join(table.columns[:8])}. A submission has {','.join(FORMATS['2019'])} "
@@ -125,7 +127,7 @@ def read(path):
         row = parts.index[parts.isna().any(axis=1)][0]
         start = ",".join(table.loc[row])[:60]
         raise UserError(f"{path}, row {row}: there is no image and class number in {start!r}. {AGAIN}")
-    return pd.DataFrame({"image_id": parts[0], "defect_class": parts[1].astype(int), "rle": table["EncodedPixels"]})
+    return pd.DataFrame({"image_id": parts[0], "defect_class": parts[1].astype(int), "rle": table["EncodedPixels"].map(rle.tidy)})
 
 
 def check(path, image_ids, classes=4, shape=rle.SHAPE):
@@ -140,7 +142,8 @@ def check(path, image_ids, classes=4, shape=rle.SHAPE):
     Returns the table of `read`. Raises UserError that names the file, the row and what is wrong.
     """
     table, expected = read(path), set(image_ids)
-    with open(path, encoding="utf-8") as file:
+    table["image_id"] = images.as_listed(table["image_id"], list(image_ids))
+    with open(path, encoding="utf-8-sig") as file:
         every_pair = file.readline().startswith("ImageId_ClassId")
     repeated = table.duplicated(["image_id", "defect_class"])
     for row, image_id, defect_class, text in table.itertuples():

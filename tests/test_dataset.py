@@ -1,6 +1,7 @@
 """Data folders: both schemas, every kind of bad row and file, near-duplicates, the split."""
 
 import os
+import unicodedata
 from pathlib import Path
 
 import cv2
@@ -8,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lib import dataset, duplicates, images, splitting
+from lib import dataset, duplicates, images, splitting, submission
 from lib.paths import PROJECT, UserError, write_json
 
 REAL = Path(os.environ.get("SEVERSTAL_REAL", PROJECT.parent / "shared" / "data")) / "severstal_real"
@@ -55,6 +56,48 @@ def test_schema_of_2019(tmp_path, csv):
     assert table[dataset.rle_columns(table)].values.tolist() == [["1 5", "", "", ""], ["", "", "", "3 4"], [""] * 4]
 
 
+@pytest.mark.parametrize("blank", [" ", "   ", "\t", "\u00a0", '" "', "  \t"])
+def test_blank_is_empty(tmp_path, blank):
+    folder = make(tmp_path, OLD + f"a.jpg_1,1 5\nb.jpg_1,{blank}\n{blank},{blank}\n", names=("a.jpg", "b.jpg"))
+    assert dataset.labels(dataset.load_table(folder)).tolist() == [[1, 0, 0, 0], [0] * 4]
+    assert not len(dataset.check(folder))
+
+
+def test_spaces_around_values_are_no_part_of_them(tmp_path):
+    folder = make(tmp_path, " ImageId, ClassId ,EncodedPixels\n a.jpg , 2 ,  2  2\u00a09\t1 \n")
+    table = dataset.load_table(folder)
+    assert table[dataset.rle_columns(table)].values.tolist() == [["", "2 2 9 1", "", ""], [""] * 4, [""] * 4]
+
+
+def test_rows_of_one_image_and_class_are_objects_of_one_mask(tmp_path):
+    folder = make(tmp_path, CURRENT + "a.jpg,1,9 5\na.jpg,1,1 5\na.jpg,1,6 1 20 2\nb.jpg,2,3 3\nb.jpg,2,3 3\n")
+    table = dataset.load_table(folder)
+    assert table[["rle_1", "rle_2"]].values.tolist() == [["1 6 9 5 20 2", ""], ["", "3 3"], ["", ""]]
+    found = dataset.check(folder)
+    assert found[["row", "severity"]].values.tolist() == [[3, "warning"]] and "3 rows, this one first" in found["what"][0]
+    (folder / "test_truth.csv").write_text(CURRENT + "t.jpg,2,1 5\nt.jpg,2,9 5\n")
+    truth = dataset.load_truth(folder, dataset.load_test_table(folder))
+    assert truth["rle_2"].tolist() == ["1 5 9 5"]
+
+
+@pytest.mark.parametrize("on_disk, in_table", [("NFC", "NFD"), ("NFD", "NFC")])
+def test_names_are_the_same_composed_and_decomposed(tmp_path, on_disk, in_table):
+    name, other = (unicodedata.normalize(form, "b\u00fcrste.jpg") for form in (on_disk, in_table))
+    folder = make(tmp_path, CURRENT + f"{other},3,1 5\n", names=("a.jpg", name), tests=(name,))
+    (folder / "test_truth.csv").write_text(CURRENT + f"{other},1,2 5\n")
+    table = dataset.load_table(folder)
+    assert table["image_id"].tolist() == ["a.jpg", name] and dataset.labels(table)[1].tolist() == [0, 0, 1, 0]
+    assert dataset.load_truth(folder, dataset.load_test_table(folder))["rle_1"].tolist() == ["2 5"]
+    (folder / "sample_submission.csv").write_text(f"ImageId_ClassId,EncodedPixels\n{other}_1,\n")
+    assert submission.expected(folder, dataset.load_test_table(folder))[0]["image_id"].tolist() == [name]
+
+
+def test_two_files_whose_names_differ_only_in_form_stay_two(tmp_path):
+    names = [unicodedata.normalize(form, "\u00fc.jpg") for form in ("NFC", "NFD")]
+    table = dataset.load_table(make(tmp_path, CURRENT + f"{names[0]},1,1 5\n{names[1]},2,1 5\n", names=names))
+    assert {row["image_id"]: row["rle_1"] for _, row in table.iterrows()} == {names[0]: "1 5", names[1]: ""}
+
+
 def test_ids_that_look_like_something_else(tmp_path):
     names = ["1e5.jpg", "=A1.JPG", "NA.jpg", "a,b.jpg", "<b>.jpg", "x_y_1.jpg"]
     csv = OLD + "NA.jpg_1,1 1\nx_y_1.jpg_2,1 1\n=A1.JPG_1,1 1\n1e5.jpg_1,1 1\n\"a,b.jpg_1\",1 1\n<b>.jpg_1,1 1\n"
@@ -93,7 +136,8 @@ ROWS = [
     ("b.jpg,0,1 5", "row 3: the class '0'"),
     ("b.jpg,1.0,1 5", "row 3: the class '1.0'"),
     ("b.jpg,,1 5", "row 3: the class ''"),
-    ("a.jpg,1,9 5", "row 3: image 'a.jpg' and class 1 have a row already"),
+    ("a.jpg,1,2 5", "row 3: image 'a.jpg' and class 1 have a row already, and 4 pixels in common with it"),
+    ("a.jpg,1,", "row 3: image 'a.jpg' and class 1 have a row already, and one of the two is empty"),
     ("b.jpg,1,1", "row 3: .* odd count"),
     ("b.jpg,1,nan", "row 3: .* whole numbers"),
     ("b.jpg,1,9 1 1 1", "row 3: .* not sorted"),

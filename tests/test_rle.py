@@ -192,3 +192,10 @@ def test_every_real_row():
         mask = rle.decode(text)
         assert rle.encode(mask) == text
         np.testing.assert_array_equal(rle.decode_half(text), generators.resize_mask(mask, 128, 800))
+
+
+@given(st.lists(st.lists(st.integers(0, 1), min_size=12, max_size=12), max_size=4))
+def test_the_union_covers_what_any_covers(masks):
+    masks = [np.array(mask, np.uint8).reshape(3, 4) for mask in masks]
+    either = np.any([np.zeros((3, 4), np.uint8), *masks], axis=0)
+    assert rle.union([rle.encode(mask) for mask in masks]) == rle.encode(either)

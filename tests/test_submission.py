@@ -135,3 +135,9 @@ def test_any_names_come_back_exactly(tmp_path, image_ids, format):
     submission.write(path, image_ids, [["2 5", ""]] * len(image_ids), format)
     table = submission.check(path, image_ids, 2, SHAPE)
     assert list(dict.fromkeys(table["image_id"])) == image_ids
+
+
+def test_spaces_of_an_editor_are_no_part_of_a_run_length(tmp_path):
+    rows = "a.jpg_1,1 5 \r\na.jpg_2, \r\na.jpg_3\r\na.jpg_4,\t2  3\r\n"
+    (tmp_path / "s.csv").write_bytes(f"\ufeffImageId_ClassId,EncodedPixels\r\n{rows}".encode())
+    assert submission.check(tmp_path / "s.csv", ["a.jpg"])["rle"].tolist() == ["1 5", "", "", "2 3"]
