@@ -3,12 +3,15 @@
 import cv2
 import numpy as np
 
-FLIPS = ("none", "vertical", "horizontal", "both")
+from lib.choices import FLIPS
+from lib.paths import UserError
+
 CODES = {"vertical": 0, "horizontal": 1, "both": -1}  # OpenCV's
 
 
 def flip(array, which):
-    """Mirror an array (H, W, ...) as named in FLIPS; a flip undoes itself."""
+    """Mirror an array (H, W, ...) as named in FLIPS; a flip undoes itself. UserError for a name that is not among them."""
+    refuse_unknown(which)
     if array.ndim == 2 and which in CODES:
         return cv2.flip(array, CODES[which])  # a quarter of the time in which numpy copies columns in reverse
     if which in ("vertical", "both"):
@@ -16,6 +19,12 @@ def flip(array, which):
     if which in ("horizontal", "both"):
         array = array[:, ::-1]
     return array
+
+
+def refuse_unknown(which):
+    """UserError for a flip that is none of FLIPS: taken for "none" it would go unnoticed."""
+    if which not in FLIPS:
+        raise UserError(f"There is no flip called {which!r}. Choose one of: {', '.join(FLIPS)}.")
 
 
 def augment(random, image, mask=None, flips="both", brightness=0.2, contrast=0.2, shift=0.0):
@@ -29,8 +38,9 @@ def augment(random, image, mask=None, flips="both", brightness=0.2, contrast=0.2
         shift: greatest move up or down, as a share of the height, 0..1; the edge row fills the gap, where the mask is 0. For
             masks of the image's size. (Crops move a defect to the left and right as it is.)
 
-    Returns the image, or (image, mask) where a mask was given.
+    Returns the image, or (image, mask) where a mask was given. UserError for flips that have no such name.
     """
+    refuse_unknown(flips)
     vertical = flips in ("vertical", "both") and random.random() < 0.5
     horizontal = flips in ("horizontal", "both") and random.random() < 0.5
     if brightness or contrast:

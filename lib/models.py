@@ -10,6 +10,7 @@ import keras
 from keras import layers
 
 from lib import normalization, pretrained
+from lib.choices import CLASSIFIERS, ENCODERS
 from lib.paths import UserError
 
 GREY_MEAN, GREY_DEVIATION = 0.344, 0.196  # of the competition's strips, in shares of full scale
@@ -23,20 +24,6 @@ SCALES = {  # pixel 0..255 -> what the published weights of a family were traine
 }
 COMPACT = (16, 32, 64)  # filters a level
 DECODER = (32, 48, 64, 128)  # filters at 1/2, 1/4, 1/8, 1/16 of the decoder that pretrained encoders get
-CLASSIFIERS = {  # keras.applications that train on any Keras backend, with their scale
-    "InceptionResNetV2": "tf", "InceptionV3": "tf", "Xception": "tf", "MobileNet": "tf", "MobileNetV2": "tf",
-    "ResNet50V2": "tf", "ResNet101V2": "tf", "ResNet50": "caffe", "ResNet101": "caffe", "VGG16": "caffe",
-    "EfficientNetB0": "raw", "EfficientNetB3": "raw", "EfficientNetV2B0": "raw", "EfficientNetV2S": "raw", "ConvNeXtTiny": "raw",
-    **dict.fromkeys(pretrained.LITE, "lite"),
-}  # fmt: skip
-ENCODERS = {  # segmentation-models' backbones that work under Keras 3
-    "resnet18": "raw", "resnet34": "raw", "resnet50": "raw", "resnet101": "raw", "vgg16": "caffe",
-    "mobilenet": "tf", "mobilenetv2": "tf", "inceptionv3": "tf", "inceptionresnetv2": "tf",
-    "efficientnetb0": "torch", "efficientnetb1": "torch", "efficientnetb3": "torch",
-    **dict.fromkeys(pretrained.LITE, "lite"),
-}  # fmt: skip
-
-
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 
 

@@ -9,13 +9,14 @@ from pathlib import Path
 
 import yaml
 
+from lib import ranges
 from lib.paths import UserError
 
 DEEPEST = 20  # levels of lists and dictionaries in YAML; reading thousands takes minutes
 TYPES = {"bool": bool, "int": int, "float": float, "str": str, "list": list, "dict": dict}
 GIVEN = {"data_dir": "--data", "run_dir": "--run"}  # set by the command line, the same for every notebook
 
-Parameter = namedtuple("Parameter", "default type")  # `type` is the annotation, an ast node
+Parameter = namedtuple("Parameter", "default type domain", defaults=(None,))  # annotation, an ast node; see ranges.Domain
 Value = namedtuple("Value", "value origin")  # origin: "notebook", "demo.yaml, all", "demo.yaml, 10_binary", "-p ..."
 
 
@@ -23,23 +24,27 @@ def declared(notebook):
     """The parameters that a notebook declares in its cell tagged `parameters`: {name: Parameter}, in their order.
 
     A line is `name: type = value` with bool, int, float, str, list, dict, list[...], or `type | None`; without a type,
-    the value's own. UserError for a line that is anything else, because a derived value would keep the default.
+    the value's own; its comment may say what values it may have, see `ranges`. UserError for a line that is anything else, because a
+    derived value would keep the default.
     """
     notebook = Path(notebook)
     parameters = {}
     for cell in read_notebook(notebook)["cells"]:
         if cell["cell_type"] != "code" or "parameters" not in cell.get("metadata", {}).get("tags", []):
             continue
+        source = "".join(cell["source"])
         try:
-            lines = ast.parse("".join(cell["source"])).body
+            lines = ast.parse(source).body
         except SyntaxError as error:
             raise UserError(f"{notebook.name}: line {error.lineno} of its parameters cell is not valid Python.") from None
+        comments = ranges.comments_of(source)
         for line in lines:
             try:
                 name = line.target.id if isinstance(line, ast.AnnAssign) else line.targets[0].id
                 default = ast.literal_eval(line.value)
                 annotation = line.annotation if isinstance(line, ast.AnnAssign) else ast.Name(type(default).__name__)
-                parameters[name] = Parameter(convert(default, annotation), annotation)
+                domain = ranges.read(comments.get(line.end_lineno, ""))
+                parameters[name] = Parameter(convert(default, annotation), annotation, domain)
             except (AttributeError, ValueError, TypeError) as error:
                 raise UserError(
                     f"{notebook.name}: line {line.lineno} of its parameters cell, `{ast.unparse(line)}`, is not a typed "
@@ -193,7 +198,8 @@ def settable(parameters):
     for name, parameter in parameters.items():
         if isinstance(parameter.default, dict) and parameter.default:
             entries = parameter.default.items()
-            found |= {f"{name}.{entry}": Parameter(value, ast.Name(type(value).__name__)) for entry, value in entries}
+            inner = parameter.domain.entries if parameter.domain else {}
+            found |= {f"{name}.{entry}": Parameter(value, ast.Name(type(value).__name__), inner.get(entry)) for entry, value in entries}
         else:
             found[name] = parameter
     return found
@@ -210,7 +216,7 @@ def effective(declarations, profile_name="", profile=None, overrides=()):
     "augmentation.flips" as the key of an override; `all` sets an entry wherever it is.
 
     Returns {notebook: {key: Value}}. Raises UserError for a key that no notebook of its section declares, with the nearest
-    right name, and for a value of another type.
+    right name, and for a value of another type or outside of what its notebook declares, the defaults included.
     """
     values = {name: {key: Value(p.default, "notebook") for key, p in keys.items()} for name, keys in declarations.items()}
     declarations = {name: settable(keys) for name, keys in declarations.items()}
@@ -241,6 +247,15 @@ def effective(declarations, profile_name="", profile=None, overrides=()):
             before = values[name][top]
             origins = dict.fromkeys([*(before.origin.split("; ") if entry and before.origin != "notebook" else ()), origin])
             values[name][top] = Value({**before.value, entry: new} if entry else new, "; ".join(origins))
+    for name, parameters in declarations.items():
+        for key, parameter in parameters.items():
+            top, _, entry = key.partition(".")
+            value, origin = values[name][top]
+            if wrong := ranges.problem(value[entry] if entry else value, parameter.domain):
+                where = f"{name}.ipynb" if origin == "notebook" else origin
+                raise UserError(f"{where}: {key} of {name} is {wrong}.")
+        if wrong := ranges.clash({key: value.value for key, value in values[name].items()}):
+            raise UserError(f"{name}: {wrong}")
     return values
 
 
