@@ -23,6 +23,11 @@ MEMORY = 1536 << 20  # bytes of decoded strips that one generator keeps: the com
 AHEAD = 3  # batches whose strips are decoded or being decoded, the present one included
 
 
+def stream(*numbers):
+    """The source of chance of one purpose: other numbers, another source. numpy alone takes [7, 1] and [7, 1, 0] for the same."""
+    return np.random.default_rng([*numbers, 1])
+
+
 class Batches(keras.utils.PyDataset):
     """What all batches share: order and chance follow from seed and epoch alone, and the last batch may be smaller.
 
@@ -44,7 +49,7 @@ class Batches(keras.utils.PyDataset):
         if epoch != self.epoch:
             self.epoch = epoch
             # What is not shuffled judges the epochs: it must be the same in all of them, and after a resume.
-            self.order = self.choose(np.random.default_rng([self.seed, epoch if self.shuffle else 0]))
+            self.order = self.choose(stream(self.seed, epoch if self.shuffle else 0))
 
     def choose(self, random):
         """Indices of one epoch's images, in order."""
@@ -77,7 +82,7 @@ class Batches(keras.utils.PyDataset):
         chosen = self.order[start : start + self.batch_size]
         if self.pool and len(self.kept) < self.count:
             self.ask(self.order[start : start + AHEAD * self.batch_size])
-        random, parts = np.random.default_rng([self.seed, self.epoch, index]), []
+        random, parts = stream(self.seed, self.epoch, index), []
         for place, number in enumerate(chosen):
             item = self.item(number, random)
             parts = parts or [self.blocks.array((len(chosen), *part.shape), part.dtype) for part in item]

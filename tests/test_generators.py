@@ -60,9 +60,9 @@ def test_segmentation_batches_are_those_of_a_plain_reading(strips, workers, crop
     batches = generators.SegmentationBatches(paths, rles, SHAPE, *SIZE, crop_width, 4, None, AUGMENTATION, 7, True, workers)
     for epoch in (0, 1):  # the second one from memory
         batches.start_epoch(epoch)
-        order = np.random.default_rng([7, epoch]).permutation(10)
+        order = generators.stream(7, epoch).permutation(10)
         for number in range(3):
-            found, random = batches[number], np.random.default_rng([7, epoch, number])
+            found, random = batches[number], generators.stream(7, epoch, number)
             for place, index in enumerate(order[4 * number : 4 * number + 4]):
                 image, mask = images[index], plain_mask(rles[index])
                 if crop_width:
@@ -82,9 +82,9 @@ def test_classification_batches_are_those_of_a_plain_reading(strips, workers):
     batches = generators.ClassificationBatches(paths, labels, *SIZE, None, 0, 4, AUGMENTATION, 7, True, workers=workers)
     for epoch in (0, 1):
         batches.start_epoch(epoch)
-        order = np.random.default_rng([7, epoch]).permutation(10)
+        order = generators.stream(7, epoch).permutation(10)
         found = [batches[number] for number in range(3)]
-        randoms = [np.random.default_rng([7, epoch, number]) for number in range(3)]
+        randoms = [generators.stream(7, epoch, number) for number in range(3)]
         for place, index in enumerate(order):
             random = randoms[place // 4]
             image, _ = plain_augment(random, images[index], images[index], 0.1, 0.2)
@@ -142,3 +142,30 @@ def test_half_size_decoding_is_close_to_decoding_and_averaging(tmp_path):
         full = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE).astype(float)
         difference = np.abs(half - full.reshape(128, 2, 800, 2).mean(axis=(1, 3)))
         assert difference.mean() < 1 and np.quantile(difference, 0.999) < 6, path  # of 255 grey levels
+
+
+def test_the_order_of_an_epoch_and_its_batches_do_not_share_their_chance():
+    purposes = [(7, epoch) for epoch in range(3)] + [(7, epoch, index) for epoch in range(3) for index in range(3)] + [(7, 0, 0, 0)]
+    assert len({tuple(generators.stream(*numbers).integers(0, 2**62, 2)) for numbers in purposes}) == len(purposes)
+
+
+def test_the_first_batch_does_not_draw_what_its_order_drew(tmp_path):
+    """An epoch's order and its first batch's augmentation each see numbers of their own."""
+    cv2.imwrite(str(tmp_path / "a.png"), np.zeros((8, 8), np.uint8))
+    drawn = []
+
+    class Recorded(generators.Batches):
+        def __init__(self):
+            self.paths, self.size = [tmp_path / "a.png"], (8, 8)
+            super().__init__(1, 1, 7, True, 1)
+
+        def choose(self, random):
+            drawn.append(random.random())
+            return super().choose(random)
+
+        def item(self, number, random):
+            drawn.append(random.random())
+            return (self.image(number),)
+
+    Recorded()[0]
+    assert len(drawn) == 2 and drawn[0] != drawn[1]
