@@ -10,7 +10,7 @@ import stat
 import sys
 import zipfile
 import zlib
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from lib import guard, paths
 from lib.paths import UserError
@@ -24,7 +24,7 @@ def unpack(file, folder, largest=LARGEST):
     """Unpack a .zip into a folder that must not exist yet, or be empty; the number of files.
 
     Raises UserError that names the archive and the entry: no .zip, cut off, damaged, encrypted, an entry that is no plain file
-    or whose name leads out of the folder, two entries of one name, more than `largest` bytes.
+    or whose name leads out of the folder, two entries of one name, a file with others below it, more than `largest` bytes.
     """
     file, folder = Path(file), Path(folder)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
@@ -48,6 +48,7 @@ def unpack(file, folder, largest=LARGEST):
 def inspect(file, entries, largest):
     """UserError for the first entry that must not be unpacked."""
     seen = set()
+    folders = {parent.as_posix() for entry in entries for parent in PurePosixPath(entry.orig_filename.casefold()).parents}
     for entry in entries:
         name, kind = entry.orig_filename, entry.external_attr >> 16
         parts = name.split("/")
@@ -60,6 +61,8 @@ def inspect(file, entries, largest):
             problem = "is encrypted"
         elif name.casefold() in seen:
             problem = "is there twice"
+        elif name.casefold() in folders:
+            problem = "is a file, and the folder of other entries"
         elif entry.file_size > 10 * CHUNK and entry.file_size > RATIO * max(entry.compress_size, 1):
             problem = f"would grow to {entry.file_size:,} bytes from {entry.compress_size:,}"
         if problem:

@@ -37,8 +37,9 @@ def counts(truth, predicted, shape):
 
 
 def figures(truth, predicted, shape, names):
-    """{"iou": {"background": ..., class name: ...}, "mean_iou": over the classes, "mean_iou_with_background": ...}.
+    """{"iou": {"background": ..., name: ...}, "mean_iou": over the classes, "mean_iou_with_background": ...}.
 
+    `names`: one a class, all different and none "background", as `dataset.titles` has them, whatever the classes are called.
     A class that neither truth nor prediction has is left out of the means, its own figure is None.
     """
     shared, either = counts(truth, predicted, shape)
@@ -60,7 +61,7 @@ def of_submission(path, data_dir):
     rows = {image_id: [""] * about["classes"] for image_id in table["image_id"]}
     for image_id, defect_class, text in found[["image_id", "defect_class", "rle"]].itertuples(index=False):
         rows[image_id][defect_class - 1] = text
-    return figures(truth, [rows[image_id] for image_id in table["image_id"]], shape, about["class_names"])
+    return figures(truth, [rows[image_id] for image_id in table["image_id"]], shape, dataset.titles(about))
 
 
 def act(arguments):

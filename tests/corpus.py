@@ -281,6 +281,8 @@ ARCHIVES = [
     zipped("a drive", "leads out", ("C:escaped", "x")),
     zipped("a link", "is a link or a device", (special("link", 0o120777), "/etc/passwd")),
     zipped("a name twice", "is there twice", ("a", "x"), ("A", "y")),
+    zipped("a file that is a folder", "is a file, and the folder of other entries", ("a", "x"), ("a/b", "y")),
+    zipped("a folder that is a file", "is a file, and the folder", ("A/b/c", "y"), ("a/B", "x")),
     zipped("a bomb", "would grow to 50,000,000 bytes", ("zeros", bytes(50_000_000))),
     zipped("cut off", "cannot be unpacked", ("a", os.urandom(5000)), change=lambda data: data[:3000]),
     zipped("damaged", "cannot be unpacked", ("a", os.urandom(5000)), change=lambda data: data[:900] + b"\0\0\0\0" + data[904:]),

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lib import dataset, importer, overlap, plan, rle, submission
+from lib import dataset, importer, overlap, paths, plan, rle, submission
 from lib.params import declared
 from lib.paths import UserError
 
@@ -172,12 +172,22 @@ def test_overlap_by_hand(steel):
     predicted = block(1, 5)  # 10 of 15 columns right: 100 of 200 pixels
     submission.write(steel / "s.csv", ["t.png"], [["", rle.encode(predicted), ""]])
     found = overlap.of_submission(steel / "s.csv", out)
-    assert found["iou"] == {"background": pytest.approx(2200 / 2300), "dent": None, "hole": 0.5, "rust": None}
+    assert found["iou"] == {"background": pytest.approx(2200 / 2300), "1 dent": None, "2 hole": 0.5, "3 rust": None}
     assert found["mean_iou"] == 0.5
     assert found["mean_iou_with_background"] == pytest.approx((0.5 + 22 / 23) / 2)
     (out / "test_truth.csv").unlink()
     with pytest.raises(UserError, match=r"no test_truth\.csv"):
         overlap.of_submission(steel / "s.csv", out)
+
+
+@pytest.mark.parametrize("names", [["background", "dent", "dent"], ["mean_iou", "", "class 1"], ["a" * 50 + "b", "a" * 50 + "c", "$"]])
+def test_overlap_has_a_figure_for_every_class_whatever_it_is_called(steel, names):
+    out = bring(steel, test_images=steel / "test", test_masks=steel / "test_masks")
+    about = paths.read_json(out / "dataset.json")
+    paths.write_json(out / "dataset.json", about | {"class_names": names})
+    submission.write(steel / "s.csv", ["t.png"], [["", rle.encode(block(1, 5)), ""]])
+    found = overlap.of_submission(steel / "s.csv", out)["iou"]
+    assert list(found.values()) == [pytest.approx(2200 / 2300), None, 0.5, None]
 
 
 def test_the_plan_has_a_segmentation_notebook_for_every_class(tmp_path):
