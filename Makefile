@@ -8,7 +8,7 @@
 
 PYTHON ?= python3
 ARGS ?=
-JOBS ?= 2
+JOBS ?=
 KAGGLE_PYTHON ?= python3.12
 VENV := .venv
 BIN := $(VENV)/bin
@@ -19,7 +19,7 @@ PIP := $(BIN)/python $(INSTALL)
 .PHONY: run test quick lint setup kaggle-test bench clean
 
 run: $(VENV)/run.stamp
-	$(BIN)/python run_all.py --jobs $(JOBS) $(ARGS)
+	$(BIN)/python run_all.py $(if $(JOBS),--jobs $(JOBS)) $(ARGS)
 
 test: lint
 	$(BIN)/python -m pytest -n 2 --dist loadfile

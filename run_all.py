@@ -10,19 +10,26 @@ def parse(arguments):
     """The command line as (parsed arguments, pipeline.Options)."""
     parser = argparse.ArgumentParser(prog="run_all.py", description=__doc__)
     add = parser.add_argument
-    add("--profile", default="", help="demo, full, article (params/); default: full where competition data are found, else demo")
-    add("--data", default="", metavar="DIR", help="folder with train.csv, train_images, test_images")
-    add("--run", default="", metavar="ID", help="name of the run, a folder in runs/; default: date, time and profile")
+    add("--profile", help="demo, full, article (params/); default: full where competition data are found, else demo")
+    add("--data", metavar="DIR", help="folder with train.csv, train_images, test_images")
+    add("--run", metavar="ID", help="name of the run, a folder in runs/; default: date, time and profile")
     add("--resume", action="store_true", help="go on with a run, by default the newest; what is done and unchanged is kept")
-    add("--only", default="", metavar="A,B", help="run these notebooks alone; first letters do, such as 10,33")
-    add("--from", default="", dest="start", metavar="NAME", help="run this notebook and all that depend on it, even if unchanged")
+    add("--only", metavar="A,B", help="run these notebooks alone; first letters do, such as 10,33; "
+        "with --run ID in that run")  # fmt: skip
+    add("--from", dest="start", metavar="NAME", help="run this notebook and all that depend on it, even if unchanged")
     add("-p", action="append", default=[], dest="overrides", metavar="NOTEBOOK.KEY=VALUE", help="set a parameter; all.KEY=VALUE "
         "sets it wherever it is; may be repeated")  # fmt: skip
-    add("--jobs", type=int, default=None, metavar="N", help="notebooks to run side by side; default: 1, or what the run had")
+    add("--jobs", type=int, default=None, metavar="N", help=f"notebooks to run side by side; default: {pipeline.JOBS}, or "
+        "what the run had")  # fmt: skip
     add("--list", action="store_true", help="print every parameter with its value and where that comes from")
-    add("--prepare", default="", metavar="PROFILE", help="write the notebooks with a profile's parameters, not executed")
+    add("--prepare", metavar="PROFILE", help="write the notebooks with a profile's parameters, not executed")
     add("--check", action="store_true", help="check the data and print what is wrong with them")
     given = parser.parse_args(arguments)
+    for name, value in vars(given).items():
+        if isinstance(value, str) and not value.strip():  # such as of a variable that is not set
+            parser.error(f"--{'from' if name == 'start' else name} is empty. Say what is meant, or leave it out.")
+        if value is None and name != "jobs":
+            setattr(given, name, "")
     return given, pipeline.Options(**{field: getattr(given, field) for field in pipeline.Options._fields})
 
 

@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 from lib import manifest, params, paths, provenance, system
+from lib.journal import FINISHED
 from lib.paths import UserError
 
 SPLIT = "split.csv"  # which images teach and which judge: of all notebooks that divide them
@@ -82,6 +83,16 @@ def of_needs(needs, entries, products):
     Of a model the card alone counts: it holds a hash of the weights, and the rest differs in each saving.
     """
     return {need: provenance.digest([entries[need]["made"].get(product) for product in products.get(need, ())]) for need in needs}
+
+
+def mark_outdated(entries, names, house):
+    """Mark the finished notebooks among `names` that found other products than there are now, or that need one that is outdated."""
+    for name in house.graph:
+        entry = entries[name]
+        if name in names and entry["status"] in FINISHED:
+            now = of_needs(house.graph[name], entries, house.products)
+            other = any(entry["used"].get(need, now[need]) != now[need] for need in now)
+            entry["outdated"] = entry["outdated"] or other or any(entries[need]["outdated"] for need in now)
 
 
 def sync(files):

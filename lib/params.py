@@ -178,6 +178,7 @@ def resolve(name, notebooks, where):
     if name in notebooks:
         return name
     found = [notebook for notebook in notebooks if name and notebook.startswith(name)]
+    found = [notebook for notebook in found if notebook.partition("_")[0] == name] or found  # 31 is not 310_seg_class10
     if len(found) == 1:
         return found[0]
     if found:

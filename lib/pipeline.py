@@ -7,7 +7,7 @@ import time
 from collections import namedtuple
 from pathlib import Path
 
-from lib import artifacts, checks, execution, params, paths, plan, processes, provenance
+from lib import artifacts, checks, execution, params, paths, plan, processes, provenance, resume
 from lib import journal as journals
 from lib.guard import say
 from lib.journal import FINISHED
@@ -15,6 +15,7 @@ from lib.paths import UserError
 from lib.plan import HOUSE
 
 FINDINGS = "data_findings.csv"  # in the run folder: what the check of the data found
+JOBS = 2  # notebooks side by side, for want of --jobs
 Data = namedtuple("Data", "folder why generated")  # folder is None where strips must be generated first
 Options = namedtuple("Options", "profile data run resume only start overrides jobs", defaults=("", "", "", False, "", "", (), None))
 
@@ -23,7 +24,7 @@ def find_data(data_dir):
     """Which data a run uses and why; UserError if a folder is named and holds none."""
     folder = paths.find_data(data_dir)
     if folder is None:
-        return Data(None, "no competition data found, so the strips are generated", True)
+        return Data(None, resume.GENERATED, True)
     why = "named by --data" if data_dir else f"named by {paths.DATA_VARIABLE}" if os.environ.get(paths.DATA_VARIABLE) else "found"
     from lib import dataset
 
@@ -36,7 +37,9 @@ def fitting_house(options, house):
     if options.resume and not folder:
         run_dir = journals.latest_run(house.runs) if options.run in ("", "latest") else house.runs / options.run
         old = journals.read(run_dir) if run_dir.is_dir() else None
-        folder = str(old["data"].get("folder", "")) if old else ""
+        folder = resume.folder_of(old) if old else ""
+        if old and not folder:  # strips that are made again
+            return house
     from lib import dataset
 
     data = find_data(folder).folder
@@ -117,9 +120,12 @@ def run(options, house=HOUSE):
     """Run the notebooks; 0 if all that were asked for are done, 1 if one failed. UserError before the first cell."""
     if options.jobs is not None and options.jobs < 1:
         raise UserError(f"--jobs {options.jobs}: at least one notebook must run at a time.")
+    options = resume.meant(options, house.runs)
     house = fitting_house(options, house)
     declarations, selected = plan.declarations_of(house), plan.select(options.only, options.start, house)
     overrides, profile, data_dir = plan.overrides_of(options.overrides, house), options.profile, options.data
+    from lib import dataset
+
     lock = None
     try:
         old = None
@@ -128,18 +134,23 @@ def run(options, house=HOUSE):
             if profile and profile != old["profile"]:
                 raise UserError(f"{run_dir.name} is a run of profile {old['profile']}. Leave --profile out, or start a new run.")
             profile, overrides = old["profile"], plan.merge_overrides(old.get("overrides", []), overrides)
-            data_dir = data_dir or str(old["data"].get("folder", ""))
-        data = find_data(data_dir)
+            data_dir = data_dir or resume.folder_of(old)
+        data = Data(None, resume.GENERATED, True) if old and not data_dir else find_data(data_dir)
         if old:
             data = data._replace(why=data.why if options.data else str(old["data"].get("why", "")))
         profile, why = choose_profile(profile, data)
         values = plan.values_of(house, profile, overrides)
+        if old:
+            resume.check_strips(old, values)
         say(f"profile  {profile}, {'as before' if old else why}")
         say(f"data     {data.folder or 'none yet'}: {data.why}")
         if profile == "full" and not (shutil.which("nvidia-smi") or Path("/dev/nvidia0").exists()):
             say("         No NVIDIA card is seen here. On a processor this profile takes days; --profile demo takes minutes.")
         folder = data.folder or make_data(values)
-        fingerprint, known, findings = inspect(folder, data.why, old)
+        fingerprint = dataset.fingerprint(folder)
+        if old:
+            resume.check_data(old, fingerprint, folder, bool(options.data), selected, run_dir.name)
+        known, findings = inspect(folder, data.why, fingerprint, old if old and (run_dir / FINDINGS).is_file() else None)
         if lock is None:
             run_dir, lock, _ = open_folder(options, profile, house)
         artifacts.end_strays(run_dir)
@@ -152,6 +163,13 @@ def run(options, house=HOUSE):
                 if key in keys:
                     keys[key] = params.Value(value, params.GIVEN[key])
         keys = plan.keys_of(house, selected, values, fingerprint, old)
+        asked = {
+            "parameters": {name: {key: value.value for key, value in found.items()} for name, found in values.items()},
+            "code": provenance.code_version(),
+            "versions": provenance.versions(),
+            "jobs": options.jobs or (old or {}).get("jobs", JOBS),
+            "data": fingerprint["sha256"],
+        }
         journal = {
             "run": run_dir.name,
             "profile": profile,
@@ -159,35 +177,32 @@ def run(options, house=HOUSE):
             "finished": "",
             "seconds": old.get("seconds", 0) if old else 0,
             "status": "running",
-            "jobs": options.jobs or (old or {}).get("jobs", 1),
+            "jobs": asked["jobs"],
             "data": known,
-            "versions": provenance.versions(),
-            "code": provenance.code_version(),
             "overrides": overrides,
-            "parameters": {name: {key: value.value for key, value in found.items()} for name, found in values.items()},
             "notebooks": plan.entries_of(house, selected, keys, run_dir, old, set(selected) if options.start else set()),
         }
         say(f"run      {run_dir}")
         say()
-        processes.run_all(journal, run_dir, lock, house, selected, keys, journal["jobs"], declarations)
+        processes.run_all(journal, run_dir, lock, house, selected, keys, asked, declarations)
         return conclude(journal, run_dir, selected)
     finally:
         if lock:
             lock.close()
 
 
-def inspect(folder, why, old):
-    """(fingerprint, the journal's facts, findings) of the data; UserError at what is severe, before the first cell.
+def inspect(folder, why, fingerprint, old):
+    """(the journal's facts, findings) of the data; UserError at what is severe, before the first cell.
 
     The findings are None where they are those of the run that is gone on with: its data are the same.
     """
     from lib import dataset
 
-    about, fingerprint = dataset.describe(folder), dataset.fingerprint(folder)
+    about = dataset.describe(folder)
     known = {"folder": str(folder), "why": why, **fingerprint, "generated": about["generated"], "note": about["note"]}
     before = old["data"] if old else {}
     if before.get("sha256") == known["sha256"] and "findings" in before:
-        return fingerprint, known | {"findings": before["findings"]}, None
+        return known | {"findings": before["findings"]}, None
     findings = dataset.check(folder, progress=say) if (folder / "train.csv").is_file() else checks.table([])
     severe = findings[findings["severity"] == "error"].to_dict("records")
     if severe:
@@ -197,17 +212,24 @@ def inspect(folder, why, old):
     known["findings"] = f"{count} warning{'s' if count > 1 else ''}, see {FINDINGS}" if count else "nothing to remark"
     if count:
         say(f"         {known['findings']}")
-    return fingerprint, known, findings
+    return known, findings
 
 
 def conclude(journal, run_dir, selected):
     """Say how the run ended and where to look; the exit code."""
-    figures = journals.merge_metrics(run_dir, journal)
+    journals.merge_metrics(run_dir, journal)
+    entries = journal["notebooks"]
     say()
-    if "competition_score" in figures:
-        beside = f", all-empty {figures['all_empty_score']:.4f}" if "all_empty_score" in figures else ""
-        say(f"score    {figures['competition_score']:.4f}{beside}")
-    bad = [name for name in selected if journal["notebooks"][name]["status"] not in FINISHED]
+    for name, entry in entries.items():
+        figures = (journals.read_figures(run_dir, name) or {"figures": {}})["figures"] if entry["status"] in FINISHED else {}
+        if "competition_score" in figures:
+            beside = f", all-empty {figures['all_empty_score']:.4f}" if "all_empty_score" in figures else ""
+            stale = f" (of the state before: {name} is outdated)" if entry["outdated"] else ""
+            say(f"score    {figures['competition_score']:.4f}{beside}{stale}")
+    if outdated := [name for name, entry in entries.items() if entry["outdated"]]:
+        again = f"python run_all.py --resume --run {run_dir.name} --only {','.join(name.partition('_')[0] for name in outdated)}"
+        say(f"outdated {', '.join(outdated)}: what they need was run again without them. Bring them up to date with: {again}")
+    bad = [name for name in selected if entries[name]["status"] not in FINISHED]
     ended = f"{len(selected) - len(bad)} of {len(selected)} notebooks done" if bad else "done"
     say(f"{ended} in {processes.duration(journal['seconds'])}. Open {run_dir / 'index.html'}")
     return 1 if bad else 0

@@ -121,6 +121,8 @@ def select(only, start, house):
         raise UserError("--only and --from exclude each other. Use one of them.")
     if only:
         wanted = {params.resolve(part.strip(), names, "--only") for part in only.split(",") if part.strip()}
+        if not wanted:
+            raise UserError(f"--only {only}: it names no notebook. Notebooks: {', '.join(names)}.")
     elif start:
         wanted = {params.resolve(start, names, "--from")}
         for name in graphlib.TopologicalSorter(house.graph).static_order():
@@ -168,13 +170,21 @@ def is_kept(name, key, run_dir, old, house):
     return there | {f"{name}.html": ""} == entry.get("made", {}) | {f"{name}.html": ""}
 
 
+def ran_before(name, old):
+    """What a finished notebook of a run ran with, where its entry does not say so: a journal once said it of the run alone."""
+    if not old or old["notebooks"].get(name, {}).get("status") not in FINISHED:
+        return {}
+    return {"parameters": old.get("parameters", {}).get(name, {}), "code": str(old.get("code", "")), "versions": old.get("versions", {}),
+            "jobs": old.get("jobs", 1), "data": str(old["data"].get("sha256", ""))}  # fmt: skip
+
+
 def entries_of(house, selected, keys, run_dir, old, forced):
     """The journal's notebooks at the start; UserError if a notebook needs one that is neither done nor to be run."""
     entries = {}
     for name in house.graph:
         before = (old or {"notebooks": {}})["notebooks"].get(name, {})
         entry = {"status": "waiting", "seconds": 0, "headline": "", "error": "", "key": "", "started_key": ""}
-        entry |= {"made": {}, "used": {}}
+        entry |= {"made": {}, "used": {}, "ran": ran_before(name, old)}
         entry |= {key: value for key, value in before.items() if key in entry}
         entry |= {"needs": list(house.graph[name]), "outdated": name not in selected and before.get("outdated", False)}
         if name not in selected:
@@ -182,15 +192,21 @@ def entries_of(house, selected, keys, run_dir, old, forced):
         elif name not in forced and is_kept(name, keys[name], run_dir, old, house):
             entry["status"] = "kept"
         else:
-            entry |= {"status": "waiting", "seconds": 0, "headline": "", "error": "", "key": "", "made": {}, "used": {}}
+            entry |= {"status": "waiting", "seconds": 0, "headline": "", "error": "", "key": "", "made": {}, "used": {}, "ran": {}}
         entries[name] = entry
     redone = {name for name in selected if entries[name]["status"] != "kept"}
     for name in graphlib.TopologicalSorter(house.graph).static_order():
         if name not in selected and redone & set(house.graph[name]):
             redone.add(name)
             entries[name]["outdated"] = entries[name]["status"] in FINISHED
+    artifacts.mark_outdated(entries, [name for name in house.graph if name not in selected], house)
     for name in selected:
         for need in house.graph[name]:
+            if need not in selected and entries[need]["outdated"]:
+                raise UserError(
+                    f"{name} needs {need}, which is outdated: it was made before what it needs itself was run again. Add it: --only "
+                    f"{need.partition('_')[0]},{name.partition('_')[0]}. Or bring all up to date: --resume without --only."
+                )
             if need not in selected and entries[need]["status"] not in FINISHED:
                 raise UserError(
                     f"{name} needs {need}, which this run has not finished. Add it to --only, or go on with a run that has it: "

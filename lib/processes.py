@@ -20,12 +20,16 @@ from lib.pipes import Tail, shorten
 PAUSE = 0.05  # seconds between looks at the running notebooks
 
 
-def run_all(journal, run_dir, lock, house, selected, keys, jobs, declarations):
-    """Run the selected notebooks in the order of the graph, `jobs` at a time, and keep the journal up to date.
+def run_all(journal, run_dir, lock, house, selected, keys, asked, declarations):
+    """Run the selected notebooks in the order of the graph, so many at a time, and keep the journal up to date.
+
+    Arguments:
+        asked: what a notebook that starts now is run with: "parameters" of all notebooks, "code", "versions", "jobs", "data".
 
     A notebook that fails blocks those that need it, the others run. However this is left, no process stays behind.
     """
-    entries, running = journal["notebooks"], {}
+    entries, running, jobs = journal["notebooks"], {}, asked["jobs"]
+    journals.record(journal, asked)
     sorter, ready = graphlib.TopologicalSorter(house.graph), []
     sorter.prepare()
     expected = journals.expected_seconds(house.runs, journal["profile"])
@@ -46,8 +50,10 @@ def run_all(journal, run_dir, lock, house, selected, keys, jobs, declarations):
                 clear(run_dir, name, entries[name], keys[name], house)
                 found = artifacts.of_needs(house.graph[name], entries, house.products)
                 entries[name] |= {"status": "running", "started_key": keys[name], "made": {}, "used": found}
+                entries[name]["ran"] = {**asked, "parameters": asked["parameters"][name]}
+                journals.record(journal, asked)
                 update(journal, run_dir)
-                given = changed(declarations[name], journal["parameters"][name])
+                given = changed(declarations[name], asked["parameters"][name])
                 running[name] = (start(house.notebooks / f"{name}.ipynb", run_dir, given, lock, jobs), time.monotonic())
                 say(f"{clock()}  {name:16} started")
             if not running:
@@ -64,6 +70,7 @@ def run_all(journal, run_dir, lock, house, selected, keys, jobs, declarations):
                 block(entries, selected, house.graph)
                 update(journal, run_dir)
                 tell(name, entries, selected, house.graph, left(entries, selected, running, expected, jobs))
+        artifacts.mark_outdated(entries, [name for name in house.graph if name not in selected], house)
         failed = any(entries[name]["status"] not in FINISHED for name in selected)
         seconds = round(before + time.monotonic() - begun, 1)
         journal |= {"status": "failed" if failed else "done", "finished": journals.now(), "seconds": seconds}
@@ -93,7 +100,7 @@ def passes(name, entries, selected, house, run_dir):
         artifacts.mend_report(run_dir, name, entry["made"])
         say(f"{clock()}  {name:16} kept: nothing that it is made from has changed")
         return True
-    entry |= {"status": "waiting", "seconds": 0, "headline": "", "key": ""}
+    entry |= {"status": "waiting", "seconds": 0, "headline": "", "key": "", "ran": {}}
     return False
 
 
@@ -117,6 +124,7 @@ def clear(run_dir, name, entry, key, house):
 def start(notebook, run_dir, given, lock, jobs):
     """Start the process that executes a notebook; it shares the run's lock, which so outlives a killed parent."""
     environment = dict(os.environ, TF_CPP_MIN_LOG_LEVEL="2", PYTHONHASHSEED="0")
+    environment.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")  # or the first of two on a graphics card takes all its memory
     environment |= {artifacts.RUN: str(run_dir), artifacts.NOTEBOOK: notebook.stem}
     environment.setdefault("KERAS_BACKEND", "tensorflow")  # whatever ~/.keras/keras.json says
     for variable in ("MPLBACKEND", "PYTHONSTARTUP"):  # the kernel's own draws into the notebook; code that is nobody's of the project

@@ -181,6 +181,23 @@ def notebook_cards(run_dir, journal, metrics):
     return cards
 
 
+def figures_of(metrics):
+    """The figures in what a notebook recorded; empty where there are none."""
+    stated = (metrics or {}).get("figures")
+    return stated if isinstance(stated, dict) else {}
+
+
+def ran_with(journal, name):
+    """Rows (name, value) of the code and the versions that a notebook ran with, where the run's notebooks differ in them."""
+    entry = journal["notebooks"].get(name) if isinstance(journal.get("notebooks"), dict) else None
+    ran = entry.get("ran") if isinstance(entry, dict) else None
+    if not isinstance(ran, dict):
+        return []
+    whole = flat({"code": journal.get("code"), "versions": journal.get("versions")})
+    own = dict(flat({"code": ran.get("code"), "versions": ran.get("versions")}))
+    return [(key, own[key]) for key, value in whole if key in own and own[key] != value]
+
+
 def write_index(run_dir):
     """Write `index.html` of a run from `run.json`, `metrics/*.json` and the executed notebooks; what is missing is left out.
 
@@ -195,8 +212,7 @@ def write_index(run_dir):
     finished = {card["name"] for card in found if card["status"] in ("done", "kept")}
     figures = {}
     for name, content in metrics.items():
-        stated = content.get("figures") if name in finished or not journal else {}
-        figures.update(stated if isinstance(stated, dict) else {})
+        figures.update(figures_of(content) if name in finished or not journal else {})
     data = journal.get("data") if isinstance(journal.get("data"), dict) else {}
     data = data_note(data) | data
     parameters = journal.get("parameters") if isinstance(journal.get("parameters"), dict) else {}
@@ -209,12 +225,14 @@ def write_index(run_dir):
         journal=journal,
         data=data,
         figures=figures,
+        stale={figure: card["name"] for card in found if card["outdated"] for figure in figures_of(metrics.get(card["name"]))},
         all_figures=[(name, number_text(value)) for name, value in flat(figures)] if figures else [],
         cards=found,
         seconds=journal.get("seconds") if isinstance(journal.get("seconds"), (int, float)) else 0,
         origin=[(name, value) for name, value in flat(origin) if value],
         facts=[(name, number_text(value)) for name, value in flat(data) if name not in ("", "note", "generated")],
-        parameters={name: [(key, shorten(repr(value))) for key, value in values.items()] for name, values in parameters.items()},
+        parameters={name: [(key, shorten(repr(value))) for key, value in values.items()] + ran_with(journal, name)
+                    for name, values in parameters.items()},
         files=[name for name in FILES if (run_dir / name).is_file()],
     )
     paths.write_atomic(run_dir / "index.html", text)

@@ -34,9 +34,10 @@ Kill = namedtuple("Kill", "victim seconds running finished again problems")
 
 
 def results(run_dir):
-    """{file: hash} of everything a run is asked for: figures, thresholds, submission, split, and the weights' hashes."""
+    """{file: hash} of everything a run is asked for: figures, thresholds, tables, evidence, and the weights' hashes; and all of
+    metrics.json, to the last bit of 05_shift's weighted sums."""
     found = {}
-    for pattern in ("submission.csv", "decision.json", "split.csv", "value.json", "metrics/*.json", "models/*/model.json"):
+    for pattern in ("*.csv", "*.npz", "decision.json", "value.json", "metrics/*.json", "models/*/model.json"):
         for path in run_dir.glob(pattern):
             found[path.relative_to(run_dir).as_posix()] = hashlib.sha256(path.read_bytes()).hexdigest()
     figures = json.loads((run_dir / "metrics.json").read_text())

@@ -1,0 +1,212 @@
+"""Going on with a run: what is outdated, what the record says, and that a run belongs to its data."""
+
+import json
+import os
+import shutil
+
+import pytest
+from test_pipeline import EVERY, FIXTURES, call, data, small_house  # noqa: F401
+
+from lib import artifacts, params, pipeline, plan, processes, provenance, resume
+from lib import journal as journals
+from lib.paths import UserError
+
+CHAIN = {"10_writes_value": (), "20_reads_value": ("10_writes_value",), "40_follows": ("20_reads_value",)}
+
+
+def flags(run_dir):
+    """The notebooks that the journal calls outdated."""
+    return [name for name, entry in journals.read(run_dir)["notebooks"].items() if entry["outdated"]]
+
+
+@pytest.fixture
+def chain(monkeypatch):
+    """Three notebooks of which each needs the one before; the second hands a score and a file on."""
+    monkeypatch.setattr(small_house, "GRAPH", CHAIN)
+
+
+@pytest.mark.slow
+def test_a_part_that_runs_again_outdates_what_follows_and_the_record_says_what_was_done(tmp_path, call, chain, monkeypatch):  # noqa: F811
+    run_dir = tmp_path / "runs" / "a"
+    first = ("--profile", "small", "--run", "a", "--jobs", "1")
+    monkeypatch.setattr(provenance, "code_version", lambda: "first")
+    assert call(*first)[0] == 0 and flags(run_dir) == []
+
+    code, said = call("--run", "a", "--only", "10", "-p", "10.value=9")  # goes on without --resume
+    assert code == 0 and flags(run_dir) == ["20_reads_value", "40_follows"]
+    assert "score    6.0000, all-empty 0.5000 (of the state before: 20_reads_value is outdated)" in said
+    assert "--resume --run a --only 20,40" in said
+    assert f"Open {run_dir / 'index.html'}" in said
+    assert "Score of the state before: 20_reads_value is outdated." in (run_dir / "index.html").read_text()
+
+    before = (run_dir / "metrics" / "40_follows.json").stat().st_mtime_ns, (run_dir / "run.json").read_bytes()
+    code, said = call("--run", "a", "--only", "40")
+    assert code == 2 and "40_follows needs 20_reads_value, which is outdated" in said and "--only 20,40" in said
+    assert before == ((run_dir / "metrics" / "40_follows.json").stat().st_mtime_ns, (run_dir / "run.json").read_bytes())
+
+    monkeypatch.setattr(provenance, "code_version", lambda: "second")
+    versions = provenance.versions()
+    monkeypatch.setattr(provenance, "versions", lambda packages=(): versions | {"numpy": "999"})
+    code, said = call("--run", "a", "--only", "20", "-p", "10.value=77", "--jobs", "2")
+    journal = journals.read(run_dir)
+    entries = journal["notebooks"]
+    assert code == 0 and flags(run_dir) == ["40_follows"] and "score    18.0000, all-empty 0.5000\n" in said
+    assert journal["parameters"]["10_writes_value"]["value"] == 9  # not the 77 that was asked for and not run
+    assert journal["code"] == "first, second" and journal["versions"]["numpy"] == f"{versions['numpy']}, 999"
+    ran = {name: (entry["ran"]["code"], entry["ran"]["versions"]["numpy"], entry["ran"]["jobs"]) for name, entry in entries.items()}
+    old = ("first", versions["numpy"], 1)
+    assert ran == {"10_writes_value": old, "20_reads_value": ("second", "999", 2), "40_follows": old}
+    text = (run_dir / "index.html").read_text()
+    assert "77" not in text.split("<h2>What the run was made from</h2>")[1].split("sha256")[0] and "first, second" in text
+
+    code, said = call("--resume")
+    assert code == 0 and flags(run_dir) == [] and journals.read(run_dir)["parameters"]["10_writes_value"]["value"] == 77
+
+
+def other_data(data, folder):  # noqa: F811
+    """Another data set: one more test image."""
+    shutil.copytree(data, folder)
+    shutil.copy(folder / "test_images" / "a.jpg", folder / "test_images" / "c.jpg")
+    return folder
+
+
+@pytest.mark.slow
+def test_a_run_belongs_to_its_data(tmp_path, data, capsys):  # noqa: F811
+    own = shutil.copytree(data, tmp_path / "own")
+    small = ("--profile", "small", "--run", "a")
+
+    def said(*arguments):
+        code = small_house.call(tmp_path, *arguments)
+        return code, "".join(capsys.readouterr())
+
+    assert said(*small, "--only", "10,20", "--data", str(own))[0] == 0
+    run_dir = tmp_path / "runs" / "a"
+    before = {path: path.read_bytes() for path in run_dir.rglob("*") if path.is_file()}
+    new = other_data(data, tmp_path / "new")
+    for arguments in (("--only", "20", "--run", "a"), ("--resume", "--run", "a")):
+        code, text = said(*arguments, "--data", str(new))
+        assert code == 2 and f"The run a is made from the data in {own}" in text and f"{new} holds others (2 training and 3 test" in text
+    shutil.copy(own / "test_images" / "a.jpg", own / "test_images" / "c.jpg")  # changed in place
+    code, text = said("--run", "a", "--only", "20")
+    assert code == 2 and "have changed since the run a was made from them (2 training and 2 test images then, 2 training and 3" in text
+    assert before == {path: path.read_bytes() for path in run_dir.rglob("*") if path.is_file()}
+    moved = shutil.copytree(data, tmp_path / "moved")
+    assert said("--run", "a", "--only", "10,20", "--data", str(moved))[1].count("kept") == 2  # the same data elsewhere
+    (run_dir / pipeline.FINDINGS).unlink()
+    shutil.copy(moved / "test_images" / "a.jpg", moved / "test_images" / "c.jpg")
+    code, text = said("--resume", "--run", "a")  # all of it: nothing is mixed
+    assert code == 0 and text.count("started") == 4 and (run_dir / pipeline.FINDINGS).is_file()
+
+
+def journal_of(tmp_path, **changes):
+    """The journal of a finished run on strips that it made itself."""
+    data = {"folder": str(tmp_path / "gone"), "why": resume.GENERATED, "sha256": "s"}  # noqa: F811
+    parameters = {name: {"generated": [40, 8], "seed": 42} for name in plan.GRAPH}
+    return {"data": data, "parameters": parameters, "notebooks": {name: {"status": "done"} for name in plan.GRAPH}} | changes
+
+
+@pytest.mark.parametrize("key, text", [("generated", "[48, 8]"), ("seed", "7")])
+def test_strips_that_would_be_others_are_another_run(tmp_path, key, text):
+    def values(*overrides):
+        return params.effective(plan.declarations_of(plan.HOUSE), overrides=[("all", "generated", "[40, 8]"), *overrides])
+
+    resume.check_strips(journal_of(tmp_path), values())
+    with pytest.raises(UserError, match=f"generated with {key} .* means others"):
+        resume.check_strips(journal_of(tmp_path), values(("all", key, text)))
+    named = journal_of(tmp_path)
+    named["data"]["why"] = "named by --data"
+    resume.check_strips(named, values(("all", key, text)))
+
+
+def test_strips_of_a_run_that_are_gone_are_made_again(tmp_path):
+    old = journal_of(tmp_path)
+    assert resume.folder_of(old) == ""
+    (tmp_path / "gone").mkdir()
+    assert resume.folder_of(old) == str(tmp_path / "gone")
+    old["data"] |= {"why": "named by --data", "folder": "/no/such"}
+    assert resume.folder_of(old) == "/no/such"  # of which find_data will say that it is not there
+
+
+def test_what_has_not_finished_anything_belongs_to_no_data(tmp_path):
+    old = journal_of(tmp_path, notebooks={"10_binary": {"status": "failed"}})
+    resume.check_data(old, {"sha256": "other"}, tmp_path, True, ["10_binary"], "a")
+
+
+def entries_of(tmp_path, only, made, used):
+    """The entries of the project as a run starts that was whole, with what 40 and 90 had found."""
+    keys = dict.fromkeys(plan.GRAPH, "k")
+    entries = {name: {"status": "done", "key": "k", "made": made.get(name, {}), "used": used.get(name, {})} for name in plan.GRAPH}
+    old = {"notebooks": entries, "data": {}}
+    return plan.entries_of(plan.HOUSE, plan.select(only, "", plan.HOUSE), keys, tmp_path, old, set())
+
+
+def test_thresholds_of_other_networks_are_outdated_and_so_is_what_they_decided(tmp_path):
+    card = "models/seg_class1/model.json"
+    made = {name: dict.fromkeys(plan.PRODUCTS[name], "1") for name in plan.PRODUCTS}
+    used = {name: artifacts.of_needs(plan.GRAPH[name], {need: {"made": made.get(need, {})} for need in EVERY}, plan.PRODUCTS)
+            for name in ("40_evaluation", "90_inference")}  # fmt: skip
+    assert not any(entry["outdated"] for entry in entries_of(tmp_path, "00", made, used).values())
+    made["31_seg_class1"] = {card: "2"}
+    assert [name for name, entry in entries_of(tmp_path, "00", made, used).items() if entry["outdated"]] == EVERY[-2:]
+    with pytest.raises(UserError, match=r"90_inference needs 40_evaluation, which is outdated.*--only 40,90"):
+        entries_of(tmp_path, "90", made, used)
+    entries_of(tmp_path, "40,90", made, used)
+    made["31_seg_class1"], made["05_shift"] = {card: "1"}, {"shift.csv": "2"}
+    with pytest.raises(UserError, match="90_inference needs 40_evaluation, which is outdated"):
+        entries_of(tmp_path, "90", made, used)
+    with pytest.raises(UserError, match="Add it: --only 40,90"):
+        entries_of(tmp_path, "31,90", {}, {})  # 31 runs, 40 does not
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_a_notebook_s_process_takes_no_more_of_a_graphics_card_than_it_needs(tmp_path, monkeypatch, jobs):
+    started = {}
+    monkeypatch.delenv("TF_FORCE_GPU_ALLOW_GROWTH", raising=False)
+    real = processes.subprocess.Popen
+
+    def popen(command, **options):
+        started.update(options["env"])
+        return real(["true"], **options)
+
+    monkeypatch.setattr(processes.subprocess, "Popen", popen)
+    with open(tmp_path / "lock", "w") as lock:
+        processes.start(FIXTURES / "10_writes_value.ipynb", tmp_path, {}, lock, jobs).wait(60)
+    assert started["TF_FORCE_GPU_ALLOW_GROWTH"] == "true" and started["PATH"] == os.environ["PATH"]
+
+
+def test_make_and_python_start_as_many_notebooks(monkeypatch, tmp_path):
+    makefile = (plan.PROJECT / "Makefile").read_text()
+    assert "run_all.py $(if $(JOBS),--jobs $(JOBS)) $(ARGS)" in makefile and "JOBS ?=\n" in makefile
+    assert pipeline.JOBS == 2
+
+
+def test_a_number_means_the_notebook_that_has_it():
+    names = ("31_seg_class1", "310_seg_class10", "311_seg_class11", "40_evaluation")
+    assert params.resolve("31", names, "--only") == "31_seg_class1"
+    assert params.resolve("310", names, "--only") == "310_seg_class10"
+    assert params.parse_override("31.epochs=3", names) == ("31_seg_class1", "epochs", "3")
+    with pytest.raises(UserError, match="'3' can be"):
+        params.resolve("3", names, "--only")
+
+
+@pytest.mark.parametrize("only", [",", " , ,", ", "])
+def test_a_list_that_names_nothing_is_refused(call, only, tmp_path):  # noqa: F811
+    code, said = call("--profile", "small", "--only", only)
+    assert code == 2 and "it names no notebook" in said and not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize("option", ["--only", "--from", "--run", "--profile", "--prepare"])
+@pytest.mark.parametrize("text", ["", "  "])
+def test_an_empty_value_is_not_taken_for_none_given(call, option, text, capsys):  # noqa: F811
+    with pytest.raises(SystemExit) as ended:
+        call(option, text)
+    assert ended.value.code == 2 and f"{option} is empty" in capsys.readouterr().err
+
+
+def test_an_exact_record_of_an_older_journal_is_kept():
+    same = {"code": "c", "versions": {"numpy": "1"}}
+    old = {"notebooks": {"10_binary": {"status": "done"}, "90_inference": {"status": "failed"}}, **same}
+    old |= {"parameters": {"10_binary": {"epochs": 16}}, "data": {"sha256": "s"}}
+    assert plan.ran_before("10_binary", old) == {"parameters": {"epochs": 16}, **same, "jobs": 1, "data": "s"}
+    assert plan.ran_before("90_inference", old) == {} == plan.ran_before("10_binary", None)
+    assert json.dumps(plan.ran_before("10_binary", old))
