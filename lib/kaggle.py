@@ -26,18 +26,37 @@ from lib.plan import HOUSE
 
 EXPECTED = (12568, 5506)  # images of the competition, training and test
 LOOKED_AT = 20  # images opened after a download
-TROUBLE = (  # what the client prints: what to do
-    (r"403|forbidden|must accept|accept.*rules",
-     "Kaggle refuses access (403). Open https://www.kaggle.com/competitions/{competition}/rules, accept the rules, and try again; "
-     "if they are accepted, check that the token is of that account."),
-    (r"authentication required|401|unauthorized|kaggle\.json|credentials",
-     "There is no valid Kaggle token. Make one at https://www.kaggle.com/settings (API), save it as ~/.kaggle/access_token or "
-     "~/.kaggle/kaggle.json, and try again."),
-    (r"resolv|max retries|connection|timed? ?out|unreachable|proxy",
-     "Kaggle cannot be reached. Check the network, then try again; what was downloaded so far is kept."),
-    (r"no space left", "The disk is full. Make room, then try again."),
-    (r"404|not found", "Kaggle does not know this name (404). Check --owner and --name."),
+PROGRESS = r"\d+%\|[^|\r\n]*\|(?: *[\d.]+\w?/[\d.]+\w?(?: *\[[^\]\r\n]*\])?)?"  # a bar, its counts and its times
+STATUS = r"(?:^|: )(\d{3}) (?:-|Client Error|Server Error)|^\((\d{3})\)$"  # of an answer of Kaggle's
+TROUBLE = (  # what an error's line says: which status that is, "" for none of Kaggle's
+    (STATUS, ""),
+    (r"No space left on device|Errno 28\b|Disk quota exceeded", "disk"),
+    (r"^Authentication required|^Unauthorized\b|Save the token to|^Invalid credentials|Could not find kaggle\.json", "401"),
+    (r"^(?:You )?must accept|accept (?:the|this) competition's? rules|^Permission '.*' was denied", "403"),
+    (r"Max retries exceeded|NameResolutionError|TimeoutError|ConnectionError|Connection(?:Reset|Refused|Aborted)Error"
+     r"|ConnectTimeout|ReadTimeout|ProxyError|SSLError|Network is unreachable|Temporary failure in name resolution"
+     r"|IncompleteRead", "network"),
 )  # fmt: skip
+WORDS = {
+    "401": "There is no valid Kaggle token. Make one at https://www.kaggle.com/settings (API), save it as ~/.kaggle/access_token or "
+           "~/.kaggle/kaggle.json, and try again.",
+    "403": "Kaggle refuses access (403). Check that the token is of the account that --owner names.",
+    "404": "Kaggle does not know this name (404). Check --owner and --name.",
+    "429": "Kaggle has had too many requests (429). Wait some minutes, then try again.",
+    "disk": "The disk is full. Make room, then try again.",
+    "network": "Kaggle cannot be reached. Check the network, then try again; what was downloaded so far is kept.",
+}  # fmt: skip
+RULES = (f"Kaggle refuses access (403). Open https://www.kaggle.com/competitions/{paths.COMPETITION}/rules, accept the rules, and try "
+         "again; if they are accepted, check that the token is of that account.")  # fmt: skip
+LOOKED_BACK = 12  # lines of an error: an answer of Kaggle's is told in several
+
+
+class ClientError(UserError):
+    """Kaggle's client failed. `status` is what it met: an HTTP status, "disk", "network", or "" where it cannot be told."""
+
+    def __init__(self, message, status):
+        super().__init__(message)
+        self.status = status
 
 
 def run_client(arguments, show=True):
@@ -60,19 +79,38 @@ def run_client(arguments, show=True):
     printed.append(without_tokens(segment.decode("utf-8", "replace")))
     text = "".join(printed)
     if client.wait():
-        raise UserError(explain(text))
+        raise explain(text, arguments)
     if show:
         print("".join(part for part in printed if "%|" not in part).strip(), flush=True)
     return text
 
 
-def explain(text):
-    """What to do about what the client printed as it failed, in a sentence or two."""
-    for pattern, words in TROUBLE:
-        if re.search(pattern, text, re.IGNORECASE):
-            return words.format(competition=paths.COMPETITION)
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return f"Kaggle's client failed: {lines[-1][:300] if lines else 'it said nothing'}. Try the command of UPLOAD.md by hand."
+def lines_of(text):
+    """What the client printed, without its progress, as a list of lines that hold something."""
+    lines = re.sub(PROGRESS, "\n", text).replace("\r", "\n").splitlines()
+    return [line.strip() for line in lines if line.strip()]
+
+
+def explain(text, arguments=()):
+    """The ClientError for what the client printed as it failed, with what to do in a sentence or two.
+
+    Its last lines are asked, the last one first: what stands before them is progress and warnings. Of a traceback that is the error
+    alone.
+    """
+    lines = lines_of(text)
+    said = lines[-1][:300] if lines else "it said nothing"
+    starts = [number for number, line in enumerate(lines) if line.startswith("Traceback (most recent call last)")]
+    errors = lines[max([*starts[-1:], len(lines) - LOOKED_BACK, 0]) :]
+    if starts:
+        errors = [line for line in errors if re.match(r"[\w.]*(?:Error|Exception|Timeout|Interrupt|Exit)\b", line)] or errors[-1:]
+    for line in reversed(errors):
+        for pattern, status in TROUBLE:
+            found = re.search(pattern, line)
+            if found:
+                status = status or next(group for group in found.groups() if group)
+                words = RULES if status == "403" and "competitions" in arguments else WORDS.get(status)
+                return ClientError(words or f"Kaggle answered with an error ({said}). Try again later.", status)
+    return ClientError(f"Kaggle's client failed: {said}. Try the command of UPLOAD.md by hand.", "")
 
 
 def tokens():
@@ -178,7 +216,7 @@ def push(run_dir, dry_run=False, wait=600, pause=10):
         return
     run_client(version if is_there(name) else create)
     until = time.monotonic() + wait
-    while not re.search(r"\bready\b", run_client(["datasets", "status", name], show=False), re.IGNORECASE):
+    while lines_of(run_client(["datasets", "status", name], show=False))[-1:] != ["ready"]:
         if time.monotonic() > until:
             raise UserError(f"Kaggle has not unpacked {name} yet. Later: python -m kaggle kernels push -p {folder / 'notebook'}")
         time.sleep(pause)
@@ -189,8 +227,8 @@ def is_there(name):
     """Whether a data set exists on Kaggle already. UserError if Kaggle cannot be asked."""
     try:
         run_client(["datasets", "status", name], show=False)
-    except UserError as error:
-        if "404" in str(error) or "403" in str(error):  # Kaggle says 403 of private and of missing ones alike
+    except ClientError as error:
+        if error.status in ("404", "403"):  # Kaggle says 403 of private and of missing ones alike
             return False
         raise
     return True

@@ -254,12 +254,29 @@ def client(tmp_path, monkeypatch):
     return folder
 
 
+BAR = "severstal.zip:  25%|##5       | 403M/1.57G [00:10<00:30, 40.1MB/s]"
+TRACEBACK = 'Traceback (most recent call last):\n  File "/opt/connection/kaggle.json/404.py", line 403, in main\n    forbidden(401)\n'
+REFUSED = "403 Client Error: Forbidden for url: https://www.kaggle.com/api/v1/x"
 ANSWERS = [
     ("Authentication required to call the Kaggle API.", "no valid Kaggle token"),
+    ("Authentication required to call the API.\n\n  1. ...\n\n    Save the token to ~/.kaggle/access_token", "no valid Kaggle token"),
     ("401 Client Error: Unauthorized for url", "no valid Kaggle token"),
     ("403 Client Error: Forbidden for url", "/rules, accept the rules"),
+    ("403 - Forbidden", "/rules, accept the rules"),
+    ("(403)\nReason: Forbidden\nHTTP response headers: {'Connection': 'keep-alive'}\nHTTP response body: {}", "/rules, accept the rules"),
     ("HTTPSConnectionPool: Max retries exceeded (Caused by NameResolutionError)", "cannot be reached"),
+    (f"{TRACEBACK}requests.exceptions.ConnectionError: ('Connection aborted.', RemoteDisconnected())", "cannot be reached"),
+    ("404 Client Error: Not Found for url: https://www.kaggle.com/api/v1/401", "does not know this name (404)"),
+    ("502 Server Error: Bad Gateway for url: x", "answered with an error (502 Server Error"),
     (f"something new with {SECRET}", "something new with ***"),
+    # what stands in progress, warnings, paths and names is no error
+    (f"{BAR}\n{TRACEBACK}OSError: [Errno 28] No space left on device", "The disk is full"),
+    (f"{BAR}{TRACEBACK}OSError: [Errno 28] No space left on device: '/data/403/404'", "The disk is full"),
+    ("403M/1.57G\nOSError: [Errno 28] No space left on device", "The disk is full"),
+    (f"{BAR}\r{BAR.replace('403M', '404M')}\nsomething new", "client failed: something new"),
+    (f"Warning: connection is slow, retrying\n{BAR}\n{REFUSED}", "/rules, accept the rules"),
+    (f"{TRACEBACK}PermissionError: [Errno 13] Permission denied: '/home/me/.kaggle/kaggle.json.401'", "client failed: PermissionError"),
+    ("Resolving the proxy took 403 ms\nUnsupported archive 404.zip not found", "client failed: Unsupported archive 404.zip not found"),
 ]
 
 
@@ -271,6 +288,23 @@ def test_what_the_client_says_becomes_a_sentence_without_a_token(client, tmp_pat
     assert words in said.err
     assert said.err.count("\n") == 1
     assert SECRET not in said.out + said.err
+
+
+@pytest.mark.parametrize("answer, there", [
+    ("404 Client Error: Not Found for url: x", False), (REFUSED, False), ("502 Server Error for dataset steel-404-models", None),
+    ("something new about steel-403-models", None), ("401 Client Error: Unauthorized for url: steel-404", None), ("", True),
+])  # fmt: skip
+def test_a_data_set_is_missing_only_where_kaggle_says_so(client, answer, there):
+    (client / "answer.txt").write_text(answer)
+    if there is None:
+        with pytest.raises(UserError):
+            kaggle.is_there("me/steel-404-models")
+    else:
+        assert kaggle.is_there("me/steel-404-models") is there
+
+
+def test_refused_to_an_upload_means_the_owner_not_the_rules():
+    assert "the account that --owner names" in str(kaggle.explain(REFUSED, ["datasets", "create"]))
 
 
 def test_without_the_client_a_sentence(monkeypatch, tmp_path, capsys):
