@@ -4,12 +4,11 @@ Pre-processing is part of the graph, so that nobody can forget it. Only this mod
 """
 
 import contextlib
-from pathlib import Path
 
 import keras
 from keras import layers
 
-from lib import normalization, pretrained
+from lib import normalization, paths, pretrained
 from lib.choices import CLASSIFIERS, ENCODERS
 from lib.paths import UserError
 
@@ -74,13 +73,30 @@ def _compact_levels(x, filters):
     return levels
 
 
-def _load_encoder(encoder, weights):
-    if not Path(weights).is_file():
-        raise UserError(f"The weights file {weights} does not exist. Give a .h5 file, 'imagenet' or 'none'.")
+def _weights_file(weights):
+    """The path of a weights file, counted from the project; None for "none" and "imagenet"."""
+    if weights in ("none", "imagenet"):
+        return None
+    file = paths.from_project(weights, "The weights file")
+    if not file.is_file():
+        raise UserError(f"The weights file {file} does not exist. Give a .h5 file, 'imagenet' or 'none'.")
+    return file
+
+
+@contextlib.contextmanager
+def _fitting(file):
+    """A context in which a weights file is read: a UserError that names it where it is of another network."""
     try:
-        encoder.load_weights(weights)
-    except (ValueError, OSError) as error:
-        raise UserError(f"The weights file {weights} does not fit the network ({str(error).splitlines()[0]}).") from None
+        yield
+    except (ValueError, OSError, KeyError) as error:
+        if file is None:
+            raise
+        raise UserError(f"The weights file {file} does not fit the network ({(str(error).splitlines() or ['-'])[0]}).") from None
+
+
+def _insist_on_no_weights(weights):
+    if weights != "none":
+        raise UserError(f"The compact backbone has no published weights, and weights is {weights!r}. Set it to 'none', or take another.")
 
 
 def _published(make):
@@ -105,8 +121,9 @@ def build_classifier(backbone="compact", classes=1, height=128, width=800, weigh
         locate: judge every cell of the last feature map too, and let the strongest cell count: a defect is a small part of a
             strip. `with_cells` gives the model that learns the cells.
     """
-    inputs = keras.Input((height, width, 1), dtype="uint8", name="image")
+    inputs, file = keras.Input((height, width, 1), dtype="uint8", name="image"), _weights_file(weights)
     if backbone == "compact":
+        _insist_on_no_weights(weights)
         features = _compact_levels(_prepared(inputs, "standard", 1), COMPACT)[-1]
         features = _block(features, 96, "context")
     else:
@@ -115,13 +132,16 @@ def build_classifier(backbone="compact", classes=1, height=128, width=800, weigh
             maps = pretrained.build_lite(backbone, height, width, "imagenet" if weights == "imagenet" else "none")
             encoder = keras.Model(maps.input, maps.outputs[-1], name=backbone)
         else:
-            make, shape = getattr(keras.applications, backbone), (height, width, 3)
+            # These work out their borders from the width, so that one is named: 256 has the borders of any multiple of 32.
+            wide = width or (256 if backbone.startswith(("MobileNetV2", "EfficientNetB")) else None)
+            make, shape = getattr(keras.applications, backbone), (height, wide, 3)
             encoder = _published(
                 lambda: make(include_top=False, weights="imagenet" if weights == "imagenet" else None, input_shape=shape)
             )
-        if weights not in ("none", "imagenet"):
-            _load_encoder(encoder, weights)
-        features = normalization.fused(encoder)(_prepared(inputs, scale, 3))
+        if file:
+            with _fitting(file):
+                encoder.load_weights(file)
+        features = normalization.fused(encoder, keras.Input((height, width, 3)))(_prepared(inputs, scale, 3))
     x = layers.Dropout(dropout, name="dropout")(layers.GlobalAveragePooling2D(name="mean")(features))
     if locate:
         cells = layers.Conv2D(classes, 1, dtype="float32", name="cell_logits")(features)
@@ -142,6 +162,17 @@ def grid_of(classifier, height, width):
     return tuple(with_cells(classifier).compute_output_shape((1, height, width, 1))["cells"][1:3])
 
 
+def fitting_crop(classifier, height, width, crop_width):
+    """`crop_width`, or 0 (whole strips) where the cells of a crop are not those of the strip there: networks without padding."""
+    columns = grid_of(classifier, height, width)[1]
+    stride = width // columns
+    wide = crop_width // stride * stride
+    if wide and (columns * stride != width or grid_of(classifier, height, wide)[1] != wide // stride):
+        print("This backbone's cells do not lie in even steps, so it learns from whole strips instead of crops.")
+        return 0
+    return crop_width
+
+
 def build_segmenter(architecture="Unet", backbone="compact", height=128, width=None, weights="none"):
     """A segmenter of one class: uint8 (B, height, width, 1) -> probability (B, height, width, 1) float32.
 
@@ -154,8 +185,9 @@ def build_segmenter(architecture="Unet", backbone="compact", height=128, width=N
     for name, size in (("height", height), ("width", width)):
         if size is not None and size % 32:
             raise UserError(f"The {name} of a segmenter's input is a multiple of 32 pixels, not {size}.")
-    inputs = keras.Input((height, width, 1), dtype="uint8", name="image")
+    inputs, file = keras.Input((height, width, 1), dtype="uint8", name="image"), _weights_file(weights)
     if backbone == "compact":
+        _insist_on_no_weights(weights)
         if architecture != "Unet":
             raise UserError(f"The compact backbone exists as a Unet, not as {architecture}.")
         levels = _compact_levels(_prepared(inputs, "standard", 1), (*COMPACT, 96))
@@ -169,8 +201,9 @@ def build_segmenter(architecture="Unet", backbone="compact", height=128, width=N
         if architecture != "Unet":
             raise UserError(f"The backbone {backbone} exists as a Unet, not as {architecture}.")
         encoder = pretrained.build_lite(backbone, height, width, "imagenet" if weights == "imagenet" else "none", head=False)
-        if weights not in ("none", "imagenet"):
-            _load_encoder(encoder, weights)
+        if file:
+            with _fitting(file):
+                encoder.load_weights(file)
         x = _decoded(encoder(_prepared(inputs, "lite", 3)))
     else:
         import segmentation_models
@@ -179,21 +212,11 @@ def build_segmenter(architecture="Unet", backbone="compact", height=128, width=N
         if architecture not in ("Unet", "FPN", "Linknet"):
             raise UserError(f"There is no architecture called {architecture!r}. Choose one of: Unet, FPN, Linknet.")
         make = getattr(segmentation_models, architecture)
-        network = _published(
-            lambda: make(
-                backbone, input_shape=(height, width, 3), classes=1, activation="linear",
-                encoder_weights="imagenet" if weights == "imagenet" else None,
-            )
-        )
-        if weights not in ("none", "imagenet"):
-            from segmentation_models.backbones.backbones_factory import Backbones
-
-            encoder = Backbones.get_backbone(backbone, input_shape=(height, width, 3), weights=None, include_top=False)
-            _load_encoder(encoder, weights)
-            for layer in encoder.layers:
-                if layer.weights:
-                    network.get_layer(layer.name).set_weights(layer.get_weights())
-        x = normalization.fused(network)(_prepared(inputs, scale, 3))
+        begin = str(file) if file else "imagenet" if weights == "imagenet" else None
+        with _fitting(file):
+            network = _published(lambda: make(backbone, input_shape=(height, width or 256, 3), classes=1, activation="linear",
+                                              encoder_weights=begin))  # fmt: skip
+        x = normalization.fused(network, keras.Input((height, width, 3)))(_prepared(inputs, scale, 3))
     outputs = layers.Activation("sigmoid", dtype="float32", name="probability")(x)
     return keras.Model(inputs, outputs, name="segmenter")
 

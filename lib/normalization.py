@@ -33,8 +33,12 @@ class BatchNormalization(keras.layers.BatchNormalization):
         return outputs
 
 
-def fused(network):
-    """The same network (shared layers) with every batch normalization of Keras' own replaced by the one above, weights kept."""
+def fused(network, inputs=None):
+    """The same network (shared layers) with every batch normalization of Keras' own replaced by the one above, weights kept.
+
+    Arguments:
+        inputs: a keras.Input of another size for it, or None for its own.
+    """
 
     def replace(layer):
         if type(layer) is not keras.layers.BatchNormalization:
@@ -42,7 +46,7 @@ def fused(network):
         return pairs.setdefault(layer.name, (layer, BatchNormalization.from_config(layer.get_config())))[1]
 
     pairs = {}
-    network = keras.models.clone_model(network, clone_function=replace)
+    network = keras.models.clone_model(network, input_tensors=inputs, clone_function=replace)
     for layer, new in pairs.values():
         new.set_weights(layer.get_weights())
     return network

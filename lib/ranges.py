@@ -104,7 +104,7 @@ def _fits(value, option):
     if not isinstance(value, str):
         return not isinstance(value, bool) and str(value) == option
     if option == "FILE":
-        return bool(value) and file_of(value).is_file()
+        return bool(value) and paths.from_project(value, "The file").is_file()
     return value == ("" if option == "empty" else option)
 
 
@@ -132,11 +132,6 @@ def shown(value):
     """A value for a sentence: in quotes if it is text, never long."""
     text = repr(value)
     return text if len(text) <= 100 else f"{text[:97]}..."
-
-
-def file_of(text):
-    """The absolute path of a file that a parameter names: relative ones begin at the project, wherever the notebook runs."""
-    return paths.given(paths.PROJECT / text if not text.startswith("~") else text, "The file")
 
 
 def clash(values):

@@ -1,0 +1,107 @@
+"""Every backbone that a comment or the README names: built with the notebooks' defaults around it, from a file of weights, one step."""
+
+import keras
+import numpy as np
+import pytest
+
+from lib import choices, generators, models, paths
+from lib.paths import UserError
+
+pytestmark = pytest.mark.slow
+HEIGHT, WIDTH, CROP = 128, 800, 256  # the defaults of 10_binary
+OTHERS = [name for name in choices.ENCODERS if name not in choices.LITE]
+
+
+@pytest.fixture(scope="module")
+def strips(tmp_path_factory):
+    """Two generated strips as batches take them: their paths and labels."""
+    import cv2
+
+    folder = tmp_path_factory.mktemp("strips")
+    files = [folder / f"{name}.png" for name in "ab"]
+    for number, file in enumerate(files):
+        cv2.imwrite(str(file), np.random.default_rng(number).integers(0, 256, (HEIGHT, WIDTH), np.uint8))
+    return files
+
+
+def learns(model, images, targets):
+    """One step without a graph, which takes seconds instead of a minute; the loss."""
+    model.compile(keras.optimizers.Adam(1e-4), loss="binary_crossentropy", run_eagerly=True)
+    loss = model.train_on_batch(images, targets)
+    return np.isfinite(np.ravel(loss)[0])
+
+
+@pytest.mark.parametrize("name", ["compact", *choices.CLASSIFIERS])
+def test_a_classifier_with_crops_and_cells(name, strips):
+    classifier = models.build_classifier(name, 1, HEIGHT, None)
+    grid, crop = models.grid_of(classifier, HEIGHT, WIDTH), models.fitting_crop(classifier, HEIGHT, WIDTH, CROP)
+    assert crop == (0 if name.startswith("Inception") else CROP)
+    cells = np.zeros((1, *grid, 1), np.uint8)
+    cells[:, 1, 2] = 1
+    batches = generators.ClassificationBatches(strips[:1], np.ones((1, 1)), HEIGHT, WIDTH, cells, crop, 1)
+    images, targets = batches[0]
+    network = models.with_cells(classifier)
+    assert network(images, training=False)["cells"].shape == targets["cells"].shape
+    if name not in ("InceptionResNetV2", "ResNet101", "ResNet101V2", "EfficientNetV2S"):  # as their smaller relatives, in twice the time
+        assert learns(network, images, targets)
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_a_segmenter_begins_with_a_weights_file(name, tmp_path):
+    import segmentation_models
+    from segmentation_models.backbones.backbones_factory import Backbones
+
+    size = 96 if "inception" in name else 64
+    encoder = segmentation_models.inject_global_submodules(Backbones.get_backbone)(
+        name, input_shape=(size, size, 3), weights=None, include_top=False
+    )
+    encoder.save_weights(tmp_path / "encoder.weights.h5")
+    network = models.build_segmenter("Unet", name, size, None, str(tmp_path / "encoder.weights.h5"))
+    theirs = [weight for layer in encoder.layers for weight in layer.get_weights() if weight.ndim == 4]
+    ours = {weight.tobytes() for layer in network.layers for weight in layer.get_weights()}
+    assert theirs and all(weight.tobytes() in ours for weight in theirs)
+    if name in ("resnet18", "mobilenetv2", "efficientnetb0", "inceptionv3"):  # one of each family
+        images = np.zeros((1, size, size, 1), np.uint8)
+        assert learns(network, images, np.ones((1, size, size, 1), np.float32))
+
+
+def test_a_classifier_begins_with_a_weights_file_and_one_of_another_network_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(paths, "PROJECT", tmp_path)
+    encoder = keras.applications.MobileNet(include_top=False, weights=None, input_shape=(64, 64, 3))
+    encoder.save_weights(tmp_path / "encoder.weights.h5")
+    network = models.build_classifier("MobileNet", height=64, width=None, weights="encoder.weights.h5")  # counted from the project
+    ours = {weight.tobytes() for layer in network.layers for weight in layer.get_weights()}
+    assert all(weight.tobytes() in ours for weight in encoder.get_weights() if weight.ndim == 4)
+    for build in (lambda: models.build_classifier("MobileNetV2", height=64, width=64, weights="encoder.weights.h5"),
+                  lambda: models.build_segmenter("Unet", "resnet18", 64, 64, "encoder.weights.h5"),
+                  lambda: models.build_segmenter("Unet", "efficientnetlite0", 64, 64, "encoder.weights.h5")):
+        with pytest.raises(UserError, match=r"encoder\.weights\.h5 does not fit the network"):
+            build()
+    (tmp_path / "text.h5").write_text("no weights")
+    with pytest.raises(UserError, match=r"text\.h5 does not fit the network"):
+        models.build_segmenter("Unet", "resnet18", 64, 64, "text.h5")
+    for build in (models.build_classifier, models.build_segmenter):
+        with pytest.raises(UserError, match=r"no\.h5 does not exist"):
+            build(backbone="efficientnetlite0", height=64, width=64, weights="no.h5")
+        for weights in ("imagenet", "text.h5"):
+            with pytest.raises(UserError, match="compact backbone has no published weights"):
+                build(backbone="compact", height=64, width=64, weights=weights)
+
+
+@pytest.mark.parametrize("architecture", ["FPN", "Linknet"])
+def test_the_other_architectures(architecture):
+    network = models.build_segmenter(architecture, "resnet18", 64, None)
+    assert learns(network, np.zeros((1, 64, 96, 1), np.uint8), np.ones((1, 64, 96, 1), np.float32))
+
+
+@pytest.mark.parametrize("build", [lambda: models.build_classifier("MobileNet", height=128, width=128, weights="imagenet"),
+                                   lambda: models.build_segmenter("Unet", "resnet18", 64, 64, "imagenet")],
+                         ids=["classifier", "segmenter"])  # fmt: skip
+def test_imagenet_without_a_network_says_what_to_do(build, monkeypatch, tmp_path):
+    def refuse(*_, **__):
+        raise OSError("no network in this test")
+
+    monkeypatch.setattr("socket.getaddrinfo", refuse)
+    monkeypatch.setattr("keras.src.utils.file_utils.config.keras_home", lambda: str(tmp_path))
+    with pytest.raises(UserError, match=r"cannot be downloaded \(no network"):
+        build()
