@@ -18,10 +18,12 @@ from pathlib import Path
 
 from lib import paths, system
 from lib.pipes import shorten
+from lib.remedies import FILES, MEMORY, with_remedy
 
 # jsonschema, behind papermill and nbconvert, builds a grammar for web addresses at its import if it finds this package:
 # two seconds a process for a check that no notebook needs.
 sys.modules.setdefault("rfc3987_syntax", None)
+FEWEST_FILES = 80  # open at once that a notebook's process and kernel need: with fewer the kernel does not start, and does not say why
 ERROR_TAG = "papermill-error-cell-tag"
 kernels = set()  # process numbers of kernels, each the leader of a group of its own
 
@@ -35,7 +37,7 @@ def main():
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: stop_now(143))
     with own_settings():
-        error = run(request)
+        error = run(request) if system.allow_files() >= FEWEST_FILES else FILES
         stop_kernels()
     answer.write(json.dumps({"ok": not error, "error": shorten(error)}) + "\n")
     answer.flush()
@@ -87,7 +89,7 @@ def run(request):
         elif not error:
             error = "The executed notebook was not written."
     except Exception as problem:  # a report that fails must not hide how the notebook ended
-        error = error or f"The report could not be made: {type(problem).__name__}: {problem}"
+        error = error or with_remedy(f"The report could not be made: {type(problem).__name__}: {problem}")
     return error
 
 
@@ -123,12 +125,12 @@ def execute(request, partial):
     except PapermillExecutionError:
         executed = nbformat.read(partial, as_version=4)
     except DeadKernelError:
-        return f"The kernel died{place(partial)}: killed, or out of memory."
+        return f"The kernel died{place(partial)}: killed, or out of memory. {MEMORY}"
     except CellTimeoutError as error:
         return f"A cell took too long{place(partial)}: {str(error).splitlines()[0]}"
     except Exception as error:  # whatever papermill meets is told as this notebook's error
         reason = (str(error).strip() or "no reason given").splitlines()[0]
-        return f"{type(error).__name__}{place(partial)}: {reason}"
+        return with_remedy(f"{type(error).__name__}{place(partial)}: {reason}")
     return judge(executed)
 
 
@@ -171,7 +173,7 @@ def describe(output, number):
         return f"Code cell {number} left the notebook early (SystemExit {reason})."
     if output.ename == "UserError" or len(output.traceback) == 1:
         return reason
-    return f"{output.ename}: {reason} (code cell {number})" if reason else f"{output.ename} in code cell {number}"
+    return with_remedy(f"{output.ename}: {reason} (code cell {number})" if reason else f"{output.ename} in code cell {number}")
 
 
 def place(partial):

@@ -16,6 +16,7 @@ from lib.guard import say
 from lib.journal import FINISHED
 from lib.paths import PROJECT
 from lib.pipes import Tail, shorten
+from lib.remedies import process_end
 
 PAUSE = 0.05  # seconds between looks at the running notebooks
 
@@ -161,7 +162,7 @@ def finish(name, process, seconds, entry, run_dir, house):
         answer = json.loads(process.answer.text())
     except ValueError:
         last = process.errors.text().strip().splitlines()[-1:] or ["no reason given"]
-        answer = {"ok": False, "error": f"Its process ended with code {process.returncode}: {last[0]}"}
+        answer = {"ok": False, "error": process_end(process.returncode, last[0])}
         artifacts.end_strays(run_dir, name)  # its kernel
     with contextlib.suppress(OSError):
         process.stdin.close()  # the others are closed with their tails

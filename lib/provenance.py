@@ -24,7 +24,7 @@ PACKAGES = ("numpy", "pandas", "scipy", "scikit-learn", "opencv-python-headless"
             "segmentation-models", "image-classifiers", "efficientnet", "matplotlib", "seaborn")  # fmt: skip
 LIB = PROJECT / "lib"
 DRAWS = ("plots", "charts")  # modules of lib that only draw
-REPORTS = ("cells", "report", "pipes", "guard")  # that only say how a run went
+REPORTS = ("cells", "report", "pipes", "guard", "remedies")  # that only say how a run went
 
 
 def versions(packages=PACKAGES):

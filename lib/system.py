@@ -46,6 +46,22 @@ def cores():
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def allow_files(wanted=4096):
+    """Let this process and its children open so many files, or as many as the system lets them; how many that are. macOS begins with
+    256, of which a notebook needs 80 at least."""
+    try:
+        import resource
+    except ImportError:
+        return wanted
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY or soft >= wanted:
+        return wanted
+    more = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (more, hard))
+    return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+
+
 def start_method():
     """How helper processes start: forked on Linux (they never touch TensorFlow, so a kernel that has loaded it may fork), else afresh."""
     import multiprocessing

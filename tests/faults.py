@@ -111,7 +111,7 @@ CASES = [
     Case("read-only folder", BETWEEN, "", make_read_only, 1, FROZEN),
     Case("memory limit", "the kernel's, 3 GiB", "allocate", nothing, 1, r"30_misbehaves +FAILED after .*MemoryError", True),
     Case("memory limit", "the kernel is killed for it", "wait", kill_parts("kernel"), 1, "killed, or out of memory"),
-    Case("memory limit", "papermill is killed for it", "wait", kill_parts("papermill"), 1, "Its process ended with code -9"),
+    Case("memory limit", "papermill is killed for it", "wait", kill_parts("papermill"), 1, "was killed, with code -9. The memory"),
     Case("Ctrl-C", START, "", send(signal.SIGINT), 130, "stopped"),
     Case("Ctrl-C", CELL, "wait", send(signal.SIGINT), 130, "stopped. Go on with", True),
     Case("Ctrl-C", BETWEEN, "", send(signal.SIGINT), 130, "stopped. Go on with"),

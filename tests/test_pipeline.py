@@ -18,7 +18,7 @@ import numpy as np
 import psutil
 import pytest
 
-from lib import artifacts, params, paths, pipeline, pipes, plan, processes, provenance, report
+from lib import artifacts, params, paths, pipeline, pipes, plan, processes, provenance, remedies, report
 from lib import journal as journals
 from lib.paths import UserError
 
@@ -137,7 +137,7 @@ def test_a_failure_blocks_what_needs_it_and_nothing_else(tmp_path, call):
     "how, said",
     [
         ("exit", "Code cell 4 left the notebook early (SystemExit 0)."),
-        ("kill", "The kernel died in code cell 4: killed, or out of memory."),
+        ("kill", "The kernel died in code cell 4: killed, or out of memory. " + remedies.MEMORY),
         ("refuse", "The strip a.jpg is upside down. Turn it."),
     ],
 )
@@ -151,6 +151,42 @@ def test_what_papermill_takes_for_success_is_a_failure(tmp_path, call, how, said
     assert (run_dir / "30_misbehaves.html").is_file()
     cells = json.loads((run_dir / "30_misbehaves.ipynb").read_text())["cells"]
     assert any("papermill-error-cell-tag" in cell["metadata"]["tags"] for cell in cells)
+
+
+@pytest.mark.parametrize(
+    "error, remedy",
+    [
+        ("ZMQError: Too many open files", "ulimit -n 4096"),
+        ("OSError: [Errno 24] Too many open files: 'a.jpg' (code cell 4)", "ulimit -n 4096"),
+        ("OSError: [Errno 12] Cannot allocate memory", "fewer --jobs"),
+        ("MemoryError in code cell 3", "fewer --jobs"),
+        ("numpy._core._exceptions._ArrayMemoryError: Unable to allocate 9 GiB", "fewer --jobs"),
+        ("ResourceExhaustedError: Graph execution error: OOM when allocating tensor", "a smaller batch_size or --jobs 1"),
+        ("OSError: [Errno 28] No space left on device (code cell 2)", "make room"),
+        ("RuntimeError: can't start new thread", "ulimit -u"),
+        ("BlockingIOError: [Errno 11] Resource temporarily unavailable", "ulimit -u"),
+        ("RuntimeError: Kernel died before replying to kernel_info", "did not answer in time"),
+        ("ModuleNotFoundError: No module named 'keras' (code cell 2)", "pip install -r requirements.txt"),
+        ("PermissionError: [Errno 13] Permission denied: 'x'", "make it writable"),
+        ("OSError: [Errno 5] Input/output error", "network drive"),
+    ],
+)
+def test_what_the_machine_lacks_is_told_with_its_remedy(error, remedy):
+    told = remedies.with_remedy(error)
+    assert told.startswith(error.rstrip(".")) and remedy in told and remedies.with_remedy(told) == told
+    assert remedies.with_remedy("ValueError: 240 (code cell 2)") == "ValueError: 240 (code cell 2)"
+
+
+@pytest.mark.parametrize("hard, ended", [(60, "Too many files are open at once"), (500, "value 3")])
+def test_few_open_files_are_raised_or_named(tmp_path, data, hard, ended):
+    resource = pytest.importorskip("resource")
+
+    def few():
+        resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 70), hard))
+
+    command = [sys.executable, str(FIXTURES / "small_house.py"), str(tmp_path), "--data", str(data), "--profile", "small", "--only", "10"]
+    said = subprocess.run(command, capture_output=True, text=True, timeout=300, preexec_fn=few)
+    assert ended in said.stdout and said.returncode == (hard < 80) and "Traceback" not in said.stdout + said.stderr
 
 
 def test_a_long_error_ends_the_notebook_and_is_told_short(tmp_path, call):
@@ -248,7 +284,7 @@ def test_a_run_is_not_overwritten(tmp_path, call):
 @pytest.mark.parametrize("how, code", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_stopping_leaves_no_process_and_resume_goes_on(tmp_path, data, how, code):
     run_dir = tmp_path / "runs" / "a"
-    command = begin(tmp_path, data, "--profile", "small", "--run", "a", "--only", "30,10", "-p", "30.how=wait")
+    command = begin(tmp_path, data, "--profile", "small", "--run", "a", "--only", "30,10", "-p", "30.how=wait", "--jobs", "1")
     pids = [int(pid) for pid in wait_for(lambda: (run_dir / "waiting").is_file() and (run_dir / "waiting").read_text()).split()]
     assert alive(pids) == pids
     command.send_signal(how)
@@ -263,7 +299,7 @@ def test_stopping_leaves_no_process_and_resume_goes_on(tmp_path, data, how, code
 
 def test_a_killed_command_and_its_successor(tmp_path, data, call):
     run_dir = tmp_path / "runs" / "a"
-    command = begin(tmp_path, data, "--profile", "small", "--run", "a", "--only", "30,10", "-p", "30.how=wait")
+    command = begin(tmp_path, data, "--profile", "small", "--run", "a", "--only", "30,10", "-p", "30.how=wait", "--jobs", "1")
     pids = [int(pid) for pid in wait_for(lambda: (run_dir / "waiting").is_file() and (run_dir / "waiting").read_text()).split()]
     code, printed = call("--resume")
     assert code == 2 and f"Another command (process {command.pid}) writes into the run a." in printed
@@ -380,7 +416,7 @@ def test_a_module_that_computes_trains_the_networks_again(tmp_path):
     "old, new, again",
     [
         ("plots.batch(images[:6]);", "plots.batch(images[:8]);", []),
-        ("# images used at most; all at 0", "# images, all of them at 0", []),
+        ("# 0..: images used at most; all at 0", "# 0..: images, all of them at 0", []),
         ("keras.utils.set_random_seed(seed + number)", "keras.utils.set_random_seed(seed)", ["10_binary", "40_evaluation", "90_inference"]),
     ],
 )
@@ -509,22 +545,22 @@ def test_keys_pass_changes_on_to_dependents_only(tmp_path):
 def test_the_content_of_a_file_that_a_parameter_names_is_part_of_the_key(tmp_path, monkeypatch):
     declarations = plan.declarations_of(plan.HOUSE)
 
-    def key(name, parameter, value):
-        values = params.effective(declarations, overrides=[(name, parameter, value)])
+    def key(name, parameter, value, backbone):
+        values = params.effective(declarations, overrides=[(name, parameter, value), (name, "backbone", backbone)])
         return plan.keys_of(plan.HOUSE, [name], values, {"sha256": "f"}, None)[name]
 
     modules = provenance.library()
     monkeypatch.setattr(provenance, "library", lambda: modules)  # read once: it takes a second
     monkeypatch.setattr(paths, "PROJECT", tmp_path)
-    for name, parameter in (("32_seg_class2", "weights"), ("10_binary", "weights"), ("10_binary", "pseudo_labels")):
+    cases = ("32_seg_class2", "weights", "resnet18"), ("10_binary", "weights", "ResNet50"), ("10_binary", "pseudo_labels", "compact")
+    for name, parameter, backbone in cases:
         (tmp_path / "file").write_text("one")
-        absolute, relative = key(name, parameter, str(tmp_path / "file")), key(name, parameter, "file")
+        absolute, relative = key(name, parameter, str(tmp_path / "file"), backbone), key(name, parameter, "file", backbone)
         (tmp_path / "file").write_text("two")
         assert absolute == relative  # relative to the project, wherever this runs
-        assert key(name, parameter, "file") == key(name, parameter, str(tmp_path / "file")) != relative
-        (tmp_path / "file").unlink()
-        assert key(name, parameter, "file") not in (absolute, relative)
-    assert key("10_binary", "weights", "~nosuch\0" + "x" * 300)  # no path of anything
+        assert key(name, parameter, "file", backbone) == key(name, parameter, str(tmp_path / "file"), backbone) != relative
+    for text in ("none", "imagenet", "~nosuch", "nul\0", "x" * 5000, "", 3, None, ["file"]):
+        assert plan.content_of(text) == text  # the path of nothing that is there
 
 
 def test_paths_that_parameters_name_count_from_the_project(tmp_path, monkeypatch):
