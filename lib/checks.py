@@ -4,7 +4,6 @@ import csv
 import os
 import warnings
 
-import cv2
 import pandas as pd
 
 from lib import images, rle
@@ -168,18 +167,20 @@ def image_finding(path, shape, severity="error"):
     """
     try:
         data = images.read_bytes(path)
-        header = images.jpeg_shape(data)
-        pixels = images.decode_image(data, cv2.IMREAD_GRAYSCALE if header else cv2.IMREAD_UNCHANGED, path)
+        pixels = images.decode_image(data, path)
+        channels, kind, highest = images.pixel_kind(data)
     except UserError as error:
-        what = str(error).split(". ", 1)[0].replace(str(path), "").replace("The image  ", "")
-        return finding(path, 0, f"the image {what}", "Replace it by the original file.")
+        what, remedy = str(error).replace(f"The image {path}", "the image").rsplit(". ", 1)
+        return finding(path, 0, what, remedy)
     if pixels.shape[:2] != tuple(shape):
         has, wanted = f"{pixels.shape[0]} x {pixels.shape[1]}", f"{shape[0]} x {shape[1]}"
         return finding(path, 0, f"it has {has} pixels (height x width), not {wanted}",
                        "Replace it by the original file, or correct height and width in dataset.json.", severity)
-    channels = header[2] if header else pixels.shape[2] if pixels.ndim == 3 else 1
-    if channels not in (1, 3) or pixels.dtype != "uint8":
-        return finding(path, 0, f"it has {channels} channels of {pixels.dtype}",
+    if kind != "uint8" and highest < 2**14:
+        return finding(path, 0, f"it has {channels} channels of {kind} and no value above {highest}, so {highest // 256 + 1} grey levels "
+                       "are left of it", "Bring all to 8 bits on one scale, as lib.importer does with --white.", "warning")  # fmt: skip
+    if channels not in (1, 3) or kind != "uint8":
+        return finding(path, 0, f"it has {channels} channels of {kind}",
                        "It is read as 8-bit grey; convert it yourself if that is not what you want.", "warning")
     return None
 

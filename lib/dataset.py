@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from lib import checks, paths, rle
-from lib.images import as_listed, list_images, read_image
+from lib.images import MOST_PIXELS, as_listed, list_images, read_image
 from lib.paths import UserError
 
 __all__ = ["check", "combinations", "describe", "fingerprint", "labels", "load_table", "load_test_table", "load_truth", "read_image",
@@ -35,7 +35,9 @@ def describe(data_dir):
         found |= content
     for name, largest in (("classes", 100), ("height", 2**15), ("width", 2**15)):
         if type(found[name]) is not int or not 1 <= found[name] <= largest:
-            raise UserError(f"{path}: {name} is {found[name]!r}. It must be a whole number from 1 to {largest}.")
+            raise UserError(f"{path}: {name} is {repr(found[name])[:80]}. It must be a whole number from 1 to {largest}.")
+    if found["height"] * found["width"] > MOST_PIXELS:
+        raise UserError(f"{path}: {found['height']} x {found['width']} are more than {MOST_PIXELS:,} pixels. Cut the images into strips.")
     names = found.setdefault("class_names", [f"class {number}" for number in range(1, found["classes"] + 1)])
     if not isinstance(names, list) or len(names) != found["classes"] or not all(isinstance(name, str) for name in names):
         raise UserError(f"{path}: class_names is {str(names)[:80]}. It must be a list of {found['classes']} texts, one a class.")

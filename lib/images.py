@@ -1,18 +1,27 @@
 """Image files: list them, read them as grey pixels, find out what is wrong with one."""
 
+import io
 import os
 import re
 import unicodedata
+import warnings
 from pathlib import Path
 
 import cv2
 import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+try:
+    import simplejpeg  # as fast as OpenCV, the same pixels, and it says where it had to guess
+except ImportError:  # Kaggle's image
+    simplejpeg = None
 
 from lib.paths import UserError
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff"}
-TAIL = 1024  # bytes at a file's end among which its end mark must be; some programs append a few of their own
-REDUCED = {2: cv2.IMREAD_REDUCED_GRAYSCALE_2, 4: cv2.IMREAD_REDUCED_GRAYSCALE_4, 8: cv2.IMREAD_REDUCED_GRAYSCALE_8}
+MOST_PIXELS = 2**26  # of an image or a mask; below what Pillow warns of
+REDUCED = {1: cv2.IMREAD_GRAYSCALE, 2: cv2.IMREAD_REDUCED_GRAYSCALE_2, 4: cv2.IMREAD_REDUCED_GRAYSCALE_4,
+           8: cv2.IMREAD_REDUCED_GRAYSCALE_8}  # fmt: skip
 
 
 def list_images(folder):
@@ -85,6 +94,16 @@ def jpeg_shape(data):
     return None
 
 
+def image_shape(data):
+    """(height, width) from the header of a JPEG, PNG or BMP; None if it is another file or broken."""
+    if data[:4] == b"\x89PNG" and len(data) > 25:
+        return int.from_bytes(data[20:24], "big"), int.from_bytes(data[16:20], "big")
+    if data[:2] == b"BM" and len(data) > 26:
+        return abs(int.from_bytes(data[22:26], "little", signed=True)), abs(int.from_bytes(data[18:22], "little", signed=True))
+    shape = jpeg_shape(data)
+    return shape[:2] if shape else None
+
+
 def read_image(path, size=None, expected=None):
     """An image as grey levels.
 
@@ -97,15 +116,13 @@ def read_image(path, size=None, expected=None):
     Returns uint8 (H, W). The pixels lie as in the file: a camera's rotation mark is ignored, as the masks know nothing of it.
     Raises UserError that names the file if it is missing, empty, cut off, no image or of another size.
     """
-    data = read_bytes(path)
-    flag = cv2.IMREAD_GRAYSCALE
-    shape = jpeg_shape(data) if size or expected else None
+    data, step = read_bytes(path), 1
+    shape = image_shape(data) if size or expected else None
     if shape and expected:
         insist_on_shape(path, shape, expected)  # before it is decoded: a header may promise any number of pixels
-    if shape and size:
-        fits = [step for step in REDUCED if shape[0] >= step * size[0] and shape[1] >= step * size[1]]
-        flag = REDUCED[max(fits)] if fits else flag
-    image = decode_image(data, flag, path)
+    if size and jpeg_shape(data):
+        step = max([step for step in REDUCED if shape[0] >= step * size[0] and shape[1] >= step * size[1]], default=1)
+    image = decode_image(data, path, step)
     if expected and not shape:
         insist_on_shape(path, image.shape, expected)
     return resize_image(image, size) if size else image
@@ -131,26 +148,91 @@ def read_bytes(path):
     return data
 
 
-def decode_image(data, flag, path):
-    """Decode an image's bytes with one of OpenCV's flags; `path` is for the message alone. UserError if cut off or no image."""
-    if is_cut_off(data):  # the decoder fills what is missing with grey and only prints a warning
-        raise UserError(f"The image {path} is cut off: its end is missing. Replace it by the original file.")
-    try:
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), flag | cv2.IMREAD_IGNORE_ORIENTATION)
-    except cv2.error:  # for example, more pixels than OpenCV accepts
-        image = None
+def decode_image(data, path, step=1):
+    """An image's bytes as grey levels, uint8 (H, W); a JPEG at 1 / step of its size, 1, 2, 4 or 8. `path` is for messages alone.
+
+    Raises UserError if it is no image, too large, cut off or damaged: OpenCV fills what a JPEG or TIFF lacks with grey and only
+    prints a warning. Without simplejpeg, as on Kaggle, a JPEG that is damaged but has its end passes; the pixels are the same.
+    """
+    shape = image_shape(data)
+    if shape and shape[0] * shape[1] > MOST_PIXELS:
+        raise UserError(f"The image {path} has {shape[0]} x {shape[1]} pixels, more than {MOST_PIXELS:,} in all. Cut it into strips.")
+    if data[:2] == b"\xff\xd8" and b"\xff\xd9" not in data:
+        raise UserError(f"The image {path} {what_is_wrong(data)}")
+    image = None
+    if is_tiff(data):
+        insist_on_whole_tiff(data, path)
+    elif simplejpeg and jpeg_shape(data):
+        image = strict_jpeg(data, shape, step, path)
     if image is None:
-        raise UserError(f"The image {path} is no image that can be decoded. Replace it by the original file.")
+        image = opencv(data, REDUCED[step])
+    if image is None:
+        raise UserError(f"The image {path} {what_is_wrong(data)}")
     return image
 
 
-def is_cut_off(data):
-    """Whether the bytes begin as a JPEG or PNG and lack its end mark near their end."""
-    if data[:2] == b"\xff\xd8":
-        return b"\xff\xd9" not in data[-TAIL:]
-    if data[:4] == b"\x89PNG":
-        return b"IEND" not in data[-TAIL:]
-    return False
+def strict_jpeg(data, shape, step, path):
+    """As `decode_image` for a JPEG; None if OpenCV must say, as of CMYK. UserError where the decoder had to guess pixels."""
+    if step > 1 and max(shape) < 8:
+        return None
+    try:
+        return simplejpeg.decode_jpeg(data, "GRAY", min_height=-(-shape[0] // step), min_width=-(-shape[1] // step))[..., 0]
+    except ValueError as error:
+        if "Premature end" in str(error):
+            raise UserError(f"The image {path} is cut off: its end is missing. Replace it by the original file.") from None
+        if "Corrupt JPEG data" in str(error) and "ICC" not in str(error):
+            raise UserError(f"The image {path} is damaged ({error}). Replace it by the original file.") from None
+        return None
+
+
+def is_tiff(data):
+    """Whether the bytes begin as a TIFF."""
+    return data[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+
+
+def insist_on_whole_tiff(data, path):
+    """UserError if a TIFF is too large or damaged; a kind that Pillow does not know is left to OpenCV."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of strange tags
+            opened = Image.open(io.BytesIO(data))
+            if opened.width * opened.height <= MOST_PIXELS:
+                opened.load()
+                return
+    except (UnidentifiedImageError, KeyError, TypeError):
+        return
+    except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
+        raise UserError(f"The image {path} is damaged or too large ({str(error)[:80]}). Replace it by the original file.") from None
+    raise UserError(f"The image {path} has {opened.height} x {opened.width} pixels, more than {MOST_PIXELS:,} in all. Cut it into strips.")
+
+
+def opencv(data, flag):
+    """What OpenCV makes of an image's bytes, or None."""
+    try:
+        return cv2.imdecode(np.frombuffer(data, np.uint8), flag | cv2.IMREAD_IGNORE_ORIENTATION)
+    except cv2.error:  # for example, more pixels than OpenCV accepts
+        return None
+
+
+def what_is_wrong(data):
+    """Why an image's bytes give no grey levels, and what to do, in words."""
+    if (data[:2] == b"\xff\xd8" and b"\xff\xd9" not in data) or (data[:4] == b"\x89PNG" and b"IEND" not in data):
+        return "is cut off: its end is missing. Replace it by the original file."
+    values = opencv(data, cv2.IMREAD_UNCHANGED)
+    if values is not None:
+        return f"holds {values.dtype}, which is not read as grey levels. Save it with 8 bits a pixel, each image on the same scale."
+    return "is no image that can be decoded. Replace it by the original file."
+
+
+def pixel_kind(data):
+    """(channels, type of number, highest value) of an image that `decode_image` takes; of 8 bits the highest is 255, looked at or not."""
+    header = jpeg_shape(data)
+    if header:
+        return header[2], "uint8", 255
+    if data[:4] == b"\x89PNG" and data[24] <= 8:
+        return {0: 1, 2: 3, 3: 3, 4: 2, 6: 4}.get(data[25], 1), "uint8", 255
+    values = opencv(data, cv2.IMREAD_UNCHANGED)
+    return values.shape[2] if values.ndim == 3 else 1, str(values.dtype), 255 if values.dtype == np.uint8 else values.max().item()
 
 
 def resize_image(image, size):

@@ -20,8 +20,8 @@ BRINGS = {
     "seaborn": ("matplotlib", "pillow"),
     "matplotlib": ("pillow",),
 }
-PACKAGES = ("numpy", "pandas", "scipy", "scikit-learn", "opencv-python-headless", "pillow", "keras", "tensorflow", "h5py", "openvino",
-            "segmentation-models", "image-classifiers", "efficientnet", "matplotlib", "seaborn")  # fmt: skip
+PACKAGES = ("numpy", "pandas", "scipy", "scikit-learn", "opencv-python-headless", "pillow", "simplejpeg", "keras", "tensorflow", "h5py",
+            "openvino", "segmentation-models", "image-classifiers", "efficientnet", "matplotlib", "seaborn")  # fmt: skip
 LIB = PROJECT / "lib"
 DRAWS = ("plots", "charts")  # modules of lib that only draw
 REPORTS = ("cells", "report", "pipes", "guard", "remedies")  # that only say how a run went

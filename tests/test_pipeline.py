@@ -444,7 +444,7 @@ EVERY = list(plan.GRAPH)
         ("h5py", [*plan.MODELS, "40_evaluation", "90_inference"]),
         ("image-classifiers", [*plan.MODELS, "40_evaluation", "90_inference"]),
         ("matplotlib", ["00_eda", "05_shift", "40_evaluation", "90_inference"]),
-        ("pillow", ["00_eda", "05_shift", "40_evaluation", "90_inference"]),
+        ("pillow", EVERY),  # it says whether a TIFF is whole
         ("papermill", []),
     ],
 )
