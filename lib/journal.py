@@ -31,9 +31,11 @@ run.json:
 Each state is written aside, synced and renamed, and the one before it is kept as `run.previous.json`.
 """
 
+import contextlib
 import datetime
 import json
 import os
+import re
 import statistics
 import time
 from pathlib import Path
@@ -41,6 +43,7 @@ from pathlib import Path
 from lib import paths, system
 from lib.paths import UserError
 
+FORWARDED = re.compile(r"url=\.\./([^/]+)/index\.html")  # in the page that stands for the link
 FILE, PREVIOUS, LOCK = "run.json", "run.previous.json", ".lock"
 FINISHED = ("done", "kept")
 
@@ -157,10 +160,12 @@ def point_latest(runs, run_id):
 
 
 def latest_run(runs):
-    """The folder of the newest run; UserError if there is none."""
+    """The folder of the newest run, the one that `runs/latest` leads to; UserError if there is none."""
     link = Path(runs) / "latest"
-    if link.is_symlink() and read(link):
-        return link.resolve()
+    with contextlib.suppress(OSError, TypeError):  # neither link nor page; another page
+        folder = link.resolve() if link.is_symlink() else Path(runs) / FORWARDED.search((link / "index.html").read_text("utf-8"))[1]
+        if read(folder):
+            return folder.resolve()
     found = [(journal["started"], folder) for folder in run_folders(runs) if (journal := read(folder))]
     if not found:
         raise UserError(f"There is no run in {runs} to go on with. Leave --resume out.")

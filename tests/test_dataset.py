@@ -478,7 +478,7 @@ def test_both_real_schemas_are_one_table(tmp_path):
     (tmp_path / "train.csv").write_bytes((REAL / "train_2019.csv").read_bytes())
     table, old = dataset.load_table(REAL), dataset.load_table(tmp_path)
     pd.testing.assert_frame_equal(table.drop(columns="path"), old.drop(columns="path"))
-    assert len(table) == 50 and dataset.labels(table).sum(axis=0).tolist() == [8, 2, 21, 8]
+    assert len(table) == 161 and dataset.labels(table).sum(axis=0).tolist() == [14, 5, 76, 23]
     assert len(dataset.check(REAL)) == 0 and len(dataset.load_test_table(REAL)) == 6
 
 

@@ -1,0 +1,20 @@
+"""The quick tests once more with Windows played: what Windows lacks is taken away, see windows/sitecustomize.py."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).resolve().parent
+
+
+@pytest.mark.slow
+def test_the_quick_tests_with_windows_played(tmp_path):
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+    environment |= {"PYTHONPATH": str(HERE / "windows"), "PYTHONIOENCODING": "cp1252"}
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", "not slow", "--basetemp", str(tmp_path / "base")]
+    ended = subprocess.run([*command, str(HERE)], cwd=HERE.parent, env=environment, stdout=subprocess.PIPE, encoding="cp1252",
+                           errors="replace")  # fmt: skip
+    assert ended.returncode == 0, "\n".join(ended.stdout.splitlines()[-60:])
