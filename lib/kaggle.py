@@ -9,6 +9,7 @@ program of its own, so the token stays with it, and what it prints is shown with
 """
 
 import argparse
+import contextlib
 import importlib.util
 import json
 import os
@@ -116,7 +117,9 @@ def explain(text, arguments=()):
 def tokens():
     """Every secret that Kaggle's client would find: from the environment and from its folder."""
     found = {os.environ.get(name, "") for name in ("KAGGLE_KEY", "KAGGLE_API_TOKEN")}
-    folders = [os.environ.get("KAGGLE_CONFIG_DIR", ""), Path.home() / ".kaggle", Path.home() / ".config" / "kaggle"]
+    folders = [os.environ.get("KAGGLE_CONFIG_DIR", "")]
+    with contextlib.suppress(RuntimeError):  # a user whom the system does not know has no home
+        folders += [Path.home() / ".kaggle", Path.home() / ".config" / "kaggle"]
     for folder in folders:
         for name in ("kaggle.json", "access_token", "access_token.txt", "credentials.json") if folder else ():
             try:

@@ -583,3 +583,12 @@ def test_the_bootstrap_cell_finds_lib_on_the_rebuilt_machine(tmp_path):
     without, attached = kaggle_machine.results(tmp_path / "out.ipynb")
     assert "lib is not here. On Kaggle: Add Input" in without[1]
     assert attached == ["/sessions/1/working /sessions/1/working/runs/interactive\n", ""]
+
+
+def test_tokens_are_found_where_the_user_has_no_home(monkeypatch):
+    def home():
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(paths.Path, "home", home)
+    monkeypatch.setenv("KAGGLE_KEY", "secret-of-six-and-more")
+    assert kaggle.without_tokens("a secret-of-six-and-more b") == "a *** b"
