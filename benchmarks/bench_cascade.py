@@ -27,7 +27,7 @@ import trained_run
 with contextlib.redirect_stdout(sys.stderr):
     import segmentation_models  # noqa: F401  (it prints a line, which is not for the table)
 
-from lib import cascade, decision, engines, models, storage, submission
+from lib import cascade, decision, engines, masks, models, storage, submission
 
 BATCH, PASSES, FEW = 16, 10, 4
 TEST_SET, TIMED = 5506, 120  # strips
@@ -71,10 +71,10 @@ def articles_way(networks, run, files):
     """Run-lengths (N x C) as the article predicts them, with the thresholds of the run's decision."""
     chosen, classes = run.decision, len(run.decision["label_thresholds"])
     rles = [[""] * classes for _ in files]
-    rows = np.flatnonzero(mean_of_passes(networks["binary"], files)[:, 0] >= chosen["binary_threshold"])
+    rows = np.flatnonzero(masks.reaches(mean_of_passes(networks["binary"], files)[:, 0], chosen["binary_threshold"]))
     label = mean_of_passes(networks["multilabel"], [files[row] for row in rows]) if len(rows) else np.empty((0, classes))
     for k in range(classes):
-        named = rows[label[:, k] >= chosen["label_thresholds"][k]]
+        named = rows[masks.reaches(label[:, k], chosen["label_thresholds"][k])]
         if not len(named):
             continue
         probability = networks[f"seg_class{k + 1}"].predict(Strips([files[row] for row in named], (128, 800), False), verbose=0)
@@ -136,8 +136,9 @@ def seconds_of_articles_networks(run, files, runs):
     networks = articles_networks(classes)
     _, binary, label = cascade.predict(run.networks("float32"), run.files, run.decision, run.shape)
     use_binary, use_label = decision.STRATEGIES[run.decision["strategy"]][:2]
-    passed = binary >= run.decision["binary_threshold"] if use_binary else np.ones(len(binary), bool)
-    named = passed[:, None] & (label >= run.decision["label_thresholds"]) if use_label else np.repeat(passed[:, None], classes, 1)
+    passed = masks.reaches(binary, run.decision["binary_threshold"]) if use_binary else np.ones(len(binary), bool)
+    every = np.repeat(passed[:, None], classes, 1)
+    named = every & masks.reaches(label, run.decision["label_thresholds"]) if use_label else every
     one = measure.interleaved({
         "classifier": lambda: mean_of_passes(networks["binary"], files),
         "segmenter": lambda: networks["seg_class1"].predict(Strips(files, (128, 800), False), verbose=0),

@@ -6,6 +6,7 @@ from sklearn.calibration import calibration_curve
 from sklearn.metrics import brier_score_loss
 
 from lib import decision as decisions
+from lib.masks import reaches
 
 
 def reliability(truth, probability, bins=10):
@@ -51,7 +52,7 @@ def operating_points(evidence, decision, missed_cost, thresholds=None):
     defective, rows = (evidence.true_area > 0).any(axis=1), []
     filtered = {**decision, "strategy": WITH_BINARY.get(decision["strategy"], decision["strategy"])}
     for threshold in thresholds:
-        passed = evidence.binary >= threshold
+        passed = reaches(evidence.binary, threshold)
         score = decisions.pair_scores(evidence, {**filtered, "binary_threshold": threshold}).mean()
         cost = (missed_cost * (defective & ~passed).sum() + (~defective & passed).sum()) / len(passed)
         recall, alarms = _share(passed[defective]), _share(passed[~defective])
@@ -74,7 +75,7 @@ def honest_cost(evidence, missed_cost, folds=5, seed=0):
         inside = fold == number
         outside = ~inside if (~inside).any() else inside
         threshold = cheapest(evidence.binary[outside], defective[outside], missed_cost)
-        passed = evidence.binary >= threshold
+        passed = reaches(evidence.binary, threshold)
         each = np.where(defective, missed_cost * ~passed, passed)
         cost[inside] = each[inside]
     return cost

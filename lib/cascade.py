@@ -196,7 +196,7 @@ def gather_evidence(networks, table, rles, shape, progress=None, maps=None, seco
             truth = rle.decode(rles[row][k], shape).astype(bool) if rles[row][k] else None
             true_area[row, k] = 0 if truth is None else truth.sum()
             area[row, k], intersection[row, k] = masks.counts(masks.full_size(probability, shape), truth, thresholds, smallest)
-            if label[row, k] >= min(thresholds):  # else no product reaches a threshold
+            if masks.reaches(label[row, k], min(thresholds)):  # else no product reaches a threshold
                 weighted = masks.full_size(probability * label[row, k], shape)
                 soft_area[row, k], soft_intersection[row, k] = masks.counts(weighted, truth, thresholds, smallest)
             if maps is not None:
@@ -259,13 +259,13 @@ def predict_rows(networks, paths, rows, decision, shape, found, budget, broken, 
     if use_binary:
         for row, probability in results("binary", rows):
             binary[row] = probability[0]
-        rows = rows[binary[rows] >= decision["binary_threshold"]]
+        rows = rows[masks.reaches(binary[rows], decision["binary_threshold"])]
     if use_label or soft:
         for row, probabilities in results("multilabel", rows):
             label[row] = probabilities
     for k in range(classes):
         least = decision["pixel_thresholds" if soft else "label_thresholds"][k]
-        wanted = rows[label[rows, k] >= least] if use_label or soft else rows
+        wanted = rows[masks.reaches(label[rows, k], least)] if use_label or soft else rows
         if decision["minimum_areas"][k] > shape[0] * shape[1]:
             continue
         for row, probability in results(f"seg_class{k + 1}", wanted):

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.ndimage import uniform_filter
 
+from lib.masks import reaches
 from lib.metrics import dice
 from lib.paths import UserError
 
@@ -72,10 +73,10 @@ def kept_pairs(evidence, decision):
     """Which image-class pairs pass each stage: three (N, C) boolean arrays, after the binary filter, after the multilabel
     filter, with a mask of at least the minimum area; and the pixels (N, C) of the mask and of what it shares with the truth."""
     use_binary, use_label = STRATEGIES[decision["strategy"]]
-    passed = (evidence.binary >= decision["binary_threshold"]) if use_binary else np.ones(len(evidence.binary), bool)
+    passed = reaches(evidence.binary, decision["binary_threshold"]) if use_binary else np.ones(len(evidence.binary), bool)
     passed = np.repeat(passed[:, None], evidence.label.shape[1], axis=1)
     least = decision["pixel_thresholds"] if decision["strategy"] == SOFT else decision["label_thresholds"]
-    named = passed & (evidence.label >= np.array(least)) if use_label or decision["strategy"] == SOFT else passed
+    named = passed & reaches(evidence.label, least) if use_label or decision["strategy"] == SOFT else passed
     index = np.arange(evidence.label.shape[1])
     threshold = [nearest(evidence.pixel_thresholds, value) for value in decision["pixel_thresholds"]]
     size = [nearest(evidence.smallest, value) for value in decision["smallest_components"]]
@@ -126,14 +127,14 @@ def choose(evidence, strategy="both filters", steady=True):
     binary_gates = GATES if use_binary else (0.0,)
     label_gates = GATES if use_label else (0.0,)
     grids = label_gates, evidence.pixel_thresholds, evidence.smallest, (*MINIMUM_AREAS, NEVER)
-    passed = np.array([evidence.binary >= gate for gate in binary_gates], float)
+    passed = np.array([reaches(evidence.binary, gate) for gate in binary_gates], float)
     totals, settings = np.zeros(len(binary_gates)), []
     for k in range(classes):
         area, true_area = areas[:, k], evidence.true_area[:, k, None, None]
         gain = dice(intersections[:, k], area, true_area) - (true_area == 0)
         kept = np.stack([(area > 0) & (area >= minimum) for minimum in grids[3]], axis=-1)  # (N, T, S, M)
         gains = (gain[..., None] * kept).reshape(len(area), -1)
-        named = np.array([evidence.label[:, k] >= gate for gate in label_gates], float)
+        named = np.array([reaches(evidence.label[:, k], gate) for gate in label_gates], float)
         sums = ((passed[:, None] * named[None]).reshape(-1, len(area)) @ gains).reshape(len(binary_gates), -1)
         if steady:
             cube = sums.reshape(len(binary_gates), *map(len, grids))

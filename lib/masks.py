@@ -12,6 +12,14 @@ def full_size(probability, shape):
     return cv2.resize(np.ascontiguousarray(probability, np.float32), (shape[1], shape[0]), interpolation=cv2.INTER_LINEAR)
 
 
+def reaches(probability, threshold):
+    """Where a probability is at least a threshold: the one comparison of all filters, when they are judged and when they predict.
+
+    Both are compared as float32, of which networks' answers are: 0.7 as float64 is more than 0.7 as float32.
+    """
+    return np.asarray(probability, np.float32) >= np.asarray(threshold, np.float32)
+
+
 def drop_small(mask, smallest):
     """A mask (H, W) bool without its connected pieces (8 neighbours) of fewer than `smallest` pixels.
 
@@ -39,7 +47,8 @@ def drop_small(mask, smallest):
 
 def decide(probability, shape, decision, class_index):
     """The mask (H, W) bool of one class under a decision (see `decision.choose`); all False where it is too small."""
-    mask, least = full_size(probability, shape) >= decision["pixel_thresholds"][class_index], decision["minimum_areas"][class_index]
+    mask = reaches(full_size(probability, shape), decision["pixel_thresholds"][class_index])
+    least = decision["minimum_areas"][class_index]
     if np.count_nonzero(mask) >= least:  # without its small pieces it can only be smaller
         mask = drop_small(mask, decision.get("smallest_components", {class_index: 0})[class_index])
         if np.count_nonzero(mask) >= least:
@@ -55,14 +64,14 @@ def counts(probability, truth, thresholds, smallest):
     """
     area = np.zeros((len(thresholds), len(smallest)), np.int64)
     shared = np.zeros_like(area)
-    inside = probability >= min(thresholds)
+    inside = reaches(probability, min(thresholds))
     rows, columns = np.flatnonzero(inside.any(axis=1)), np.flatnonzero(inside.any(axis=0))
     if not len(rows):
         return area, shared
     box = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
     probability, truth = probability[box], None if truth is None else truth[box]
     for place, threshold in enumerate(thresholds):
-        mask = (probability >= threshold).astype(np.uint8)
+        mask = reaches(probability, threshold).astype(np.uint8)
         number, labels, statistics, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
         sizes = statistics[1:, cv2.CC_STAT_AREA].astype(np.int64)
         common = np.zeros_like(sizes) if truth is None else np.bincount(labels[truth], minlength=number)[1:]

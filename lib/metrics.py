@@ -3,6 +3,7 @@
 import numpy as np
 
 from lib import rle
+from lib.masks import reaches
 
 
 def dice(intersection, predicted_area, true_area):
@@ -53,7 +54,7 @@ def classification_figures(truth, probability, threshold=0.5):
         truth: (N,) 0/1; probability: (N,) 0..1; a label is predicted where the probability is at least `threshold`.
     Precision is NaN where nothing is predicted, recall where nothing is there.
     """
-    truth, predicted = np.asarray(truth, bool), np.asarray(probability) >= threshold
+    truth, predicted = np.asarray(truth, bool), reaches(probability, threshold)
     hits = (truth & predicted).sum()
     return {
         "accuracy": float((truth == predicted).mean()),
@@ -80,6 +81,7 @@ def threshold_for_accuracy(truth, probability):
     truth, sorted_ = np.asarray(truth, bool)[order], np.asarray(probability, float)[order]
     right = np.concatenate([[0], np.cumsum(~truth)]) + np.concatenate([np.cumsum(truth[::-1])[::-1], [0]])
     low, high = np.concatenate([[0.0], sorted_]), np.concatenate([sorted_, [1.0]])
-    threshold = np.where((low < 0.5) & (high >= 0.5), 0.5, (low + high) / 2)
+    middle = np.where(reaches(low, (low + high) / 2), high, (low + high) / 2)  # between neighbours in float32 there is none
+    threshold = np.where((low < 0.5) & (high >= 0.5), 0.5, middle)
     best = (right == right[high > low].max(initial=-1)) & (high > low)
     return float(threshold[best][np.abs(threshold[best] - 0.5).argmin()]) if best.any() else 0.5

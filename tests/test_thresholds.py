@@ -1,0 +1,104 @@
+"""At a threshold: what 40_evaluation counts is what 90_inference predicts, to the last bit, and a value equal to it passes."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lib import cascade, decision, generators, masks, metrics
+
+SHAPE = (40, 60)
+
+
+def beside(threshold):
+    """The float32 below a threshold, the one nearest to it, and the one above."""
+    at = np.float32(threshold)
+    return [np.nextafter(at, np.float32(0)), at, np.nextafter(at, np.float32(1))]
+
+
+GATES = [value for gate in decision.GATES for value in beside(gate)]
+PIXELS = [value for threshold in decision.PIXEL_THRESHOLDS for value in beside(threshold)]
+AREAS = [0, 1, *(area + step for area in (75, 150, 300, 400, 600) for step in (-1, 0, 1))]
+STRIP = st.tuples(st.sampled_from(GATES), st.sampled_from(GATES + PIXELS), st.sampled_from(PIXELS), st.sampled_from(AREAS))
+
+
+def stand_ins(strips):
+    """Networks with known answers, for files named by their number: maps of one value on the first so many pixels."""
+    maps = []
+    for _, _, pixel, area in strips:
+        maps.append(np.zeros(SHAPE, np.float32))
+        maps[-1].ravel()[:area] = pixel
+    answers = {"binary": [np.float32([strip[0]]) for strip in strips], "multilabel": [np.float32([strip[1]]) for strip in strips],
+               "seg_class1": maps}  # fmt: skip
+    return {name: lambda files, *_, values=values: [values[int(file)] for file in files] for name, values in answers.items()}
+
+
+@given(
+    strips=st.lists(STRIP, min_size=1, max_size=6), strategy=st.sampled_from(list(decision.STRATEGIES)),
+    gate=st.sampled_from(decision.GATES), label=st.sampled_from(decision.GATES), pixel=st.sampled_from(decision.PIXEL_THRESHOLDS),
+    smallest=st.sampled_from(decision.SMALLEST_COMPONENTS), least=st.sampled_from(decision.MINIMUM_AREAS),
+)  # fmt: skip
+@settings(deadline=None, max_examples=150)
+def test_what_is_judged_is_what_is_predicted(strips, strategy, gate, label, pixel, smallest, least):
+    chosen = {"strategy": strategy, "binary_threshold": gate, "label_thresholds": [label], "pixel_thresholds": [pixel],
+              "smallest_components": [smallest], "minimum_areas": [least]}  # fmt: skip
+    networks, files = stand_ins(strips), [str(number) for number in range(len(strips))]
+    evidence = cascade.gather_evidence(networks, pd.DataFrame({"path": files}), [[""]] * len(files), SHAPE)
+    predicted = cascade.predict(networks, files, chosen, SHAPE)[0]
+    assert decision.kept_pairs(evidence, chosen)[2][:, 0].tolist() == [row[0] != "" for row in predicted]
+
+
+@pytest.mark.parametrize("threshold", sorted({*decision.GATES[1:], *decision.PIXEL_THRESHOLDS}))
+def test_a_probability_equal_to_its_threshold_passes_and_the_next_one_below_does_not(threshold):
+    below, at, above = beside(threshold)
+    for given_ in (threshold, [threshold], np.array([threshold]), np.float64(threshold)):
+        assert np.ravel([masks.reaches(value, given_) for value in (below, at, above)]).tolist() == [False, True, True]
+    assert masks.reaches(np.array([below, at]), threshold).tolist() == [False, True]
+
+
+def test_an_area_equal_to_the_minimum_is_kept_when_judged_and_when_predicted():
+    strips = [(np.float32(0.9), np.float32(0.7), np.float32(0.7), area) for area in (149, 150, 151)]
+    chosen = {"strategy": "both filters", "binary_threshold": 0.5, "label_thresholds": [0.7], "pixel_thresholds": [0.7],
+              "smallest_components": [150], "minimum_areas": [150]}  # fmt: skip
+    networks, files = stand_ins(strips), ["0", "1", "2"]
+    evidence = cascade.gather_evidence(networks, pd.DataFrame({"path": files}), [[""]] * 3, SHAPE)
+    for piece in (0, 150):
+        chosen["smallest_components"] = [piece]
+        assert decision.kept_pairs(evidence, chosen)[2][:, 0].tolist() == [False, True, True]
+        assert [row[0] != "" for row in cascade.predict(networks, files, chosen, SHAPE)[0]] == [False, True, True]
+
+
+@pytest.mark.parametrize("strategy", ["both filters", "multilabel filter"])
+def test_a_choice_at_the_very_edge_keeps_its_defects_and_drops_its_alarms(strategy):
+    """Two defects whose probability is a gate and whose area is a minimum; alarms one step below either."""
+    below, at, _ = beside(0.7)
+    label, area, truth = np.array([[at], [below], [at]]), np.array([150, 4000, 149]), np.array([[150], [0], [0]])
+    some = decision.Evidence(np.ones(3, np.float32), label, truth, area.reshape(3, 1, 1, 1), (truth[:, 0] * 1).reshape(3, 1, 1, 1),
+                             np.arange(3), (0.5,), (0,))  # fmt: skip
+    chosen = decision.choose(some, strategy, steady=False)
+    assert decision.pair_scores(some, chosen).tolist() == [[1], [1], [1]]
+    assert (chosen["label_thresholds"], chosen["minimum_areas"]) == ([0.7], [150])
+
+
+@given(truth=st.lists(st.booleans(), min_size=1, max_size=12), data=st.data())
+def test_the_most_accurate_threshold_is_as_accurate_as_it_was_counted(truth, data):
+    near = beside(0.7) + beside(0.3)
+    probability = np.array([data.draw(st.sampled_from(near)) for _ in truth], np.float32)
+    best = max(((probability >= np.float32(one)) == truth).mean() for one in [0.0, *near, 1.0])
+    threshold = metrics.threshold_for_accuracy(truth, probability)
+    assert metrics.classification_figures(truth, probability, threshold)["accuracy"] == best
+
+
+def test_crops_begin_anywhere_about_the_defect():
+    """The defect stands at every place of the crop, equally often but at the image's edges; without one, crops begin anywhere."""
+    mask = np.zeros((4, 100), np.uint8)
+    mask[:, 50] = 1
+    random = np.random.default_rng(0)
+    starts = np.array([generators.crop_start(random, mask, 10) for _ in range(4000)])
+    where, count = np.unique(50 - starts, return_counts=True)
+    assert where.tolist() == list(range(10)) and count.min() > 300 and count.max() < 500
+    assert set(np.unique([generators.crop_start(random, mask * 0, 90) for _ in range(400)])) == set(range(11))
+    mask[:, 80] = 1
+    both = np.array([generators.crop_start(random, mask, 10) for _ in range(400)])
+    assert 120 < (both <= 50).sum() < 280
