@@ -151,7 +151,7 @@ def without_tokens(text):
 def download(data_dir="", expected=EXPECTED):
     """Fetch the competition's data into `data_dir` (empty: data/ in the project), check and unpack them; the folder.
 
-    An archive that is there already is taken up by the client. Raises UserError that says what to do.
+    An archive that is there already is taken up by the client, and stays. Raises UserError that says what to do.
     """
     target = paths.given(data_dir, "--data") if data_dir else paths.PROJECT / "data" / paths.COMPETITION
     if paths.holds_data(target):
@@ -161,6 +161,7 @@ def download(data_dir="", expected=EXPECTED):
     if target.exists() and any(target.iterdir()):
         raise UserError(f"{target} is not empty and holds no competition data. Name another folder with --data.")
     packed = target.parent / f"{paths.COMPETITION}.zip"
+    theirs = packed.exists()
     target.parent.mkdir(parents=True, exist_ok=True)
     run_client(["competitions", "download", "-c", paths.COMPETITION, "-p", target.parent])
     if not packed.is_file():
@@ -171,7 +172,10 @@ def download(data_dir="", expected=EXPECTED):
         said = check_arrival(partial, expected)
         if not paths.put(partial, target):
             raise UserError(f"{target} was made by somebody else meanwhile. Look at it, then try again.")
-    packed.unlink()
+    if theirs:
+        say(f"{packed} was there before and stays. It is not needed any more.")
+    else:
+        packed.unlink()
     say(f"{said} They are in {target}.")
     return target
 

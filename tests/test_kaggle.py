@@ -343,7 +343,8 @@ def test_download_unpacks_checks_and_says_what_is_missing(client, tmp_path, caps
     assert "4 training and 2 test images" in said
     assert "100%|" in said  # progress goes through
     assert SECRET not in said
-    assert sorted(path.name for path in target.parent.iterdir()) == ["strips"]
+    left = sorted(path.name for path in target.parent.iterdir())  # the archive was there when the second command began
+    assert left == [f"{paths.COMPETITION}.zip", "strips"] and "stays" in said
     broken = target / "test_images" / images.list_images(target / "test_images")[0]
     broken.write_bytes(broken.read_bytes()[:-500])
     with pytest.raises(UserError, match=rf"{broken.name} is cut off"):
@@ -592,3 +593,15 @@ def test_tokens_are_found_where_the_user_has_no_home(monkeypatch):
     monkeypatch.setattr(paths.Path, "home", home)
     monkeypatch.setenv("KAGGLE_KEY", "secret-of-six-and-more")
     assert kaggle.without_tokens("a secret-of-six-and-more b") == "a *** b"
+
+
+def test_a_download_removes_its_archive_and_no_other(client, tmp_path, capsys):
+    data = synthetic.generate(tmp_path / "made", 4, 2, seed=1, processes=1)
+    zip_of(data, client / "data.zip")
+    kaggle.download(tmp_path / "new" / "strips", (4, 2))
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["strips"]
+    packed = tmp_path / "old" / f"{paths.COMPETITION}.zip"
+    packed.parent.mkdir()
+    shutil.copy(client / "data.zip", packed)
+    kaggle.download(tmp_path / "old" / "strips", (4, 2))
+    assert packed.is_file() and f"{packed} was there before and stays" in capsys.readouterr().out
