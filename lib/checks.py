@@ -154,6 +154,15 @@ def folder_findings(folder, names):
     with os.scandir(folder) as entries:
         others = sorted(entry.name for entry in entries if not (images.is_image_name(entry.name) and entry.is_file()))
     for name in others:
+        if os.path.splitext(name)[1].lower() in images.OTHER_SUFFIXES:
+            findings.append(finding(os.path.join(folder, name), 0, "it is an image of a kind that is not read, and left out",
+                                    "Save it as PNG.", "warning"))
+            continue
+        if os.path.isdir(os.path.join(folder, name)) and any(images.is_image_name(file) for _, _, files in
+                                                             os.walk(os.path.join(folder, name)) for file in files):  # fmt: skip
+            findings.append(finding(os.path.join(folder, name), 0, "it is a folder with images, which are left out",
+                                    "Move them up if they belong to the others.", "warning"))
+            continue
         findings.append(finding(os.path.join(folder, name), 0, "it is no image by its name, and left out",
                                 "Nothing need be done unless it is an image.", "warning"))
     return findings

@@ -4,7 +4,6 @@ import io
 import os
 import re
 import unicodedata
-import warnings
 from pathlib import Path
 
 import cv2
@@ -19,6 +18,8 @@ except ImportError:  # Kaggle's image
 from lib.paths import UserError
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff"}
+OTHER_SUFFIXES = {".webp", ".jfif", ".jpe", ".gif", ".jp2", ".j2k", ".heic", ".avif", ".tga", ".dib", ".pgm", ".ppm", ".pnm", ".pbm",
+                  ".dcm", ".npy", ".exr", ".hdr", ".jxl", ".svg", ".psd", ".raw"}  # images of kinds that are not read
 MOST_PIXELS = 2**26  # of an image or a mask; below what Pillow warns of
 REDUCED = {1: cv2.IMREAD_GRAYSCALE, 2: cv2.IMREAD_REDUCED_GRAYSCALE_2, 4: cv2.IMREAD_REDUCED_GRAYSCALE_4,
            8: cv2.IMREAD_REDUCED_GRAYSCALE_8}  # fmt: skip
@@ -193,12 +194,10 @@ def is_tiff(data):
 def insist_on_whole_tiff(data, path):
     """UserError if a TIFF is too large or damaged; a kind that Pillow does not know is left to OpenCV."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of strange tags
-            opened = Image.open(io.BytesIO(data))
-            if opened.width * opened.height <= MOST_PIXELS:
-                opened.load()
-                return
+        opened = Image.open(io.BytesIO(data))
+        if opened.width * opened.height <= MOST_PIXELS:
+            opened.load()
+            return
     except (UnidentifiedImageError, KeyError, TypeError):
         return
     except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
@@ -233,6 +232,27 @@ def pixel_kind(data):
         return {0: 1, 2: 3, 3: 3, 4: 2, 6: 4}.get(data[25], 1), "uint8", 255
     values = opencv(data, cv2.IMREAD_UNCHANGED)
     return values.shape[2] if values.ndim == 3 else 1, str(values.dtype), 255 if values.dtype == np.uint8 else values.max().item()
+
+
+def on_scale(path, white=0):
+    """An image's grey levels uint8 (H, W), and its highest value as stored (255 of 8 bits).
+
+    `white`: the value that becomes 255, the same for all images of a set; 0: the highest that the file's kind can hold.
+    """
+    data = read_bytes(path)
+    if not white or jpeg_shape(data):
+        image, kind = decode_image(data, path), pixel_kind(data)
+        return (np.rint(np.minimum(image * (255 / white), 255)).astype(np.uint8) if white else image), kind[2]
+    if is_tiff(data):
+        insist_on_whole_tiff(data, path)
+    shape = image_shape(data)
+    values = None if shape and shape[0] * shape[1] > MOST_PIXELS else opencv(data, cv2.IMREAD_UNCHANGED)
+    if values is None:
+        return decode_image(data, path), 255  # which says why
+    values = np.nan_to_num(values.astype(np.float32))
+    if values.ndim == 3:
+        values = cv2.cvtColor(np.ascontiguousarray(values[..., :3]), cv2.COLOR_BGR2GRAY) if values.shape[2] > 2 else values[..., 0]
+    return np.rint(np.clip(values * (255 / white), 0, 255)).astype(np.uint8), 255
 
 
 def resize_image(image, size):

@@ -2,53 +2,26 @@
 
 python -m lib.importer --images DIR --masks DIR --out DIR [--test-images DIR --test-masks DIR] [--names a,b,c] [--size 256x1600]
 
-Masks are either one file an image, whose pixels are the class (0 is no defect), or a folder a class, whose pixels are 0 or anything
-else; of a JPEG, half of full scale and more. A mask belongs to the image with the same name, the ending apart; an image without one
-has no defect.
+Masks are either one file an image, whose pixels are the class (0 is no defect), or a folder a class, whose pixels are 0 or one other
+number; where edges are blurred, half of full scale and more is the defect. A mask belongs to the image with the same name, the ending
+apart; an image without one has no defect. Values of more than 8 bits become 8 by --white, the value that is white, such as 4095.
 """
 
 import argparse
+import re
 import shutil
 import sys
 from pathlib import Path
 
 import cv2
 import numpy as np
-from PIL import Image
 
 from lib import guard, images, paths, rle
+from lib.mask_files import MOST, by_stem, defects, insist_on_numbers, left_out, read_mask
 from lib.paths import UserError
 from lib.synthetic import write_table
 
 HEADER = ("ImageId", "ClassId", "EncodedPixels")
-MOST = 100  # classes; a black-and-white mask has the value 255
-
-
-def read_mask(path):
-    """A mask file's values, (H, W) of whole numbers; a palette's numbers, not its colours. UserError that names the file."""
-    try:
-        with Image.open(path) as opened:
-            values = np.asarray(opened.convert("L") if opened.mode == "1" else opened)
-    except (OSError, ValueError, SyntaxError) as error:
-        raise UserError(f"The mask {path} cannot be read ({str(error).splitlines()[0]}). Replace it by the original file.") from None
-    if values.ndim == 3 and (values[..., :3] == values[..., :1]).all() and (values[..., 3:] == 255).all():
-        values = values[..., 0]  # grey, saved as colour
-    if values.ndim != 2:
-        raise UserError(f"The mask {path} has {values.shape[-1]} channels. Save it with one number a pixel, 0 for no defect.")
-    if not np.issubdtype(values.dtype, np.integer):
-        raise UserError(f"The mask {path} holds fractions. Save it with a whole number a pixel, 0 for no defect.")
-    return values
-
-
-def by_stem(folder):
-    """{name without its ending: file} of a folder's images. UserError if two have the same."""
-    found = {}
-    for name in images.list_images(folder):
-        stem = Path(name).stem
-        if stem in found:
-            raise UserError(f"{folder} holds {found[stem].name} and {name}, which belong to the same mask. Rename one of them.")
-        found[stem] = Path(folder) / name
-    return found
 
 
 class Masks:
@@ -78,6 +51,23 @@ class Masks:
         if inside:
             self.files = {name: by_stem(folder / name) if name in inside else {} for name in self.names}
         self.index_valued, self.largest = not inside, 0
+        self.marks, self.covered = {}, {}  # of each class: the numbers that mark its defects; [pixels that it covers, pixels of its masks]
+
+    def left_out(self, stems):
+        """What is passed over, in words; UserError if it may be a mask of one of the images `stems`."""
+        folders = [self.folder / name for name in self.files if (self.folder / name).is_dir()]
+        told = [left_out(folder, stems) for folder in folders]
+        deep = next((words for words in told if "folders with images" in words), "")
+        if deep:
+            raise UserError(f"{deep[:-len(': left out.')]}. Masks lie straight in --masks, or in one folder a class.")
+        told += [] if self.index_valued else [left_out(self.folder, stems, {folder.resolve() for folder in folders})]
+        return [words for words in told if words]
+
+    def doubts(self):
+        """Classes that cover most of their masks, as black-on-white drawings do, in words."""
+        return [f"Class {self.names[number - 1] if self.names else number} covers {covered / pixels:.0%} of the pixels of its masks. If "
+                "defects are drawn black on white, turn the masks around: 0 is no defect."
+                for number, (covered, pixels) in sorted(self.covered.items()) if covered > pixels / 2]  # fmt: skip
 
     def stems(self):
         """The names of all masks."""
@@ -97,31 +87,42 @@ class Masks:
             if values.shape != size[0]:
                 has, wanted = f"{values.shape[0]} x {values.shape[1]}", f"{size[0][0]} x {size[0][1]}"
                 raise UserError(f"The mask {files[stem]} has {has} pixels, its image {image.name} {wanted}. Make them alike.")
-            if files[stem].suffix.lower() in (".jpg", ".jpeg"):  # which blurs edges
-                if self.index_valued:
-                    raise UserError(f"The mask {files[stem]} is a JPEG, which changes numbers. Save masks of class numbers as PNG.")
-                if 16 <= values.max() < 128:
-                    raise UserError(f"The mask {files[stem]} is a JPEG with no value above {values.max()}. Save it as PNG, or with 255.")
-                values = np.where(values >= 128, values, 0)
-            for value in np.unique(values[values > 0]).tolist():
-                if self.index_valued and value > (len(self.names) or MOST):
-                    raise UserError(f"The mask {files[stem]} has the value {value}, and {len(self.names) or MOST} is the highest. Use 0 "
-                                    "for no defect, 1 and up for the classes; black-and-white masks go into a folder a class.")  # fmt: skip
-                mask = (values == value if self.index_valued else values > 0).astype(np.uint8)
-                found[value if self.index_valued else number] = images.resize_mask(mask, *size[1])
+            if self.index_valued:
+                insist_on_numbers(values, files[stem], len(self.names) or MOST)
+                drawn = {value: (values == value).astype(np.uint8) for value in np.unique(values[values > 0]).tolist()}
+            else:
+                mask, mark = defects(values, files[stem])
+                self.insist_on_one_mark(number, mark, files[stem])
+                drawn = {number: mask} if mask.any() else {}
+            for value, mask in drawn.items():
+                before = self.covered.get(value, (0, 0))
+                self.covered[value] = before[0] + int(mask.sum()), before[1] + mask.size
+                found[value] = images.resize_mask(mask, *size[1])
         self.largest = max(self.largest, *found, 0)
         return {defect_class: mask for defect_class, mask in sorted(found.items()) if mask.any()}
 
 
-def import_part(source, masks, target, size, shape=None):
-    """Copy one part's images to `target`; its rows (image_id, defect class, run-length) and the images' (height, width).
+    def insist_on_one_mark(self, number, mark, path):
+        """UserError where the files of one class mark defects with several small numbers, as if they were numbers of classes."""
+        marks = self.marks.setdefault(number, set())
+        marks |= {mark} if mark and mark <= MOST else set()
+        if len(marks) > 1:
+            raise UserError(f"The masks in {path.parent} have the values {', '.join(map(str, sorted(marks)))}, which look like numbers of "
+                            f"classes; in a folder a class a defect is 255 and all else 0. If {path.parent.name} is no class, name "
+                            f"{path.parent} as the folder of masks.")  # fmt: skip
+
+
+def import_part(source, masks, target, size, shape=None, white=0, beside=()):
+    """Copy one part's images to `target`; its rows (image_id, defect class, run-length), the images' (height, width) and remarks.
 
     Arguments:
         masks: Masks, or None where there are none; size: (H, W) to bring every image to, or None: all must have the same, and
-            are copied as they are; shape: that of the images before, or None.
+            are copied as they are; shape: that of the images before, or None; white: the value that becomes 255, 0 for the scale of
+            the file; beside: folders that are read besides this one.
     """
     target.mkdir(parents=True)
-    files, rows, shape = by_stem(source), [], size or shape
+    files, rows, shape, deepest = by_stem(source), [], size or shape, (0, "")
+    remarks = [words for words in (left_out(source, (), beside), *(masks.left_out(set(files)) if masks else ())) if words]
     strange = sorted(masks.stems() - set(files)) if masks else []
     if strange:
         raise UserError(f"The mask {strange[0]} in {masks.folder} has no image in {source}. Put the image there or take the mask out.")
@@ -131,24 +132,35 @@ def import_part(source, masks, target, size, shape=None):
         problem = images.name_problem(path.name)
         if problem:
             raise UserError(f"{path}: {problem}. Rename the file and its mask.")
-        image = images.read_image(path)
+        image, highest = images.on_scale(path, white)
+        deepest = max(deepest, (highest, path.name))
         shape = shape or image.shape
         if size is None and image.shape != shape:
             raise UserError(f"{path} has {image.shape[0]} x {image.shape[1]} pixels, those before it {shape[0]} x {shape[1]}. "
                             "Bring all to one size with --size HEIGHTxWIDTH.")  # fmt: skip
-        name = path.name if image.shape == shape else f"{stem}.png"
-        if image.shape == shape:
+        as_it_is = image.shape == shape and not white
+        name = path.name if as_it_is else f"{path.stem}.png"
+        if as_it_is:
             shutil.copyfile(path, target / name)
         else:
             (target / name).write_bytes(cv2.imencode(".png", images.resize_image(image, shape))[1].tobytes())
         found = masks.of(stem, path, (image.shape, shape)) if masks else {}
         rows += [(name, defect_class, rle.encode(mask)) for defect_class, mask in found.items()]
-    return rows, shape
+    if 255 < deepest[0] < 2**14 and not white:
+        raise UserError(f"{source} has images of 16 bits with no value above {deepest[0]} ({deepest[1]}), of which {deepest[0] // 256 + 1} "
+                        f"grey levels would be left. Say which value is white: --white {2 ** deepest[0].bit_length() - 1}, for all images "
+                        "alike, or --white 65535 to import them as they are.")  # fmt: skip
+    if deepest[0] > 255 and not white:
+        remarks.append(f"{source} has images of 16 bits, up to {deepest[0]} of 65535: the upper 8 are used (--white says which is white).")
+    bare = len(set(files) - masks.stems()) if masks else 0
+    remarks += [f"{bare} of {len(files)} images in {source} have no mask and count as free of defects."] if bare else []
+    return rows, shape, remarks
 
 
-def import_data(image_dir, mask_dir, out, test_images="", test_masks="", names=(), size=None):
+def import_data(image_dir, mask_dir, out, test_images="", test_masks="", names=(), size=None, white=0, say=lambda text: None):
     """Write a data folder in the competition's layout; its path. With test masks, they are kept aside as test_truth.csv.
 
+    `say` is called with a line about each thing that was left out or looks odd.
     Raises UserError, and leaves nothing behind, where an image or a mask is unfit.
     """
     out = paths.given(out, "--out")
@@ -162,12 +174,14 @@ def import_data(image_dir, mask_dir, out, test_images="", test_masks="", names=(
         tests = Masks(test_masks, masks.names, some=True) if test_masks else None
         if tests and masks.index_valued and not (tests.index_valued or names):
             raise UserError(f"{test_masks} has a folder a class, and {mask_dir} numbers. Say with --names which number each name has.")
-        rows, shape = import_part(Path(image_dir), masks, partial / "train_images", size)
+        beside = {Path(folder).resolve() for folder in (image_dir, mask_dir, test_images, test_masks) if folder}
+        rows, shape, remarks = import_part(Path(image_dir), masks, partial / "train_images", size, None, white, beside)
         write_table(partial / "train.csv", HEADER, rows)
         if not test_images:
             (partial / "test_images").mkdir()
         else:
-            truth, _ = import_part(Path(test_images), tests, partial / "test_images", size, shape)
+            truth, _, more = import_part(Path(test_images), tests, partial / "test_images", size, shape, white, beside)
+            remarks += more
             if tests:
                 write_table(partial / "test_truth.csv", HEADER, truth)
             sample = [(name, f"1 {shape[0] * shape[1]}", 1) for name in images.list_images(partial / "test_images")]
@@ -181,15 +195,18 @@ def import_data(image_dir, mask_dir, out, test_images="", test_masks="", names=(
         paths.write_json(partial / "dataset.json", about)
         if not paths.put(partial, out):
             raise UserError(f"{out} was made by somebody else meanwhile. Name another folder.")
+    for text in [*remarks, *masks.doubts()]:
+        say(f"Note: {text}")
     return out
 
 
 def size_of(text):
     """(height, width) from a text such as 256x1600."""
-    height, _, width = text.lower().partition("x")
-    if not (height.isdigit() and width.isdigit() and 1 <= int(height) <= 2**15 and 1 <= int(width) <= 2**15):
-        raise UserError(f"--size {text}: write it as HEIGHTxWIDTH, such as 256x1600.")
-    return int(height), int(width)
+    found = re.fullmatch(r"([0-9]{1,5})[xX]([0-9]{1,5})", text.strip())
+    height, width = (int(number) for number in found.groups()) if found else (0, 0)
+    if not (1 <= height <= 2**15 and 1 <= width <= 2**15 and height * width <= images.MOST_PIXELS):
+        raise UserError(f"--size {text[:40]}: write it as HEIGHTxWIDTH, such as 256x1600.")
+    return height, width
 
 
 def act(arguments):
@@ -202,10 +219,15 @@ def act(arguments):
     parser.add_argument("--test-masks", default="", help="their masks, where they are known")
     parser.add_argument("--names", default="", help="names of the classes, with commas between them")
     parser.add_argument("--size", default="", help="bring all images to this height and width")
+    parser.add_argument("--white", default=0, type=float, help="pixel value that is white, such as 4095 of 12 bits; all images alike")
     given = parser.parse_args(arguments)
-    names = [name.strip() for name in given.names.split(",") if name.strip()]
+    names = [name.strip() for name in given.names.split(",")] if given.names.strip() else []
+    if "" in names or len(set(names)) < len(names):
+        raise UserError(f"--names {given.names[:80]}: a name is missing or there twice. Give each class a name of its own.")
+    if not 0 <= given.white < 2**32:
+        raise UserError(f"--white {given.white}: it is a number above 0, such as 4095 for 12 bits.")
     size = size_of(given.size) if given.size else None
-    out = import_data(given.images, given.masks, given.out, given.test_images, given.test_masks, names, size)
+    out = import_data(given.images, given.masks, given.out, given.test_images, given.test_masks, names, size, given.white, guard.say)
     about = paths.read_json(out / "dataset.json")
     counts = [len(images.list_images(out / part)) for part in ("train_images", "test_images")]
     guard.say(f"{counts[0]} training and {counts[1]} test images of {about['height']} x {about['width']} pixels with {about['classes']} "

@@ -1,5 +1,8 @@
 """Other steel: what the importer makes of images and masks, and what the rest of the project makes of that."""
 
+import unicodedata
+import zlib
+
 import cv2
 import numpy as np
 import pytest
@@ -178,6 +181,122 @@ def test_overlap_by_hand(steel):
     (out / "test_truth.csv").unlink()
     with pytest.raises(UserError, match=r"no test_truth\.csv"):
         overlap.of_submission(steel / "s.csv", out)
+
+
+def bring_folders(steel, **masks):
+    """Import with a folder a class: {class: mask of a.png}; the classes' run-lengths of image a."""
+    for name, mask in masks.items():
+        write(steel / "folders" / name / "a.png", mask)
+    table = dataset.load_table(importer.import_data(steel / "train", steel / "folders", steel / "folders_out"))
+    return [rle.decode(text, SHAPE) for text in table.loc[0, dataset.rle_columns(table)]]
+
+
+@pytest.mark.parametrize("quality", [40, 75, 95])
+def test_blurred_edges_are_known_by_their_values_not_by_the_files_ending(steel, quality):
+    soft = cv2.imdecode(cv2.imencode(".jpg", block(255, 0), [cv2.IMWRITE_JPEG_QUALITY, quality])[1], 0)
+    assert len(np.unique(soft)) > 2
+    assert bring_folders(steel, dent=soft)[0].tolist() == (soft >= 128).tolist()
+
+
+@pytest.mark.parametrize("drawn", [block(1, 0), block(255, 0), block(128, 0), block(7, 0), np.minimum(block(255, 0), 254)])
+def test_one_number_besides_0_is_the_defect_whatever_it_is(steel, drawn):
+    assert bring_folders(steel, dent=drawn)[0].tolist() == block(1, 0).tolist()
+
+
+@pytest.mark.parametrize("drawn, said", [
+    (block(1, 0) + block(2, 30), "has the values 1, 2, which look like numbers of classes .* If train is no class"),
+    (block(128, 0) + block(255, 30), "areas of 128 that are no blurred edge"),
+    (block(60, 0) + block(120, 30), "has the values 60, 120"),
+])  # fmt: skip
+def test_numbers_in_a_folder_of_one_class_are_named(steel, drawn, said):
+    with pytest.raises(UserError, match=said):
+        bring_folders(steel, train=drawn)
+
+
+def test_numbers_that_change_from_file_to_file_are_no_one_class(steel):
+    write(steel / "folders" / "train" / "b.png", block(2, 0))
+    with pytest.raises(UserError, match="have the values 1, 2, which look like numbers of classes"):
+        bring_folders(steel, train=block(1, 0))
+
+
+def test_smoothed_class_numbers_are_named(steel):
+    write(steel / "masks" / "a.png", cv2.resize(cv2.resize(block(3, 20), (30, 20)), SHAPE[::-1], interpolation=cv2.INTER_LINEAR))
+    with pytest.raises(UserError, match="only between lower and higher ones"):
+        bring(steel)
+
+
+def test_black_on_white_is_remarked(steel):
+    said = []
+    write(steel / "folders" / "dent" / "a.png", 255 - block(255, 0))
+    importer.import_data(steel / "train", steel / "folders", steel / "out", say=said.append)
+    assert any("Class dent covers 94% of the pixels of its masks" in line for line in said)
+    assert any("3 of 4 images" in line and "have no mask" in line for line in said)
+
+
+@pytest.mark.parametrize("name, said", [
+    ("masks/d.gif", r"d\.gif is an image of a kind that is not read"), ("masks/d.json", r"d\.json has .* is an outline"),
+    ("masks/d.xml", "outline"), ("masks/d.npy", "kind that is not read"), ("masks/d.mat", "has the name of an image"),
+    ("train/e.webp", r"e\.webp is an image of a kind that is not read"), ("train/e.JFIF", "kind that is not read"),
+])  # fmt: skip
+def test_what_is_passed_over_and_matters_is_refused(steel, name, said):
+    (steel / name).write_bytes(b"x")
+    with pytest.raises(UserError, match=said):
+        bring(steel)
+
+
+def test_what_is_passed_over_and_may_not_matter_is_named(steel):
+    said = []
+    (steel / "masks" / "readme.md").write_text("x")
+    (steel / "train" / "notes.txt").write_text("x")
+    write(steel / "train" / "more" / "x.png", np.zeros(SHAPE, np.uint8))
+    bring(steel, say=said.append)
+    text = " ".join(said)
+    assert "readme.md" in text and "notes.txt" in text and "1 folders with images, such as more" in text
+
+
+def test_masks_a_folder_too_deep_are_refused(steel):
+    write(steel / "folders" / "dent" / "train" / "a.png", block(255, 0))
+    with pytest.raises(UserError, match=r"folders with images, such as train\. Masks lie straight in"):
+        importer.import_data(steel / "train", steel / "folders", steel / "out")
+
+
+@pytest.mark.parametrize("forms", [("NFC", "NFD"), ("NFD", "NFC")])
+def test_an_images_name_and_its_masks_may_be_composed_differently(steel, forms):
+    image, mask = (unicodedata.normalize(form, "\u00fc.png") for form in forms)
+    write(steel / "train" / image, np.zeros(SHAPE, np.uint8))
+    write(steel / "masks" / mask, block(1, 0))
+    table = dataset.load_table(bring(steel))
+    assert table[table["rle_1"] != ""]["image_id"].tolist() == ["a.png", image]
+
+
+def test_twelve_bits_become_eight_on_one_scale(steel):
+    levels = np.tile(np.arange(60, dtype=np.uint16) * 69, (40, 1))  # up to 4071
+    for name, part in (("a.png", levels), ("c.png", levels // 2)):
+        write(steel / "train" / name, part)
+    with pytest.raises(UserError, match=r"no value above 4071 .*16 grey levels .*--white 4095"):
+        bring(steel)
+    out = bring(steel, white=4095)
+    for name, part in (("a.png", levels), ("c.png", levels // 2)):
+        assert dataset.read_image(out / "train_images" / name).tolist() == np.rint(part * (255 / 4095)).tolist()
+
+
+@pytest.mark.parametrize("more, said", [
+    (("--size", "\u00b2x40"), "HEIGHTxWIDTH"), (("--size", "\u0664x40"), "HEIGHTxWIDTH"), (("--size", "9" * 5000 + "x4"), "HEIGHTxWIDTH"),
+    (("--size", "32768x32768"), "HEIGHTxWIDTH"), (("--size=-4x40",), "HEIGHTxWIDTH"), (("--names", "a,,b"), "a name is missing"),
+    (("--names", "a,b,a"), "there twice"), (("--white", "nan"), "a number above 0"), (("--white=-1",), "a number above 0"),
+])  # fmt: skip
+def test_options_that_make_no_sense_are_named(steel, capsys, more, said):
+    arguments = ["--images", str(steel / "train"), "--masks", str(steel / "masks"), "--out", str(steel / "out"), *more]
+    assert importer.main(arguments) == 2 and said in capsys.readouterr().err
+
+
+def test_a_mask_of_too_many_pixels_is_refused_before_it_is_decoded(steel):
+    data = bytearray(cv2.imencode(".png", block(1, 0))[1].tobytes())
+    data[16:24] = (12000).to_bytes(4, "big") + (16384).to_bytes(4, "big")
+    data[29:33] = zlib.crc32(bytes(data[12:29])).to_bytes(4, "big")
+    (steel / "masks" / "a.png").write_bytes(data)
+    with pytest.raises(UserError, match=r"a\.png (has 16384 x 12000 pixels|cannot be read)"):
+        bring(steel)
 
 
 @pytest.mark.parametrize("names", [["background", "dent", "dent"], ["mean_iou", "", "class 1"], ["a" * 50 + "b", "a" * 50 + "c", "$"]])
