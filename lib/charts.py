@@ -4,7 +4,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
-from lib.plots import COLOURS, GREY
+from lib.plots import COLOURS, GREY, colour
 
 
 def table(frame, digits=4, **digits_of):
@@ -30,7 +30,7 @@ def reliability(curves):
     figure, axes = plt.subplots(figsize=(5.2, 4.4), layout="constrained")
     axes.plot([0, 1], [0, 1], color=GREY, linestyle="dashed", label="perfect")
     for number, (name, (mean, share)) in enumerate(curves.items()):
-        axes.plot(mean, share, marker=".", color="black" if number == 0 else COLOURS[number - 1], label=name)
+        axes.plot(mean, share, marker=".", color="black" if number == 0 else colour(number - 1), label=name)
     axes.set(xlabel="probability stated", ylabel="share that has the defect", xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
     axes.grid(alpha=0.3)
     axes.legend(frameon=False, fontsize=8)

@@ -67,7 +67,7 @@ TRAINING = """
 ## Training on Kaggle
 
 Each folder in `training` is a notebook of its own: `python -m kaggle kernels push -p training/10_binary`. When it is through,
-`python -m kaggle kernels output {owner}/{slug}-10-binary -p FOLDER` brings its model into a run's folder; with all six there,
+`python -m kaggle kernels output {owner}/{slug}-10-binary -p FOLDER` brings its model into a run's folder; with all of them there,
 `python run_all.py --from 40 --run ID --resume` judges them. A notebook whose network needs ImageNet weights or
 segmentation-models, which Kaggle's image lacks, is marked to run with internet; none of these is submitted.
 """
@@ -77,8 +77,8 @@ def pack(run_dir, owner="", slug="steel-defect", gpu=False, training=False):
     """Write RUN/kaggle; equal runs and equal lib give equal bytes.
 
     Arguments:
-        run_dir: of a run with decision.json and the six models; owner: of the Kaggle account, "" if not known yet;
-        slug: beginning of the names on Kaggle; gpu: whether the notebook asks for one; training: pack 10 to 34 too.
+        run_dir: of a run with decision.json and its models; owner: of the Kaggle account, "" if not known yet;
+        slug: beginning of the names on Kaggle; gpu: whether the notebook asks for one; training: pack the training notebooks too.
 
     Returns the folder. Raises UserError if something of the run is missing or does not belong together.
     """
@@ -115,10 +115,11 @@ def fill(partial, files, run_dir, owner, slug, gpu, training):
     own["time_budget"] = run_values.get("time_budget") or MINUTES
     write_notebook(partial / "notebook", NOTEBOOK, run_values | own, modules)
     write_metadata(partial / "notebook", NOTEBOOK, owner, f"{slug}-inference", gpu, [f"{owner}/{slug}-models"])
-    for name in plan.MODELS if training else ():
+    house = plan.house_of(plan.HOUSE, len(paths.read_json(run_dir / "decision.json")["label_thresholds"]))
+    for name in trainings(house) if training else ():
         own = values.get(name, {}) | {"run_dir": ".", "pseudo_labels": ""}
-        write_notebook(partial / "training" / name, name, own, modules)
-        own = {key: own.get(key, declared.default) for key, declared in params.declared(notebook_of(name)).items()}
+        write_notebook(partial / "training" / name, name, own, modules, house)
+        own = {key: own.get(key, declared.default) for key, declared in params.declared(house.notebooks / f"{name}.ipynb").items()}
         write_metadata(partial / "training" / name, name, owner, f"{slug}-{name.replace('_', '-')}", True, [], needs_internet(own))
     paths.write_atomic(partial / "UPLOAD.md", UPLOAD.format(run=run_dir.resolve().name, owner=owner, slug=slug,
         competition=paths.COMPETITION, training=TRAINING.format(owner=owner, slug=slug) if training else ""))  # fmt: skip
@@ -148,19 +149,19 @@ def files_of(run_dir):
     return sorted(files)
 
 
-def notebook_of(name):
-    """The path of a notebook of the project."""
-    return plan.HOUSE.notebooks / f"{name}.ipynb"
+def trainings(house):
+    """The notebooks of a house that train a network, in its order."""
+    return [name for name in house.graph if plan.card_of(name) in house.products.get(name, ())]
 
 
-def write_notebook(folder, name, values, modules):
+def write_notebook(folder, name, values, modules, house=plan.HOUSE):
     """Write a notebook of the project as one file that needs no lib beside it, with these values as its defaults.
 
     Arguments:
-        modules: as from `provenance.library`.
+        modules: as from `provenance.library`; house: that has the notebook.
     """
     cells, needed = [], modules_of([DATA])
-    for cell in params.read_notebook(notebook_of(name))["cells"]:
+    for cell in params.read_notebook(house.notebooks / f"{name}.ipynb")["cells"]:
         source, tags = "".join(cell["source"]), cell["metadata"].get("tags", [])
         if "parameters" in tags:
             own = {key: value for key, value in values.items() if key != "data_dir" and (key != "run_dir" or value == ".")}

@@ -136,7 +136,8 @@ def histograms(groups, label, bins=40, colours=COLOURS):
     everything = np.concatenate([np.asarray(values, float) for values in groups.values()])
     edges = np.linspace(everything.min(), everything.max() + 1e-9, bins + 1)
     for number, (name, values) in enumerate(groups.items()):
-        axes.hist(values, edges, density=True, histtype="stepfilled", alpha=0.35, color=colours[number], label=f"{name} ({len(values):,})")
+        shade = colours[number % len(colours)]
+        axes.hist(values, edges, density=True, histtype="stepfilled", alpha=0.35, color=shade, label=f"{name} ({len(values):,})")
     axes.set(xlabel=label, ylabel="density")
     axes.legend(frameon=False)
     return figure
@@ -170,9 +171,9 @@ def precision_recall(curves, points=None):
     """Precision over recall: {name: (precision, recall)}; `points`: {name: (precision, recall)} chosen on the curves."""
     figure, axes = plt.subplots(figsize=(4.6, 4.0), layout="constrained")
     for number, (name, (precision, recall)) in enumerate(curves.items()):
-        axes.plot(recall, precision, color=COLOURS[number], label=name)
+        axes.plot(recall, precision, color=colour(number), label=name)
         if points and name in points:
-            axes.plot(points[name][1], points[name][0], "o", color=COLOURS[number])
+            axes.plot(points[name][1], points[name][0], "o", color=colour(number))
     axes.set(xlabel="recall", ylabel="precision", xlim=(0, 1.02), ylim=(0, 1.05))
     axes.grid(alpha=0.3)
     axes.legend(frameon=False, loc="lower left")
@@ -203,7 +204,7 @@ def lost_points(parts, names):
     figure, axes = plt.subplots(figsize=(8, 0.9 + 0.45 * len(names)), layout="constrained")
     left = np.zeros(len(names))
     for number, (name, values) in enumerate(parts.items()):
-        axes.barh(names, values, left=left, color=COLOURS[number], label=name)
+        axes.barh(names, values, left=left, color=colour(number), label=name)
         left += values
     axes.invert_yaxis()
     axes.set_xlabel("points lost (their sum is 1 minus the score)")

@@ -7,6 +7,7 @@ scripts and requests on top.
 
 import base64
 import datetime
+import re
 from pathlib import Path
 
 import cv2
@@ -145,10 +146,10 @@ def read_optional(path):
 
 
 def data_note(data):
-    """What the data folder says of itself: {"generated", "note"}; empty if it is gone."""
+    """What the data folder says of itself: {"generated", "note", "titles" of the classes}; empty if it is gone."""
     try:
         found = dataset.describe(data["folder"])
-        return {"generated": bool(found.get("generated")), "note": str(found.get("note", ""))}
+        return {"generated": bool(found.get("generated")), "note": str(found.get("note", "")), "titles": dataset.titles(found)}
     except (paths.UserError, KeyError, TypeError, OSError):
         return {}
 
@@ -179,6 +180,13 @@ def notebook_cards(run_dir, journal, metrics):
             }
         )
     return cards
+
+
+def class_dice(figures, titles):
+    """[(title of a class, its Dice over positives)] in the order of the classes, however many; `titles`: of the classes, or none."""
+    numbers = {name: re.fullmatch(r"dice_positives_class([1-9][0-9]{0,2})", str(name)) for name in figures}
+    known = sorted((int(found[1]), figures[name]) for name, found in numbers.items() if found and type(figures[name]) in (int, float))
+    return [(titles[number - 1] if number <= len(titles) else f"class {number}", value) for number, value in known]
 
 
 def figures_of(metrics):
@@ -225,12 +233,13 @@ def write_index(run_dir):
         journal=journal,
         data=data,
         figures=figures,
+        class_dice=class_dice(figures, data.get("titles", [])),
         stale={figure: card["name"] for card in found if card["outdated"] for figure in figures_of(metrics.get(card["name"]))},
         all_figures=[(name, number_text(value)) for name, value in flat(figures)] if figures else [],
         cards=found,
         seconds=journal.get("seconds") if isinstance(journal.get("seconds"), (int, float)) else 0,
         origin=[(name, value) for name, value in flat(origin) if value],
-        facts=[(name, number_text(value)) for name, value in flat(data) if name not in ("", "note", "generated")],
+        facts=[(name, number_text(value)) for name, value in flat(data) if name not in ("", "note", "generated", "titles")],
         parameters={name: [(key, shorten(repr(value))) for key, value in values.items()] + ran_with(journal, name)
                     for name, values in parameters.items()},
         files=[name for name in FILES if (run_dir / name).is_file()],

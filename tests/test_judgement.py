@@ -1,6 +1,7 @@
 """Calibration, sensitivity, gallery, shift, masks: exact on cases small enough to count by hand."""
 
 import cv2
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
@@ -8,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from lib import calibration, charts, dataset, gallery, masks, rle, sensitivity, shift, splitting, synthetic
+from lib import calibration, charts, dataset, gallery, masks, plots, rle, sensitivity, shift, splitting, synthetic
 from lib.decision import Evidence
 from lib.paths import UserError
 
@@ -46,6 +47,15 @@ def test_reliability_of_honest_and_of_boastful_probabilities():
     assert np.abs(mean - share).max() < 0.05
     mean, share = calibration.reliability(random.random(20000) < probability / 2, probability)
     assert share[-1] < 0.6 < mean[-1]
+
+
+def test_figures_of_twelve_classes():
+    curves = {f"class {number}": (np.array([0.1, 0.9]), np.array([0.2, 0.8])) for number in range(13)}
+    lines = charts.reliability(curves).axes[0].lines
+    assert [line.get_label() for line in lines] == ["perfect", *curves]
+    assert len(plots.precision_recall(curves).axes[0].lines) == 13
+    assert len(plots.histograms({name: mean for name, (mean, _) in curves.items()}, "values").axes[0].patches) == 13
+    plt.close("all")
 
 
 def test_bins_hold_what_the_curve_counts():

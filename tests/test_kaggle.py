@@ -88,6 +88,24 @@ def test_training_notebooks_say_what_the_image_lacks(run_dir):
     assert "%pip" not in (folder / "31_seg_class1" / "31_seg_class1.ipynb").read_text(encoding="utf-8")
 
 
+@pytest.mark.parametrize("classes", [1, 2, 6, 11])
+def test_training_notebooks_are_those_of_the_classes_of_the_run(run_dir, classes, tmp_path, monkeypatch):
+    monkeypatch.setattr(plan, "HOUSE", plan.HOUSE._replace(runs=tmp_path / "home" / "runs"))  # where notebooks of further classes are made
+    names = [f"seg_class{number}" for number in range(1, classes + 1)]
+    for name in names[4:]:
+        shutil.copytree(run_dir / "models" / "seg_class4", run_dir / "models" / name)
+    decision = {key: (value * 11)[:classes] if key.endswith(("thresholds", "areas")) else value for key, value in DECISION.items()}
+    paths.write_json(run_dir / "decision.json", decision)
+    folder = packing.pack(run_dir, "me", training=True) / "training"
+    expected = ["10_binary", "20_multilabel", *(f"3{number}_{name}" for number, name in enumerate(names, 1))]
+    assert sorted(path.name for path in folder.iterdir()) == sorted(expected)
+    for number, name in enumerate(names, 1):
+        notebook = f"3{number}_{name}"
+        assert params.declared(folder / notebook / f"{notebook}.ipynb")["defect_class"].default == number
+        title = paths.read_json(folder / notebook / "kernel-metadata.json")["id"]
+        assert title == f"me/steel-defect-3{number}-seg-class{number}"
+
+
 def test_a_changed_file_is_refused_with_its_name(run_dir):
     folder = packing.pack(run_dir, "me") / "dataset"
     sha256 = manifest.file_hash(folder / "manifest.json")

@@ -276,6 +276,47 @@ def test_index(tmp_path):
     assert text.count('src="data:image/jpeg;base64,') == 2
 
 
+def index_of(folder, figures, **about):
+    """The text of the index of a finished run with these figures, on data described so; "" for data that are gone."""
+    data = folder / "data"
+    data.mkdir(parents=True)
+    if about:
+        (data / "dataset.json").write_text(json.dumps({"height": 64, "width": 64, "generated": False, **about}))
+    folder_said = str(data if about else folder / "gone")
+    (folder / "run.json").write_text(json.dumps({"notebooks": {"40": {"status": "done"}}, "data": {"folder": folder_said}}))
+    (folder / "metrics").mkdir()
+    (folder / "metrics" / "40.json").write_text(json.dumps({"headline": "", "figures": figures}))
+    report.write_index(folder)
+    return (folder / "index.html").read_text(encoding="utf-8")
+
+
+def test_index_shows_every_class_by_its_name(tmp_path):
+    figures = {f"dice_positives_class{number}": number / 100 for number in range(1, 13)} | {"dice_positives_class7": None}
+    found = lambda text: re.findall(r"<dt>Dice, (.*?)</dt><dd>(.*?)</dd>", text)  # noqa: E731
+    names = [f"kind<{number}>" for number in range(1, 12)] + ["class 12"]
+    shown = found(index_of(tmp_path / "named", figures, classes=12, class_names=names))
+    expected = [(f"{number} kind&lt;{number}&gt;", f"0.{number:02d}0") for number in range(1, 12) if number != 7]
+    assert shown == [*expected, ("class 12", "0.120")]
+    assert found(index_of(tmp_path / "gone", figures)) == [(f"class {n}", f"0.{n:02d}0") for n in range(1, 13) if n != 7]
+
+
+@pytest.mark.parametrize("score, words", [
+    (0.8, '<span class="bad">0.1000 below it'), (0.9, "<span>nothing gained</span>"), (0.90001, "<span>nothing gained</span>"),
+    (0.89999, "<span>nothing gained</span>"), (0.9002, '<span class="good">0.0002 above it'),
+])  # fmt: skip
+def test_index_praises_no_score_that_gains_nothing(tmp_path, score, words):
+    text = index_of(tmp_path, {"competition_score": score, "all_empty_score": 0.9})
+    assert words in text and "0.0000 above" not in text
+    assert ("good" in words) == ('class="good"' in text) and ("bad" in words) == ('class="bad"' in text)
+
+
+@pytest.mark.parametrize("generated", [True, False])
+def test_only_generated_test_strips_come_from_other_rolls(tmp_path, generated):
+    text = index_of(tmp_path, {"test_competition_score": 0.9}, classes=2, generated=generated)
+    assert ("from other rolls" in text) == generated
+    assert "scored against the truth kept aside" in text
+
+
 def test_index_of_an_empty_or_broken_folder(tmp_path):
     report.write_index(tmp_path)
     assert "No notebook of this run has been started" in (tmp_path / "index.html").read_text()
