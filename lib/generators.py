@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import keras
 import numpy as np
 
-from lib import rle
+from lib import fingerprints, rle
 from lib.augmentation import augment, paint_over
 from lib.blocks import Blocks
 from lib.images import read_image, resize_image, resize_mask
@@ -54,6 +54,12 @@ class Batches(keras.utils.PyDataset):
     def choose(self, random):
         """Indices of one epoch's images, in order."""
         return random.permutation(self.count) if self.shuffle else np.arange(self.count)
+
+    def made_from(self):
+        """All that the batches follow from but the pixels themselves: options, labels, and the files' names, sizes and times."""
+        passing = ("epoch", "order", "kept", "coming", "blocks", "pool", "masks", "paths")
+        told = {name: value for name, value in vars(self).items() if name not in passing and not name.startswith("_")}
+        return [fingerprints.stamps(self.paths), told]
 
     def image(self, index):
         """Strip number `index` at the network's size, (h, w) uint8; not to be changed in place."""

@@ -1,6 +1,5 @@
 """One fit loop for all networks: resumes where it was cut off, to the same weights; keeps the best epoch's; returns its history."""
 
-import hashlib
 import json
 import math
 import time
@@ -11,7 +10,7 @@ import keras
 import numpy as np
 import pandas as pd
 
-from lib import backend, paths  # noqa: F401 - sets Keras up
+from lib import backend, fingerprints, paths  # noqa: F401 - sets Keras up
 from lib.paths import UserError
 
 STATE = "state.npz"
@@ -118,16 +117,6 @@ def load_state(model, training):
     return about["history"], about["seconds"]
 
 
-def fingerprint(model, batches, validation, settings):
-    """What a training is made from, as a hash: first weights, first batches of both kinds, all settings."""
-    digest = hashlib.sha256(repr(settings).encode())
-    batches.start_epoch(0)
-    for arrays in (model.get_weights(), keras.tree.flatten(batches[0]), keras.tree.flatten(validation[0] if validation else [])):
-        for array in arrays:
-            digest.update(repr(array.shape).encode() + np.ascontiguousarray(array).tobytes())
-    return digest.hexdigest()
-
-
 def learning_rates(peak, steps, warmup=0.1):
     """A rate a step: linear warm-up over the share `warmup` of `steps`, then cosine decay to a hundredth of `peak`."""
     warm = max(1, int(steps * warmup))
@@ -162,12 +151,11 @@ def fit(model, batches, validation, scratch, loss, metrics=None, epochs=10, lear
     optimizer = keras.optimizers.Adam(rate, use_ema=bool(ema), ema_momentum=ema or 0.99)
     model.compile(optimizer, loss=loss, loss_weights=loss_weights, metrics=metrics or None, jit_compile=False)
     model.optimizer.build(model.trainable_variables)  # else a state would find nothing to be restored to
-    names = [getattr(one, "name", None) or getattr(one, "__name__", str(one)) for one in keras.tree.flatten([loss, metrics])]
-    settings = [epochs, learning_rate, schedule, monitor, mode, patience, minutes, ema, loss_weights, floor, names,
-                model.dtype_policy.name]  # fmt: skip
+    settings = [epochs, learning_rate, schedule, monitor, mode, patience, minutes, ema, loss_weights, floor, model.dtype_policy.name]
+    made_from = fingerprints.of_training(model, batches, validation, settings, [loss, metrics])
     training = {
         "batches": batches, "scratch": scratch, "epochs": epochs, "monitor": monitor, "mode": mode, "patience": patience,
-        "minutes": minutes, "floor": floor, "made_from": fingerprint(model, batches, validation, settings),
+        "minutes": minutes, "floor": floor, "made_from": made_from,
     }  # fmt: skip
     swap = [keras.callbacks.SwapEMAWeights(swap_on_epoch=True)] if ema else []
     history, seconds = load_state(model, training)

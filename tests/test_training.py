@@ -1,10 +1,11 @@
 """Trainings that are cut off: they go on to the same weights, to the bit, and only where nothing else has changed."""
 
+import cv2
 import keras
 import numpy as np
 import pytest
 
-from lib import models, storage, training
+from lib import fingerprints, generators, losses, models, storage, training
 from lib.paths import UserError
 
 SIZE = (12, 16)
@@ -117,3 +118,78 @@ def test_patience_waits_until_the_floor_is_passed():
     rising = [*nothing, {"val_dice": 0.6}, {"val_dice": 0.55}, {"val_dice": 0.58}]
     assert training.limit_reached(rising, 0, training_of) == ""
     assert training.limit_reached([*rising, {"val_dice": 0.59}], 0, training_of).startswith("Stopped: 3 epochs")
+
+
+def strips_of(folder):
+    """Eight strips with their masks; returns (paths, run-lengths)."""
+    random, paths, rles = np.random.default_rng(0), [], []
+    for number in range(8):
+        paths.append(folder / f"{number}.png")
+        cv2.imwrite(str(paths[-1]), random.integers(0, 255, (32, 64), np.uint8))
+        rles.append(f"{1 + 40 * number} 20" if number % 2 else "")
+    return paths, rles
+
+
+def some_loss(truth, probability):
+    return losses.binary_cross_entropy(truth, probability)
+
+
+def rewritten(factor):
+    """Another loss under the same name, as somebody writes it who runs a cell of a notebook again."""
+
+    def some_loss(truth, probability):
+        return factor * losses.binary_cross_entropy(truth, probability)
+
+    return some_loss
+
+
+def hash_of(paths, rles, loss=some_loss, metrics=None, dropout=0.1, settings=(2, 0.1), seed=1, weights=0, **options):
+    keras.utils.set_random_seed(weights)
+    inputs = keras.Input((32, None, 1), dtype="uint8")
+    x = keras.layers.Dropout(dropout)(keras.layers.Rescaling(1 / 255)(inputs))
+    model = keras.Model(inputs, keras.layers.Conv2D(1, 1, activation="sigmoid")(x))
+    options = {"crop_width": 32, "batch_size": 2, "augmentation": {"flips": "both"}, **options}
+    batches = generators.SegmentationBatches(paths, rles, (32, 64), 32, 64, seed=seed, shuffle=True, **options)
+    validation = generators.SegmentationBatches(paths, rles, (32, 64), 32, 64)
+    return fingerprints.of_training(model, batches, validation, list(settings), [loss, metrics or [losses.HardDice()]])
+
+
+def test_whatever_a_training_follows_from_is_in_its_fingerprint(tmp_path):
+    paths, rles = strips_of(tmp_path)
+    same = hash_of(paths, rles)
+    assert hash_of(list(map(str, paths)), rles) == same  # another network object, another generator, another form of path
+    changes = [
+        {"rles": [*rles[:-1], "1 21"]}, {"loss": rewritten(1.0)}, {"loss": rewritten(2.0)}, {"loss": losses.dice_loss},
+        {"loss": "binary_crossentropy"}, {"metrics": [losses.HardDice(0.4)]}, {"dropout": 0.2}, {"settings": (3, 0.1)}, {"seed": 2},
+        {"weights": 1}, {"batch_size": 3}, {"crop_width": 0}, {"negatives": 0.5}, {"augmentation": {"flips": "none"}},
+        {"augmentation": {"flips": "both", "shift": 0.1}}, {"augmentation": {"flips": "both", "blackout": 1e-9}},
+    ]  # fmt: skip
+    found = [hash_of(paths, **{"rles": rles, **change}) for change in changes]
+    assert len({same, *found}) == 1 + len(changes)
+    image = paths[-1].read_bytes()
+    paths[-1].write_bytes(image + b"0")  # the last strip of all, which is in no first batch
+    assert hash_of(paths, rles) not in (same, *found)
+
+
+def test_a_loss_that_another_loss_calls_counts(tmp_path, monkeypatch):
+    paths, rles = strips_of(tmp_path)
+    before = hash_of(paths, rles, losses.bce_dice_loss)
+    assert hash_of(paths, rles, losses.bce_dice_loss) == before
+    monkeypatch.setattr(losses, "dice_loss", lambda truth, probability: losses.soft_dice(truth, probability) * 0)
+    assert hash_of(paths, rles, losses.bce_dice_loss) != before
+
+
+@pytest.mark.parametrize("change", ["labels", "loss"])
+def test_labels_or_a_loss_that_were_changed_train_anew(tmp_path, change, capsys):
+    paths, rles = strips_of(tmp_path)
+    weights = []
+    for loss, texts in ((losses.binary_cross_entropy, rles), (losses.dice_loss, rles) if change == "loss" else
+                        (losses.binary_cross_entropy, [rles[0], *["1 9"] * 7])):  # fmt: skip
+        keras.utils.set_random_seed(0)
+        layers = [keras.layers.Rescaling(1 / 255), keras.layers.Conv2D(1, 1, activation="sigmoid")]
+        model = keras.Sequential([keras.Input((32, 64, 1)), *layers])
+        batches = generators.SegmentationBatches(paths, texts, (32, 64), 32, 64, batch_size=1)
+        wrapped = lambda truth, probability, loss=loss: loss(truth, probability)  # noqa: E731 - both have one name
+        training.fit(model, batches, batches, tmp_path / "scratch", wrapped, epochs=2)
+        weights.append(storage.weights_hash(model))
+    assert weights[0] != weights[1] and "Goes on" not in capsys.readouterr().out
