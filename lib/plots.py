@@ -1,5 +1,6 @@
 """Figures. Each function returns its matplotlib figure; colours hold for the colour-blind (Okabe and Ito)."""
 
+import re
 from pathlib import Path
 
 import cv2
@@ -7,13 +8,36 @@ import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
 import seaborn
+from matplotlib import font_manager
+from matplotlib.text import Text
 
 from lib import rle
 from lib.images import read_image
 
 matplotlib.rcdefaults()  # whatever a matplotlibrc of the user's says: a report looks the same everywhere
+# What matplotlib brings, then fonts that may be installed and have the letters that it lacks.
+FONTS = ("DejaVu Sans", "Noto Sans CJK SC", "Noto Sans CJK JP", "Noto Sans CJK KR", "Source Han Sans SC", "WenQuanYi Zen Hei",
+         "WenQuanYi Micro Hei", "Microsoft YaHei", "SimHei", "PingFang SC", "Hiragino Sans GB", "Hiragino Sans", "Yu Gothic",
+         "Malgun Gothic", "Apple SD Gothic Neo", "Arial Unicode MS")  # fmt: skip
+matplotlib.rcParams["font.family"] = [name for name in FONTS if name in font_manager.get_font_names()]
+LETTERS = {chr(code) for name in matplotlib.rcParams["font.family"]
+           for code in font_manager.get_font(font_manager.findfont(name)).get_charmap()} | {"\n"}  # fmt: skip
 COLOURS = ("#D55E00", "#009E73", "#0072B2", "#CC79A7", "#56B4E9", "#E69F00", "#F0E442")  # classes 1 to 4: orange, green, blue, pink
 GREY = "#8a8a8a"
+
+
+def drawable(words):
+    """A text with "…" for letters that no font at hand has: else each is a square and a warning. Tables and reports have them all."""
+    lacking = set(words) - LETTERS
+    return re.sub(f"[{re.escape(''.join(sorted(lacking)))}]+", "…", words) if lacking else words
+
+
+def set_text(self, s, plain=Text.set_text):
+    """What every text of a figure does here, whoever made it: it draws what can be drawn."""
+    plain(self, drawable(s) if isinstance(s, str) else s)
+
+
+Text.set_text = set_text
 
 
 def colour(class_index):
