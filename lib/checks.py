@@ -103,17 +103,18 @@ def row_findings(rows, file, names, classes, shape):
     Rows that differ and share pixels, or of which one is empty, contradict each other.
 
     Arguments:
-        file: train.csv's path, for the findings.
+        file: the path of train.csv or test_truth.csv, for the findings.
         names: set of the names of the images on disk; classes: how many; shape: (height, width).
     """
     accepted = {str(number) for number in range(1, classes + 1)}
+    part = "test_images" if str(file).endswith("test_truth.csv") else "train_images"
     findings, before, together = [], {}, []
     for image_id, defect_class, text, row in rows.itertuples(index=False):
         problem = "" if image_id in names else images.name_problem(image_id)
         if problem:
-            findings.append(finding(file, row, problem, "Give the plain name of a file in train_images."))
+            findings.append(finding(file, row, problem, f"Give the plain name of a file in {part}."))
         elif image_id not in names:
-            findings.append(finding(file, row, f"the image {image_id!r} is not in train_images",
+            findings.append(finding(file, row, f"the image {image_id!r} is not in {part}",
                                     "Put the file there or delete the row."))
         if defect_class not in accepted:
             findings.append(finding(file, row, f"the class {defect_class!r} is not a whole number from 1 to {classes}",

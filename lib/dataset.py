@@ -191,8 +191,11 @@ def check(data_dir, progress=None):
     wrong = {found["row"] for found in findings if found["severity"] == "error"}
     findings += checks.overlap_findings(rows, folder / "train.csv", wrong)
     files = [(folder / "train_images" / name, shape, "error") for name in names]
+    tests = list_images(folder / "test_images") if (folder / "test_images").is_dir() else []
+    if not tests:
+        findings.append(checks.finding(folder / "test_images", 0, "there are no test images, and 05_shift, 40_evaluation and 90_inference "
+                                       "need some", "Put them there, or run the others with --only.", "warning"))  # fmt: skip
     if (folder / "test_images").is_dir():
-        tests = list_images(folder / "test_images")
         findings += checks.folder_findings(folder / "test_images", tests)
         files += [(folder / "test_images" / name, shape, "warning") for name in tests]
         if (folder / "test_truth.csv").is_file():

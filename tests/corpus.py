@@ -5,6 +5,7 @@ expression for what is printed. Cases with code 0 are survived: the finding is l
 """
 
 import os
+import shutil
 import struct
 import zipfile
 import zlib
@@ -172,6 +173,12 @@ FOLDERS = [
     after("half a class", lambda folder: write_json(folder / "dataset.json", {"classes": 0.5}), 2, "classes is 0.5"),
     after("a billion pixels", lambda folder: write_json(folder / "dataset.json", {"width": 10**9}), 2, "width is 1000000000"),
     after("names for other classes", lambda folder: write_json(folder / "dataset.json", {"class_names": ["a"]}), 2, "class_names is"),
+    after("no test images", lambda folder: shutil.rmtree(folder / "test_images"), 0,
+          "warning .*test_images: there are no test images, and 05_shift, 40_evaluation and 90_inference need some"),
+    after("an empty folder of test images", lambda folder: (folder / "test_images" / "t.jpg").unlink(), 0,
+          "warning .*test_images: there are no test images"),
+    after("a truth of no test image", lambda folder: (folder / "test_truth.csv").write_text(CURRENT + "a.jpg,1,1 5\n") and None,
+          2, r"test_truth\.csv, row 2: the image 'a\.jpg' is not in test_images"),
     after("a wrong row in the test set's truth", lambda folder: (folder / "test_truth.csv").write_text(CURRENT + "t.jpg,1,9\n") and None,
           2, r"test_truth\.csv, row 2: .* odd count"),
 ]  # fmt: skip

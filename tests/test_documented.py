@@ -1,0 +1,345 @@
+"""Every command and setting that README, benchmarks/, UPLOAD.md, the Makefile or the program itself names is tried, or it is said why not.
+
+They are taken from the texts by rule, so that one that is added later and that nothing here knows fails `test_every_command_is_known`.
+The ones that run do so with small sizes, in a copy of the project.
+"""
+
+import ast
+import glob
+import itertools
+import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import kills
+import numpy as np
+import pytest
+
+from lib import packing, paths, plan
+
+PROJECT = paths.PROJECT
+DOCUMENTS = ["README.md", *sorted(path.relative_to(PROJECT).as_posix() for path in PROJECT.glob("benchmarks/*.md"))]
+SOURCES = sorted(path for pattern in ("run_all.py", "lib/*.py", "benchmarks/*.py", "tests/[!t]*.py") for path in PROJECT.glob(pattern))
+PROGRAM = r"(?:\S*python3?|py|pip|make|jupyter|nbstripout|ruff|conda|kaggle|pack|push|download)"
+IN_TEXT = re.compile(r"(?<![\w./-])(?=((?:python (?:-m [\w.]+|[\w/]+\.py)|make (?:run|test|bench)\b)[^`;\n]*))")
+WORDS = re.compile(r"\w+/?\w*\.py|run|test|bench|pack|push|download|install|kaggle|datasets|kernels|competitions|create|submit|version")
+SMALL = tuple(part for setting in kills.TINY for part in ("-p", setting))
+STRIPS = "all.generated=[40, 6]"
+
+
+def in_markdown(text):
+    """The commands of a page: lines of its blocks, without comments, and what is set as code and begins as a command or an option does."""
+    pieces = []
+    for number, part in enumerate(re.split(r"(?m)^```\w*\n", re.sub(r"\\\n\s*", "", text))):
+        if number % 2:
+            pieces += [re.split(r"\s+#", line)[0].strip() for line in part.splitlines()]
+        else:
+            pieces += re.findall(r"`([^`]+)`", re.sub(r"\s*\n\s*", " ", part))
+    return [piece for piece in pieces if re.match(rf"{PROGRAM} \S|-{{1,2}}[a-z]|(?:all|\d\d)\w*\.[\w.]+=", piece)]
+
+
+def texts_of(source):
+    """Every text in a piece of Python; what an f-string fills in is X."""
+    tree = ast.parse(source)
+    joined = [node for node in ast.walk(tree) if isinstance(node, ast.JoinedStr)]
+    parts = {id(part) for node in joined for part in ast.walk(node) if part is not node}
+    for node in ast.walk(tree):
+        if id(node) in parts:
+            continue
+        if isinstance(node, ast.JoinedStr):
+            yield "".join(part.value if isinstance(part, ast.Constant) else "X" for part in node.values)
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            yield node.value
+
+
+def in_source(text):
+    """The commands in a text of the program, each as far as its words are a command's; what may be left out is taken along."""
+    found = []
+    for match in IN_TEXT.findall(re.sub(r"\[(-[^]]*|[A-Z]+)\]", r"\1", text)):
+        taken, words = [], match.split()
+        for number, word in enumerate(words):
+            bare = word.strip("'").rstrip(".,:)`\"")
+            own = number == 0 or bare.startswith("-") or words[number - 1].startswith("-") or re.fullmatch(r"[A-Z]+(?:\.zip)?|<", bare)
+            if not own and not WORDS.fullmatch(bare):
+                break
+            taken.append(bare)
+            if bare != word:
+                break
+        found.append(" ".join(taken))
+    return found
+
+
+def documented():
+    """{command: where it stands}."""
+    found = {}
+    for name in DOCUMENTS:
+        for command in in_markdown((PROJECT / name).read_text(encoding="utf-8")):
+            found.setdefault(command, name)
+    names = {"run": "ID", "owner": "me", "slug": "steel-defect", "competition": paths.COMPETITION}
+    for command in in_markdown(packing.UPLOAD.format(training=packing.TRAINING.format(**names), **names)):
+        found.setdefault(command, "UPLOAD.md")
+    sources = {path.relative_to(PROJECT).as_posix(): path.read_text(encoding="utf-8") for path in SOURCES}
+    for path in sorted(plan.HOUSE.notebooks.glob("*.ipynb")):
+        cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+        code = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
+        sources[path.name] = "\n".join(line for part in code for line in part.splitlines() if not line.lstrip().startswith("%"))
+    for name, source in sources.items():
+        for text in texts_of(source):
+            for command in in_source(text) if text not in (packing.UPLOAD, packing.TRAINING) else ():
+                found.setdefault(command, name)
+    for path in (PROJECT / "Makefile", *sorted((PROJECT / "params").iterdir())):
+        text = path.read_text(encoding="utf-8")
+        commands = [*in_source(text), *re.findall(r"(?:: |(?m:^)# )(make(?: [\w-]+(?![\w=]))?(?: \w+=(?:\"[^\"]*\"|[\w.]+))*)", text)]
+        for command in commands:
+            found.setdefault(command, path.name)
+    return found
+
+
+COMMANDS = documented()
+
+
+def unix(command):
+    """A command's words, as typed into a shell here; Windows' and the virtual environments' Python are this one."""
+    return shlex.split(re.sub(r"^\S*python(?= )", "python", command))
+
+
+VALUES = {"--data": "data/set", "--run": "ID", "--images": "NEU/images/training", "--masks": "NEU/annotations/training", "--owner": "me",
+          "--out": "data/made", "--submission": "runs/ID/submission.csv", "--train": "4", "--test": "2", "--seed": "1", "--only": "40,90",
+          "--seeds": "1", "--strips": "4", "--fresh": "4", "--way": "torch float32",
+          "--test-images": "NEU/images/test", "--test-masks": "NEU/annotations/test"}  # fmt: skip
+FREE = {"RUN": "ID", "FILE.zip": "set.zip", "FOLDER": "unpacked"}
+
+
+def filled(words):
+    """The words with something for each placeholder (capitals): by the option before it, or by its own name."""
+    given = []
+    for before, word in zip(["", *words], words, strict=False):
+        blank = re.fullmatch(r"X|[A-Z]{1,6}|FILE\.zip", word) and before != "-m"
+        given.append(VALUES.get(before, FREE.get(word, word)) if blank else word)
+    return given
+
+
+def do(house, words, code=0, **environment):
+    """Run a command in the copy of the project; what it said. `python` is this one."""
+    words = [sys.executable if word == "python" else word for word in words]
+    ended = subprocess.run(words, cwd=house, env=os.environ | environment, capture_output=True, text=True, timeout=900)
+    said = ended.stdout + ended.stderr
+    assert ended.returncode == code and "Traceback" not in said, said[-3000:]
+    return said
+
+
+def run(*more, says=""):
+    """Execute the command with more words after it; it says so."""
+    return lambda house, words: re.search(says, do(house, [*filled(words), *more]), re.DOTALL) or pytest.fail(f"{says} was not said")
+
+
+def in_the_other(*more, says=""):
+    """The same in a copy of its own, so that the run that is there stays the newest."""
+
+    def act(house, words):
+        other = house.with_name("other")
+        if not other.exists():
+            copy_project(other)
+            for name in ("data", "NEU"):
+                shutil.copytree(house / name, other / name)
+            (other / "runs").mkdir(exist_ok=True)
+            shutil.copytree(house / "runs" / "ID", other / "runs" / "ID")
+        return run(*more, says=says)(other, words)
+
+    return act
+
+
+PARSER = """
+import argparse, runpy, sys
+own = argparse.ArgumentParser.parse_args
+def parse(self, *given, **more):
+    own(self, *given, **more)
+    sys.exit(77)
+argparse.ArgumentParser.parse_args = parse
+kind, name, *sys.argv[1:] = sys.argv[1:]
+sys.argv[0] = name
+if kind == "-m":
+    sys.path.insert(0, "")
+    runpy.run_module(name, run_name="__main__")
+else:
+    sys.path.insert(0, name.rpartition("/")[0])
+    runpy.run_path(name, run_name="__main__")
+"""
+
+
+def parsed(house, words):
+    """Only up to the end of the parsing of its options."""
+    words = filled(words[1:])
+    words = words if words[0] == "-m" else ["-", *words]
+    token = {"KAGGLE_USERNAME": "me", "KAGGLE_KEY": "0" * 32}
+    do(house, ["python", "-c", PARSER, *words], 77, PYTHONPATH=str(house), **token)
+
+
+def uploads(house, words):
+    """The client's parser takes it, and the folders that it names are in the pack."""
+    pack = house / "runs" / "ID" / "kaggle"
+    if not (pack / "training").exists():
+        do(house, ["python", "-m", "lib.kaggle", "pack", "ID", "--owner", "me", "--training"])
+    for option, name in itertools.pairwise(words):
+        assert option != "-p" or name in ("FOLDER", "X") or (pack / name).is_dir(), f"the pack has no {name}"
+    parsed(house, words)
+
+
+def make_only_says(house, words):
+    """The target is there, and what make would do can be worked out."""
+    said = do(house, ["make", "-n", *words[1:]])
+    arguments = [word.partition("=")[2] for word in words if word.startswith("ARGS=")]
+    assert all(argument in said for argument in arguments)
+
+
+def pins_are_there(house, words):
+    """Not installed again: the files and the versions that it names are this project's."""
+    for before, word in itertools.pairwise(words):
+        assert before != "-r" or (house / word).is_file()
+        if "==" in word and "X" not in word:
+            assert re.sub(r"\[.*]", "", word) in (house / "requirements.txt").read_text(encoding="utf-8")
+
+
+def strips_notebooks(house, words):
+    books = sorted((house / "notebooks").glob("*.ipynb"))
+    before = [book.read_bytes() for book in books]
+    expanded = [name for word in words[1:] for name in (sorted(glob.glob(word, root_dir=house)) or [word])]
+    do(house, [str(Path(sys.executable).with_name("nbstripout")), *expanded])
+    assert [book.read_bytes() for book in books] == before
+
+
+def sets(house, words):
+    """Settings that a line shows: every one is known and in its range."""
+    said = do(house, ["python", "run_all.py", "--list", *filled(words)])
+    assert all(f"-p {name}" in said for name in re.findall(r"-p (\w+_\w+\.\w+)=", " ".join(words)))
+
+
+def options(house, words):
+    """Options named by themselves: a command has them."""
+    helps = [["run_all.py"], *(["-m", f"lib.{name}"] for name in ("importer", "overlap", "archive", "synthetic")), ["tests/kills.py"],
+             *(["-m", "lib.kaggle", name] for name in ("pack", "push", "download")), ["benchmarks/bench_rle.py"]]  # fmt: skip
+    if not hasattr(options, "known"):
+        options.known = " ".join(do(house, ["python", *command, "--help"], PYTHONPATH=str(house)) for command in helps)
+    for word in words:
+        assert not word.startswith("-") or re.search(rf"(?<![\w-]){word}(?![\w-])", options.known), word
+
+
+def not_here(reason):
+    return lambda house, words: reason
+
+
+THE_RUN = run("--run", "ID", says="kept")
+ONE = ("--only", "00", "--run", "one", *SMALL)
+HOW = [  # the first that fits the whole command
+    (r"(?:\.venv\\Scripts\\)?python run_all\.py", run("--resume", "--run", "ID", says="kept")),  # the copy of the project began with it
+    (r"python run_all\.py --resume(?: --run X)?", run(says=r"(kept.*){10}")),
+    (r"python run_all\.py --resume --run X --only X", run(says="90_inference")),
+    (r"python run_all\.py --only 40,90 --run ID", run(says="90_inference")),
+    (r"python run_all\.py --from 40 --run ID --resume", run(says="40_evaluation +started.*90_inference +started")),
+    (r"python run_all\.py (?:--list|-p .*)", run("--list", says="10_binary")),
+    (r"python run_all\.py --profile full.*", run("--list", says=r"full\.yaml")),
+    (r"python run_all\.py --prepare full", in_the_other(says="10 notebooks with the profile full")),
+    (r"python run_all\.py --check --data \w+", run(says="0 errors")),
+    (r"python run_all\.py --data (?:X|data/mine)(?: --profile demo)?", in_the_other("--only", "00", "--run", "mine", *SMALL, says="done")),
+    (r"python run_all\.py --profile neu_seg .*", in_the_other("--only", "10", *SMALL, says="done")),
+    (r"python -m lib\.importer --images DIR.*", run(says="python run_all.py --data")),
+    (r"python -m lib\.importer --images NEU.*", run(says="python run_all.py --data")),
+    (r"python -m lib\.overlap .*", run(says="IoU")),
+    (r"python -m lib\.archive FILE.zip FOLDER", run(says="files in")),
+    (r"python -m lib\.synthetic --out .*", run("--processes", "1")),
+    (r"(?:python -m lib\.kaggle )?(?:pack|push|download).*", parsed),
+    (r"python -m kaggle (?!.*runs).*", uploads),
+    (r"python -m lib\.execution <", not_here("the pipeline's own: every run begins its notebooks so")),
+    (r"python -m lib\.\w+", run("--help", says="usage: python -m lib")),
+    (r"(?:\.venv-bench/bin/)?python benchmarks/\w+\.py.*", parsed),
+    (r"python tests/test_fuzz\.py --minutes 10", run("--minutes", "0.01", says="without a crash")),
+    (r"python tests/\w+\.py.*", parsed),
+    (r"make .*", make_only_says),
+    (r"(?:\S*python -m |%)?pip .*", pins_are_there),
+    (r"nbstripout .*", strips_notebooks),
+    (r"py -3\.12 -m venv \.venv|conda .*", not_here("Windows, conda")),
+    (r"jupyter lab notebooks", not_here("opens a browser; the notebooks are executed in test_notebooks.py")),
+    (r"python -m pytest|ruff check \.", not_here("this suite, and what make does before it")),
+    (r"-p .*=.*", sets),
+    (r"-{1,2}[a-z].*", options),
+    (r"(?:all|\d\d)\w*\.[\w.]+=.*", not_here("all of them at once in test_the_settings_of_the_table")),
+]  # fmt: skip
+
+
+def how(command):
+    return next((act for pattern, act in HOW if re.fullmatch(pattern, command)), None)
+
+
+def test_every_command_is_known():
+    assert {command: where for command, where in COMMANDS.items() if how(command) is None} == {}
+    assert len(COMMANDS) > 60
+    page = "`a.py` and `python run_all.py\n--new X`\n```\nmake it \\\n  A=1   # now\n```"
+    assert in_markdown(page) == ["python run_all.py --new X", "make it A=1"]
+    assert how("python run_all.py --new X") is None
+    assert in_source("Run it: python run_all.py --resume. Or (python -m lib.kaggle pack) again.") == [
+        "python run_all.py --resume", "python -m lib.kaggle pack",
+    ]  # fmt: skip
+
+
+def test_nothing_here_is_about_a_command_that_is_gone():
+    used = {id(how(command)) for command in COMMANDS}
+    assert [pattern for pattern, act in HOW if id(act) not in used] == []
+
+
+def copy_project(folder):
+    """The project without what was made in it."""
+    shutil.copytree(PROJECT, folder, ignore=shutil.ignore_patterns(".*", "runs", "data", "__pycache__", "*.pyc"))
+
+
+@pytest.fixture(scope="module")
+def house(tmp_path_factory):
+    """A copy of the project with one small run of everything, ID; data/set as its data, a small set of another kind as NEU and data/neu."""
+    house = tmp_path_factory.mktemp("documented") / "house"
+    copy_project(house)
+    do(house, ["python", "run_all.py", "-p", STRIPS, "--run", "ID", "--jobs", "2", *SMALL])
+    (made,) = (house / "data").iterdir()
+    shutil.copytree(made, house / "data" / "set")
+    shutil.make_archive(str(house / "set"), "zip", made / "test_images")
+    shutil.copytree(house / "runs" / "ID", house / "runs" / "neu")
+    random = np.random.default_rng(0)
+    for part in ("training", "test"):
+        for kind in ("images", "annotations"):
+            (house / "NEU" / kind / part).mkdir(parents=True)
+        for number in range(40):
+            mask = np.zeros((64, 64), np.uint8)
+            mask[10:30, 10 : 20 + number] = number % 4
+            picture = random.integers(60, 120, mask.shape, np.uint8) + 40 * mask
+            cv2.imwrite(str(house / "NEU" / "images" / part / f"{part}{number}.png"), picture)
+            cv2.imwrite(str(house / "NEU" / "annotations" / part / f"{part}{number}.png"), mask)
+    for out in ("data/mine", "data/neu"):
+        where = [f"--{word}={place}" for word, place in (("images", "images/training"), ("masks", "annotations/training"))]
+        where = [word.replace("=", "=NEU/") for word in [*where, "--test-images=images/test", "--test-masks=annotations/test"]]
+        do(house, ["python", "-m", "lib.importer", *where, "--out", out])
+    return house
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", [command for command in COMMANDS if how(command)], ids=lambda command: command[:70])
+def test_a_command(command, house):
+    if command.startswith("python -m lib.importer"):
+        for name in ("neu", "mine", "made"):
+            shutil.rmtree(house / "data" / name, ignore_errors=True)
+    how(command)(house, unix(command.replace("\\", "/")))
+
+
+@pytest.mark.slow
+def test_the_settings_of_the_table(house):
+    settings = [shlex.split(command)[0] for command in COMMANDS if re.match(r"(?:all|\d\d)\w*\.[\w.]+=", command)]
+    assert len(settings) > 6
+    everywhere = [part for setting in settings if setting.startswith("all.") for part in ("-p", setting)]
+    training = in_the_other("--data", "data/set", "--only", "10,31", "--run", "settings", *SMALL, *everywhere, says="done")
+    training(house, ["python", "run_all.py"])
+    assert len(list((house.with_name("other") / "runs" / "settings" / "models").glob("binary*"))) == 5
+    judging = [part for setting in settings if not setting.startswith("all.") for part in ("-p", setting)]
+    in_the_other("--resume", "--run", "ID", "--only", "40", *judging, says="done")(house, ["python", "run_all.py"])
