@@ -96,6 +96,21 @@ def test_few_strips_need_no_forecast(slowed, strips, count):
     assert len(said) == min(count, 1)
 
 
+def test_a_twentieth_of_the_time_is_kept_for_writing():
+    """Of ten minutes, 570 seconds are for the prediction."""
+    clock = Clock()
+    limit = budget.Budget(10, clock)
+    clock.now = 560.0
+    limit.check(9.9)
+    with pytest.raises(budget.OutOfTime):
+        limit.check(10.1)
+    clock.now = 570.1
+    with pytest.raises(budget.OutOfTime):
+        limit.check()
+    clock.now = 10.0**9
+    budget.Budget(0, clock).check(10.0**9)
+
+
 ORDER = ["segmenters' augmentation 'both'", "segmenters' augmentation 'horizontal'", "segmenters' augmentation 'vertical'",
          "segmenters' ensemble member 2", "classifiers' augmentation 'both'", "classifiers' augmentation 'horizontal'",
          "classifiers' augmentation 'vertical'", "classifiers' ensemble member 2"]  # fmt: skip

@@ -104,6 +104,18 @@ def test_interval_of_a_constant_is_the_constant_and_groups_widen_it():
     assert grouped[1] - grouped[0] > 2 * (alone[1] - alone[0])
 
 
+@pytest.mark.parametrize("copies", [1, 16])
+def test_an_interval_is_as_wide_as_statistics_say(copies):
+    """The mean of 400 fair coins, each there `copies` times as one group: 95 % of such means lie within 1.96 standard errors."""
+    coins = np.arange(400) % 2
+    values, group = np.repeat(coins, copies).astype(float), np.repeat(np.arange(400), copies)
+    low, high = decision.bootstrap_interval(values, group, rounds=4000)
+    assert (high - low) / 2 == pytest.approx(1.96 * 0.5 / 400**0.5, rel=0.06)
+    assert (low + high) / 2 == pytest.approx(0.5, abs=0.005)
+    low, high = decision.bootstrap_interval(values, group, rounds=4000, level=0.8)
+    assert (high - low) / 2 == pytest.approx(1.28 * 0.5 / 400**0.5, rel=0.06)
+
+
 def test_evidence_survives_the_disk(tmp_path):
     CASES.save(tmp_path / "evidence.npz")
     again = Evidence.load(tmp_path / "evidence.npz")

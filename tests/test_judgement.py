@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from sklearn.model_selection import StratifiedGroupKFold
 
 from lib import calibration, charts, dataset, gallery, masks, plots, rle, sensitivity, shift, splitting, synthetic
 from lib.decision import Evidence
@@ -253,6 +254,31 @@ def test_a_copy_of_a_test_strip_does_not_give_itself_away():
 def test_forests_judge_parts_that_they_have_not_seen():
     with pytest.raises(UserError, match="1 is too few"):
         shift.tell_apart(*strips_apart(0), np.arange(260), folds=1)
+
+
+def test_forests_answer_with_the_same_bytes_however_their_threads_run():
+    """The trees' answers are added up one after the other, in their order: so in float64 the last bit is always the same."""
+    table, is_test = strips_apart(1)
+    group = np.arange(260)
+    expected = np.full(260, np.nan)
+    for seen, unseen in StratifiedGroupKFold(5, shuffle=True, random_state=0).split(table, is_test, group):
+        fitted = shift.forest(60, 0).fit(table.iloc[seen], is_test[seen])
+        expected[unseen] = sum(tree.predict_proba(table.iloc[unseen].to_numpy(np.float32))[:, 1] for tree in fitted.estimators_) / 60
+    for _ in range(3):
+        assert shift.tell_apart(table, is_test, group, trees=60).tobytes() == expected.tobytes()
+
+
+def test_an_area_under_the_curve_is_as_sure_as_its_groups():
+    """Each strip there once, or nine times with the same answer: that tells nothing more."""
+    random = np.random.default_rng(4)
+    is_test, group = np.repeat([False, True], [100, 100]), np.arange(200)
+    probability = random.random(200)
+    once = shift.auc_interval(probability, is_test, group, rounds=400)
+    assert shift.auc_interval(np.tile(probability, 9), np.tile(is_test, 9), np.tile(group, 9), rounds=400) == pytest.approx(once)
+    auc, low, high = once
+    assert low < auc < high
+    # the standard error of an area of 1/2 is sqrt((n + m + 1) / 12 n m), and 95 % lie within 1.96 of them
+    assert (high - low) / 2 == pytest.approx(1.96 * (201 / 12 / 100 / 100) ** 0.5, rel=0.2)
 
 
 def test_too_few_test_strips_tell_nothing(tmp_path):
