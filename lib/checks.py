@@ -93,7 +93,10 @@ def _long_row(path):
     with open(path, encoding="utf-8-sig", newline="") as file:
         reader = csv.reader(file)
         columns = len(next(reader))
-        return next((reader.line_num for values in reader if len(values) > columns), "unknown")
+        try:
+            return next((reader.line_num for values in reader if len(values) > columns), "unknown")
+        except csv.Error:  # a value of more than 131,072 letters
+            return "unknown"
 
 
 def row_findings(rows, file, names, classes, shape):

@@ -132,6 +132,7 @@ TABLES = [
     csv("a NUL character", CURRENT + "b\0.jpg,1,1 5\n", 2, "cannot be printed|not in train_images|no proper CSV"),
     csv("an open quote", CURRENT + 'b.jpg,1,"1 5\n', 2, "is no proper CSV file"),
     csv("a value too many", CURRENT + "b.jpg,1,1 5,7\n", 2, "row 2: there are more values than columns"),
+    csv("a value too many behind a long one", CURRENT + f"b.jpg,1,{'1 ' * 99999},7\n", 2, "row unknown: .* more values than columns"),
     csv("2019 without a class", OLD + "a.jpg,1 5\n", 2, "row 2: the class ''"),
     csv("2019, a pair twice, in two versions", OLD + "a.jpg_1,1 5\na.jpg_1,2 5\n", 2, "row 3: .* have a row already"),
     csv("only a header", CURRENT, 0, "0 errors, 0 warnings"),
