@@ -478,9 +478,11 @@ def executed(*cells):
 @pytest.mark.parametrize("name", ["10_binary", "40_evaluation", "90_inference"])
 def test_whatever_a_notebook_left_is_missed_where_it_is_gone_or_changed(tmp_path, name):
     files = {f"{name}.ipynb": executed(("a", "b")), f"{name}.html": "page", f"metrics/{name}.json": "{}"}
-    files |= dict.fromkeys(plan.PRODUCTS[name] + plan.FURTHER.get(name, ()), "x")
-    files |= {"models/binary/model.weights.h5": "w", "models/binary.2/model.json": "2"} if name == "10_binary" else {}
-    files |= {"split.csv": "s"} if name == "40_evaluation" else {}
+    files |= {
+        "10_binary": {"models/binary/model.json": "1", "models/binary/model.weights.h5": "w", "models/binary.2/model.json": "2"},
+        "40_evaluation": {"decision.json": "d", "evidence.npz": "e", "split.csv": "s"},
+        "90_inference": {"submission.csv": "s", "pseudo_labels.csv": "p"},
+    }[name]
     for file, text in files.items():
         (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / file).write_text(text)
