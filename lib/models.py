@@ -84,14 +84,14 @@ def _weights_file(weights):
 
 
 @contextlib.contextmanager
-def _fitting(file):
-    """A context in which a weights file is read: a UserError that names it where it is of another network."""
+def _fitting(file, weights):
+    """A context in which a weights file is read (None: there is none): a UserError that names it where it is of another network."""
     try:
         yield
     except (ValueError, OSError, KeyError) as error:
         if file is None:
             raise
-        raise UserError(f"The weights file {file} does not fit the network ({(str(error).splitlines() or ['-'])[0]}).") from None
+        raise UserError(f"The weights file {weights} does not fit the network ({(str(error).splitlines() or ['-'])[0]}).") from None
 
 
 def _insist_on_no_weights(weights):
@@ -139,7 +139,7 @@ def build_classifier(backbone="compact", classes=1, height=128, width=800, weigh
                 lambda: make(include_top=False, weights="imagenet" if weights == "imagenet" else None, input_shape=shape)
             )
         if file:
-            with _fitting(file):
+            with _fitting(file, weights):
                 encoder.load_weights(file)
         features = normalization.fused(encoder, keras.Input((height, width, 3)))(_prepared(inputs, scale, 3))
     x = layers.Dropout(dropout, name="dropout")(layers.GlobalAveragePooling2D(name="mean")(features))
@@ -202,7 +202,7 @@ def build_segmenter(architecture="Unet", backbone="compact", height=128, width=N
             raise UserError(f"The backbone {backbone} exists as a Unet, not as {architecture}.")
         encoder = pretrained.build_lite(backbone, height, width, "imagenet" if weights == "imagenet" else "none", head=False)
         if file:
-            with _fitting(file):
+            with _fitting(file, weights):
                 encoder.load_weights(file)
         x = _decoded(encoder(_prepared(inputs, "lite", 3)))
     else:
@@ -213,7 +213,7 @@ def build_segmenter(architecture="Unet", backbone="compact", height=128, width=N
             raise UserError(f"There is no architecture called {architecture!r}. Choose one of: Unet, FPN, Linknet.")
         make = getattr(segmentation_models, architecture)
         begin = str(file) if file else "imagenet" if weights == "imagenet" else None
-        with _fitting(file):
+        with _fitting(file, weights):
             network = _published(lambda: make(backbone, input_shape=(height, width or 256, 3), classes=1, activation="linear",
                                               encoder_weights=begin))  # fmt: skip
         x = normalization.fused(network, keras.Input((height, width, 3)))(_prepared(inputs, scale, 3))

@@ -55,7 +55,9 @@ def freeze(folder, frozen):
     """Make the folders below `folder` read-only, or undo it: by their mode, for root by the attribute that binds root too."""
     for path in [folder, *(path for path in folder.rglob("*") if path.is_dir() and not path.is_symlink())]:
         if os.getuid() == 0:
-            subprocess.run(["chattr", "+i" if frozen else "-i", path], check=True, capture_output=True)
+            ended = subprocess.run(["chattr", "+i" if frozen else "-i", path], capture_output=True)
+            if ended.returncode and path.exists():  # what was there for a moment alone, between two states of a run, is not frozen
+                ended.check_returncode()
         else:
             path.chmod(0o555 if frozen else 0o755)
 

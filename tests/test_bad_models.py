@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import pytest
 
-from lib import manifest, models, storage
+from lib import manifest, models, paths, storage
 from lib.paths import UserError
 
 BUILD = {"backbone": "compact", "classes": 1, "height": 32, "width": 64}
@@ -125,6 +125,7 @@ def test_without_a_manifest_the_network_is_rebuilt(saved, tmp_path, monkeypatch)
 @pytest.mark.slow
 def test_weights_that_carry_code_are_refused(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(paths, "PROJECT", tmp_path)  # where a relative path begins
     Path("evil.h5").write_bytes(pickle.dumps(Evil()))
     with pytest.raises(UserError, match=r"The weights file evil\.h5 does not fit the network"):
         models.build_classifier("MobileNetV2", height=32, width=32, weights="evil.h5")

@@ -19,7 +19,7 @@ class Poorer(type(os)):
     """A module that keeps what Windows lacks from the library; other packages know on which system they really run."""
 
     def __getattribute__(self, name):
-        if name in GONE and sys._getframe(1).f_globals.get("__name__", "").partition(".")[0] in ("lib", "run_all", "__main__"):
+        if name in GONE and sys._getframe(1).f_globals.get("__name__", "").partition(".")[0] in ("lib", "run_all"):
             raise AttributeError(f"module {self.__name__!r} has no attribute {name!r} on Windows")
         return super().__getattribute__(name)
 
