@@ -4,6 +4,7 @@ import ast
 import difflib
 import json
 import math
+import re
 from collections import namedtuple
 from pathlib import Path
 
@@ -14,10 +15,12 @@ from lib.paths import UserError
 
 DEEPEST = 20  # levels of lists and dictionaries in YAML; reading thousands takes minutes
 TYPES = {"bool": bool, "int": int, "float": float, "str": str, "list": list, "dict": dict}
+GROUPS = ("all", "segmenters")  # sections that mean several notebooks, the wider one first: what a narrower one says wins
+SEGMENTER = re.compile(r"3(\d+)_seg_class\1")  # the notebook of one class, as many as the data have
 GIVEN = {"data_dir": "--data", "run_dir": "--run"}  # set by the command line, the same for every notebook
 
 Parameter = namedtuple("Parameter", "default type domain", defaults=(None,))  # annotation, an ast node; see ranges.Domain
-Value = namedtuple("Value", "value origin")  # origin: "notebook", "demo.yaml, all", "demo.yaml, 10_binary", "-p ..."
+Value = namedtuple("Value", "value origin")  # origin: "notebook", "demo.yaml, all", "demo.yaml, segmenters", "-p ..."
 
 
 def declared(notebook):
@@ -143,7 +146,7 @@ def read_yaml(text):
 
 
 def load_profile(name, folder):
-    """The profile `name` of the folder `folder`: {section: {key: value}}, a section "all" or a notebook's name."""
+    """The profile `name` of the folder `folder`: {section: {key: value}}, a section "all", "segmenters" or a notebook's name."""
     known = sorted(path.stem for path in Path(folder).glob("*.yaml"))
     if name not in known:
         raise UserError(f"There is no profile {name!r}{nearest(name, known)} Profiles: {', '.join(known) or 'none'}.")
@@ -157,7 +160,7 @@ def load_profile(name, folder):
         raise UserError(f"{path.name} is not valid YAML: {str(error).splitlines()[0]}.") from None
     profile = {} if profile is None else profile
     if not isinstance(profile, dict):
-        raise UserError(f"{path.name} holds no sections. Write `all:` or a notebook's name, and its keys indented below.")
+        raise UserError(f"{path.name} holds no sections. Write `all:`, `segmenters:` or a notebook's name, and its keys indented below.")
     for section, keys in profile.items():
         if not isinstance(keys, dict | None):
             raise UserError(f"{path.name}: the section {section} holds no keys. Write them indented below it as `key: value`.")
@@ -165,12 +168,25 @@ def load_profile(name, folder):
 
 
 def parse_override(text, notebooks):
-    """("10_binary", "epochs", "3") from "10_binary.epochs=3"; a notebook's first letters do, and "all" is every notebook."""
+    """("10_binary", "epochs", "3") from "10_binary.epochs=3"; a notebook's first letters do; "all" is every notebook, "segmenters" those
+    of the classes."""
     target, equals, value = text.partition("=")
     section, dot, key = target.strip().partition(".")
     if not (equals and dot and section and key):
         raise UserError(f"-p {text}: write it as -p NOTEBOOK.KEY=VALUE, such as -p 10_binary.epochs=3 or -p all.seed=7.")
-    return (section if section == "all" else resolve(section, notebooks, f"-p {text}")), key, value
+    return (section if section in GROUPS else resolve(section, notebooks, f"-p {text}")), key, value
+
+
+def members(section, notebooks):
+    """The notebooks that a section sets: all, those that segment a class each, or the one of its name; [] if there is none."""
+    if section == "segmenters":
+        return [name for name in notebooks if SEGMENTER.fullmatch(name)]
+    return [name for name in notebooks if section in ("all", name)]
+
+
+def from_wide_to_narrow(section):
+    """The place of a section among others that are applied one after the other, so that the narrowest has the last word."""
+    return GROUPS.index(section) if section in GROUPS else len(GROUPS)
 
 
 def resolve(name, notebooks, where):
@@ -207,7 +223,8 @@ def settable(parameters):
 
 
 def effective(declarations, profile_name="", profile=None, overrides=()):
-    """What every notebook runs with: defaults < profile's `all` < profile's section < overrides.
+    """What every notebook runs with: defaults < profile's `all` < its `segmenters` < its section of the notebook < overrides, which
+    have the same order among themselves.
 
     Arguments:
         declarations: {notebook: declared(notebook)}, all notebooks of the project.
@@ -224,24 +241,24 @@ def effective(declarations, profile_name="", profile=None, overrides=()):
     whole = {key for keys in declarations.values() for key in keys}
     file, profile = f"{profile_name}.yaml", profile or {}
     for section in profile:
-        if section != "all" and section not in declarations:
-            raise UserError(f"{file}: there is no notebook {section!r}{nearest(section, ['all', *declarations])}")
+        if section not in GROUPS and section not in declarations:
+            raise UserError(f"{file}: there is no notebook {section!r}{nearest(section, [*GROUPS, *declarations])}")
     settings = []
-    for section in sorted(profile, key=lambda section: section != "all"):
+    for section in sorted(profile, key=from_wide_to_narrow):
         for key, value in profile[section].items():
             inner = isinstance(value, dict) and key not in whole
             entries = {f"{key}.{entry}": inner for entry, inner in value.items()} if inner else {key: value}
             settings += [(section, key, value, f"{file}, {section}") for key, value in entries.items()]
-    for section, key, value in sorted(overrides, key=lambda override: override[0] != "all"):
+    for section, key, value in sorted(overrides, key=lambda override: from_wide_to_narrow(override[0])):
         settings.append((section, key, value, f"-p {section}.{key}"))
     for section, key, value, origin in settings:
         if key in GIVEN:
             raise UserError(f"{origin}: {key} is given by {GIVEN[key]}. Leave it out here.")
-        names = [name for name in declarations if section in ("all", name)]
+        names = members(section, declarations)
         owners = [name for name in names if key in declarations[name]]
         if not owners:
             known = sorted({known for name in names for known in declarations[name]} - set(GIVEN))
-            place = "no notebook has" if section == "all" else f"{section} has no"
+            place = {"all": "no notebook has", "segmenters": "no segmenter has"}.get(section, f"{section} has no")
             raise UserError(f"{origin}: {place} parameter {key!r}{nearest(key, known)}")
         for name in owners:
             new, (top, _, entry) = checked(value, declarations[name][key].type, origin, key), key.partition(".")

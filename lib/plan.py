@@ -79,8 +79,8 @@ SPLIT = ("seed", "sample", "generated", "split_method", "duplicate_distance", "h
 
 
 def fitting(profile, house):
-    """A profile without the sections of segmentation notebooks that the house has left out."""
-    return {section: keys for section, keys in profile.items() if section in house.graph or section not in SEGMENTERS}
+    """A profile without the sections of segmentation notebooks for classes that the data don't have."""
+    return {section: keys for section, keys in profile.items() if section in house.graph or not params.SEGMENTER.fullmatch(section)}
 
 
 def declarations_of(house):

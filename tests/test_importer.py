@@ -325,5 +325,17 @@ def test_the_plan_has_a_segmentation_notebook_for_every_class(tmp_path):
 
 def test_a_profiles_sections_for_classes_that_are_not_there_are_left_out():
     three = plan.house_of(plan.HOUSE, 3)
-    profile = {"all": {}, "33_seg_class3": {"epochs": 2}, "34_seg_class4": {"epochs": 2}, "35_no_such": {}}
+    profile = {"all": {}, "33_seg_class3": {"epochs": 2}, "34_seg_class4": {"epochs": 2}, "35_seg_class5": {}, "35_no_such": {}}
     assert list(plan.fitting(profile, three)) == ["all", "33_seg_class3", "35_no_such"]
+
+
+@pytest.mark.parametrize("name", ["full", "article", "neu_seg"])  # of the demo, the notebooks' own epochs differ
+@pytest.mark.parametrize("classes", [1, 5, 12])
+def test_a_profile_has_one_recipe_for_all_segmenters_however_many_classes(tmp_path, name, classes):
+    house = plan.house_of(plan.HOUSE._replace(runs=tmp_path / "runs"), classes)
+    values = plan.values_of(house, name, ())
+    recipes = [{key: value for key, value in values[f"3{k}_seg_class{k}"].items() if key != "defect_class"} for k in range(1, classes + 1)]
+    assert all(recipe == recipes[0] for recipe in recipes)
+    chosen = {"full": ("resnet34", 40, "imagenet"), "article": ("resnet50", 25, "imagenet"), "neu_seg": ("compact", 16, "none")}
+    assert tuple(recipes[-1][key].value for key in ("backbone", "epochs", "weights")) == chosen[name]
+    assert recipes[-1]["epochs"].origin == f"{name}.yaml, segmenters"

@@ -78,6 +78,42 @@ def test_later_settings_win_in_their_order(declarations):
     assert values["10_one"]["rate"] == (0.1, "notebook")
 
 
+@pytest.fixture
+def segmenters(tmp_path):
+    """Notebooks of which three segment a class each, with two parameters."""
+    names = ("10_one", "31_seg_class1", "32_seg_class2", "310_seg_class10")
+    return {name: params.declared(write_notebook(tmp_path / f"{name}.ipynb", "epochs: int = 1\nseed: int = 42\n")) for name in names}
+
+
+def test_segmenters_are_set_together_between_all_and_the_one(segmenters):
+    profile = {"32_seg_class2": {"epochs": 4}, "segmenters": {"epochs": 3}, "all": {"epochs": 2}}
+    values = params.effective(segmenters, "own", profile)
+    assert [values[name]["epochs"] for name in values] == [
+        (2, "own.yaml, all"), (3, "own.yaml, segmenters"), (4, "own.yaml, 32_seg_class2"), (3, "own.yaml, segmenters"),
+    ]  # fmt: skip
+    texts = ("310.epochs=7", "segmenters.epochs=6", "all.epochs=5")
+    values = params.effective(segmenters, "own", profile, [params.parse_override(text, segmenters) for text in texts])
+    assert [values[name]["epochs"] for name in values] == [
+        (5, "-p all.epochs"), (6, "-p segmenters.epochs"), (6, "-p segmenters.epochs"), (7, "-p 310_seg_class10.epochs"),
+    ]  # fmt: skip
+    assert "own.yaml, segmenters" in params.listing(params.effective(segmenters, "own", profile))
+
+
+@pytest.mark.parametrize(
+    "profile, said",
+    [
+        ({"segmenter": {"epochs": 3}}, "own.yaml: there is no notebook 'segmenter'; did you mean segmenters?"),
+        ({"segmenters": {"epoch": 3}}, "own.yaml, segmenters: no segmenter has parameter 'epoch'; did you mean epochs?"),
+        ({"segmenters": {"epochs": "3"}}, "own.yaml, segmenters: epochs is of type str, not int"),
+        ({"33_seg_class4": {}}, "own.yaml: there is no notebook '33_seg_class4'; did you mean"),
+    ],
+)
+def test_what_is_wrong_with_the_section_of_segmenters_is_said(segmenters, profile, said):
+    with pytest.raises(UserError) as caught:
+        params.effective(segmenters, "own", profile)
+    assert said in str(caught.value)
+
+
 @pytest.mark.parametrize(
     "key, value, result",
     [("rate", 1, 1.0), ("rate", "1e-3", 0.001), ("sizes", [32], [32]), ("weights", "a.h5", "a.h5"), ("weights", None, None)],
