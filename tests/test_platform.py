@@ -3,6 +3,7 @@
 import errno
 import os
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import keras
@@ -117,11 +118,22 @@ def test_where_links_fail_a_page_leads_to_the_latest_run_and_an_old_link_is_not_
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "latest"]
 
 
-def test_runs_that_start_in_one_second_have_folders_of_their_own(tmp_path):
+def test_runs_that_start_in_one_second_have_folders_of_their_own(tmp_path, monkeypatch):
+    """The clock stands still, and nobody makes a folder before all have come to make that of one and the same name."""
     house = pipeline.HOUSE._replace(runs=tmp_path / "runs")
+    monkeypatch.setattr(time, "gmtime", lambda: time.struct_time((2026, 1, 2, 3, 4, 5, 4, 2, 0)))
+    stem, barrier, mkdir, waited = "20260102-030405-demo", threading.Barrier(AT_ONCE), paths.Path.mkdir, threading.local()
+
+    def all_at_once(path, *arguments, **options):
+        if path.name == stem and not hasattr(waited, "once"):
+            waited.once = True
+            barrier.wait(30)
+        return mkdir(path, *arguments, **options)
+
+    monkeypatch.setattr(paths.Path, "mkdir", all_at_once)
     opened = at_once(lambda _: pipeline.open_folder(pipeline.Options(), "demo", house))
     assert not [found for found in opened if isinstance(found, Exception)]
-    assert len({run_dir for run_dir, _, _ in opened}) == AT_ONCE
+    assert {run_dir.name for run_dir, _, _ in opened} == {stem, *(f"{stem}-{number}" for number in range(2, AT_ONCE + 1))}
     for _, lock, _ in opened:
         lock.close()
 
