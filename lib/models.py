@@ -4,6 +4,8 @@ Pre-processing is part of the graph, so that nobody can forget it. Only this mod
 """
 
 import contextlib
+import http.client
+import urllib.error
 
 import keras
 from keras import layers
@@ -23,6 +25,7 @@ SCALES = {  # pixel 0..255 -> what the published weights of a family were traine
 }
 COMPACT = (16, 32, 64)  # filters a level
 DECODER = (32, 48, 64, 128)  # filters at 1/2, 1/4, 1/8, 1/16 of the decoder that pretrained encoders get
+NETWORK = (urllib.error.URLError, http.client.HTTPException, ConnectionError, TimeoutError)  # what a download that fails raises
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 
 
@@ -100,15 +103,22 @@ def _insist_on_no_weights(weights):
 
 
 def _published(make):
-    """Call `make`, which downloads weights at first use; say what to do where there is no network."""
+    """Call `make`, which downloads weights at first use; say what to do where the network fails.
+
+    Keras raises a bare Exception: what went wrong is told by the error that it was raised in answer to.
+    """
     try:
         return make()
     except Exception as error:
-        if "URL" in str(error) or "fetch" in str(error).lower():
-            raise UserError(
-                "The ImageNet weights cannot be downloaded (no network?). Set weights to 'none', or to the path of a weights file."
-            ) from None
-        raise
+        met = error
+        while met is not None and not isinstance(met, NETWORK):
+            met = met.__cause__ or met.__context__
+        if met is None:
+            raise
+        raise UserError(
+            f"The ImageNet weights cannot be downloaded (no network? {type(met).__name__}: {met}). Set weights to 'none', or to the path "
+            "of a weights file."
+        ) from None
 
 
 def build_classifier(backbone="compact", classes=1, height=128, width=800, weights="none", dropout=0.2, locate=True):

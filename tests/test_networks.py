@@ -237,6 +237,24 @@ def small_training(paths, rles, scratch, epochs, stop_after=None):
     return network, history
 
 
+def test_weights_that_cannot_be_downloaded_are_told_from_other_errors_by_their_type(tmp_path):
+    """Nobody listens at the port 9 of this machine; an error whose text only sounds like a network stays what it is."""
+    with pytest.raises(UserError, match=r"cannot be downloaded \(no network\? URLError: .*\)\. Set weights to 'none'"):
+        models._published(lambda: keras.utils.get_file("weights.h5", "http://127.0.0.1:9/weights.h5", cache_dir=tmp_path))
+
+    def other():
+        raise ValueError("The URL of this layer was not fetched.")
+
+    with pytest.raises(ValueError, match="of this layer"):
+        models._published(other)
+
+    def cut_off():
+        raise ConnectionResetError(104, "Connection reset by peer")
+
+    with pytest.raises(UserError, match="ConnectionResetError"):
+        models._published(cut_off)
+
+
 def test_training_learns_repeats_to_the_bit_and_goes_on_where_it_was_cut_off(tmp_path, strips):
     paths, rles = strips
     whole, history = small_training(paths, rles, tmp_path / "whole", 6)
