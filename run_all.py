@@ -46,7 +46,7 @@ def act(arguments):
 
 
 def main(arguments=None):
-    """The command line; the exit code: 0 done, 1 a notebook failed, 2 bad input, 130 or 143 stopped."""
+    """The command line; the exit code: 0 done, 1 a notebook failed, 2 something for the user to mend, 130 or 143 stopped."""
     return guard.guarded(act, arguments)
 
 

@@ -42,8 +42,18 @@ def write_anything():
             stream.reconfigure(errors="backslashreplace")
 
 
+@contextlib.contextmanager
+def resumable():
+    """A context in which what was finished is kept: at an error of the machine within it, the user is told to go on with --resume."""
+    try:
+        yield
+    except (OSError, MemoryError) as error:
+        error.again = "go on with --resume: what was finished is kept"
+        raise
+
+
 def guarded(action, *arguments):
-    """Call a command; its exit code, or 2 for a user's mistake, 1 where the machine failed, 128 + signal where it was stopped."""
+    """Call a command; its exit code, or 2 for what the user is to mend, a mistake or the machine, 128 + signal where it was stopped."""
     write_anything()
     owner = os.getpid()
 
@@ -60,42 +70,43 @@ def guarded(action, *arguments):
     try:
         return action(*arguments) or 0
     except UserError as error:
-        return complain(str(error), 2)
+        return complain(str(error))
     except KeyboardInterrupt as stopped:
         say("stopped", sys.stderr)
         return getattr(stopped, "code", 128 + signal.SIGINT)
-    except MemoryError:
-        return complain("The memory is full. Use fewer --jobs, then go on with --resume: what was finished is kept.", 1)
-    except OSError as error:
-        sentence, code = reason(error)
+    except (OSError, MemoryError) as error:
+        sentence = reason(error)
         if not sentence:
             raise
-        return complain(sentence, code)
+        return complain(sentence)
 
 
-def complain(sentence, code):
+def complain(sentence):
     """Print an error's sentence; the exit code."""
     say(f"error: {sentence}", sys.stderr)
-    return code
+    return 2
 
 
 def reason(error):
-    """(what a user can do about a file or disk that does not do what it should, exit code); ("", 1) if the error is another one."""
+    """What a user can do about memory, a file or a disk that does not do what it should; "" if the error is another one."""
+    again = getattr(error, "again", "try again")
+    if isinstance(error, MemoryError):
+        return f"The memory is full. {'Use fewer --jobs' if hasattr(error, 'again') else 'Close other programs'}, then {again}."
     path = Path(os.fsdecode(error.filename)) if isinstance(error.filename, str | bytes | os.PathLike) else None
     where = f" ({path.parent})" if path else ""
     if error.errno in FULL:
-        return f"The disk is full{where}. Make room, then go on with --resume: what was finished is kept.", 1
+        return f"The disk is full{where}. Make room, then {again}."
     if error.errno in (errno.EMFILE, errno.ENFILE):
-        return "Too many files are open at once. Allow more, such as `ulimit -n 4096`, then go on with --resume.", 1
+        return f"Too many files are open at once. Allow more, such as `ulimit -n 4096`, then {again}."
     if error.errno in DENIED and path and (unreadable := first_unreadable(path)):
-        return f"{unreadable} cannot be read: permission is denied. Make it readable, or name another.", 2
+        return f"{unreadable} cannot be read: permission is denied. Make it readable, or name another."
     if error.errno in (errno.EROFS, *DENIED):
-        return f"The folder cannot be written{where}. Make it writable, then go on with --resume.", 1
+        return f"The folder cannot be written{where}. Make it writable, then {again}."
     if error.errno == errno.EIO:
-        return f"The disk or the network drive fails{where}: {error.strerror}. Try again, or use another one.", 1
+        return f"The disk or the network drive fails{where}: {error.strerror}. Try again, or use another one."
     if path:
-        return f"{path}: {error.strerror}. Name another file or folder.", 2
-    return "", 1
+        return f"{path}: {error.strerror}. Name another file or folder."
+    return ""
 
 
 def first_unreadable(path):

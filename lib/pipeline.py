@@ -9,7 +9,7 @@ from pathlib import Path
 
 from lib import artifacts, checks, execution, params, paths, plan, processes, provenance, resume
 from lib import journal as journals
-from lib.guard import say
+from lib.guard import resumable, say
 from lib.journal import FINISHED
 from lib.paths import UserError
 from lib.plan import HOUSE
@@ -184,8 +184,9 @@ def run(options, house=HOUSE):
         }
         say(f"run      {run_dir}")
         say()
-        processes.run_all(journal, run_dir, lock, house, selected, keys, asked, declarations)
-        return conclude(journal, run_dir, selected)
+        with resumable():
+            processes.run_all(journal, run_dir, lock, house, selected, keys, asked, declarations)
+            return conclude(journal, run_dir, selected)
     finally:
         if lock:
             lock.close()

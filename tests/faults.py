@@ -102,15 +102,15 @@ def nothing(process, runs, disk):
 
 START, CELL, STARTS, BETWEEN = "before the first cell", "in a cell", "as a notebook starts", "after a notebook"
 LINE = {START: "data  ", STARTS: "10_writes_value  started", BETWEEN: "done in"}  # what the command has printed by then
-FULL, FROZEN = r"The disk is full \(\S+\)\. Make room", r"The folder cannot be written \(\S+\)\. Make it writable"
+FULL, FROZEN = r"The disk is full \(\S+\)\. Make room, then ", r"The folder cannot be written \(\S+\)\. Make it writable, then "
 GIBIBYTE = 2**30
 CASES = [
-    Case("disk full", START, "", fill, 1, FULL),
-    Case("disk full", STARTS, "", fill, 1, FULL, True),
-    Case("disk full", BETWEEN, "", fill, 1, FULL),
-    Case("read-only folder", START, "", make_read_only, 1, FROZEN),
-    Case("read-only folder", STARTS, "", make_read_only, 1, FROZEN, True),
-    Case("read-only folder", BETWEEN, "", make_read_only, 1, FROZEN),
+    Case("disk full", START, "", fill, 2, FULL),
+    Case("disk full", STARTS, "", fill, 2, FULL, True),
+    Case("disk full", BETWEEN, "", fill, 2, FULL),
+    Case("read-only folder", START, "", make_read_only, 2, FROZEN),
+    Case("read-only folder", STARTS, "", make_read_only, 2, FROZEN, True),
+    Case("read-only folder", BETWEEN, "", make_read_only, 2, FROZEN),
     Case("memory limit", "the kernel's, 3 GiB", "allocate", nothing, 1, r"30_misbehaves +FAILED after .*MemoryError", True),
     Case("memory limit", "the kernel is killed for it", "wait", kill_parts("kernel"), 1, "killed, or out of memory"),
     Case("memory limit", "papermill is killed for it", "wait", kill_parts("papermill"), 1, "was killed, with code -9. The memory"),

@@ -118,20 +118,35 @@ def failure(number, name=None):
 
 @pytest.mark.parametrize("error, code, said", [
     (UserError("Say so."), 2, "error: Say so."),
-    (failure(errno.ENOSPC, "/x/y"), 1, "The disk is full (/x)"),
-    (failure(errno.ENOSPC), 1, "The disk is full."),
-    (failure(errno.EMFILE, "y"), 1, "ulimit -n"),
-    (failure(errno.EROFS, "/x/y"), 1, "The folder cannot be written (/x)"),
-    (failure(errno.EIO, "/x/y"), 1, "The disk or the network drive fails (/x)"),
+    (failure(errno.ENOSPC, "/x/y"), 2, "The disk is full (/x)"),
+    (failure(errno.ENOSPC), 2, "The disk is full."),
+    (failure(errno.EMFILE, "y"), 2, "ulimit -n"),
+    (failure(errno.EROFS, "/x/y"), 2, "The folder cannot be written (/x)"),
+    (failure(errno.EIO, "/x/y"), 2, "The disk or the network drive fails (/x)"),
     (failure(errno.ENOTDIR, "/x/y"), 2, "/x/y: Not a directory"),
     (failure(errno.ENAMETOOLONG, "/x/y"), 2, "/x/y: File name too long"),
-    (MemoryError(), 1, "The memory is full"),
+    (MemoryError(), 2, "The memory is full"),
     (guard.Stopped(15), 143, "stopped"),
     (KeyboardInterrupt(), 130, "stopped"),
 ], ids=lambda value: repr(value)[:40])  # fmt: skip
 def test_how_a_command_ends(error, code, said, capsys):
     assert guard.guarded(raising(error)) == code
     assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("error", [failure(errno.ENOSPC, "/x/y"), failure(errno.EMFILE), failure(errno.EROFS, "/x/y"), MemoryError()],
+                         ids=lambda error: repr(error)[:30])  # fmt: skip
+def test_resume_is_advised_where_something_was_kept_and_nowhere_else(error, capsys):
+    """Of the commands one alone has --resume, and that only once its run has begun."""
+    def run():
+        with guard.resumable():
+            raise error
+
+    for again in (guard.guarded(raising(type(error)(*error.args))), guard.guarded(run)):
+        assert again == 2
+    alone, within = capsys.readouterr().err.splitlines()
+    assert alone.endswith("then try again.") and "--" not in alone
+    assert within.endswith("then go on with --resume: what was finished is kept.")
 
 
 def test_an_error_of_the_program_itself_keeps_its_traceback():
