@@ -1,5 +1,6 @@
 """A run from the command to its last line: data, profile, run folder, notebooks; and --list, --prepare, --check."""
 
+import contextlib
 import os
 import re
 import shutil
@@ -85,6 +86,8 @@ def open_folder(options, profile, house):
     if options.run in ("latest", "interactive"):
         raise UserError(f"--run {options.run}: this name is taken. Choose another.")
     run_dir = house.runs / options.run if options.run else new_folder(profile, house.runs)
+    if os.path.lexists(run_dir) and not run_dir.is_dir():
+        raise UserError(f"--run {options.run}: {run_dir} is there and no folder. Choose another name.")
     run_dir.mkdir(parents=True, exist_ok=True)
     insist_on_empty(run_dir)
     lock = journals.open_lock(run_dir)
@@ -236,12 +239,19 @@ def conclude(journal, run_dir, selected):
     return 1 if bad else 0
 
 
+def values_meant(options, profile, house):
+    """What every notebook would run with; UserError for whatever the command line names and there is not, used or not."""
+    plan.select(options.only, options.start, house)
+    for name in filter(None, (options.profile, profile)):
+        params.load_profile(name, house.profiles)
+    return plan.values_of(house, profile, plan.overrides_of(options.overrides, house))
+
+
 def print_values(options, house=HOUSE):
     """`--list`: every effective value and where it comes from."""
     profile = options.profile or choose_profile("", find_data(options.data))[0]
     house = fitting_house(options, house)
-    values = plan.values_of(house, profile, plan.overrides_of(options.overrides, house))
-    say(params.listing(values))
+    say(params.listing(values_meant(options, profile, house)))
     return 0
 
 
@@ -249,7 +259,7 @@ def prepare(profile, options, house=HOUSE):
     """`--prepare`: write the notebooks into a run folder with the profile's parameters set and nothing executed."""
     house = fitting_house(options, house)
     declarations, data = plan.declarations_of(house), find_data(options.data)
-    values = plan.values_of(house, profile, plan.overrides_of(options.overrides, house))
+    values = values_meant(options, profile, house)
     run_dir, lock, _ = open_folder(options._replace(resume=False), f"{profile}-prepared", house)
     with lock:
         for name, keys in values.items():
@@ -260,13 +270,16 @@ def prepare(profile, options, house=HOUSE):
     return 0
 
 
-def check(options):
+def check(options, house=HOUSE):
     """`--check`: the table of findings about the data; 2 if one of them would stop a run."""
     from lib import dataset
 
     folder = paths.find_data(options.data)
     if folder is None:
         raise UserError("No data to check were found. Name their folder with --data DIR.")
+    with contextlib.suppress(UserError):  # a description that cannot be read is among the findings
+        house = fitting_house(options, house)
+    values_meant(options, options.profile or "demo", house)
     say(f"data     {folder}")
     findings = dataset.check(folder, progress=say)
     for finding in findings.to_dict("records"):

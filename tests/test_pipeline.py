@@ -237,6 +237,18 @@ def test_a_missing_product_is_a_failure(tmp_path, data):
     assert (entry["status"], entry["error"]) == ("failed", "It ended without writing models/x/model.json.")
 
 
+COMMANDS = ("--list",), ("--prepare", "small"), ("--check",)
+
+
+@pytest.mark.parametrize("how", [(), ("--only", "10"), ("--resume",)])
+def test_a_run_cannot_be_called_as_a_file_that_is_there(tmp_path, call, how):
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs" / "README.md").write_text("")
+    code, printed = call("--profile", "small", "--run", "README.md", *how)
+    assert code == 2 and "Traceback" not in printed and "File exists" not in printed
+    assert ("README.md is there and no folder. Choose another name." in printed) or ("There is no run README.md" in printed and how)
+
+
 @pytest.mark.parametrize(
     "arguments, said",
     [
@@ -250,6 +262,9 @@ def test_a_missing_product_is_a_failure(tmp_path, data):
         (("--resume", "--run", "nothing"), "error: There is no run nothing"),
         (("--run", "../outside"), "error: --run ../outside: a run's name has letters"),
         (("--jobs", "0"), "error: --jobs 0"),
+        *(((*command, "--profile", "smal"), "error: There is no profile 'smal'; did you mean small?") for command in COMMANDS),
+        *(((*command, "--only", "50"), "error: --only: there is no notebook '50'") for command in COMMANDS),
+        *(((*command, "-p", "10.valeu=3"), "10_writes_value has no parameter 'valeu'; did you mean value?") for command in COMMANDS),
     ],
 )
 def test_bad_usage_stops_before_the_first_cell(tmp_path, call, arguments, said):
