@@ -18,7 +18,7 @@ def parse(arguments):
         "with --run ID in that run")  # fmt: skip
     add("--from", dest="start", metavar="NAME", help="run this notebook and all that depend on it, even if unchanged")
     add("-p", action="append", default=[], dest="overrides", metavar="NOTEBOOK.KEY=VALUE", help="set a parameter; all.KEY=VALUE "
-        "sets it wherever it is; may be repeated")  # fmt: skip
+        "sets it wherever it is, segmenters.KEY=VALUE in those of the classes; may be repeated")  # fmt: skip
     add("--jobs", type=int, default=None, metavar="N", help=f"notebooks to run side by side; default: {pipeline.JOBS}, or "
         "what the run had")  # fmt: skip
     add("--list", action="store_true", help="print every parameter with its value and where that comes from")

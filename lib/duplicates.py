@@ -19,6 +19,7 @@ OFFSETS = -8, -4, 0, 4, 8  # sixteenths of a fingerprint's column by which one p
 FINER = 8  # the second look has 128 x 800 pixels
 SHIFTS = 8, 24  # rows and columns by which the second look shifts the pictures: 16 and 48 pixels of a strip
 FLAT = 1.0  # grey levels; detail that is flatter than this is noise
+LOOKS = 32  # pairs that get a second look, before it is asked again which images are together already
 BLOCK = 2048  # fingerprints compared at a time; 16 MB of distances
 
 
@@ -46,11 +47,16 @@ def find_duplicates(paths, max_distance=MAX_DISTANCE):
     size = fingerprint_size(paths)
     prints = fingerprints(paths, size)
     first, second, _ = close_pairs(prints)
+    labels, linked = np.arange(len(paths)), np.zeros((2, 0), int)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        near = list(pool.map(lambda a, b: distance(paths[a], paths[b], size) <= max_distance, first, second))
-    first, second = first[near], second[near]
-    links = coo_matrix((np.ones(len(first), np.uint8), (first, second)), shape=(len(paths), len(paths)))
-    labels = connected_components(links, directed=False)[1]
+        for start in range(0, len(first), LOOKS):
+            pairs = np.stack([first[start : start + LOOKS], second[start : start + LOOKS]])
+            pairs = pairs[:, labels[pairs[0]] != labels[pairs[1]]]  # a thousand copies of one image are half a million pairs
+            near = list(pool.map(lambda a, b: distance(paths[a], paths[b], size) <= max_distance, *pairs))
+            if any(near):
+                linked = np.concatenate([linked, pairs[:, near]], axis=1)
+                links = coo_matrix((np.ones(linked.shape[1], np.uint8), tuple(linked)), shape=(len(paths), len(paths)))
+                labels = connected_components(links, directed=False)[1]
     _, where, groups = np.unique(labels, return_index=True, return_inverse=True)
     return np.argsort(np.argsort(where))[groups].astype(np.int64)
 

@@ -4,6 +4,7 @@ import contextlib
 import os
 import re
 import shutil
+import tempfile
 import time
 from collections import namedtuple
 from pathlib import Path
@@ -101,7 +102,7 @@ def open_folder(options, profile, house):
 
 def insist_on_empty(run_dir):
     """UserError if a folder holds more than what a command leaves that was killed before its first entry in the journal."""
-    harmless = (journals.LOCK, FINDINGS, "lost+found")
+    harmless = (journals.LOCK, FINDINGS, artifacts.SPLIT, "lost+found")
     if any(path.name not in harmless and not path.name.endswith(".partial") for path in run_dir.iterdir()):
         raise UserError(f"{run_dir} already holds a run. Add --resume to go on with it, or choose another --run.")
 
@@ -154,6 +155,10 @@ def run(options, house=HOUSE):
         if old:
             resume.check_data(old, fingerprint, folder, bool(options.data), selected, run_dir.name)
         known, findings = inspect(folder, data.why, fingerprint, old if old and (run_dir / FINDINGS).is_file() else None)
+        remarks, split = ([], b"") if old else divide(values, selected, folder)
+        if findings is not None:
+            findings = checks.table([*findings.to_dict("records"), *remarks])
+            known["findings"] = summary_of(findings)
         if lock is None:
             run_dir, lock, _ = open_folder(options, profile, house)
         artifacts.end_strays(run_dir)
@@ -161,6 +166,8 @@ def run(options, house=HOUSE):
         artifacts.drop_split(run_dir, old["notebooks"] if old else {})
         if findings is not None:
             paths.write_atomic(run_dir / FINDINGS, checks.csv_text(findings))
+        if split:
+            paths.write_atomic(run_dir / artifacts.SPLIT, split)
         for keys in values.values():
             for key, value in (("data_dir", str(folder)), ("run_dir", str(run_dir))):
                 if key in keys:
@@ -185,6 +192,8 @@ def run(options, house=HOUSE):
             "overrides": overrides,
             "notebooks": plan.entries_of(house, selected, keys, run_dir, old, set(selected) if options.start else set()),
         }
+        if old:
+            divide(values, [name for name in selected if journal["notebooks"][name]["status"] == "waiting"], folder, run_dir)
         say(f"run      {run_dir}")
         say()
         with resumable():
@@ -212,11 +221,35 @@ def inspect(folder, why, fingerprint, old):
     if severe:
         more = f" {len(severe) - 1} more: `python run_all.py --check --data {folder}` lists them." if len(severe) > 1 else ""
         raise UserError(checks.sentence(severe[0]) + more)
-    count = len(findings)
-    known["findings"] = f"{count} warning{'s' if count > 1 else ''}, see {FINDINGS}" if count else "nothing to remark"
-    if count:
-        say(f"         {known['findings']}")
     return known, findings
+
+
+def summary_of(findings):
+    """How many warnings there are, as the journal has it; said, if there are any."""
+    count = len(findings)
+    if count:
+        say(f"         {count} warning{'s' if count > 1 else ''}, see {FINDINGS}")
+    return f"{count} warning{'s' if count > 1 else ''}, see {FINDINGS}" if count else "nothing to remark"
+
+
+def divide(values, names, folder, run_dir=None):
+    """Divide the images as the notebooks will that run, and say what that leaves too little of; UserError at what cannot work.
+
+    Returns (the remarks, as findings of `checks`; the content of split.csv, which `run_dir` gets if it is there).
+    """
+    names = [name for name in names if "held_out" in values[name]]
+    if not names:
+        return [], b""
+    from lib import parts
+
+    with tempfile.TemporaryDirectory() as scratch:
+        found = parts.look(values, names, folder, run_dir or scratch, lambda text: say(f"         {text}"))
+        split = (Path(run_dir or scratch) / artifacts.SPLIT).read_bytes()
+    for each in found:
+        if each["severity"] == "error":
+            raise UserError(checks.sentence(each))
+        say(f"         {each['what']}. {each['remedy']}")
+    return found, split
 
 
 def conclude(journal, run_dir, selected):
@@ -271,7 +304,7 @@ def prepare(profile, options, house=HOUSE):
 
 
 def check(options, house=HOUSE):
-    """`--check`: the table of findings about the data; 2 if one of them would stop a run."""
+    """`--check`: the table of findings about the data, and about what the split leaves in each part; 2 if one of them would stop a run."""
     from lib import dataset
 
     folder = paths.find_data(options.data)
@@ -281,10 +314,28 @@ def check(options, house=HOUSE):
         house = fitting_house(options, house)
     values_meant(options, options.profile or "demo", house)
     say(f"data     {folder}")
-    findings = dataset.check(folder, progress=say)
-    for finding in findings.to_dict("records"):
+    found = dataset.check(folder, progress=say).to_dict("records")
+    if not any(each["severity"] == "error" for each in found):
+        found += check_division(options, folder, house)
+    for finding in found:
         row = f", row {finding['row']}" if finding["row"] else ""
         say(f"{finding['severity']:8} {finding['file']}{row}: {finding['what']}. {finding['remedy']}")
-    severe = int((findings["severity"] == "error").sum())
-    say(f"{severe} errors, {len(findings) - severe} warnings")
+    severe = sum(each["severity"] == "error" for each in found)
+    say(f"{severe} errors, {len(found) - severe} warnings")
     return 2 if severe else 0
+
+
+def check_division(options, folder, house):
+    """What the split of a run with these options would leave too little of, as findings; nothing is written."""
+    values = values_meant(options, options.profile or choose_profile("", find_data(options.data))[0], house)
+    names = [name for name in plan.select(options.only, options.start, house) if "held_out" in values[name]]
+    if not names:
+        return []
+    from lib import parts
+
+    try:
+        with tempfile.TemporaryDirectory() as scratch:
+            return parts.look(values, names, folder, scratch, say)
+    except UserError as error:
+        what, _, remedy = str(error).partition(". ")
+        return [checks.finding(folder / "train_images", 0, what, remedy)]

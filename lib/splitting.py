@@ -12,6 +12,7 @@ from lib.duplicates import MAX_DISTANCE, find_duplicates
 from lib.paths import UserError
 
 PARTS = ("train", "validation", "held_out")
+IN_WORDS = {"train": "the part that teaches", "validation": "the part that chooses the epoch", "held_out": "the held-out part"}
 
 
 def split(table, method="grouped", held_out=0.2, validation=0.15, seed=42, folds=0, max_distance=MAX_DISTANCE):
@@ -51,6 +52,7 @@ def fold_parts(table, folds, number, seed):
 
     Returns the table with another column part; held-out images stay held out, groups stay together; pseudo-labelled ones teach every
     member but those that a near-duplicate of theirs validates, where they are "left_out". One fold: the table as it is.
+    UserError where a member would have nothing to learn from, or nothing that validates it.
     """
     if folds <= 1:
         return table
@@ -60,6 +62,9 @@ def fold_parts(table, folds, number, seed):
     combination = dataset.combinations(dataset.labels(table))[free]
     group = np.unique(table["group"].to_numpy()[free], return_inverse=True)[1]
     fold = spread(combination, group, [1 / folds] * folds, seed)
+    if len(np.unique(fold)) < folds:
+        raise UserError(f"folds is {folds}, but the {len(free):,} images that are not held out are only {group.max(initial=-1) + 1:,} once "
+                        "near-duplicates count as one. Set folds lower, or add images that differ.")  # fmt: skip
     part[free] = np.where(fold == number, "validation", "train")
     if "pseudo" in table:
         validating = table["group"].to_numpy()[part == "validation"]
@@ -158,7 +163,7 @@ def load_split(run_dir, table, method="grouped", held_out=0.2, validation=0.15, 
         trained: networks, names in run_dir/models or their folders, that must have been trained on this very split.
 
     The file's column `made_from` is a hash of the settings, the labels and the files' sizes. Raises UserError for a network that
-    was trained on another split, or where nothing would be held out or left to validate.
+    was trained on another split, or where a part would have no image.
     """
     if not (held_out > 0 and validation > 0):
         raise UserError(f"held_out is {held_out} and validation {validation}. Both must be above 0: the notebooks judge on these images.")
@@ -180,6 +185,10 @@ def load_split(run_dir, table, method="grouped", held_out=0.2, validation=0.15, 
     if saved is not None and (saved["made_from"] == made_from).all() and saved["image_id"].tolist() == table["image_id"].tolist():
         return table.assign(**{column: saved[column].to_numpy() for column in columns})
     made = split(table, **settings)
+    if empty := [part for part in PARTS if part not in set(made["part"])]:
+        raise UserError(f"The {len(made):,} training images are only {made['group'].nunique():,} once near-duplicates count as one, which "
+                        f"leaves none for {IN_WORDS[empty[0]]}. Add images that differ, set all.duplicate_distance lower, or "
+                        "all.split_method to random, which parts near-duplicates.")  # fmt: skip
     paths.write_atomic(path, made[["image_id", *columns]].assign(made_from=made_from).to_csv(index=False, lineterminator="\n"))
     return made
 

@@ -1,0 +1,144 @@
+"""What the split leaves in each part is said before the run, by the run and by --check, and what is not refused works."""
+
+import json
+import re
+
+import cv2
+import numpy as np
+import pytest
+
+import run_all
+from lib import dataset, duplicates, guard, parts, pipeline, plan, rle, splitting
+from lib.paths import UserError
+
+HEIGHT, WIDTH = 64, 128
+
+
+def strip(texture, classes):
+    """A strip (H, W) uint8 of a texture's number, brighter where its classes are; {class: run-lengths}."""
+    noise = np.random.default_rng(texture).integers(0, 255, (HEIGHT, WIDTH)).astype(np.uint8)
+    image, masks = cv2.GaussianBlur(noise, (0, 0), 1.5).astype(int) * 3 // 2, {}
+    for number in classes:
+        mask = np.zeros((HEIGHT, WIDTH), np.uint8)
+        mask[10 * number : 10 * number + 8, 20:60] = 1
+        image, masks[number] = image + 60 * mask, rle.encode(mask)
+    return image.clip(0, 255).astype(np.uint8), masks
+
+
+def write(folder, strips, classes=2):
+    """A data folder of strips, (texture, classes) each; equal textures are near-duplicates."""
+    for part in ("train_images", "test_images"):
+        (folder / part).mkdir(parents=True)
+    rows = ["ImageId,ClassId,EncodedPixels"]
+    for number, (texture, present) in enumerate(strips):
+        image, masks = strip(texture, present)
+        cv2.imwrite(str(folder / "train_images" / f"{number:03}.png"), image)
+        rows += [f"{number:03}.png,{defect_class},{text}" for defect_class, text in masks.items()]
+    for number in range(4):
+        cv2.imwrite(str(folder / "test_images" / f"{number}.png"), strip(9000 + number, [1])[0])
+    (folder / "train.csv").write_text("\n".join(rows) + "\n")
+    (folder / "dataset.json").write_text(json.dumps({"classes": classes, "height": HEIGHT, "width": WIDTH}))
+    return folder
+
+
+CANNOT = "so 10_binary and 20_multilabel cannot learn or be judged"
+REFUSED = {  # (texture, classes) of every strip; what is said
+    "copies": ([(5, [1])] * 20, "The 20 training images are only 1 once near-duplicates count as one, which leaves none for"),
+    "two pieces": ([(number % 2, [1]) for number in range(20)], "are only 2 once near-duplicates count as one"),
+    "no defect": ([(number, []) for number in range(20)], f"none of 20 images has a defect, {CANNOT}"),
+    "two of twelve": ([(number, [1] if number < 2 else []) for number in range(12)], f"2 of 12 images have a defect, none of .*{CANNOT}"),
+    "defects on one piece": ([(number, []) for number in range(20)] + [(99, [1])] * 6,
+                             f"6 of 26 images have a defect, all near-duplicates of one another, none of them in .*{CANNOT}"),
+}  # fmt: skip
+REMARKED = {
+    "one class on one piece": ([(number, [1] if number % 2 else []) for number in range(40)] + [(99, [2])] * 6,
+                               "6 of 46 images have class 2, all near-duplicates of one another, none of them in .* stays unknown"),
+    "a class that is nowhere": ([(number, [1] if number % 2 else []) for number in range(40)],
+                                "none of 40 images has class 2: its network learns to draw nothing and how well it is found stays unknown"),
+    "defects everywhere": ([(number, [1 + number % 2]) for number in range(40)],
+                           "every image has a defect: how often images without one are taken for defective stays unknown"),
+}  # fmt: skip
+SMALL = ["all.height=32", "all.width=64", "all.crop_width=0", "all.epochs=1", "all.rounds=20", "all.pictures=1", "05_shift.trees=10"]
+
+
+def start(tmp_path, data, *settings, **options):
+    """Run the project's notebooks on a data folder, in a folder for runs of its own; the exit code."""
+    given = pipeline.Options(profile="demo", data=str(data), run="x", overrides=settings, **options)
+    return guard.guarded(pipeline.run, given, plan.HOUSE._replace(runs=tmp_path / "runs"))
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_cannot_work_is_refused_before_the_run_and_by_the_check(name, tmp_path, capsys):
+    strips, said = REFUSED[name]
+    data = write(tmp_path / "data", strips)
+    assert run_all.main(["--check", "--data", str(data), "--profile", "demo"]) == 2
+    out = capsys.readouterr().out
+    assert re.search(f"error .*train_images: .*{said}", out) and "1 errors, 0 warnings" in out
+    assert start(tmp_path, data) == 2
+    assert re.search(said, capsys.readouterr().err) and not (tmp_path / "runs" / "x").exists()
+
+
+@pytest.mark.parametrize("name", REMARKED)
+def test_what_cannot_be_judged_is_a_remark_of_the_check(name, tmp_path, capsys):
+    strips, said = REMARKED[name]
+    data = write(tmp_path / "data", strips)
+    assert run_all.main(["--check", "--data", str(data), "--profile", "demo"]) == 0
+    out = capsys.readouterr().out
+    assert re.search(f"warning .*train_images: {said}", out) and "0 errors, 1 warnings" in out
+    assert sorted(path.name for path in data.iterdir()) == ["dataset.json", "test_images", "train.csv", "train_images"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", REMARKED)
+def test_what_is_not_refused_runs_to_its_end(name, tmp_path, capsys):
+    strips, said = REMARKED[name]
+    data = write(tmp_path / "data", strips)
+    assert start(tmp_path, data, *SMALL) == 0
+    assert re.search(said, capsys.readouterr().out)
+    assert re.search(said, (tmp_path / "runs" / "x" / "data_findings.csv").read_text())
+
+
+def test_enough_of_everything_is_nothing_to_remark(tmp_path):
+    data = write(tmp_path / "data", [(number, [1, 2] if number % 2 else []) for number in range(40)])
+    values = plan.values_of(plan.house_of(plan.HOUSE, 2), "demo", ())
+    names = [name for name in values if "held_out" in values[name]]
+    assert parts.look(values, names, data, tmp_path) == []
+    written = (tmp_path / "split.csv").read_bytes()  # what a notebook finds, which divides no more
+    given = {key: value.value for key, value in values["10_binary"].items()}
+    table = dataset.load_table(data, given["sample"], given["seed"])
+    splitting.load_split(tmp_path, table, given["split_method"], given["held_out"], given["validation"], given["seed"],
+                         max_distance=given["duplicate_distance"])  # fmt: skip
+    assert (tmp_path / "split.csv").read_bytes() == written
+
+
+def test_notebooks_that_need_no_defects_run_without(tmp_path, capsys):
+    data = write(tmp_path / "data", REFUSED["no defect"][0])
+    assert run_all.main(["--check", "--data", str(data), "--profile", "demo", "--only", "00,05"]) == 0
+    assert "0 errors, 0 warnings" in capsys.readouterr().out
+
+
+def test_every_network_of_an_ensemble_needs_its_parts(tmp_path, capsys):
+    data = write(tmp_path / "data", [(number, [1, 2] if number < 8 else []) for number in range(16)])
+    command = ["--check", "--data", str(data), "--profile", "demo"]
+    assert run_all.main([*command, "-p", "all.folds=4"]) == 0
+    assert run_all.main([*command, "-p", "all.folds=14"]) == 2
+    assert "folds is 14, but the 13 images that are not held out are only 13 once" in capsys.readouterr().out
+    assert run_all.main([*command, "-p", "all.folds=10"]) == 2
+    assert re.search(f"{CANNOT}.*set folds lower", capsys.readouterr().out)
+
+
+def test_a_notebook_that_is_opened_by_hand_says_it_too(tmp_path):
+    table = dataset.load_table(write(tmp_path / "data", REFUSED["copies"][0]))
+    with pytest.raises(UserError, match="20 training images are only 1 once"):
+        splitting.load_split(tmp_path, table)
+    assert not (tmp_path / "split.csv").exists()
+
+
+def test_images_that_are_together_already_are_not_compared_again(tmp_path, monkeypatch):
+    """All copies of one image: hundreds of thousands of pairs, of which those with one of them are enough."""
+    write(tmp_path / "data", [(number // 40, []) for number in range(80)])
+    files = sorted((tmp_path / "data" / "train_images").iterdir())
+    compared, distance = [], duplicates.distance
+    monkeypatch.setattr(duplicates, "distance", lambda *given: compared.append(given) or distance(*given))
+    assert duplicates.find_duplicates(files).tolist() == [0] * 40 + [1] * 40
+    assert len(compared) < 80 + 2 * duplicates.LOOKS
