@@ -16,5 +16,9 @@ ENCODERS = {  # segmentation-models' backbones that work under Keras 3, with the
     "efficientnetb0": "torch", "efficientnetb1": "torch", "efficientnetb3": "torch",
     **dict.fromkeys(LITE, "lite"),
 }  # fmt: skip
+SMALLEST = {  # pixels of the input that a backbone needs
+    "InceptionResNetV2": 75, "InceptionV3": 75, "Xception": 71, "inceptionv3": 75, "inceptionresnetv2": 75,
+}  # fmt: skip
+BY_32 = ("MobileNetV2", "EfficientNetB0", "EfficientNetB3")  # their borders follow from the width, and where any is taken, from a multiple
 FLIPS = ("none", "vertical", "horizontal", "both")
 AUGMENTATION = {"flips": "choices.FLIPS", "brightness": "0..1", "contrast": "0..1", "shift": "0..1", "blackout": "0..1"}

@@ -11,7 +11,7 @@ import keras
 from keras import layers
 
 from lib import normalization, paths, pretrained
-from lib.choices import CLASSIFIERS, ENCODERS
+from lib.choices import BY_32, CLASSIFIERS, ENCODERS
 from lib.paths import UserError
 
 GREY_MEAN, GREY_DEVIATION = 0.344, 0.196  # of the competition's strips, in shares of full scale
@@ -143,7 +143,7 @@ def build_classifier(backbone="compact", classes=1, height=128, width=800, weigh
             encoder = keras.Model(maps.input, maps.outputs[-1], name=backbone)
         else:
             # These work out their borders from the width, so that one is named: 256 has the borders of any multiple of 32.
-            wide = width or (256 if backbone.startswith(("MobileNetV2", "EfficientNetB")) else None)
+            wide = width or (256 if backbone in BY_32 else None)
             make, shape = getattr(keras.applications, backbone), (height, wide, 3)
             encoder = _published(
                 lambda: make(include_top=False, weights="imagenet" if weights == "imagenet" else None, input_shape=shape)

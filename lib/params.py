@@ -92,7 +92,7 @@ def convert(value, annotation):
         raise ValueError(f"of the type {ast.unparse(annotation)}, but only {', '.join(TYPES)} can be handed over")
     if kind is float and (type(value) is int or isinstance(value, str)):
         try:
-            value = float(value)
+            value = float(value if type(value) is int or value.isascii() else "")  # float() reads the digits of every script
         except (ValueError, OverflowError):
             raise ValueError("not a number") from None
     if type(value) is not kind:
@@ -135,6 +135,21 @@ class ProfileLoader(yaml.SafeLoader):
                 raise yaml.MarkedYAMLError(problem=f"{key} is set twice", problem_mark=key_node.start_mark)
             seen.add(key)
         return super().construct_mapping(node, deep)
+
+    def construct_decimal(self, node):
+        """A number as it is read by people: 010 is 10, not octal 8; 0x1F, 0b11 and 1:30, which YAML takes for 90, are refused."""
+        text = self.construct_scalar(node)
+        plain = text.replace("_", "")
+        if node.tag.endswith(":int") and re.fullmatch(r"[-+]?[0-9]+", plain):
+            return int(plain)
+        if node.tag.endswith(":float") and ":" not in plain and plain.isascii():
+            return self.construct_yaml_float(node)
+        raise yaml.MarkedYAMLError(problem=f"{text} is not written in decimal digits, such as 90", problem_mark=node.start_mark)
+
+
+for number in ("int", "float"):
+    ProfileLoader.add_constructor(f"tag:yaml.org,2002:{number}", ProfileLoader.construct_decimal)
+ProfileLoader.add_implicit_resolver("tag:yaml.org,2002:int", re.compile(r"[-+]?0[0-9_]+$"), list("-+0"))  # 08, which is not octal
 
 
 def read_yaml(text):
@@ -285,8 +300,9 @@ def checked(value, annotation, origin, key):
         if from_command_line and getattr(annotation, "id", "") != "str":
             value = read_yaml(value)
         return convert(value, annotation)
-    except yaml.YAMLError:
-        raise UserError(f"{where} cannot be read. Write a number, true, false, text or [a, b].") from None
+    except yaml.YAMLError as error:
+        why = f" ({error.problem})" if getattr(error, "problem", None) else ""
+        raise UserError(f"{where} cannot be read{why}. Write a number, true, false, text or [a, b].") from None
     except ValueError as error:
         raise UserError(f"{where} is {error}.") from None
 

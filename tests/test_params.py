@@ -143,6 +143,8 @@ def test_text_of_the_command_line_is_read_as_declared(declarations, key, text, r
         ({"10_one": {"epochs": 3.0}}, "epochs is of type float, not int"),
         ({"10_one": {"epochs": None}}, "epochs is empty, not int"),
         ({"10_one": {"rate": "fast"}}, "rate is not a number"),
+        ({"10_one": {"rate": "٠.٢"}}, "rate is not a number"),
+        ({"10_one": {"rate": "infinity"}}, "rate is not a finite number"),
         ({"10_one": {"rate": float("nan")}}, "rate is not a finite number"),
         ({"10_one": {"rate": True}}, "rate is of type bool, not float"),
         ({"10_one": {"name": 7}}, "name is of type int, not str: put it in quotes"),
@@ -181,6 +183,34 @@ def test_parse_override_refuses(text, said):
 def test_first_letters_must_mean_one_notebook():
     with pytest.raises(UserError, match="'3' can be 31_seg_class1 or 32_seg_class2"):
         params.resolve("3", ("10_one", "31_seg_class1", "32_seg_class2"), "--only")
+
+
+@pytest.mark.parametrize(
+    "text, number",
+    [("010", 10), ("08", 8), ("-007", -7), ("+7", 7), ("00", 0), ("1_000", 1000), ("09.5", 9.5), ("1e-3", 0.001), (".5", 0.5),
+     ("-.5", -0.5)],
+)
+def test_a_number_is_read_as_people_read_it(tmp_path, declarations, text, number):
+    """YAML 1.1 takes 010 for 8 and leaves 08 as text."""
+    (tmp_path / "own.yaml").write_text(f"10_one:\n  rate: {text}\n  sizes: [{text}]\n")
+    profile = params.load_profile("own", tmp_path)
+    if type(number) is int:
+        assert profile["10_one"]["sizes"] == [number]
+        assert plain(params.effective(declarations, overrides=[("10_one", "epochs", text)]))["10_one"]["epochs"] == number
+        profile["10_one"]["rate"] = profile["10_one"].pop("sizes")[0]
+    else:
+        del profile["10_one"]["sizes"]
+    assert plain(params.effective(declarations, "own", profile))["10_one"]["rate"] == number
+    assert plain(params.effective(declarations, overrides=[("10_one", "rate", text)]))["10_one"]["rate"] == number
+
+
+@pytest.mark.parametrize("text", ["0x1F", "0b11", "1:30", "1:30.5", "-0x1", "!!int '٣'", "!!float '٣.5'", "[1, 0x2]"])
+def test_a_number_that_people_would_read_otherwise_is_refused(tmp_path, declarations, text):
+    (tmp_path / "own.yaml").write_text(f"10_one:\n  rate: {text}\n")
+    with pytest.raises(UserError, match=r"own\.yaml, line 2: .* is not written in decimal digits"):
+        params.load_profile("own", tmp_path)
+    with pytest.raises(UserError, match=r"-p 10_one\.rate cannot be read \(.* is not written in decimal digits, such as 90\)"):
+        params.effective(declarations, overrides=[("10_one", "rate", text)])
 
 
 @pytest.mark.parametrize(

@@ -125,16 +125,32 @@ def test_defaults_are_held_against_their_ranges_too(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "override, said",
+    "overrides, said",
     [
         ("all.held_out=0.9", "held_out is 0.9 and validation 0.15, which leaves nothing"),
         ("31.weights=imagenet", "the backbone compact has none"),
         ("32.architecture=FPN", "The backbone compact exists as a Unet, not as FPN"),
+        ("segmenters.crop_width=832", "31_seg_class1: crop_width is 832, but the strips are only 800 pixels wide at the network's input"),
+        ("34.width=128", "34_seg_class4: crop_width is 160, but the strips are only 128 pixels wide"),
+        ("10.backbone=Xception 10.height=70", "height is 70 and width 800, but the backbone Xception needs 71 pixels or more"),
+        ("20.backbone=InceptionV3 20.width=74", "height is 128 and width 74, but the backbone InceptionV3 needs 75"),
+        ("31.backbone=inceptionv3 31.height=64", "height is 64 and width 800, but the backbone inceptionv3 needs 75"),
+        ("10.backbone=MobileNetV2 10.width=700", "width is 700, but to learn from crops the backbone MobileNetV2 needs a multiple of 32"),
     ],
 )
-def test_values_that_do_not_go_together_are_told_before_the_first_cell(override, said):
+def test_values_that_do_not_go_together_are_told_before_the_first_cell(overrides, said):
     with pytest.raises(UserError, match=said):
-        plan.values_of(plan.HOUSE, "demo", plan.overrides_of([override], plan.HOUSE))
+        plan.values_of(plan.HOUSE, "demo", plan.overrides_of(overrides.split(), plan.HOUSE))
+
+
+@pytest.mark.parametrize("overrides", [
+    "segmenters.crop_width=800", "segmenters.crop_width=0 all.width=64", "10.crop_width=900",
+    "10.backbone=Xception 10.height=71",
+    "31.backbone=inceptionv3 31.height=96 31.width=64 31.crop_width=32",
+    "10.backbone=MobileNetV2 10.width=700 10.crop_width=0", "10.backbone=ResNet50 10.width=700",
+])  # fmt: skip
+def test_sizes_that_go_together_are_taken(overrides):
+    plan.values_of(plan.HOUSE, "demo", plan.overrides_of(overrides.split(), plan.HOUSE))
 
 
 def test_every_profile_is_within_the_ranges():
