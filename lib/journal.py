@@ -12,6 +12,7 @@ run.json:
     versions    {"python": ..., "numpy": ..., "keras": ..., "tensorflow": ...}, of all notebooks that were started so far; where these
                 differ "3.13.2, 3.12.0", and so with the code
     code        git commit ("+changes" if files differ from it) or a hash of lib
+    environment {"OMP_NUM_THREADS": "1", ...}: the environment variables that may change the last bits, as the notebooks had them
     overrides   [[section, key, text], ...] of every -p so far
     parameters  {notebook: {key: value}}, what it ran with; of one that was not started yet, what it would run with
     notebooks   {name: {...}} in the order of the graph:
@@ -24,8 +25,8 @@ run.json:
         needs        the notebooks it needs
         made         {file: hash} of all that it left, see `artifacts.left_by`; only of a finished notebook
         used         {notebook it needs: hash of that one's products} as they were at its start
-        ran          what its last start ran with: {"parameters": {key: value}, "code", "versions", "jobs", "data": the fingerprint's
-                     sha256}; empty before. What a later command asks for and does not run is not written here
+        ran          what its last start ran with: {"parameters": {key: value}, "code", "versions", "environment", "jobs", "data": the
+                     fingerprint's sha256}; empty before. What a later command asks for and does not run is not written here
         outdated     true if it is finished and one that it needs was run again without it (--only)
 
 Each state is written aside, synced and renamed, and the one before it is kept as `run.previous.json`.
@@ -95,13 +96,16 @@ def write(run_dir, journal):
 
 
 def record(journal, asked):
-    """Let the journal say what was done: parameters, code and versions of the notebooks that ran; where none did, what is `asked`."""
+    """Let the journal say what was done: parameters, code, versions and environment of the notebooks that ran; where none did, what is
+    `asked`."""
     entries = journal["notebooks"]
     ran = [entry["ran"] for entry in entries.values() if entry.get("ran")] or [asked]
     journal["parameters"] = {name: (entry.get("ran") or {}).get("parameters", asked["parameters"][name]) for name, entry in entries.items()}
     journal["code"] = ", ".join(dict.fromkeys(one["code"] for one in ran))
-    packages = dict.fromkeys(package for one in ran for package in one["versions"])
-    journal["versions"] = {package: ", ".join(dict.fromkeys(one["versions"].get(package, "none") for one in ran)) for package in packages}
+    for what in ("versions", "environment"):
+        stated = [one.get(what, {}) for one in ran]
+        names = dict.fromkeys(name for one in stated for name in one)
+        journal[what] = {name: ", ".join(dict.fromkeys(one.get(name, "none") for one in stated)) for name in names}
 
 
 def open_lock(run_dir, wait=5.0):

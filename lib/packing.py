@@ -26,7 +26,7 @@ from pathlib import Path
 
 from IPython.core.magic import register_cell_magic
 
-os.environ.setdefault("KERAS_BACKEND", "tensorflow")  # whatever ~/.keras/keras.json says
+os.environ["KERAS_BACKEND"] = "tensorflow"  # whatever ~/.keras/keras.json says
 lib = sys.modules["lib"] = types.ModuleType("lib")
 lib.__path__ = []
 

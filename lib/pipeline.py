@@ -9,7 +9,7 @@ import time
 from collections import namedtuple
 from pathlib import Path
 
-from lib import artifacts, checks, execution, params, paths, plan, processes, provenance, resume
+from lib import artifacts, checks, execution, params, paths, plan, processes, provenance, resume, surroundings
 from lib import journal as journals
 from lib.guard import resumable, say
 from lib.journal import FINISHED
@@ -124,6 +124,7 @@ def run(options, house=HOUSE):
     """Run the notebooks; 0 if all that were asked for are done, 1 if one failed. UserError before the first cell."""
     if options.jobs is not None and options.jobs < 1:
         raise UserError(f"--jobs {options.jobs}: at least one notebook must run at a time.")
+    surroundings.check_keras_file()
     options = resume.meant(options, house.runs)
     house = fitting_house(options, house)
     declarations, selected = plan.declarations_of(house), plan.select(options.only, options.start, house)
@@ -173,11 +174,13 @@ def run(options, house=HOUSE):
                 if key in keys:
                     keys[key] = params.Value(value, params.GIVEN[key])
         keys = plan.keys_of(house, selected, values, fingerprint, old)
+        jobs = options.jobs or (old or {}).get("jobs", JOBS)
         asked = {
             "parameters": {name: {key: value.value for key, value in found.items()} for name, found in values.items()},
             "code": provenance.code_version(),
             "versions": provenance.versions(),
-            "jobs": options.jobs or (old or {}).get("jobs", JOBS),
+            "environment": surroundings.recorded(surroundings.of_notebook(jobs)),
+            "jobs": jobs,
             "data": fingerprint["sha256"],
         }
         journal = {

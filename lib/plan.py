@@ -175,7 +175,7 @@ def ran_before(name, old):
     if not old or old["notebooks"].get(name, {}).get("status") not in FINISHED:
         return {}
     return {"parameters": old.get("parameters", {}).get(name, {}), "code": str(old.get("code", "")), "versions": old.get("versions", {}),
-            "jobs": old.get("jobs", 1), "data": str(old["data"].get("sha256", ""))}  # fmt: skip
+            "environment": old.get("environment", {}), "jobs": old.get("jobs", 1), "data": str(old["data"].get("sha256", ""))}  # fmt: skip
 
 
 def entries_of(house, selected, keys, run_dir, old, forced):

@@ -3,14 +3,13 @@
 import contextlib
 import graphlib
 import json
-import os
 import shutil
 import signal
 import subprocess
 import sys
 import time
 
-from lib import artifacts, system
+from lib import artifacts, surroundings, system
 from lib import journal as journals
 from lib.guard import say
 from lib.journal import FINISHED
@@ -25,7 +24,8 @@ def run_all(journal, run_dir, lock, house, selected, keys, asked, declarations):
     """Run the selected notebooks in the order of the graph, so many at a time, and keep the journal up to date.
 
     Arguments:
-        asked: what a notebook that starts now is run with: "parameters" of all notebooks, "code", "versions", "jobs", "data".
+        asked: what a notebook that starts now is run with: "parameters" of all notebooks, "code", "versions", "environment", "jobs",
+            "data".
 
     A notebook that fails blocks those that need it, the others run. However this is left, no process stays behind.
     """
@@ -124,15 +124,7 @@ def clear(run_dir, name, entry, key, house):
 
 def start(notebook, run_dir, given, lock, jobs):
     """Start the process that executes a notebook; it shares the run's lock, which so outlives a killed parent."""
-    environment = dict(os.environ, TF_CPP_MIN_LOG_LEVEL="2", PYTHONHASHSEED="0")
-    environment.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")  # or the first of two on a graphics card takes all its memory
-    environment |= {artifacts.RUN: str(run_dir), artifacts.NOTEBOOK: notebook.stem}
-    environment.setdefault("KERAS_BACKEND", "tensorflow")  # whatever ~/.keras/keras.json says
-    for variable in ("MPLBACKEND", "PYTHONSTARTUP"):  # the kernel's own draws into the notebook; code that is nobody's of the project
-        environment.pop(variable, None)
-    if jobs > 1:
-        for variable in ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS"):
-            environment[variable] = str(max(system.cores() // jobs, 1))
+    environment = surroundings.of_notebook(jobs) | {artifacts.RUN: str(run_dir), artifacts.NOTEBOOK: notebook.stem}
     request = {
         "notebook": str(notebook),
         "output": str(run_dir / notebook.name),

@@ -20,6 +20,7 @@ from lib.pipes import shorten
 
 TEMPLATES = Path(__file__).parent / "templates"
 FILES = ("submission.csv", "metrics.json", "decision.json", "data_findings.csv", "run.json")  # linked where they are there
+ORIGIN = ("code", "versions", "environment")  # that a run's notebooks may differ in
 THUMBNAIL_WIDTH = 480  # pixels: sharp at the 240 that a card shows on a dense screen
 
 
@@ -196,14 +197,13 @@ def figures_of(metrics):
 
 
 def ran_with(journal, name):
-    """Rows (name, value) of the code and the versions that a notebook ran with, where the run's notebooks differ in them."""
+    """Rows (name, value) of the code, versions and environment that a notebook ran with, where the run's notebooks differ in them."""
     entry = journal["notebooks"].get(name) if isinstance(journal.get("notebooks"), dict) else None
     ran = entry.get("ran") if isinstance(entry, dict) else None
     if not isinstance(ran, dict):
         return []
-    whole = flat({"code": journal.get("code"), "versions": journal.get("versions")})
-    own = dict(flat({"code": ran.get("code"), "versions": ran.get("versions")}))
-    return [(key, own[key]) for key, value in whole if key in own and own[key] != value]
+    whole, own = (dict(flat({key: where.get(key) for key in ORIGIN})) for where in (journal, ran))
+    return [(key, own[key]) for key, value in whole.items() if key in own and own[key] != value]
 
 
 def write_index(run_dir):
@@ -226,7 +226,7 @@ def write_index(run_dir):
     parameters = journal.get("parameters") if isinstance(journal.get("parameters"), dict) else {}
     parameters = {str(name): values for name, values in parameters.items() if isinstance(values, dict)}
     seeds = sorted({str(values["seed"]) for values in parameters.values() if "seed" in values})
-    origin = {key: journal.get(key) for key in ("profile", "code", "versions")} | {"seed": ", ".join(seeds)}
+    origin = {key: journal.get(key) for key in ("profile", *ORIGIN)} | {"seed": ", ".join(seeds)}
     text = page(
         "index.html",
         run=str(journal.get("run") or run_dir.resolve().name),

@@ -204,7 +204,7 @@ def test_an_empty_value_is_not_taken_for_none_given(call, option, text, capsys):
 
 
 def test_an_exact_record_of_an_older_journal_is_kept():
-    same = {"code": "c", "versions": {"numpy": "1"}}
+    same = {"code": "c", "versions": {"numpy": "1"}, "environment": {"OMP_NUM_THREADS": "1"}}
     old = {"notebooks": {"10_binary": {"status": "done"}, "90_inference": {"status": "failed"}}, **same}
     old |= {"parameters": {"10_binary": {"epochs": 16}}, "data": {"sha256": "s"}}
     assert plan.ran_before("10_binary", old) == {"parameters": {"epochs": 16}, **same, "jobs": 1, "data": "s"}

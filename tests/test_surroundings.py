@@ -10,13 +10,20 @@ import nbformat
 import pytest
 from test_pipeline import small_house
 
-from lib import paths
+from lib import journal as journals
+from lib import paths, report, surroundings, system
+from lib.paths import UserError
 
 STATE = """import json, keras, matplotlib, sys
 from lib import losses, plots
 print(json.dumps([keras.config.floatx(), keras.config.epsilon(), keras.config.image_data_format(), keras.config.backend(),
+                  keras.config.max_epochs(), keras.config.max_steps_per_epoch(),
                   matplotlib.rcParams["text.usetex"], matplotlib.rcParams["font.size"]]))"""
-OWN = ["float32", 1e-7, "channels_last", "tensorflow", False, 10.0]
+OWN = ["float32", 1e-7, "channels_last", "tensorflow", None, None, False, 10.0]
+
+
+VARIABLES = {"KERAS_BACKEND": "jax", "SM_FRAMEWORK": "keras", "TF_USE_LEGACY_KERAS": "1", "KERAS_MAX_EPOCHS": "1",
+             "KERAS_MAX_STEPS_PER_EPOCH": "1", "TF_ENABLE_ONEDNN_OPTS": "0", "OMP_NUM_THREADS": "3"}  # fmt: skip
 
 
 @pytest.fixture
@@ -35,17 +42,76 @@ def foreign(tmp_path):
         (tmp_path / name).write_text(content, encoding="utf-8")
     places = {"HOME": "", "MPLCONFIGDIR": "matplotlib", "IPYTHONDIR": "ipython", "PYTHONSTARTUP": "startup.py", "JUPYTER_PATH": "jupyter",
               "JUPYTER_CONFIG_DIR": "config"}  # fmt: skip
-    kept = {name: value for name, value in os.environ.items() if name not in ("KERAS_BACKEND", "SM_FRAMEWORK")}
-    return kept | {name: str(tmp_path / place) for name, place in places.items()} | {"TF_USE_LEGACY_KERAS": "1"}
+    return os.environ | {name: str(tmp_path / place) for name, place in places.items()} | VARIABLES
+
+
+def bootstrap():
+    """The code that every notebook begins with."""
+    cells = nbformat.read(paths.PROJECT / "notebooks" / "10_binary.ipynb", as_version=4).cells
+    return next(cell.source for cell in cells if "bootstrap" in cell.metadata.get("tags", [])).replace("%config", "#")
 
 
 @pytest.mark.slow
 def test_lib_sets_keras_and_matplotlib_as_it_means_them(foreign):
     """As in a notebook: the bootstrap cell first."""
-    cells = nbformat.read(paths.PROJECT / "notebooks" / "10_binary.ipynb", as_version=4).cells
-    bootstrap = next(cell.source for cell in cells if "bootstrap" in cell.metadata.get("tags", [])).replace("%config", "#")
-    ended = subprocess.run([sys.executable, "-c", f"{bootstrap}\n{STATE}"], env=foreign, cwd=paths.PROJECT, capture_output=True, text=True)
+    command = [sys.executable, "-c", f"{bootstrap()}\n{STATE}"]
+    ended = subprocess.run(command, env=foreign, cwd=paths.PROJECT, capture_output=True, text=True)
     assert json.loads(ended.stdout.splitlines()[-1]) == OWN, ended.stderr
+
+
+@pytest.mark.parametrize("jobs, threads", [(1, "3"), (2, str(max(system.cores() // 2, 1)))])
+def test_a_notebooks_environment_is_the_projects_and_what_changes_last_bits_is_recorded(jobs, threads, monkeypatch):
+    for name, value in VARIABLES.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("KAGGLE_KEY", "secret")
+    environment = surroundings.of_notebook(jobs)
+    assert [environment[name] for name in ("KERAS_BACKEND", "SM_FRAMEWORK", "TF_USE_LEGACY_KERAS")] == ["tensorflow", "tf.keras", "0"]
+    assert not {"KERAS_MAX_EPOCHS", "KERAS_MAX_STEPS_PER_EPOCH", "MPLBACKEND", "PYTHONSTARTUP"} & set(environment)
+    found = surroundings.recorded(environment)
+    assert (found["TF_ENABLE_ONEDNN_OPTS"], found["OMP_NUM_THREADS"]) == ("0", threads)
+    assert not {"KAGGLE_KEY", "TF_CPP_MIN_LOG_LEVEL", "KERAS_BACKEND", "HOME"} & set(found)
+
+
+def test_the_journal_tells_the_environments_of_notebooks_that_ran_in_several():
+    ran = [{"parameters": {}, "code": "c", "versions": {"numpy": "1"}, **more}
+           for more in ({"environment": {"OMP_NUM_THREADS": "1"}}, {"environment": {"OMP_NUM_THREADS": "2", "TF_X": "0"}}, {})]  # fmt: skip
+    journal = {"notebooks": {str(number): {"ran": one} for number, one in enumerate(ran)}}
+    journals.record(journal, {"parameters": {name: {} for name in "012"}})
+    assert journal["environment"] == {"OMP_NUM_THREADS": "1, 2, none", "TF_X": "none, 0"}
+    assert dict(report.ran_with(journal, "1")) == {"environment.OMP_NUM_THREADS": "2", "environment.TF_X": "0"}
+
+
+@pytest.mark.parametrize("content, said", [
+    ({"floatx": "float99"}, "floatx is 'float99'"), ({"floatx": ["float32"]}, "floatx is ['float32']"),
+    ({"epsilon": "small"}, "epsilon is"), ({"image_data_format": "channels"}, "image_data_format is 'channels'"),
+    ([1], "it holds no settings"),
+])  # fmt: skip
+def test_a_keras_file_that_keras_does_not_start_with_is_named(content, said, tmp_path, monkeypatch, capsys):
+    """`import keras` would fail in every notebook, with an AssertionError without a word."""
+    file = tmp_path / ".keras" / "keras.json"
+    paths.write_json(file, content)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("KERAS_HOME", raising=False)
+    expected = f"{file}: {said}"
+    with pytest.raises(UserError) as raised:
+        surroundings.set_up()
+    assert str(raised.value).startswith(expected) and str(raised.value).endswith("Correct it, or delete the file: this project needs none.")
+    assert small_house.call(tmp_path, "--profile", "small", "--data", str(tmp_path)) == 2
+    assert expected in capsys.readouterr().err and not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize("content", ["{", "", '{"floatx": "float16", "epsilon": 0.1, "backend": "jax", "other": 1}'])
+def test_a_keras_file_that_keras_starts_with_has_no_effect(content, tmp_path, monkeypatch):
+    (tmp_path / "keras.json").write_text(content)
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    surroundings.set_up()
+
+
+def test_a_notebook_opened_by_hand_names_a_bad_keras_file(tmp_path):
+    paths.write_json(tmp_path / "keras.json", {"floatx": "float99"})
+    command = [sys.executable, "-c", f"{bootstrap()}\nimport keras"]
+    ended = subprocess.run(command, env=os.environ | {"KERAS_HOME": str(tmp_path)}, cwd=paths.PROJECT, capture_output=True, text=True)
+    assert f"{tmp_path / 'keras.json'}: floatx is 'float99'" in ended.stderr and "AssertionError" not in ended.stderr
 
 
 NOTEBOOK = """import getpass, os, sys, json
@@ -77,6 +143,8 @@ def test_a_run_starts_kernels_with_this_python_and_reads_nothing_of_the_users(fo
     code, printed, said = small_run(tmp_path, foreign)
     assert code == 0, said
     assert json.loads(printed.splitlines()[-1]) == [sys.executable, "tensorflow", True, True]
+    recorded = paths.read_json(tmp_path / "project" / "runs" / "a" / "run.json")["environment"]
+    assert recorded["TF_ENABLE_ONEDNN_OPTS"] == "0" and "OMP_NUM_THREADS" in recorded
 
 
 @pytest.mark.slow
@@ -92,7 +160,5 @@ def test_a_user_whom_the_system_does_not_know_has_no_home_and_runs(tmp_path):
 
 
 def test_a_notebook_started_from_elsewhere_says_where_to_start_it(tmp_path):
-    cells = nbformat.read(paths.PROJECT / "notebooks" / "10_binary.ipynb", as_version=4).cells
-    bootstrap = next(cell.source for cell in cells if "bootstrap" in cell.metadata.get("tags", [])).replace("%config", "#")
-    ended = subprocess.run([sys.executable, "-c", bootstrap], cwd=tmp_path, capture_output=True, text=True)
+    ended = subprocess.run([sys.executable, "-c", bootstrap()], cwd=tmp_path, capture_output=True, text=True)
     assert f"{tmp_path} is not in the project" in ended.stderr and "--cwd notebooks" in ended.stderr

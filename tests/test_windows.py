@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 HERE = Path(__file__).resolve().parent
-COMPUTE = ("networks", "training", "normalization", "pretrained", "rle", "generators", "metrics", "decision", "judgement", "thresholds")
+COMPUTE = ("networks", "training", "normalization", "pretrained", "rle", "generators", "metrics", "decision", "judgement", "thresholds",
+           "notebook_judgement")  # fmt: skip
 
 
 @pytest.mark.slow
