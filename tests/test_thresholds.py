@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lib import cascade, decision, generators, masks, metrics
+from lib import cascade, decision, generators, masks, metrics, rle
 
 SHAPE = (40, 60)
 
@@ -88,6 +88,40 @@ def test_the_most_accurate_threshold_is_as_accurate_as_it_was_counted(truth, dat
     best = max(((probability >= np.float32(one)) == truth).mean() for one in [0.0, *near, 1.0])
     threshold = metrics.threshold_for_accuracy(truth, probability)
     assert metrics.classification_figures(truth, probability, threshold)["accuracy"] == best
+
+
+@pytest.mark.parametrize("strategy", ["binary filter", "both filters", "multilabel filter", decision.SOFT])
+def test_a_probability_equal_to_its_filters_threshold_passes_when_judged_and_when_predicted(strategy):
+    """A mask of 150 pixels that nothing but the filter can drop; for soft gating the probability of the class is the product."""
+    one = np.float32(1)
+    strips = [(at, one, one, 150) if strategy == "binary filter" else (one, at, one, 150) for at in beside(0.7)]
+    if strategy == "both filters":
+        strips += [(at, one, one, 150) for at in beside(0.7)]
+    chosen = {"strategy": strategy, "binary_threshold": 0.7, "label_thresholds": [0.7], "pixel_thresholds": [0.7],
+              "smallest_components": [0], "minimum_areas": [0]}  # fmt: skip
+    networks, files = stand_ins(strips), [str(number) for number in range(len(strips))]
+    evidence = cascade.gather_evidence(networks, pd.DataFrame({"path": files}), [[""]] * len(files), SHAPE)
+    expected = [False, True, True] * (len(strips) // 3)
+    assert decision.kept_pairs(evidence, chosen)[2][:, 0].tolist() == expected
+    assert [row[0] != "" for row in cascade.predict(networks, files, chosen, SHAPE)[0]] == expected
+
+
+def test_soft_gating_weighs_the_map_by_the_probability_of_the_class_when_judged_and_when_predicted():
+    """A map of 0.8 on 200 pixels, all of them of the defect: with a class of 0.9 it is 0.72, with 0.5 it is 0.4, with 0.1 nothing."""
+    strips = [(np.float32(1), np.float32(label), np.float32(0.8), 200) for label in (0.9, 0.5, 0.1)]
+    networks, files, mask = stand_ins(strips), ["0", "1", "2"], np.zeros(SHAPE, np.uint8)
+    mask.ravel()[:200] = 1
+    evidence = cascade.gather_evidence(networks, pd.DataFrame({"path": files}), [[rle.encode(mask)]] * 3, SHAPE)
+    reached = [[0.8 * label >= threshold for threshold in decision.PIXEL_THRESHOLDS] for label in (0.9, 0.5, 0.1)]
+    for found in (evidence.soft_area, evidence.soft_intersection):
+        assert (found[:, 0, :, 0] // 200).tolist() == [[int(one) for one in row] for row in reached]
+    assert (evidence.area[:, 0, :, 0] == 200).all()  # without the weight the map reaches every threshold
+    for place, threshold in enumerate(decision.PIXEL_THRESHOLDS):
+        chosen = {"strategy": decision.SOFT, "binary_threshold": 0.5, "label_thresholds": [0.0], "pixel_thresholds": [threshold],
+                  "smallest_components": [0], "minimum_areas": [0]}  # fmt: skip
+        predicted = cascade.predict(networks, files, chosen, SHAPE)[0]
+        assert [row[0] == rle.encode(mask) for row in predicted] == [row[place] for row in reached]
+        assert decision.pair_scores(evidence, chosen)[:, 0].tolist() == [float(row[place]) for row in reached]
 
 
 def test_crops_begin_anywhere_about_the_defect():
