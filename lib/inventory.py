@@ -1,20 +1,18 @@
-"""The list of a packed data set's files with sizes and SHA-256: what is attached is opened only if it is what was packed."""
+"""The manifest.json of a packed data set: what is attached is opened only if it is what was packed."""
 
 from pathlib import Path
 
-from lib import paths
-from lib.manifest import file_hash
+from lib import manifest, paths
+from lib.manifest import FILE, file_hash
 from lib.paths import UserError
 
-FILE = "manifest.json"
 AGAIN = "Upload the folder again, or pack the run again: python -m lib.kaggle pack"
 
 
 def write(folder, names):
     """Write manifest.json for the files `names` (paths relative to `folder`, with /); the SHA-256 of the manifest itself."""
     folder = Path(folder)
-    files = {name: {"bytes": (folder / name).stat().st_size, "sha256": file_hash(folder / name)} for name in sorted(names)}
-    paths.write_json(folder / FILE, {"files": files})
+    paths.write_json(folder / FILE, manifest.of(folder, names))
     return file_hash(folder / FILE)
 
 

@@ -141,9 +141,9 @@ def files_of(run_dir):
         for member in paths.member_folders(folder):
             if not (member / "saved_model" / "saved_model.pb").is_file():
                 raise UserError(f"{member} holds no SavedModel. Train it with TensorFlow as Keras' backend.")
-            if not (member / "manifest.json").is_file():
-                raise UserError(f"{member / 'manifest.json'} is missing: an older version saved this network. Train it again.")
-            found = [member / name for name in ("model.json", "manifest.json")]
+            if not (member / inventory.FILE).is_file():
+                raise UserError(f"{member / inventory.FILE} is missing: an older version saved this network. Train it again.")
+            found = [member / name for name in ("model.json", inventory.FILE)]
             found += [path for path in (member / "saved_model").rglob("*") if path.is_file()]
             files += [path.relative_to(run_dir).as_posix() for path in found]
     return sorted(files)

@@ -15,7 +15,7 @@ from lib import engines, manifest, models, system
 from lib.paths import UserError, member_folders, put, read_json, scratch, write_json
 
 BUILDERS = {"classifier": models.build_classifier, "segmenter": models.build_segmenter}  # by the card's kind
-MANIFEST = "manifest.json"  # in a model's folder: the files of its SavedModel, with hashes
+MANIFEST = manifest.FILE  # in a model's folder: the files of its SavedModel
 
 
 def build(card):
@@ -119,7 +119,7 @@ def predictor(folder, engine="float32"):
     folder = Path(folder)
     card = read_card(folder)
     known = read_json(folder / MANIFEST) if (folder / MANIFEST).is_file() else {}
-    if keras.backend.backend() == "tensorflow" and known:
+    if keras.backend.backend() == "tensorflow" and known not in ({}, {"files": {}}):
         manifest.check(folder / "saved_model", known)
         return engines.open_saved_model(folder / "saved_model", engine), card
     model = load(folder)

@@ -1,5 +1,6 @@
 """Saved models that are torn, exchanged or hostile: each is a sentence that names the file, and nothing in them is executed."""
 
+import hashlib
 import json
 import pickle
 import shutil
@@ -9,7 +10,7 @@ import keras
 import numpy as np
 import pytest
 
-from lib import manifest, models, paths, storage
+from lib import engines, inventory, manifest, models, paths, storage
 from lib.paths import UserError
 
 BUILD = {"backbone": "compact", "classes": 1, "height": 32, "width": 64}
@@ -107,6 +108,20 @@ def test_a_saved_model_that_is_not_what_the_manifest_lists(saved, tmp_path, monk
 
 
 @pytest.mark.slow
+def test_a_model_of_before_the_manifest_had_sizes_is_opened(saved, tmp_path, monkeypatch):
+    opened = []
+    monkeypatch.setattr(engines, "open_saved_model", lambda folder, engine: opened.append(folder))
+
+    def change(folder):
+        paths.write_json(folder / "manifest.json", manifest.hashes(manifest.of(folder / "saved_model")))
+
+    folder = copied(saved, tmp_path, change, monkeypatch)
+    storage.predictor(folder)
+    storage.predictor(saved)
+    assert opened == [folder / "saved_model", saved / "saved_model"]
+
+
+@pytest.mark.slow
 def test_equal_weights_give_an_equal_card(saved, tmp_path):
     storage.save(storage.load(saved), tmp_path / "binary", {"kind": "classifier", "build": BUILD, "input": [32, 64]})
     assert (tmp_path / "binary" / "model.json").read_bytes() == (saved / "model.json").read_bytes()
@@ -136,9 +151,26 @@ def test_manifest(tmp_path):
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "b").write_text("x")
     known = manifest.of(tmp_path)
-    assert list(known) == ["a/b"]
+    sha256 = hashlib.sha256(b"x").hexdigest()
+    assert known == {"files": {"a/b": {"bytes": 1, "sha256": sha256}}}
+    before = {"a/b": sha256}  # what a model's manifest was before there were sizes
     manifest.check(tmp_path, known)
+    manifest.check(tmp_path, before)
+    nothing = ({}, [], None, "x", {"files": []}, {"files": {"a/b": {}}}, {"a/b": None}, {"files": {**known["files"], "c": {}}})
+    for content in nothing:
+        with pytest.raises(UserError, match=r"was added|was changed|is missing"):
+            manifest.check(tmp_path, content)
     for change in (lambda: (tmp_path / "c").write_text(""), lambda: (tmp_path / "a" / "b").write_text("y")):
         change()
-        with pytest.raises(UserError):
-            manifest.check(tmp_path, known)
+        for content in (known, before):
+            with pytest.raises(UserError):
+                manifest.check(tmp_path, content)
+
+
+def test_a_models_manifest_and_a_packs_have_one_form(tmp_path):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "b").write_text("x")
+    known = manifest.of(tmp_path)
+    inventory.write(tmp_path, ["a/b"])
+    assert paths.read_json(tmp_path / inventory.FILE) == known and inventory.FILE == storage.MANIFEST
+    assert inventory.check(tmp_path) == 1
