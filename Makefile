@@ -14,6 +14,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 BENCH := .venv-bench
 INSTALL := -m pip --disable-pip-version-check install --quiet
+SPREAD := -n 2 --dist loadfile --no-loadscope-reorder
 PIP := $(BIN)/python $(INSTALL)
 
 .PHONY: run test quick lint setup kaggle-test bench clean
@@ -22,10 +23,10 @@ run: $(VENV)/run.stamp
 	$(BIN)/python run_all.py $(if $(JOBS),--jobs $(JOBS)) $(ARGS)
 
 test: lint
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest $(SPREAD)
 
 quick: lint
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"
+	$(BIN)/python -m pytest $(SPREAD) -m "not slow"
 
 lint: $(VENV)/test.stamp
 	$(BIN)/ruff check .

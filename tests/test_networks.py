@@ -148,7 +148,10 @@ def test_losses_have_known_values():
     assert float(dice.result()) == pytest.approx((2 / 3 + 1) / 2)
 
 
-@pytest.mark.parametrize("build", [{"backbone": "compact", "width": None}, {"backbone": "MobileNetV2", "width": 128, "locate": False}])
+@pytest.mark.parametrize("build", [
+    {"backbone": "compact", "width": None},
+    pytest.param({"backbone": "MobileNetV2", "width": 128, "locate": False}, marks=pytest.mark.slow),
+])  # fmt: skip
 def test_a_saved_classifier_predicts_the_same_in_every_form(tmp_path, build):
     build = {"classes": 2, "height": 64, "dropout": 0.0, **build}
     network = models.build_classifier(**build)
@@ -255,6 +258,7 @@ def test_weights_that_cannot_be_downloaded_are_told_from_other_errors_by_their_t
         models._published(cut_off)
 
 
+@pytest.mark.slow
 def test_training_learns_repeats_to_the_bit_and_goes_on_where_it_was_cut_off(tmp_path, strips):
     paths, rles = strips
     whole, history = small_training(paths, rles, tmp_path / "whole", 6)
@@ -374,7 +378,7 @@ def test_averaged_weights_and_early_stopping(tmp_path, strips):
     assert len(history) == 3
 
 
-@pytest.mark.parametrize("precision", ["mixed_bfloat16", "mixed_float16"])
+@pytest.mark.parametrize("precision", ["mixed_bfloat16", pytest.param("mixed_float16", marks=pytest.mark.slow)])
 def test_a_network_trained_in_16_bits_is_saved_in_32(tmp_path, strips, precision):
     with models.computing_in(precision):
         network = models.build_segmenter(height=64)
@@ -394,7 +398,8 @@ def test_a_network_trained_in_16_bits_is_saved_in_32(tmp_path, strips, precision
         pass
 
 
-def test_saving_the_first_member_removes_those_of_another_training(tmp_path):
+def test_saving_the_first_member_removes_those_of_another_training(tmp_path, monkeypatch):
+    monkeypatch.setattr(keras.Model, "export", lambda self, path, **_: path.mkdir())
     network, card = models.build_segmenter(height=32), {"kind": "segmenter", "build": {"height": 32, "width": None}, "input": [32, 64]}
     for number in (0, 1, 2):
         storage.save(network, member_folder(tmp_path / "net", number), card)
