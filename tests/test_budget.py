@@ -76,6 +76,28 @@ def play(networks, paths, clock, minutes):
     return predicted, limit
 
 
+def test_a_forecast_counts_what_is_done_beside_the_networks():
+    """Ten of a hundred strips took 100 seconds, of which the one network had 40: at that pace all take 1,000."""
+    class Used:
+        augmentations, members, seconds = ("none",), (None,), 40.0
+
+        def use(self, augmentations, members):
+            pass
+
+        def seconds_per_image(self, done):
+            return self.seconds / done
+
+    clock = Clock()
+    limit = budget.Budget(60, clock)
+    clock.now = 100.0
+    limit.plan({"binary": Used()}, 10, 100, 0.0)
+    assert limit.forecasts == [(10, pytest.approx(1000))]
+    later = budget.Budget(60, clock)  # the same, begun 7 seconds after the budget
+    clock.now += 107.0
+    later.plan({"binary": Used()}, 10, 100, 7.0)
+    assert later.forecasts == [(10, pytest.approx(1007))]
+
+
 def test_the_forecast_is_within_a_fifth_of_the_truth(slowed, strips):
     clock = Clock()
     predicted, limit = play(slowed(clock), strips[0], clock, 0)

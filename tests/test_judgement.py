@@ -111,6 +111,14 @@ def test_a_threshold_chosen_elsewhere_is_not_perfect_here():
     assert np.mean(honest) > np.mean(naive) + 0.02
 
 
+def test_copies_of_a_strip_do_not_choose_the_threshold_that_judges_it():
+    """Six copies of a defective strip and six of a clean one. Either kind is judged by what is cheapest for the other: to drop all, or
+    to pass all."""
+    there, group = np.repeat([[10], [0]], 6, axis=0), np.repeat([0, 1], 6)
+    twins = Evidence(np.repeat([0.3, 0.6], 6), np.ones((12, 1)), there, there[..., None, None], there[..., None, None], group, (0.5,), (0,))
+    assert calibration.honest_cost(twins, missed_cost=2).tolist() == [2] * 6 + [1] * 6
+
+
 @pytest.mark.parametrize("how, expected", [
     ("left", block(1, 1, 2, 3)), ("right", block(1, 3, 2, 3)), ("up", block(0, 2, 2, 3)), ("down", block(2, 2, 2, 3)),
     ("wider", block(0, 1, 4, 5)),
