@@ -10,6 +10,7 @@ from lib import fingerprints, rle
 from lib.augmentation import augment, paint_over
 from lib.blocks import Blocks
 from lib.images import read_image, resize_image, resize_mask
+from lib.paths import UserError
 
 
 def mask_at(text, shape, height, width):
@@ -21,6 +22,14 @@ def mask_at(text, shape, height, width):
 
 MEMORY = 1536 << 20  # bytes of decoded strips that one generator keeps: the competition's training set at half size
 AHEAD = 3  # batches whose strips are decoded or being decoded, the present one included
+
+
+def some(paths):
+    """The paths as a list; UserError if there is none, which Keras would find out in words of its own."""
+    if not len(paths):
+        raise UserError("A part of the split has no strip for this network to learn from or to be validated by. See what is missing with "
+                        "python run_all.py --check --data FOLDER.")  # fmt: skip
+    return list(paths)
 
 
 def stream(*numbers):
@@ -113,7 +122,7 @@ class ClassificationBatches(Batches):
     def __init__(self, paths, labels, height, width, cells=None, crop_width=0, batch_size=16, augmentation=None, seed=0, shuffle=False,
                  balance=False, workers=1):  # fmt: skip
         self.cells, self.crop_width = cells, crop_width if cells is not None and crop_width < width else 0
-        self.paths, self.labels = list(paths), np.asarray(labels, np.float32)
+        self.paths, self.labels = some(paths), np.asarray(labels, np.float32)
         self.size, self.augmentation, self.balance = (height, width), augmentation, balance
         super().__init__(len(self.paths), batch_size, seed, shuffle, workers)
 
@@ -182,7 +191,7 @@ class SegmentationBatches(Batches):
 
     def __init__(self, paths, rles, shape, height, width, crop_width=0, batch_size=8, negatives=None, augmentation=None,
                  seed=0, shuffle=False, workers=1):  # fmt: skip
-        self.paths, self.rles, self.shape = list(paths), list(rles), shape
+        self.paths, self.rles, self.shape = some(paths), list(rles), shape
         self.size, self.crop_width = (height, width), crop_width if crop_width < width else 0
         self.negatives, self.augmentation = negatives, dict(augmentation or {})
         self.blackout = self.augmentation.pop("blackout", 0.0)

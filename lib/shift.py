@@ -65,7 +65,7 @@ def tell_apart(table, is_test, group, folds=5, trees=200, seed=0):
     if folds < 2:
         return probability
     for seen, unseen in StratifiedGroupKFold(folds, shuffle=True, random_state=seed).split(table, is_test, group):
-        if len(np.unique(is_test[seen])) == 2:
+        if len(unseen) and len(np.unique(is_test[seen])) == 2:  # fewer groups than folds leave some of them empty
             fitted = forest(trees, seed).fit(table.iloc[seen], is_test[seen])
             fitted.n_jobs = 1  # threads add the trees up in the order in which they finish, and the last bits follow from that
             probability[unseen] = fitted.predict_proba(table.iloc[unseen])[:, 1]

@@ -5,10 +5,11 @@ import re
 
 import cv2
 import numpy as np
+import pandas as pd
 import pytest
 
 import run_all
-from lib import dataset, duplicates, guard, parts, pipeline, plan, rle, splitting
+from lib import dataset, duplicates, generators, guard, parts, pipeline, plan, rle, shift, splitting
 from lib.paths import UserError
 
 HEIGHT, WIDTH = 64, 128
@@ -89,13 +90,14 @@ def test_what_cannot_be_judged_is_a_remark_of_the_check(name, tmp_path, capsys):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", REMARKED)
-def test_what_is_not_refused_runs_to_its_end(name, tmp_path, capsys):
-    strips, said = REMARKED[name]
-    data = write(tmp_path / "data", strips)
+def test_what_is_not_refused_runs_to_its_end(tmp_path, capsys):
+    """All at once: no strip without a defect, a class on copies of one piece, another that is nowhere."""
+    data = write(tmp_path / "data", [(number, [1]) for number in range(40)] + [(99, [1, 2])] * 6, 3)
     assert start(tmp_path, data, *SMALL) == 0
-    assert re.search(said, capsys.readouterr().out)
-    assert re.search(said, (tmp_path / "runs" / "x" / "data_findings.csv").read_text())
+    said, noted = capsys.readouterr().out, (tmp_path / "runs" / "x" / "data_findings.csv").read_text()
+    for remark in ("6 of 46 images have class 2, all near-duplicates", "none of 46 images has class 3", "every image has a defect"):
+        assert remark in said and remark in noted
+    assert "         3 warnings, see data_findings.csv" in said
 
 
 def test_enough_of_everything_is_nothing_to_remark(tmp_path):
@@ -125,6 +127,39 @@ def test_every_network_of_an_ensemble_needs_its_parts(tmp_path, capsys):
     assert "folds is 14, but the 13 images that are not held out are only 13 once" in capsys.readouterr().out
     assert run_all.main([*command, "-p", "all.folds=10"]) == 2
     assert re.search(f"{CANNOT}.*set folds lower", capsys.readouterr().out)
+
+
+def test_a_run_that_is_gone_on_with_is_looked_at_by_what_is_left_to_do(tmp_path, capsys):
+    data = write(tmp_path / "data", REFUSED["no defect"][0])
+    values = plan.values_of(plan.house_of(plan.HOUSE, 2), "demo", ())
+    assert pipeline.divide(values, ["00_eda", "90_inference"], data, tmp_path) == ([], b"")
+    remarks, split = pipeline.divide(values, ["31_seg_class1"], data, tmp_path)
+    assert len(remarks) == 2 and (tmp_path / "split.csv").read_bytes() == split
+    with pytest.raises(UserError, match=r"train_images: none of 20 images has a defect, so 20_multilabel cannot learn"):
+        pipeline.divide(values, ["00_eda", "20_multilabel"], data, tmp_path)
+
+
+def test_a_command_that_ended_before_its_first_notebook_leaves_a_folder_to_begin_in(tmp_path):
+    (tmp_path / "split.csv").write_text("image_id,part,group,made_from\n")
+    pipeline.insist_on_empty(tmp_path)
+    (tmp_path / "run.json").write_text("{}")
+    with pytest.raises(UserError, match="already holds a run"):
+        pipeline.insist_on_empty(tmp_path)
+
+
+def test_batches_of_nothing_say_what_to_look_at():
+    for make in (lambda: generators.ClassificationBatches([], np.zeros((0, 1)), 32, 64, balance=True),
+                 lambda: generators.SegmentationBatches([], [], (64, 128), 32, 64)):  # fmt: skip
+        with pytest.raises(UserError, match=r"no strip for this network to learn from.*--check --data FOLDER"):
+            make()
+
+
+@pytest.mark.parametrize("pieces", [1, 2, 3])
+def test_strips_of_a_few_pieces_of_steel_are_told_apart_as_far_as_they_can(pieces):
+    """More folds than groups: some are empty."""
+    features = pd.DataFrame(np.random.default_rng(0).random((20, 4)))
+    probability = shift.tell_apart(features, np.arange(20) >= 15, np.arange(20) % pieces, 5, 10)
+    assert probability.shape == (20,) and ((probability >= 0) & (probability <= 1)).all()
 
 
 def test_a_notebook_that_is_opened_by_hand_says_it_too(tmp_path):
