@@ -493,6 +493,19 @@ def test_folds_validate_every_image_once_and_keep_the_held_out_ones():
     assert splitting.fold_parts(table, 1, 0, seed=1) is table
 
 
+def test_only_test_images_of_which_an_earlier_run_is_certain_teach(tmp_path):
+    folder = make(tmp_path / "data", CURRENT + "a.jpg,1,1 5\n", tests=("t.jpg", "u.jpg", "v.jpg"))
+    for number, name in enumerate(("t.jpg", "u.jpg", "v.jpg")):  # copies of nothing
+        (folder / "test_images" / name).write_bytes(cv2.imencode(".jpg", picture(90 + number))[1].tobytes())
+    table = dataset.load_table(folder).assign(part=["train", "validation", "held_out"], group=[0, 1, 2])
+    table[["image_id", "part", "group"]].assign(made_from="x").to_csv(tmp_path / "split.csv", index=False)
+    path = tmp_path / "pseudo_labels.csv"
+    path.write_text("image_id,certainty,rle_1,rle_2,rle_3,rle_4\nt.jpg,0.95,,3 4,,\nu.jpg,0.9499,1 9,,,\nv.jpg,0.97,,,,\n")
+    for certainty, taken in ((0.95, ["t.jpg", "v.jpg"]), (0.96, ["v.jpg"]), (0.9, ["t.jpg", "u.jpg", "v.jpg"])):
+        found = splitting.with_pseudo_labels(table, path, folder, certainty)
+        assert found.loc[found["pseudo"], "image_id"].tolist() == taken
+
+
 def test_pseudo_labels_teach_every_fold_and_validate_none(tmp_path):
     folder = make(tmp_path / "data", CURRENT + "a.jpg,1,1 5\n", tests=("t.jpg", "u.jpg", "v.jpg"))
     (folder / "test_images" / "t.jpg").write_bytes(cv2.imencode(".jpg", picture(99))[1].tobytes())

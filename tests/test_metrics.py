@@ -51,7 +51,7 @@ def test_classification_figures():
     assert np.isnan(metrics.classification_figures([0, 0], [0.1, 0.1])["precision"])
 
 
-@pytest.mark.parametrize(("recall", "expected"), [(1.0, 0.1), (0.75, 0.2), (0.5, 0.3)])
+@pytest.mark.parametrize(("recall", "expected"), [(1.0, 0.1), (0.99, 0.1), (0.76, 0.1), (0.75, 0.2), (0.51, 0.2), (0.5, 0.3)])
 def test_threshold_keeps_the_wanted_recall(recall, expected):
     truth, probability = [1, 1, 1, 1, 0], [0.1, 0.2, 0.3, 0.4, 0.35]
     threshold = metrics.threshold_for_recall(truth, probability, recall)

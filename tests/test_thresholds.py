@@ -124,6 +124,34 @@ def test_soft_gating_weighs_the_map_by_the_probability_of_the_class_when_judged_
         assert decision.pair_scores(evidence, chosen)[:, 0].tolist() == [float(row[place]) for row in reached]
 
 
+def test_every_class_has_its_own_network_truth_and_threshold():
+    """Three classes on two images. The network of class 1, 2, 3 draws 100, 200, 300 pixels, with 0.5, 0.6 and 0.7; of the truth it hits
+    10, 20, 30."""
+    maps, truth = [], []
+    for number in (1, 2, 3):
+        maps.append(np.zeros(SHAPE, np.float32))
+        maps[-1].ravel()[: 100 * number] = 0.4 + 0.1 * number
+        mask = np.zeros(SHAPE, np.uint8)
+        mask.ravel()[90 * number : 90 * number + 50] = 1
+        truth.append(rle.encode(mask))
+    answers = {"binary": [0.9], "multilabel": [0.9, 0.8, 0.7], **{f"seg_class{number}": maps[number - 1] for number in (1, 2, 3)}}
+    networks = {name: lambda files, *_, value=value: [np.asarray(value, np.float32) for _ in files] for name, value in answers.items()}
+    evidence = cascade.gather_evidence(networks, pd.DataFrame({"path": ["0", "1"]}), [truth, ["", truth[1], ""]], SHAPE)
+    assert evidence.true_area.tolist() == [[50, 50, 50], [0, 50, 0]]
+    assert evidence.area[0, :, 0, 0].tolist() == [100, 200, 300]
+    assert evidence.intersection[:, :, 0, 0].tolist() == [[10, 20, 30], [0, 20, 0]]
+    drawn = {threshold: [int(0.4 + 0.1 * number >= threshold - 1e-6) for number in (1, 2, 3)] for threshold in decision.PIXEL_THRESHOLDS}
+    for place, threshold in enumerate(decision.PIXEL_THRESHOLDS):
+        assert evidence.area[0, :, place, 0].tolist() == [100 * number * drawn[threshold][number - 1] for number in (1, 2, 3)]
+    chosen = {"strategy": "both filters", "binary_threshold": 0.5, "label_thresholds": [0.5, 0.85, 0.5],
+              "pixel_thresholds": [0.3, 0.3, 0.6], "smallest_components": [0] * 3}  # fmt: skip
+    for least, third in ((301, 0), (300, 300)):
+        chosen["minimum_areas"] = [0, 0, least]
+        predicted = cascade.predict(networks, ["0", "1"], chosen, SHAPE)[0]
+        assert [[rle.area(text) for text in row] for row in predicted] == [[100, 0, third]] * 2
+        assert decision.kept_pairs(evidence, chosen)[2].tolist() == [[True, False, third > 0]] * 2
+
+
 def test_crops_begin_anywhere_about_the_defect():
     """The defect stands at every place of the crop, equally often but at the image's edges; without one, crops begin anywhere."""
     mask = np.zeros((4, 100), np.uint8)

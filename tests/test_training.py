@@ -52,7 +52,7 @@ def train(scratch, cut=None, seed=0, spoilt=None, **options):
         model = network()
     batches = Batches(seed)
     batches.cut, batches.spoilt = cut, spoilt
-    history = training.fit(model, batches, Batches(7, shuffle=False), scratch, "binary_crossentropy", epochs=4, **options)
+    history = training.fit(model, batches, Batches(7, shuffle=False), scratch, "binary_crossentropy", **{"epochs": 4, **options})
     return storage.weights_hash(model), history
 
 
@@ -78,6 +78,25 @@ def test_patience_that_had_run_out_still_has(tmp_path):
     _, history = train(tmp_path, patience=1, monitor="loss", mode="max")  # the loss falls: the first epoch is the best
     assert len(history) == 2
     assert train(tmp_path, patience=1, monitor="loss", mode="max")[1].equals(history)
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_a_network_is_left_with_the_weights_of_its_best_epoch(tmp_path, monkeypatch, number):
+    """The epoch that is named the best is the first or the second of four: the weights are those of a training of so many epochs."""
+    shorter, _ = train(tmp_path / "shorter", schedule="constant", epochs=number, monitor="loss")
+    monkeypatch.setattr(training, "best_epoch", lambda history, _: min(number, len(history)))
+    longer, history = train(tmp_path / "longer", schedule="constant", monitor="loss")
+    assert len(history) == 4 and longer == shorter
+    monkeypatch.setattr(training, "best_epoch", lambda history, _: len(history))
+    assert train(tmp_path / "last", schedule="constant", monitor="loss")[0] != shorter
+
+
+def test_the_best_epoch_is_the_first_with_the_best_finite_figure():
+    history = [{"val_loss": value} for value in (0.5, float("nan"), 0.2, 0.9, 0.2, 0.9)]
+    assert training.best_epoch(history, {"monitor": "val_loss", "mode": "min"}) == 3
+    assert training.best_epoch(history, {"monitor": "val_loss", "mode": "max"}) == 4
+    assert training.best_epoch(history[1:2], {"monitor": "val_loss", "mode": "max"}) == 0
+    assert training.best_epoch(history, {"monitor": "val_dice", "mode": "max"}) == 0
 
 
 @pytest.mark.parametrize("change", [{"seed": 1}, {"learning_rate": 0.1}])
