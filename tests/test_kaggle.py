@@ -538,14 +538,13 @@ def test_the_packed_notebook_on_the_rebuilt_machine(tmp_path, finished, machine_
     changed = bytearray((broken / "models" / "seg_class2" / "saved_model" / "saved_model.pb").read_bytes())
     changed[len(changed) // 2] ^= 1
     (broken / "models" / "seg_class2" / "saved_model" / "saved_model.pb").write_bytes(changed)
-    one, many = test_set_of(tmp_path / "one", data, 1), test_set_of(tmp_path / "many", data, 496)
+    one, many = test_set_of(tmp_path / "one", data, 1), test_set_of(tmp_path / "many", data, 96)
     (one / "sample_submission.csv").write_text("ImageId_ClassId,EncodedPixels\n0000.jpg_1,\n0000.jpg_2,\n")
     odd = spoil(many)
     inputs = {
         "plain": {slug: data, "my-models": models},
-        "deep": {f"competitions/{slug}": data, "datasets/somebody/my-models": models},
         "none": {f"competitions/{slug}": test_set_of(tmp_path / "empty", data, 0), "my-models": models},
-        "one": {slug: one, "datasets/somebody/my-models": models},
+        "one": {f"competitions/{slug}": one, "datasets/somebody/my-models": models},
         "many": {slug: many, "my-models": models},
         "no models": {slug: one},
         "no data": {"my-models": models},
@@ -561,9 +560,8 @@ def test_the_packed_notebook_on_the_rebuilt_machine(tmp_path, finished, machine_
     wrote = {name: tmp_path / "work" / name / "submission.csv" for name in inputs}
 
     expected = (run / "submission.csv").read_bytes()
-    for name in ("plain", "deep"):
-        assert ended[name][1] == ""
-        assert wrote[name].read_bytes() == expected
+    assert ended["plain"][1] == ""
+    assert wrote["plain"].read_bytes() == expected
     assert sum(b" " in line for line in expected.splitlines()) >= 14  # there are masks to compare
     for name, folder in (("none", tmp_path / "empty"), ("one", one), ("many", many)):
         assert ended[name][1] == ""
@@ -574,7 +572,7 @@ def test_the_packed_notebook_on_the_rebuilt_machine(tmp_path, finished, machine_
     for name, words in odd.items():
         assert (name in drawn) == (words == "")
         assert not words or re.search(rf"{name} .*{words}", ended["many"][0])
-    assert len(drawn) == 498
+    assert len(drawn) == 98
     assert "Attach the data set with your models" in ended["no models"][1]
     assert "Attach the competition" in ended["no data"][1]
     assert re.search(r"seg_class2/saved_model/saved_model\.pb was changed", ended["changed"][1])
