@@ -56,7 +56,11 @@ def train(scratch, cut=None, seed=0, spoilt=None, **options):
     return storage.weights_hash(model), history
 
 
-@pytest.mark.parametrize("options", [{}, {"ema": 0.9, "schedule": "constant"}, {"precision": "mixed_float16"}])
+@pytest.mark.parametrize("options", [
+    {},
+    pytest.param({"ema": 0.9, "schedule": "constant"}, marks=pytest.mark.slow),
+    pytest.param({"precision": "mixed_float16"}, marks=pytest.mark.slow),
+])  # fmt: skip
 def test_a_training_that_was_cut_off_twice_ends_as_an_uncut_one(tmp_path, options):
     weights, history = train(tmp_path / "whole", **options)
     for cut in (1, 3):
