@@ -172,6 +172,7 @@ def test_a_notebook_s_process_takes_no_more_of_a_graphics_card_than_it_needs(tmp
     with open(tmp_path / "lock", "w") as lock:
         processes.start(FIXTURES / "10_writes_value.ipynb", tmp_path, {}, lock, jobs).wait(60)
     assert started["TF_FORCE_GPU_ALLOW_GROWTH"] == "true" and started["PATH"] == os.environ["PATH"]
+    assert started["TF_CPP_MIN_LOG_LEVEL"] == "3"  # at 2, oneDNN's remarks on the processor stand in the segmenters' reports
 
 
 def test_make_and_python_start_as_many_notebooks(monkeypatch, tmp_path):
