@@ -5,13 +5,14 @@ import re
 import signal
 
 import pytest
+import whole_run
 from hypothesis import settings
 
 # A deadline in milliseconds is a test of the machine's load, not of the code.
 settings.register_profile("steady", deadline=None)
 settings.load_profile("steady")
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # as in a run's kernels
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # as in a run's kernels
 
 # Where the tests run in the background of a script, Ctrl-C is ignored, and so it would be by the commands that they stop with it.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -36,3 +37,9 @@ def pytest_runtest_makereport():
         if not re.search(os.environ["ALLOWED_SKIPS"], reason):
             report.outcome, report.longrepr = "failed", f"{reason}. This may not be skipped here (.ci/run)."
     return report
+
+
+@pytest.fixture(scope="session")
+def whole_project(tmp_path_factory):
+    """A copy of the project with a small run of every notebook, runs/ID; for reading alone."""
+    return whole_run.of_session(tmp_path_factory.getbasetemp())

@@ -485,7 +485,7 @@ def test_both_real_schemas_are_one_table(tmp_path):
 def test_folds_validate_every_image_once_and_keep_the_held_out_ones():
     part = np.array(["train"] * 12 + ["validation"] * 4 + ["held_out"] * 4, dtype=object)
     table = pd.DataFrame({"rle_1": ["1 1", ""] * 10, "part": part, "group": np.repeat(np.arange(10), 2)})
-    folds = [splitting.fold_parts(table, 4, number, seed=1) for number in range(4)]
+    folds = [splitting.fold_parts(table, 5, number, seed=1) for number in range(5)]
     validated = np.array([(fold["part"] == "validation").to_numpy() for fold in folds])
     assert validated[:, :16].sum(axis=0).tolist() == [1] * 16
     assert all((fold["part"][16:] == "held_out").all() for fold in folds)

@@ -10,8 +10,9 @@ import cv2
 import numpy as np
 import papermill
 import pytest
+from whole_run import PARAMETERS
 
-from lib import cascade, params, paths, plan, synthetic
+from lib import cascade, params, paths
 
 FOLDER = paths.PROJECT / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
@@ -19,26 +20,27 @@ COMMON = {"data_dir": "", "run_dir": "", "seed": 42, "sample": 0, "generated": [
 LONGEST_CELL = 30  # lines
 CELLS_WITHOUT_PROSE = 3
 
-SHARES = {"held_out": 0.4, "validation": 0.2}  # of a dozen strips
-TINY = {"height": 32, "width": 192, "tta": ["none", "vertical"], **SHARES}
-
-# Every notebook that is executed here, in the order of its needs: what is set smaller, and figures that it must hand on.
-SMALL = {
-    "00_eda": ({"pictures": 1}, ("images", "defective_share", "images_per_class", "near_duplicate_pairs")),
-    "05_shift": ({"pictures": 1, "trees": 20, "rounds": 20}, (
-        "shift_auc", "shift_auc_interval", "shift_effective_strips", "shift_importances", "shift_distance", "shift_shown",
-    )),
-    "10_binary": ({"epochs": 1, **TINY}, ("binary_accuracy", "binary_recall", "binary_threshold")),
-    "20_multilabel": ({"epochs": 1, **TINY}, ("multilabel_accuracy", "multilabel_exact")),
-    **{
-        f"3{k}_seg_class{k}": ({"epochs": 1, "crop_width": 64, **TINY}, (f"seg_class{k}_dice_unfiltered",)) for k in (1, 2, 3, 4)
-    },
+FIGURES = {  # that a notebook must hand on
+    "00_eda": ("images", "defective_share", "images_per_class", "near_duplicate_pairs"),
+    "05_shift": ("shift_auc", "shift_auc_interval", "shift_effective_strips", "shift_importances", "shift_distance", "shift_shown"),
+    "10_binary": ("binary_accuracy", "binary_recall", "binary_threshold"),
+    "20_multilabel": ("multilabel_accuracy", "multilabel_exact"),
+    **{f"3{k}_seg_class{k}": (f"seg_class{k}_dice_unfiltered",) for k in (1, 2, 3, 4)},
     "40_evaluation": (
-        {"rounds": 50, "pictures": 1, **SHARES},
-        ("competition_score", "all_empty_score", "dice_positives_class1", "lost_points", "brier", "expected_test_score",
-         "filter_curve", "reliability", "gallery"),
+        "competition_score", "all_empty_score", "dice_positives_class1", "lost_points", "brier", "expected_test_score",
+        "filter_curve", "reliability", "gallery",
     ),
-    "90_inference": ({}, ("test_competition_score", "test_all_empty_score", "masks_per_class")),
+    "90_inference": ("test_competition_score", "test_all_empty_score", "masks_per_class"),
+}  # fmt: skip
+MEMBERS = {  # ensembles of two in 16 bits, with pseudo-labels
+    "10_binary": {**PARAMETERS["10_binary"], "folds": 2, "precision": "mixed_bfloat16", "split_method": "random",
+                  "sample": 11, "balance": True},
+    "31_seg_class1": {**PARAMETERS["31_seg_class1"], "folds": 2, "precision": "mixed_bfloat16", "loss": "focal",
+                      "augmentation": {"flips": "horizontal", "brightness": 0.0, "contrast": 0.0}},
+}  # fmt: skip
+BY_HAND = {
+    "40_evaluation": {**PARAMETERS["40_evaluation"], "strategy": "multilabel filter", "engine": "openvino"},
+    "90_inference": {"test_sample": 1, "submission_format": "current", "time_budget": 60.0},
 }
 
 
@@ -135,15 +137,16 @@ def test_hands_its_figures_on_and_has_a_thumbnail(path):
 
 
 @pytest.fixture(scope="session")
-def strips(tmp_path_factory):
+def strips(whole_project):
     """Twelve generated strips and four for the test."""
-    return synthetic.generate(tmp_path_factory.mktemp("data") / "strips", 12, 4, seed=42, processes=1)
+    (folder,) = (whole_project / "data").iterdir()
+    return folder
 
 
 @pytest.fixture(scope="session")
-def run(tmp_path_factory):
-    """One run folder for all notebooks, so that the later ones find the earlier ones' models."""
-    return tmp_path_factory.mktemp("run")
+def run(whole_project):
+    """The run folder in which every notebook was executed."""
+    return whole_project / "runs" / "ID"
 
 
 def execute(name, data, run, **parameters):
@@ -156,19 +159,18 @@ def execute(name, data, run, **parameters):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", SMALL)
-def test_runs_on_a_few_strips(name, strips, run):
-    missing = [need for need in plan.GRAPH[name] if not (run / "metrics" / f"{need}.json").is_file()]
-    if missing:
-        pytest.skip(f"needs {', '.join(missing)} to have run before")
-    parameters, expected = SMALL[name]
-    handed_on = execute(name, strips, run, **parameters)
+@pytest.mark.parametrize("name", FIGURES)
+def test_runs_on_a_few_strips(name, run):
+    handed_on = paths.read_json(run / "metrics" / f"{name}.json")
     assert handed_on["headline"]
-    assert set(expected) <= set(handed_on["figures"])
-    assert {path.name for path in run.glob("scratch/*")} <= set(SMALL)  # or the pipeline would not find what to remove
+    assert set(FIGURES[name]) <= set(handed_on["figures"])
+    assert not list(run.glob("scratch/*"))  # a notebook calls its own as the pipeline does, which removes it
     cells = paths.read_json(run / f"{name}.ipynb")["cells"]
     noise = ["".join(part["text"]) for cell in cells for part in cell.get("outputs", ()) if part.get("name") == "stderr"]
     assert not noise  # it would stand in the report
+    ran_with = paths.read_json(run / "run.json")["notebooks"][name]["ran"]["parameters"]
+    for parameter, value in PARAMETERS[name].items():
+        assert ran_with[parameter] == ({**ran_with[parameter], **value} if isinstance(value, dict) else value)
 
 
 def bytes_of(folder):
@@ -179,8 +181,6 @@ def bytes_of(folder):
 @pytest.fixture
 def by_hand(strips, run, tmp_path, monkeypatch):
     """(a project whose only run is a finished one, a function that runs a notebook in it as Jupyter does: not by run_all.py)."""
-    if not (run / "submission.csv").is_file():
-        pytest.skip("needs 90_inference to have run before")
     project = tmp_path / "project"
     for name in ("lib", "notebooks"):
         shutil.copytree(paths.PROJECT / name, project / name, ignore=shutil.ignore_patterns("__pycache__", ".ipynb_checkpoints"))
@@ -208,7 +208,7 @@ def test_what_is_opened_by_hand_reads_the_newest_and_leaves_a_finished_run_as_it
     (own / "models" / "seg_class1" / "model.json").touch()
     os.utime(own, (0, 0))
 
-    said = execute_in("40_evaluation", **SMALL["40_evaluation"][0])
+    said = execute_in("40_evaluation", **BY_HAND["40_evaluation"])
     assert f"The networks are those of {finished / 'models'} and {own / 'models'}." in said
     decision, cards = paths.read_json(own / "decision.json"), finished / "models"
     taken = {"binary": "binary", "multilabel": "multilabel", "seg_class1": "seg_class2", "seg_class2": "seg_class2",
@@ -216,8 +216,8 @@ def test_what_is_opened_by_hand_reads_the_newest_and_leaves_a_finished_run_as_it
     assert decision["models"] == {name: paths.read_json(cards / real / "model.json")["weights_sha256"] for name, real in taken.items()}
     assert (own / "metrics" / "40_evaluation.json").is_file() and (own / "evidence.npz").is_file()
 
-    execute_in("90_inference", test_sample=1)  # the decision just made, with networks of two folders
-    assert (own / "submission.csv").read_text().count("\n") == 1 + 4
+    execute_in("90_inference", **BY_HAND["90_inference"])  # the decision just made, with networks of two folders
+    assert (own / "submission.csv").read_text().startswith("ImageId,EncodedPixels,ClassId\n")
     assert (own / "split.csv").read_bytes() == before["split.csv"]  # beside the pseudo-labels
     assert bytes_of(finished) == before
 
@@ -228,20 +228,17 @@ def test_networks_that_learned_from_other_strips_are_not_judged(by_hand):
     card = project / "runs" / "finished" / "models" / "seg_class3" / "model.json"
     paths.write_json(card, paths.read_json(card) | {"split": "another"})
     with pytest.raises(papermill.PapermillExecutionError, match="seg_class3 was trained on another division of the images"):
-        execute_in("40_evaluation", **SMALL["40_evaluation"][0])
+        execute_in("40_evaluation", **PARAMETERS["40_evaluation"])
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["10_binary", "31_seg_class1"])
+@pytest.mark.parametrize("name", MEMBERS)
 def test_an_ensemble_of_folds_learns_in_16_bits_and_from_pseudo_labels(name, strips, run, tmp_path):
-    if not (run / "pseudo_labels.csv").is_file():
-        pytest.skip("needs 90_inference to have run before")
     labels = (run / "pseudo_labels.csv").read_text().splitlines()
     rows = [line.split(",") for line in labels[1:]]
     sure = tmp_path / "pseudo_labels.csv"
     sure.write_text("\n".join([labels[0], *(",".join([row[0], "1.0", *row[2:]]) for row in rows)]) + "\n")
-    parameters = SMALL[name][0] | {"folds": 2, "precision": "mixed_bfloat16", "pseudo_labels": str(sure)}
-    execute(name, strips, tmp_path, **parameters)
+    execute(name, strips, tmp_path, **MEMBERS[name], pseudo_labels=str(sure))
     folder = tmp_path / "models" / name.split("_", 1)[1]
     assert [path.name for path in paths.member_folders(folder)] == [folder.name, f"{folder.name}.2"]
     cards = [paths.read_json(path / "model.json") for path in paths.member_folders(folder)]

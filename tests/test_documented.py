@@ -1,10 +1,13 @@
 """Every command and setting that README, benchmarks/, UPLOAD.md, the Makefile or the program itself names is tried, or it is said why not.
 
 They are taken from the texts by rule, so that one that is added later and that nothing here knows fails `test_every_command_is_known`.
-The ones that run do so with small sizes, in a copy of the project.
+The ones that run do so in a copy of the project with the small run that the tests share. Those that need an account, a network, the
+packages of rivals or half an hour are followed until their options are read, all in one process: most of such a second is imports.
+The choices of parameters, too, are taken from the comments that name them, and each must be among the values that a test runs with.
 """
 
 import ast
+import functools
 import glob
 import itertools
 import json
@@ -17,11 +20,14 @@ import sys
 from pathlib import Path
 
 import cv2
-import kills
 import numpy as np
 import pytest
+import test_backbones
+import test_notebooks
+import test_pretrained
+import whole_run
 
-from lib import packing, paths, plan
+from lib import choices, decision, packing, params, paths, plan, ranges
 
 PROJECT = paths.PROJECT
 DOCUMENTS = ["README.md", *sorted(path.relative_to(PROJECT).as_posix() for path in PROJECT.glob("benchmarks/*.md"))]
@@ -29,8 +35,7 @@ SOURCES = sorted(path for pattern in ("run_all.py", "lib/*.py", "benchmarks/*.py
 PROGRAM = r"(?:\S*python3?|py|pip|make|jupyter|nbstripout|ruff|conda|kaggle|pack|push|download)"
 IN_TEXT = re.compile(r"(?<![\w./-])(?=((?:python (?:-m [\w.]+|[\w/]+\.py)|make (?:run|test|bench)\b)[^`;\n]*))")
 WORDS = re.compile(r"\w+/?\w*\.py|run|test|bench|pack|push|download|install|kaggle|datasets|kernels|competitions|create|submit|version")
-SMALL = tuple(part for setting in kills.TINY for part in ("-p", setting))
-STRIPS = "all.generated=[40, 6]"
+SMALL = ("-p", "00.pictures=1", *(word for name, value in whole_run.SEGMENTER.items() for word in whole_run.settings("all", {name: value})))
 
 
 def in_markdown(text):
@@ -125,18 +130,22 @@ def filled(words):
     return given
 
 
-def do(house, words, code=0, **environment):
-    """Run a command in the copy of the project; what it said. `python` is this one."""
+def do(house, words, input=None, **environment):
+    """Run a command in the copy of the project; how it ended, without an error. `python` is this one."""
     words = [sys.executable if word == "python" else word for word in words]
-    ended = subprocess.run(words, cwd=house, env=os.environ | environment, capture_output=True, text=True, timeout=900)
+    ended = subprocess.run(words, cwd=house, env=os.environ | environment, input=input, capture_output=True, text=True, timeout=900)
     said = ended.stdout + ended.stderr
-    assert ended.returncode == code and "Traceback" not in said, said[-3000:]
-    return said
+    assert ended.returncode == 0 and (input or "Traceback" not in said), said[-3000:]
+    return ended
 
 
 def run(*more, says=""):
     """Execute the command with more words after it; it says so."""
-    return lambda house, words: re.search(says, do(house, [*filled(words), *more]), re.DOTALL) or pytest.fail(f"{says} was not said")
+    def act(house, words):
+        ended = do(house, [*filled(words), *more])
+        assert re.search(says, ended.stdout + ended.stderr, re.DOTALL), f"{says} was not said:\n{ended.stdout}"
+
+    return act
 
 
 def in_the_other(*more, says=""):
@@ -145,11 +154,8 @@ def in_the_other(*more, says=""):
     def act(house, words):
         other = house.with_name("other")
         if not other.exists():
-            copy_project(other)
-            for name in ("data", "NEU"):
-                shutil.copytree(house / name, other / name)
-            (other / "runs").mkdir(exist_ok=True)
-            shutil.copytree(house / "runs" / "ID", other / "runs" / "ID")
+            shutil.copytree(house, other, symlinks=True)
+            shutil.rmtree(other / "runs" / "neu")  # no run, but a submission for lib.overlap
         return run(*more, says=says)(other, words)
 
     return act
@@ -157,7 +163,7 @@ def in_the_other(*more, says=""):
 
 RIVALS = ("albumentations", "cc3d", "onnx", "onnxruntime", "openvino", "pycocotools", "segmentation_models_pytorch", "tf2onnx", "torch")
 PARSER = """
-import argparse, importlib.machinery, importlib.util, runpy, sys, unittest.mock
+import argparse, contextlib, importlib.util, io, json, os, runpy, sys, traceback, unittest.mock
 class Rivals:  # of the benchmarks, which are in an environment of their own
     def find_spec(self, name, path=None, target=None):
         if name.partition(".")[0] in RIVALS:
@@ -166,29 +172,70 @@ class Rivals:  # of the benchmarks, which are in an environment of their own
         return unittest.mock.MagicMock(__spec__=specification, __path__=[])
     def exec_module(self, module):
         pass
+class Parsed(BaseException):
+    pass
 sys.meta_path.append(Rivals())
 own = argparse.ArgumentParser.parse_args
 def parse(self, *given, **more):
     own(self, *given, **more)
-    sys.exit(77)
+    raise Parsed
 argparse.ArgumentParser.parse_args = parse
-kind, name, *sys.argv[1:] = sys.argv[1:]
-sys.argv[0] = name
-if kind == "-m":
-    sys.path.insert(0, "")
-    runpy.run_module(name, run_name="__main__")
-else:
-    sys.path.insert(0, name.rpartition("/")[0])
-    runpy.run_path(name, run_name="__main__")
+found, path = {}, list(sys.path)
+for command in json.load(sys.stdin):
+    said = io.StringIO()
+    with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+        try:
+            if command[0] == "-m":
+                sys.argv[:], sys.path[:] = command[1:], [os.getcwd(), *path]
+                runpy.run_module(command[1], run_name="__main__", alter_sys=True)
+            else:
+                sys.argv[:], sys.path[:] = command, [os.path.dirname(os.path.abspath(command[0])), *path]
+                runpy.run_path(command[0], run_name="__main__")
+            code = "ended without reading its options"
+        except Parsed:
+            code = "parsed"
+        except SystemExit as ended:
+            code = ended.code
+        except BaseException:
+            code = traceback.format_exc()
+    found["\\0".join(command)] = code, said.getvalue()
+sys.stdout.write("\\n" + json.dumps(found))
 """.replace("RIVALS", repr(RIVALS))
+HELPS = [[*name, "--help"] for name in (
+    ["run_all.py"], *(["-m", f"lib.{name}"] for name in ("importer", "overlap", "archive", "synthetic", "kaggle")), ["tests/kills.py"],
+    *(["-m", "lib.kaggle", name] for name in ("pack", "push", "download")),
+)]  # fmt: skip
 
 
-def parsed(house, words):
-    """Only up to the end of the parsing of its options."""
-    words = filled(words[1:] if words[0] == "python" else ["-m", "lib.kaggle", *words])
-    words = words if words[0] == "-m" else ["-", *words]
-    token = {"KAGGLE_USERNAME": "me", "KAGGLE_KEY": "0" * 32}
-    do(house, ["python", "-c", PARSER, *words], 77, PYTHONPATH=str(house), **token)
+def as_parsed(words):
+    """The words of a command as PARSER takes them: without the interpreter; the name of a command of lib.kaggle stands for it."""
+    return filled(words[1:] if words[0] == "python" else ["-m", "lib.kaggle", *words])
+
+
+@functools.cache
+def parse_all(house):
+    """{words: (how it ended, what it said)} of all commands that are only parsed; those of benchmarks apart, whose modules have names
+    that the project has too."""
+    jobs = [as_parsed(unix(command)) for command in COMMANDS if how(command) in (parsed, uploads)]
+    jobs += [[*as_parsed(unix(command)), "--help"] for command in COMMANDS if how(command) is helps]
+    found, token = {}, {"KAGGLE_USERNAME": "me", "KAGGLE_KEY": "0" * 32}
+    for part in ([job for job in jobs if job[0].startswith("benchmarks/")],
+                 [job for job in jobs if not job[0].startswith("benchmarks/")] + HELPS):  # fmt: skip
+        said = do(house, ["python", "-c", PARSER], input=json.dumps(part), PYTHONPATH=str(house), **token)
+        found |= json.loads(said.stdout.splitlines()[-1])
+    return found
+
+
+def parsed(house, words, expected="parsed"):
+    """Only up to the end of the parsing of its options; what it said until then."""
+    code, said = parse_all(house)["\0".join(as_parsed(words))]
+    assert code == expected and "Traceback" not in said, f"{code}\n{said}"
+    return said
+
+
+def helps(house, words):
+    """What it says when it is asked how it is used."""
+    assert re.search("usage: python -m lib", parsed(house, [*words, "--help"], 0))
 
 
 def uploads(house, words):
@@ -203,7 +250,7 @@ def uploads(house, words):
 
 def make_only_says(house, words):
     """The target is there, and what make would do can be worked out."""
-    said = do(house, ["make", "-n", *words[1:]])
+    said = do(house, ["make", "-n", *words[1:]]).stdout
     arguments = [word.partition("=")[2] for word in words if word.startswith("ARGS=")]
     assert all(argument in said for argument in arguments)
 
@@ -226,38 +273,40 @@ def strips_notebooks(house, words):
 
 def sets(house, words):
     """Settings that a line shows: every one is known and in its range."""
-    said = do(house, ["python", "run_all.py", "--list", *filled(words)])
+    said = do(house, ["python", "run_all.py", "--list", *filled(words)]).stdout
     assert all(f"-p {name}" in said for name in re.findall(r"-p (\w+_\w+\.\w+)=", " ".join(words)))
 
 
 def options(house, words):
     """Options named by themselves: a command has them."""
-    helps = [["run_all.py"], *(["-m", f"lib.{name}"] for name in ("importer", "overlap", "archive", "synthetic")), ["tests/kills.py"],
-             *(["-m", "lib.kaggle", name] for name in ("pack", "push", "download"))]  # fmt: skip
-    if not hasattr(options, "known"):
-        options.known = " ".join(do(house, ["python", *command, "--help"], PYTHONPATH=str(house)) for command in helps)
-        options.known += " ".join(path.read_text(encoding="utf-8") for path in (house / "benchmarks").glob("*.py"))
+    known = " ".join(parse_all(house)["\0".join(command)][1] for command in HELPS)
+    known += " ".join(path.read_text(encoding="utf-8") for path in (house / "benchmarks").glob("*.py"))
     for word in words:
-        assert not word.startswith("-") or re.search(rf"(?<![\w-]){word}(?![\w-])", options.known), word
+        assert not word.startswith("-") or re.search(rf"(?<![\w-]){word}(?![\w-])", known), word
 
 
 def not_here(reason):
     return lambda house, words: reason
 
 
-THE_RUN = run("--run", "ID", says="kept")
-ONE = ("--only", "00", "--run", "one", *SMALL)
+def judged_again(house, words):
+    """40_evaluation and 90_inference, with what README sets for them."""
+    judging = [word for setting in (*settings_of("(?:-p )?40"), '40.tta=["none"]') for word in ("-p", setting)]
+    in_the_other(*judging, says="40_evaluation +started.*90_inference +started")(house, words)
+
+
 HOW = [  # the first that fits the whole command
     (r"(?:\.venv\\Scripts\\)?python run_all\.py", run("--resume", "--run", "ID", says="kept")),  # the copy of the project began with it
     (r"python run_all\.py --resume(?: --run X)?", run(says=r"(kept.*){10}")),
     (r"python run_all\.py --resume --run X --only X", run(says="90_inference")),
     (r"python run_all\.py --only 40,90 --run ID", run(says="90_inference")),
-    (r"python run_all\.py --from 40 --run ID --resume", run(says="40_evaluation +started.*90_inference +started")),
+    (r"python run_all\.py --from 40 --run ID --resume", judged_again),
     (r"python run_all\.py (?:--list|-p .*)", run("--list", says="10_binary")),
     (r"python run_all\.py --profile full.*", run("--list", says=r"full\.yaml")),
     (r"python run_all\.py --prepare full", in_the_other(says="10 notebooks with the profile full")),
     (r"python run_all\.py --check --data \w+", run(says="0 errors")),
-    (r"python run_all\.py --data (?:X|data/mine)(?: --profile demo)?", in_the_other("--only", "00", "--run", "mine", *SMALL, says="done")),
+    (r"python run_all\.py --data X", run("--check", says="0 errors")),  # what data/mine is run with, next
+    (r"python run_all\.py --data data/mine --profile demo", in_the_other("--only", "20", "--run", "mine", *SMALL, says="done")),
     (r"python run_all\.py --profile neu_seg .*", in_the_other("--only", "10", *SMALL, says="done")),
     (r"python -m lib\.importer --images DIR.*", run(says="python run_all.py --data")),
     (r"python -m lib\.importer --images NEU.*", run(says="python run_all.py --data")),
@@ -267,9 +316,8 @@ HOW = [  # the first that fits the whole command
     (r"(?:python -m lib\.kaggle )?(?:pack|push|download).*", parsed),
     (r"python -m kaggle (?!.*runs).*", uploads),
     (r"python -m lib\.execution <", not_here("the pipeline's own: every run begins its notebooks so")),
-    (r"python -m lib\.\w+", run("--help", says="usage: python -m lib")),
+    (r"python -m lib\.\w+", helps),
     (r"(?:\.venv-bench/bin/)?python benchmarks/\w+\.py.*", parsed),
-    (r"python tests/test_fuzz\.py --minutes 10", run("--minutes", "0.01", says="without a crash")),
     (r"python tests/\w+\.py.*", parsed),
     (r"make .*", make_only_says),
     (r"(?:\S*python -m |%)?pip .*", pins_are_there),
@@ -279,7 +327,7 @@ HOW = [  # the first that fits the whole command
     (r"python -m pytest|ruff check \.", not_here("this suite, and what make does before it")),
     (r"-p .*=.*", sets),
     (r"-{1,2}[a-z].*", options),
-    (r"(?:all|\d\d)\w*\.[\w.]+=.*", not_here("all of them at once in test_the_settings_of_the_table")),
+    (r"(?:all|\d\d)\w*\.[\w.]+=.*", not_here("all of them at once: test_the_settings_of_the_table, judged_again")),
 ]  # fmt: skip
 
 
@@ -303,17 +351,10 @@ def test_nothing_here_is_about_a_command_that_is_gone():
     assert [pattern for pattern, act in HOW if id(act) not in used] == []
 
 
-def copy_project(folder):
-    """The project without what was made in it."""
-    shutil.copytree(PROJECT, folder, ignore=shutil.ignore_patterns(".*", "runs", "data", "__pycache__", "*.pyc"))
-
-
 @pytest.fixture(scope="module")
-def house(tmp_path_factory):
-    """A copy of the project with one small run of everything, ID; data/set as its data, a small set of another kind as NEU and data/neu."""
-    house = tmp_path_factory.mktemp("documented") / "house"
-    copy_project(house)
-    do(house, ["python", "run_all.py", "-p", STRIPS, "--run", "ID", "--jobs", "2", *SMALL])
+def house(tmp_path_factory, whole_project):
+    """The copy of the project with the run of all tests, ID; data/set as its data, a small set of another kind as NEU and data/neu."""
+    house = shutil.copytree(whole_project, tmp_path_factory.mktemp("documented") / "house", symlinks=True)
     (made,) = (house / "data").iterdir()
     shutil.copytree(made, house / "data" / "set")
     shutil.make_archive(str(house / "set"), "zip", made / "test_images")
@@ -321,9 +362,9 @@ def house(tmp_path_factory):
     for part in ("training", "test"):
         for kind in ("images", "annotations"):
             (house / "NEU" / kind / part).mkdir(parents=True)
-        for number in range(40):
+        for number in range(16):
             mask = np.zeros((64, 64), np.uint8)
-            mask[10:30, 10 : 20 + number] = number % 4
+            mask[10:30, 10 : 20 + 2 * number] = number % 4
             picture = random.integers(60, 120, mask.shape, np.uint8) + 40 * mask
             cv2.imwrite(str(house / "NEU" / "images" / part / f"{part}{number}.png"), picture)
             cv2.imwrite(str(house / "NEU" / "annotations" / part / f"{part}{number}.png"), mask)
@@ -331,7 +372,7 @@ def house(tmp_path_factory):
         where = [f"--{word}={place}" for word, place in (("images", "images/training"), ("masks", "annotations/training"))]
         where = [word.replace("=", "=NEU/") for word in [*where, "--test-images=images/test", "--test-masks=annotations/test"]]
         do(house, ["python", "-m", "lib.importer", *where, "--out", out])
-    rows = [f"test{number}.png_{k}," for number in range(40) for k in (1, 2, 3)]
+    rows = [f"test{number}.png_{k}," for number in range(16) for k in (1, 2, 3)]
     paths.write_atomic(house / "runs" / "neu" / "submission.csv", "\n".join(["ImageId_ClassId,EncodedPixels", *rows, ""]))
     return house
 
@@ -339,19 +380,96 @@ def house(tmp_path_factory):
 @pytest.mark.slow
 @pytest.mark.parametrize("command", [command for command in COMMANDS if how(command)], ids=lambda command: command[:70])
 def test_a_command(command, house):
-    if command.startswith("python -m lib.importer --"):
+    if re.match(r"python -m lib\.(?:importer|synthetic) --", command):
         words = filled(unix(command))
-        shutil.rmtree(house / words[words.index("--out") + 1] if "--out" in words else house / "data" / "made", ignore_errors=True)
+        shutil.rmtree(house / words[words.index("--out") + 1], ignore_errors=True)
     how(command)(house, unix(command.replace("\\", "/")))
+
+
+def settings_of(notebook):
+    """The settings that the documents name one by one for a notebook, or for all; `notebook` is the pattern of the setting's beginning."""
+    named = [shlex.split(command) for command in COMMANDS if re.match(rf"{notebook}\.[\w.]+=", command)]
+    return [words[-1] for words in named if len(words) <= 2]
+
+
+def promised(path):
+    """{parameter: values} that the comments of a notebook name: choices, yes and no, and 0 with its opposite where 0 has a meaning."""
+    (source,) = test_notebooks.tagged(path, "parameters")
+    comments, found = ranges.comments_of(source), {}
+    lines = {line.partition(":")[0]: number for number, line in enumerate(source.splitlines(), 1)}
+    for name, parameter in params.declared(path).items():
+        domains = parameter.domain.entries if parameter.domain and parameter.domain.entries else {name: parameter.domain}
+        for key, domain in domains.items():
+            named = {option for option in (domain.options if domain else ()) if isinstance(option, str)}
+            if isinstance(parameter.default, bool):
+                named = {True, False}
+            if re.search(r"\bat 0\b|\b0 (?:means|for)\b", comments.get(lines[name], "")):
+                named = {"0", "more than 0"}
+            found[key] = found.get(key, set()) | named
+    return found
+
+
+def values_of(name, given):
+    """{parameter: values} that a notebook runs with: its defaults but for what is given; entries of dictionaries as parameters."""
+    found = {}
+    for key, parameter in params.declared(plan.HOUSE.notebooks / f"{name}.ipynb").items():
+        value = given.get(key, parameter.default)
+        entries = {**parameter.default, **value} if isinstance(value, dict) else {key: value}
+        for entry, one in entries.items():
+            if isinstance(one, int | float) and not isinstance(one, bool):
+                one = "more than 0" if one else "0"
+            found[entry] = set(one) if isinstance(one, list) else {"empty" if one == "" else one}
+    return found
+
+
+def of_parameters(test):
+    """The values that a test is parametrized with."""
+    return {value for mark in test.pytestmark if mark.name == "parametrize" for value in mark.args[1]}
+
+
+def tried():
+    """{parameter: values} that some test runs a notebook with, or builds a network with, where that is what the value is about."""
+    runs = [*whole_run.PARAMETERS.items(), *test_notebooks.MEMBERS.items(), *test_notebooks.BY_HAND.items()]
+    of_40 = dict(setting.partition(".")[2].split("=") for setting in settings_of("(?:-p )?40"))
+    found = {}
+    for name, given in [*runs, ("40_evaluation", of_40), ("20_multilabel", {})]:  # the last for data/mine
+        for key, values in values_of(name, given).items():
+            found.setdefault(key, set()).update(values)
+    found["pseudo_labels"].add("FILE")  # test_notebooks.MEMBERS, made there
+    found["strategy"] |= set(decision.STRATEGIES)  # every run of 40_evaluation chooses thresholds for each and compares them
+    found["architecture"] |= of_parameters(test_backbones.test_the_other_architectures)
+    found["backbone"] |= of_parameters(test_backbones.test_a_classifier_with_crops_and_cells)
+    found["backbone"] |= of_parameters(test_backbones.test_a_segmenter_begins_with_a_weights_file)
+    for value, test in (("FILE", test_backbones.test_a_classifier_begins_with_a_weights_file_and_one_of_another_network_is_refused),
+                        ("imagenet", test_pretrained.test_classifier_and_segmenter_start_from_imagenet_train_and_come_back)):  # fmt: skip
+        assert callable(test)
+        found["weights"].add(value)
+    return found
+
+
+@pytest.mark.parametrize("path", test_notebooks.NOTEBOOKS, ids=lambda path: path.stem)
+def test_every_choice_that_a_comment_names_is_tried(path):
+    have = tried()
+    missing = {name: values - have.get(name, set()) for name, values in promised(path).items()}
+    assert {name: values for name, values in missing.items() if values} == {}
+
+
+def test_a_choice_that_is_new_is_one_that_nothing_tries(tmp_path):
+    path = tmp_path / "10_binary.ipynb"
+    source = 'loss: str = "bce"  # bce | hinge: of networks\nlocate: bool = True  # where\nquiet: int = 0  # 0..9: lines, none at 0\n'
+    source += 'augmentation: dict = {"flips": "none"}  # choices.AUGMENTATION: of strips\n'
+    paths.write_json(path, {"cells": [{"cell_type": "code", "metadata": {"tags": ["parameters"]}, "source": source}]})
+    expected = {"loss": {"bce", "hinge"}, "locate": {True, False}, "quiet": {"0", "more than 0"}, "flips": set(choices.FLIPS)}
+    assert {name: values for name, values in promised(path).items() if values} == expected
+    assert "hinge" not in tried()["loss"] and "bce" in tried()["loss"]
 
 
 @pytest.mark.slow
 def test_the_settings_of_the_table(house):
-    settings = [shlex.split(command)[0] for command in COMMANDS if re.match(r"(?:all|\d\d)\w*\.[\w.]+=", command)]
-    assert len(settings) > 6
-    everywhere = [part for setting in settings if setting.startswith("all.") for part in ("-p", setting)]
-    training = in_the_other("--data", "data/set", "--only", "10,31", "--run", "settings", *SMALL, *everywhere, says="done")
+    settings = [setting for setting in settings_of("all") if not setting.startswith("all.folds=")]
+    assert len(settings) == len(settings_of("all")) - 1 > 5 and len(settings_of("(?:-p )?40")) > 1
+    everywhere = [word for setting in settings for word in ("-p", setting)]
+    training = in_the_other("--data", "data/set", "--only", "31", "--run", "settings", *SMALL, *everywhere, says="done")
     training(house, ["python", "run_all.py"])
-    assert len(list((house.with_name("other") / "runs" / "settings" / "models").glob("binary*"))) == 5
-    judging = [part for setting in settings if not setting.startswith("all.") for part in ("-p", setting)]
-    in_the_other("--resume", "--run", "ID", "--only", "40", *judging, says="done")(house, ["python", "run_all.py"])
+    # Five trainings would be five times one: test_notebooks.py has ensembles of two, and test_dataset.py divides strips into five.
+    assert "all.folds=5" in settings_of("all")
