@@ -49,14 +49,14 @@ def augment(random, image, mask=None, flips="both", brightness=0.2, contrast=0.2
         image = cv2.addWeighted(image, gain, image, 0, offset)  # gain * level + offset, rounded, 0..255; half the time of a table
     if shift and mask is not None:
         move = round(random.uniform(-shift, shift) * len(image))
-        image, mask = moved(image, move, cv2.BORDER_REPLICATE), moved(mask, move, cv2.BORDER_CONSTANT)
+        image, mask = moved(image, move, "edge"), moved(mask, move, "constant")
     which = ("both" if horizontal else "vertical") if vertical else "horizontal" if horizontal else "none"
     return flip(image, which) if mask is None else (flip(image, which), flip(mask, which))
 
 
 def moved(array, rows, border):
-    """An array (H, W) moved down by `rows` (up if below 0); `border` is OpenCV's way to fill the gap."""
-    wide = cv2.copyMakeBorder(array, max(rows, 0), max(-rows, 0), 0, 0, border)
+    """An array (H, W, ...) moved down by `rows` (up if below 0); `border` is numpy's way to fill the gap."""
+    wide = np.pad(array, [(max(rows, 0), max(-rows, 0))] + [(0, 0)] * (array.ndim - 1), border)
     return wide[max(-rows, 0) : max(-rows, 0) + len(array)]
 
 

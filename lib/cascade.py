@@ -50,9 +50,9 @@ class Network:
         """Begin to count anew."""
         self.reading, self.predicting, self.images, self.passes = 0.0, 0.0, 0, 0
 
-    def use(self, augmentations, members):
-        """Take only the first so many augmentations and members from now on."""
-        self.used = augmentations, members
+    def use(self, augmentations, members, first=0):
+        """Take only the first so many augmentations, and so many members beginning with `first`, from now on."""
+        self.used, self.first = (augmentations, members), first
 
     @property
     def turns(self):
@@ -136,7 +136,8 @@ class Network:
 
     def average(self, images):
         """The mean over augmentations and members in use."""
-        turns, members, total = self.augmentations[: self.used[0]], self.members[: self.used[1]], 0
+        turns, members = self.augmentations[: self.used[0]], self.members[self.first : self.first + self.used[1]]
+        total = 0
         for which in turns:
             turned = np.ascontiguousarray(mirror(images, which))
             for predict in members:
@@ -156,12 +157,30 @@ def is_out_of_memory(error):
     return isinstance(error, MemoryError) or any(sign in words for sign in ("resourceexhausted", "resource_exhausted", "out of memory"))
 
 
+def answers(network, rows):
+    """Yield (place, prediction) of every image, by the members of the network that may judge it.
+
+    Arguments:
+        rows: with path and member, as from `splitting.judges` (without: whatever the network uses); places count its rows from 0.
+    """
+    paths = rows["path"].to_numpy()
+    if "member" not in rows:
+        yield from enumerate(network(list(paths)))
+        return
+    member = rows["member"].to_numpy()
+    for number in np.unique(member):
+        places = np.flatnonzero(member == number)
+        network.use(len(network.augmentations), *((len(network.members), 0) if number < 0 else (1, number)))
+        yield from zip(places, network(list(paths[places])), strict=True)
+    network.use(len(network.augmentations), len(network.members))
+
+
 def open_networks(models_dir, classes, augmentations=("none",), batch_size=16, engine="float32"):
     """The networks of a run: {"binary": Network, "multilabel": Network, "seg_class1": ...}."""
     return {name: Network(Path(models_dir) / name, augmentations, batch_size, engine=engine) for name in network_names(classes)}
 
 
-def gather_evidence(networks, table, rles, shape, progress=None, maps=None, seconds=None):
+def gather_evidence(networks, table, rles, shape, progress=None, maps=None, seconds=None, members=None):
     """Run every network on every image and keep what `decision` needs.
 
     Arguments:
@@ -170,29 +189,32 @@ def gather_evidence(networks, table, rles, shape, progress=None, maps=None, seco
         progress: called with a line of text now and then.
         maps: a list, to get a list of C probability maps (see `masks.pack`) for each image.
         seconds: a dict, to get the seconds an image of every network, reading included.
+        members: {network: (N,) which of its members may answer, -1 for all}, as from `splitting.judges`; None: all everywhere.
     """
-    paths, classes, seconds = list(table["path"]), len(rles[0]), {} if seconds is None else seconds
+    count, classes, seconds = len(table), len(rles[0]), {} if seconds is None else seconds
     thresholds, smallest = decisions.PIXEL_THRESHOLDS, decisions.SMALLEST_COMPONENTS
 
-    def answers(name):
-        list(networks[name](paths[:1]))  # what a network does only once belongs to no image's time
-        seconds[name], results = 0.0, iter(networks[name](paths))
-        for _ in paths:
+    def judged(name):
+        list(networks[name](list(table["path"].iloc[:1])))  # what a network does only once belongs to no image's time
+        seconds[name], results = 0.0, answers(networks[name], table if members is None else table.assign(member=members[name]))
+        for _ in range(count):
             began = time.perf_counter()
             result = next(results)
-            seconds[name] += (time.perf_counter() - began) / len(paths)
+            seconds[name] += (time.perf_counter() - began) / count
             yield result
 
-    binary = np.array(list(answers("binary")), np.float32).reshape(-1)
-    label = np.array(list(answers("multilabel")), np.float32).reshape(-1, classes)
-    area = np.zeros((len(paths), classes, len(thresholds), len(smallest)), np.int64)
-    intersection, true_area = np.zeros_like(area), np.zeros((len(paths), classes), np.int64)
+    binary, label = np.zeros(count, np.float32), np.zeros((count, classes), np.float32)
+    for name, filled in (("binary", binary[:, None]), ("multilabel", label)):
+        for row, probabilities in judged(name):
+            filled[row] = probabilities
+    area = np.zeros((count, classes, len(thresholds), len(smallest)), np.int64)
+    intersection, true_area = np.zeros_like(area), np.zeros((count, classes), np.int64)
     soft_area, soft_intersection = np.zeros_like(area), np.zeros_like(area)
-    packed = [[] for _ in paths]
+    packed = [[None] * classes for _ in range(count)]
     for k in range(classes):
         if progress:
-            progress(f"class {k + 1}: {len(paths)} strips")
-        for row, probability in enumerate(answers(f"seg_class{k + 1}")):
+            progress(f"class {k + 1}: {count} strips")
+        for row, probability in judged(f"seg_class{k + 1}"):
             truth = rle.decode(rles[row][k], shape).astype(bool) if rles[row][k] else None
             true_area[row, k] = 0 if truth is None else truth.sum()
             area[row, k], intersection[row, k] = masks.counts(masks.full_size(probability, shape), truth, thresholds, smallest)
@@ -200,10 +222,10 @@ def gather_evidence(networks, table, rles, shape, progress=None, maps=None, seco
                 weighted = masks.full_size(probability * label[row, k], shape)
                 soft_area[row, k], soft_intersection[row, k] = masks.counts(weighted, truth, thresholds, smallest)
             if maps is not None:
-                packed[row].append(masks.pack(probability))
+                packed[row][k] = masks.pack(probability)
     if maps is not None:
         maps.extend(packed)
-    group = table["group"].to_numpy() if "group" in table else np.arange(len(paths))
+    group = table["group"].to_numpy() if "group" in table else np.arange(count)
     return decisions.Evidence(binary, label, true_area, area, intersection, group, thresholds, smallest, soft_area, soft_intersection)
 
 

@@ -117,19 +117,20 @@ class ClassificationBatches(Batches):
         crop_width: teach on crops about this wide, pixels of the input (0: whole strips); needs cells, which then make the label.
         augmentation: keyword arguments of `augment`, or None.
         balance: draw positives and negatives of the first label alike often (with C > 1: rare classes more often).
+        crops: how often each strip is drawn in an epoch.
     """
 
     def __init__(self, paths, labels, height, width, cells=None, crop_width=0, batch_size=16, augmentation=None, seed=0, shuffle=False,
-                 balance=False, workers=1):  # fmt: skip
-        self.cells, self.crop_width = cells, crop_width if cells is not None and crop_width < width else 0
+                 balance=False, workers=1, crops=1):  # fmt: skip
+        self.cells, self.crop_width, self.crops = cells, crop_width if cells is not None and crop_width < width else 0, crops
         self.paths, self.labels = some(paths), np.asarray(labels, np.float32)
         self.size, self.augmentation, self.balance = (height, width), augmentation, balance
         super().__init__(len(self.paths), batch_size, seed, shuffle, workers)
 
     def choose(self, random):
         if not self.balance:
-            return super().choose(random)
-        return random.choice(self.count, self.count, p=sampling_weights(self.labels))
+            return np.concatenate([super(ClassificationBatches, self).choose(random) for _ in range(self.crops)])
+        return random.choice(self.count, self.crops * self.count, p=sampling_weights(self.labels))
 
     def item(self, index, random):
         image = self.image(index)
@@ -231,6 +232,69 @@ class SegmentationBatches(Batches):
         if self.augmentation:
             image, mask = augment(random, image, mask, **self.augmentation)
         return image[..., None], mask[..., None]
+
+
+class CropBatches(Batches):
+    """Batches of (images (B, h, w, 1) uint8, masks (B, h, w, C) uint8 0/1) of all classes: crops that one network learns from.
+
+    Arguments:
+        paths: image files; rles: (N, C) run-length strings, "" without defect; shape: (H, W) of the images.
+        height, width: pixels of the network's input; crop_width: of a crop (0: whole strips, each once).
+        crops: of an epoch, for each strip. Six of ten lie about a defect, whose class is drawn by the square root of how many strips
+            have it, three on strips without any defect, one anywhere.
+        augmentation: as for `SegmentationBatches`; "blackout" paints all defects of a crop over.
+    """
+
+    def __init__(self, paths, rles, shape, height, width, crop_width=0, crops=1, batch_size=8, augmentation=None, seed=0, shuffle=False,
+                 workers=1):  # fmt: skip
+        self.paths, self.rles, self.shape = some(paths), np.asarray(rles, dtype=object), shape
+        self.size, self.crop_width, self.crops = (height, width), crop_width if crop_width < width else 0, crops
+        self.augmentation, self.positive, self.masks = dict(augmentation or {}), self.rles != "", {}
+        self.blackout = self.augmentation.pop("blackout", 0.0)
+        super().__init__(len(self.paths), batch_size, seed, shuffle, workers)
+
+    def choose(self, random):
+        """Numbers that hold a strip and what its crop is about: strip * (C + 1), + 1.. for a defect class."""
+        classes = self.positive.shape[1]
+        if not (self.crop_width and self.shuffle):
+            return super().choose(random) * (classes + 1)
+        counts, clean = self.positive.sum(axis=0), np.flatnonzero(~self.positive.any(axis=1))
+        chosen = []
+        for kind in random.random(self.crops * self.count):
+            if kind < 0.6 and counts.any():
+                k = random.choice(classes, p=np.sqrt(counts) / np.sqrt(counts).sum())
+                chosen.append(random.choice(np.flatnonzero(self.positive[:, k])) * (classes + 1) + k + 1)
+            elif kind < 0.9 and len(clean):
+                chosen.append(random.choice(clean) * (classes + 1))
+            else:
+                chosen.append(random.integers(self.count) * (classes + 1))
+        return np.array(chosen)
+
+    def ask(self, indices):
+        super().ask(indices // (self.positive.shape[1] + 1))
+
+    def mask(self, index):
+        """The masks of strip number `index` at the network's size, (h, w, C) uint8 0/1."""
+        bits = self.masks.get(index)
+        if bits is None:
+            planes = [mask_at(text, self.shape, *self.size) if text else np.zeros(self.size, np.uint8) for text in self.rles[index]]
+            bits = self.masks[index] = np.packbits(np.stack(planes, axis=-1))
+        return np.unpackbits(bits, count=np.prod(self.size) * self.rles.shape[1]).reshape(*self.size, -1)
+
+    def item(self, number, random):
+        index, about = divmod(int(number), self.positive.shape[1] + 1)
+        image, masks = self.image(index), self.mask(index)
+        if self.crop_width:
+            # Nothing to lie about: anywhere, which may be on a defect as well.
+            wanted = masks[..., about - 1] if about else np.zeros(self.size, np.uint8)
+            start = crop_start(random, wanted, self.crop_width)
+            image, masks = image[:, start : start + self.crop_width], masks[:, start : start + self.crop_width]
+        if self.blackout and masks.any() and random.random() < self.blackout:
+            painted = paint_over(random, image, masks.max(axis=-1))
+            image, masks = (image, masks) if painted is None else (painted, np.zeros_like(masks))
+        if self.augmentation:
+            image, masks = augment(random, image, masks, **self.augmentation)
+        return image[..., None], masks
 
 
 def crop_start(random, mask, crop_width):

@@ -52,12 +52,26 @@ def focal_loss(truth, probability):
     return ops.mean(-((1 - right) ** 2) * ops.log(right), axis=(1, 2, 3))
 
 
+@keras.saving.register_keras_serializable("steel")
+def bce_batch_dice_loss(truth, probability):
+    """4 x cross-entropy of each image + half the Dice loss of the whole batch, (B,); of (B, h, w, C) the mean over classes.
+
+    Over a batch of crops nearly every class occurs somewhere, so that Dice needs no exception for empty masks, and a mask where
+    none should be costs as much as a missing one. A class that the batch lacks counts by its smoothing term alone.
+    """
+    truth, probability = ops.cast(truth, "float32"), ops.cast(probability, "float32")
+    shared, either = ops.sum(truth * probability, (0, 1, 2)), ops.sum(truth, (0, 1, 2)) + ops.sum(probability, (0, 1, 2))
+    dice = ops.mean((2 * shared + 100.0) / (either + 100.0))
+    return 4 * ops.mean(ops.binary_crossentropy(truth, probability), axis=(1, 2, 3)) + 0.5 * (1 - dice)
+
+
 SEGMENTATION_LOSSES = {
     "bce": binary_cross_entropy,
     "dice": dice_loss,
     "bce_dice": bce_dice_loss,
     "bce_plus_dice": bce_plus_dice_loss,
     "focal": focal_loss,
+    "bce_batch_dice": bce_batch_dice_loss,
 }
 
 

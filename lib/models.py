@@ -183,14 +183,15 @@ def fitting_crop(classifier, height, width, crop_width):
     return crop_width
 
 
-def build_segmenter(architecture="Unet", backbone="compact", height=128, width=None, weights="none"):
-    """A segmenter of one class: uint8 (B, height, width, 1) -> probability (B, height, width, 1) float32.
+def build_segmenter(architecture="Unet", backbone="compact", height=128, width=None, weights="none", classes=1):
+    """A segmenter: uint8 (B, height, width, 1) -> probability (B, height, width, classes) float32, one sigmoid each.
 
     Arguments:
         architecture: "Unet", "FPN" or "Linknet" (segmentation-models); "compact" exists as a Unet.
         backbone: "compact" (made for two cores) or one of ENCODERS (segmentation-models).
         height, width: multiples of 32, pixels; width None accepts any, so that crops train and whole strips predict.
         weights: "none" (random), "imagenet" (downloaded at first use), or a file with the encoder's weights.
+        classes: whose masks it draws at once.
     """
     for name, size in (("height", height), ("width", width)):
         if size is not None and size % 32:
@@ -206,7 +207,7 @@ def build_segmenter(architecture="Unet", backbone="compact", height=128, width=N
             x = layers.UpSampling2D(2, name=f"larger{number}")(x)
             x = layers.Concatenate(name=f"skip{number}")([x, skip])
             x = _block(x, COMPACT[number], f"up{number}")
-        x = layers.Conv2DTranspose(1, 8, strides=4, padding="same", name="logit")(x)
+        x = layers.Conv2DTranspose(classes, 8, strides=4, padding="same", name="logit")(x)
     elif backbone in pretrained.LITE:
         if architecture != "Unet":
             raise UserError(f"The backbone {backbone} exists as a Unet, not as {architecture}.")
@@ -214,7 +215,7 @@ def build_segmenter(architecture="Unet", backbone="compact", height=128, width=N
         if file:
             with _fitting(file, weights):
                 encoder.load_weights(file)
-        x = _decoded(encoder(_prepared(inputs, "lite", 3)))
+        x = _decoded(encoder(_prepared(inputs, "lite", 3)), classes)
     else:
         import segmentation_models
 
@@ -224,21 +225,32 @@ def build_segmenter(architecture="Unet", backbone="compact", height=128, width=N
         make = getattr(segmentation_models, architecture)
         begin = str(file) if file else "imagenet" if weights == "imagenet" else None
         with _fitting(file, weights):
-            network = _published(lambda: make(backbone, input_shape=(height, width or 256, 3), classes=1, activation="linear",
+            network = _published(lambda: make(backbone, input_shape=(height, width or 256, 3), classes=classes, activation="linear",
                                               encoder_weights=begin))  # fmt: skip
         x = normalization.fused(network, keras.Input((height, width, 3)))(_prepared(inputs, scale, 3))
     outputs = layers.Activation("sigmoid", dtype="float32", name="probability")(x)
     return keras.Model(inputs, outputs, name="segmenter")
 
 
-def _decoded(maps):
+def of_class(network, class_index, build):
+    """A segmenter of one class, `build_segmenter(**build)`, with the weights of a network of several: those of its output alone."""
+    single = build_segmenter(**{**build, "classes": 1})
+    weights = []
+    for several, one in zip(network.get_weights(), single.get_weights(), strict=True):
+        axes = [axis for axis, (many, few) in enumerate(zip(several.shape, one.shape, strict=True)) if many != few]
+        weights.append(several.take([class_index], axis=axes[0]) if axes else several)
+    single.set_weights(weights)
+    return single
+
+
+def _decoded(maps, classes):
     """The logits of a U-Net from an encoder's maps at 1/2 to 1/32, computed at half of the size and enlarged."""
     *skips, x = maps
     for number, skip in reversed(list(enumerate(skips))):
         x = layers.UpSampling2D(2, name=f"larger{number}")(x)
         x = layers.Concatenate(name=f"skip{number}")([x, skip])
         x = _block(x, DECODER[number], f"up{number}")
-    x = layers.Conv2D(1, 3, padding="same", name="half_logit")(x)
+    x = layers.Conv2D(classes, 3, padding="same", name="half_logit")(x)
     return layers.UpSampling2D(2, interpolation="bilinear", name="logit")(x)
 
 

@@ -65,7 +65,8 @@ def findings(table, folds, folder, titles, seed=42):
     few = np.minimum.reduce([least(table, count, seed) for count in set(folds.values())])
     present = dataset.labels(table).astype(bool)
     defective, groups = present.any(axis=1), table["group"].to_numpy()
-    lacking = [[part for part, count in zip(PARTS, counts, strict=True) if not count] for counts in few.T]
+    asked = set(table["part"])  # where nothing is held out, the folds judge
+    lacking = [[part for part, count in zip(PARTS, counts, strict=True) if part in asked and not count] for counts in few.T]
     learners = [name for name in LEARN_DEFECTS if name in folds]
     if lacking[0] and learners:
         what = f"{where_they_are('a defect', defective, groups, lacking[0])}, so {' and '.join(learners)} cannot learn or be judged"

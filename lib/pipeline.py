@@ -266,6 +266,8 @@ def conclude(journal, run_dir, selected):
             beside = f", all-empty {figures['all_empty_score']:.4f}" if "all_empty_score" in figures else ""
             stale = f" (of the state before: {name} is outdated)" if entry["outdated"] else ""
             say(f"score    {figures['competition_score']:.4f}{beside}{stale}")
+        for doubt in (text for figure, text in figures.items() if figure.endswith("_doubt") and text):
+            say(f"doubt    {doubt}")
     if outdated := [name for name, entry in entries.items() if entry["outdated"]]:
         again = f"python run_all.py --resume --run {run_dir.name} --only {','.join(name.partition('_')[0] for name in outdated)}"
         say(f"outdated {', '.join(outdated)}: what they need was run again without them. Bring them up to date with: {again}")

@@ -73,6 +73,8 @@ def run_all(journal, run_dir, lock, house, selected, keys, asked, declarations):
                 tell(name, entries, selected, house.graph, left(entries, selected, running, expected, jobs))
         artifacts.mark_outdated(entries, [name for name in house.graph if name not in selected], house)
         failed = any(entries[name]["status"] not in FINISHED for name in selected)
+        if all(entries[name]["status"] in FINISHED for name in house.graph):
+            shutil.rmtree(run_dir / "scratch", ignore_errors=True)  # what notebooks trained together
         seconds = round(before + time.monotonic() - begun, 1)
         journal |= {"status": "failed" if failed else "done", "finished": journals.now(), "seconds": seconds}
         update(journal, run_dir)

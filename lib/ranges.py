@@ -144,6 +144,15 @@ def clash(values):
     if "validation" in values and values["held_out"] + values["validation"] >= 1:
         return f"held_out is {values['held_out']} and validation {values['validation']}, which leaves nothing to teach with. " \
                "Both are shares, below 1 together."  # fmt: skip
+    if values.get("held_out") == 0 and values.get("folds", 2) < 2:
+        return "held_out is 0 and folds below 2, so that nothing is left to judge. Set held_out above 0, or folds to 2 or more."
+    if values.get("held_out") == 0 and values.get("keep") == "best":
+        return "held_out is 0, so that each network's validation strips judge it, and keep is best: they would choose its epoch too. " \
+               "Set keep to last, or held_out above 0."  # fmt: skip
+    if values.get("held_out") == 0 and values.get("pseudo_labels"):
+        return "held_out is 0, so that all strips judge, and pseudo_labels come from networks that learned them. Set held_out above 0."
+    if values.get("keep") == "last" and values.get("patience"):
+        return "patience waits for a better epoch, and keep is last. Set patience to 0, or keep to best."
     if backbone == "compact" and weights not in ("none", None):
         return f"weights is {weights!r}, but the backbone compact has none to begin with. Set weights to none, or choose another backbone."
     if architecture not in ("Unet", None) and backbone in ("compact", *choices.LITE):

@@ -190,6 +190,11 @@ def class_dice(figures, titles):
     return [(titles[number - 1] if number <= len(titles) else f"class {number}", value) for number, value in known]
 
 
+def doubts_in(figures):
+    """The sentences that notebooks recorded as `..._doubt`, see `lib.doubts`, in order."""
+    return [shorten(text) for name, text in figures.items() if str(name).endswith("_doubt") and isinstance(text, str) and text]
+
+
 def figures_of(metrics):
     """The figures in what a notebook recorded; empty where there are none."""
     stated = (metrics or {}).get("figures")
@@ -233,6 +238,7 @@ def write_index(run_dir):
         journal=journal,
         data=data,
         figures=figures,
+        doubts=doubts_in(figures),
         class_dice=class_dice(figures, data.get("titles", [])),
         stale={figure: card["name"] for card in found if card["outdated"] for figure in figures_of(metrics.get(card["name"]))},
         all_figures=[(name, number_text(value)) for name, value in flat(figures)] if figures else [],

@@ -72,6 +72,31 @@ def fold_parts(table, folds, number, seed):
     return table.assign(part=part)
 
 
+def judges(table, folds=1, seed=0):
+    """The images that judge an ensemble of `folds` networks, with a column `member`: the network (from 0) that may answer, -1 for all.
+
+    Held-out images where there are some, which none of the networks has seen. Where nothing is held out, every labelled image, answered
+    by the one network that it validated (out-of-fold), so that small data lose none to judging. UserError where there is neither.
+
+    Arguments:
+        table: with part and group, as from `split`; folds, seed: as for `fold_parts` in the networks' training.
+    """
+    held_out = table[table["part"] == "held_out"]
+    if len(held_out):
+        return held_out.assign(member=-1)
+    if folds < 2:
+        raise UserError("Nothing is held out, so that nothing can judge. Set held_out above 0, or folds to 2 or more.")
+    member = np.full(len(table), -1)
+    for number in range(folds):
+        member[(fold_parts(table, folds, number, seed)["part"] == "validation").to_numpy()] = number
+    return table.assign(member=member)[member >= 0]
+
+
+def choosers(table, folds=1, seed=0):
+    """The validation images of the first network, which choose thresholds, with a column `member` as `judges` gives it."""
+    return fold_parts(table, folds, 0, seed).query("part == 'validation'").assign(member=0)
+
+
 def with_pseudo_labels(table, path, data_dir, certainty=0.95, max_distance=MAX_DISTANCE):
     """The table with the test images of which an earlier run is certain, as further training images.
 
@@ -165,8 +190,9 @@ def load_split(run_dir, table, method="grouped", held_out=0.2, validation=0.15, 
     The file's column `made_from` is a hash of the settings, the labels and the files' sizes. Raises UserError for a network that
     was trained on another split, or where a part would have no image.
     """
-    if not (held_out > 0 and validation > 0):
-        raise UserError(f"held_out is {held_out} and validation {validation}. Both must be above 0: the notebooks judge on these images.")
+    if not (held_out >= 0 and validation > 0):
+        raise UserError(f"held_out is {held_out} and validation {validation}. The first must be 0 or more (at 0 the folds judge), the "
+                        "second above 0: these images tell how a training goes.")  # fmt: skip
     path = Path(run_dir) / "split.csv"
     settings = {"method": method, "held_out": held_out, "validation": validation, "seed": seed, "folds": folds,
                 "max_distance": max_distance}  # fmt: skip
@@ -174,8 +200,12 @@ def load_split(run_dir, table, method="grouped", held_out=0.2, validation=0.15, 
     for row in table[["image_id", "path", *dataset.rle_columns(table)]].itertuples(index=False):
         digest.update(repr((row[0], os.path.getsize(row[1]), *row[2:])).encode())
     made_from = digest.hexdigest()[:16]
-    for folder in [member for name in trained for member in paths.member_folders(Path(run_dir) / "models" / name)]:
+    ensembles = [paths.member_folders(Path(run_dir) / "models" / name) for name in trained]
+    for number, count, folder in [(n, len(members), folder) for members in ensembles for n, folder in enumerate(members)]:
         card = paths.read_json(folder / "model.json")
+        if isinstance(card, dict) and not held_out and card.get("fold") != [number, count]:
+            raise UserError(f"Nothing is held out, and {folder} is not network {number + 1} of {count} that learned from the others' "
+                            "validation images. Train all networks of the ensemble anew, with the same folds.")  # fmt: skip
         if isinstance(card, dict) and card.get("split", made_from) != made_from:
             raise UserError(f"{folder} was trained on another division of the images than these parameters and data give, so that images "
                             "which taught it would judge. Set seed, sample, split_method, duplicate_distance, held_out and validation "
@@ -185,7 +215,7 @@ def load_split(run_dir, table, method="grouped", held_out=0.2, validation=0.15, 
     if saved is not None and (saved["made_from"] == made_from).all() and saved["image_id"].tolist() == table["image_id"].tolist():
         return table.assign(**{column: saved[column].to_numpy() for column in columns})
     made = split(table, **settings)
-    if empty := [part for part in PARTS if part not in set(made["part"])]:
+    if empty := [part for part in PARTS if part not in set(made["part"]) and (held_out or part != "held_out")]:
         raise UserError(f"The {len(made):,} training images are only {made['group'].nunique():,} once near-duplicates count as one, which "
                         f"leaves none for {IN_WORDS[empty[0]]}. Add images that differ, set all.duplicate_distance lower, or "
                         "all.split_method to random, which parts near-duplicates.")  # fmt: skip

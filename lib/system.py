@@ -105,3 +105,12 @@ def try_lock(file):
         if error.errno not in NO_LOCKS:
             raise
     return True
+
+
+@contextlib.contextmanager
+def locked(path, pause=0.5):
+    """A context that one process at a time is in; the others wait. `path` is the lock's file, which stays."""
+    with open(path, "a", encoding="utf-8") as file:
+        while not try_lock(file):
+            time.sleep(pause)
+        yield

@@ -10,10 +10,10 @@ import keras
 import numpy as np
 import pandas as pd
 
-from lib import backend, fingerprints, paths  # noqa: F401 - sets Keras up
+from lib import backend, fingerprints, paths, system  # noqa: F401 - sets Keras up
 from lib.paths import UserError
 
-STATE = "state.npz"
+STATE, LOCK = "state.npz", ".lock"
 
 
 class _Keeper(keras.callbacks.Callback):
@@ -65,7 +65,9 @@ def variables(model):
 
 
 def best_epoch(history, training):
-    """The number (from 1) of the first epoch with the best figure; 0 if none is finite."""
+    """The number (from 1) of the first epoch with the best figure; 0 if none is finite. Without a monitor: of the last epoch."""
+    if not training["monitor"]:
+        return len(history)
     values = np.array([record.get(training["monitor"], np.nan) for record in history], float)
     values = np.where(np.isfinite(values), values if training["mode"] == "min" else -values, np.inf)
     return int(values.argmin()) + 1 if np.isfinite(values).any() else 0
@@ -135,7 +137,8 @@ def fit(model, batches, validation, scratch, loss, metrics=None, epochs=10, lear
         scratch: folder for the state of a training that is under way; one that was cut off goes on from its last epoch, one
             made from anything else starts anew.
         schedule: "cosine" (warm-up and cosine decay) or "constant".
-        monitor, mode: figure that names the best epoch, and whether "min" or "max" is better.
+        monitor, mode: figure that names the best epoch, and whether "min" or "max" is better; "": the last epoch counts as the best,
+            for too few validation images to choose by, or those that judge.
         loss_weights: weights of several losses, as for `keras.Model.compile`.
         patience: epochs without a better figure before it stops, 0 for never; minutes: time limit, 0 for none.
         floor: figure that must be passed before patience counts, or None: a segmenter first learns to draw nothing, and that has a
@@ -146,6 +149,14 @@ def fit(model, batches, validation, scratch, loss, metrics=None, epochs=10, lear
     """
     scratch = Path(scratch)
     scratch.mkdir(parents=True, exist_ok=True)
+    with system.locked(scratch / LOCK):
+        return _fit(model, batches, validation, scratch, loss, metrics, epochs, learning_rate, schedule, monitor, mode, patience, minutes,
+                    ema, loss_weights, floor)  # fmt: skip
+
+
+def _fit(model, batches, validation, scratch, loss, metrics, epochs, learning_rate, schedule, monitor, mode, patience, minutes, ema,
+         loss_weights, floor):  # fmt: skip
+    """`fit`, while no other notebook trains in the same folder."""
     steps = epochs * len(batches)
     rate = learning_rates(learning_rate, steps) if schedule == "cosine" else learning_rate
     optimizer = keras.optimizers.Adam(rate, use_ema=bool(ema), ema_momentum=ema or 0.99)
@@ -159,8 +170,11 @@ def fit(model, batches, validation, scratch, loss, metrics=None, epochs=10, lear
     }  # fmt: skip
     swap = [keras.callbacks.SwapEMAWeights(swap_on_epoch=True)] if ema else []
     history, seconds = load_state(model, training)
-    if history:
+    if history and len(history) == epochs:
+        print(f"This training is done: all {epochs} epochs lie in its folder.")
+    elif history:
         print(f"Goes on after epoch {len(history)} of {epochs}, where this training was cut off.")
+    if history:
         for callback in swap:  # the state is taken with the averages in the model; its swap rounds, so the state is set again
             callback.set_model(model)
             callback.on_test_begin()

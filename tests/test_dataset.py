@@ -455,9 +455,9 @@ def test_networks_of_another_split_are_refused_and_the_split_stays(tmp_path):
         splitting.load_split(run, table, seed=1, trained=["binary"])
 
 
-@pytest.mark.parametrize("shares", [{"held_out": 0}, {"validation": 0.0}, {"held_out": float("nan")}])
+@pytest.mark.parametrize("shares", [{"held_out": -0.1}, {"validation": 0.0}, {"held_out": float("nan")}])
 def test_a_run_without_images_to_judge_on_is_refused_at_once(tmp_path, shares):
-    with pytest.raises(UserError, match="Both must be above 0"):
+    with pytest.raises(UserError, match="must be 0 or more"):
         splitting.load_split(tmp_path, labelled(tmp_path, 12, 3), **shares)
 
 
@@ -504,6 +504,30 @@ def test_only_test_images_of_which_an_earlier_run_is_certain_teach(tmp_path):
     for certainty, taken in ((0.95, ["t.jpg", "v.jpg"]), (0.96, ["v.jpg"]), (0.9, ["t.jpg", "u.jpg", "v.jpg"])):
         found = splitting.with_pseudo_labels(table, path, folder, certainty)
         assert found.loc[found["pseudo"], "image_id"].tolist() == taken
+
+
+def test_where_nothing_is_held_out_each_image_is_judged_by_the_network_that_it_validated():
+    table = pd.DataFrame({"rle_1": ["1 1", ""] * 10, "part": ["train"] * 15 + ["validation"] * 5, "group": np.repeat(np.arange(10), 2)})
+    judged = splitting.judges(table, 3, seed=1)
+    assert judged.index.tolist() == list(range(20)) and set(judged["member"]) == {0, 1, 2}
+    for number in range(3):
+        part = splitting.fold_parts(table, 3, number, seed=1)["part"]
+        assert ((judged["member"] == number) == (part == "validation")).all()
+    assert (judged.groupby("group")["member"].nunique() == 1).all()
+    chosen = splitting.choosers(table, 3, seed=1)
+    assert chosen.index.tolist() == judged.index[judged["member"] == 0].tolist()
+    with pytest.raises(UserError, match="nothing can judge"):
+        splitting.judges(table, 1, seed=1)
+    held_out = table.assign(part=["train"] * 12 + ["validation"] * 4 + ["held_out"] * 4)
+    judged = splitting.judges(held_out, 3, seed=1)
+    assert judged.index.tolist() == [16, 17, 18, 19] and (judged["member"] == -1).all()
+    assert set(splitting.choosers(held_out, 1, seed=1).index) == {12, 13, 14, 15}
+
+
+def test_images_of_pseudo_labels_do_not_judge():
+    part = ["train"] * 8
+    table = pd.DataFrame({"rle_1": ["1 1", ""] * 4, "part": part, "group": list(range(8)), "pseudo": [False] * 6 + [True] * 2})
+    assert splitting.judges(table, 2, seed=1).index.tolist() == list(range(6))
 
 
 def test_pseudo_labels_teach_every_fold_and_validate_none(tmp_path):

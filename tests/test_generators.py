@@ -169,3 +169,61 @@ def test_the_first_batch_does_not_draw_what_its_order_drew(tmp_path):
 
     Recorded()[0]
     assert len(drawn) == 2 and drawn[0] != drawn[1]
+
+
+CROPS = {"crop_width": 48, "crops": 30, "batch_size": 7, "seed": 3, "shuffle": True}
+
+
+@pytest.fixture(scope="module")
+def two_classes(strips):
+    """The ten strips with the second class on three of the odd ones, and on one strip without the first: (paths, (10, 2) texts)."""
+    paths, rles, _ = strips
+    texts = np.array([[text, ""] for text in rles], dtype=object)
+    texts[[1, 3, 4], 1] = rles[5], rles[7], rles[9]
+    return paths, texts
+
+
+def test_crops_of_all_classes_hold_the_masks_of_a_plain_reading(strips, two_classes):
+    paths, texts = two_classes
+    batches = generators.CropBatches(paths, texts, SHAPE, *SIZE, batch_size=4)
+    images, masks = (np.concatenate(parts) for parts in zip(*[batches[n] for n in range(len(batches))], strict=True))
+    assert images.shape == (10, *SIZE, 1)
+    assert np.array_equal(images[..., 0], strips[2])
+    for k in (0, 1):
+        assert all(np.array_equal(mask, plain_mask(text)) for mask, text in zip(masks[..., k], texts[:, k], strict=True))
+
+
+def test_most_crops_lie_about_a_defect_and_rare_classes_are_drawn_more_often_than_they_occur(two_classes):
+    """Of 300: 60 % about a defect, the classes as the square roots of 5 and 3; 30 % on the four clean strips; 10 % anywhere."""
+    paths, texts = two_classes
+    batches = generators.CropBatches(paths, texts, SHAPE, *SIZE, **CROPS)
+    strip, about = np.divmod(batches.order, 3)
+    assert len(batches.order) == 300
+    assert (about > 0).mean() == pytest.approx(0.6, abs=0.1)
+    assert (about == 2).sum() / (about > 0).sum() == pytest.approx(3**0.5 / (3**0.5 + 5**0.5), abs=0.12)
+    assert all(texts[index, k - 1] != "" for index, k in zip(strip, about, strict=True) if k)
+    clean = [index for index in range(10) if not any(texts[index])]
+    assert np.isin(strip[about == 0], clean).mean() > 0.3
+    masks = np.concatenate([batches[n][1] for n in range(len(batches))])
+    assert masks.shape == (300, SIZE[0], 48, 2)
+    assert all(mask[..., k - 1].any() for mask, k in zip(masks, about, strict=True) if k)
+    again = generators.CropBatches(paths, texts, SHAPE, *SIZE, workers=2, **CROPS)
+    assert all(same(batches[n], again[n]) for n in (0, 5, len(batches) - 1))
+
+
+def test_a_painted_over_crop_has_no_defect_of_any_class(two_classes):
+    paths, texts = two_classes
+    batches = generators.CropBatches(paths, texts, SHAPE, *SIZE, augmentation={"blackout": 1.0, "shift": 0.2}, **CROPS)
+    plain = generators.CropBatches(paths, texts, SHAPE, *SIZE, **CROPS)
+    left, before = (np.concatenate([one[n][1] for n in range(len(one))]).any(axis=(1, 2, 3)) for one in (batches, plain))
+    assert 0 < left.sum() < before.sum()  # where it lies too close to another one, it stays
+
+
+def test_a_strip_gives_as_many_crops_to_a_classifier_as_asked_for(strips):
+    paths, rles, _ = strips
+    labels = np.array([[text != ""] for text in rles])
+    once, thrice = (generators.ClassificationBatches(paths, labels, *SIZE, crops=crops, shuffle=True, seed=1) for crops in (1, 3))
+    assert sorted(thrice.order) == sorted([*range(10)] * 3)
+    assert thrice.order[:10].tolist() == once.order.tolist()
+    balanced = generators.ClassificationBatches(paths, labels, *SIZE, crops=3, shuffle=True, balance=True)
+    assert len(balanced.order) == 30

@@ -136,6 +136,18 @@ def test_rare_combinations_are_drawn_more_often_than_they_occur():
     assert weights[9] / weights[0] == pytest.approx(3)
 
 
+@pytest.mark.parametrize("backbone", ["compact", "efficientnetlite0"])
+def test_a_network_of_one_class_draws_what_the_network_of_all_draws_of_it(backbone):
+    build = {"architecture": "Unet", "backbone": backbone, "height": 32, "width": None}
+    together = models.build_segmenter(classes=3, **build)
+    strips = np.random.default_rng(0).integers(0, 255, (2, 32, 64, 1)).astype(np.uint8)
+    expected = np.asarray(together(strips, training=False))
+    assert expected.shape == (2, 32, 64, 3)
+    for class_index in range(3):
+        own = models.of_class(together, class_index, build)
+        np.testing.assert_allclose(np.asarray(own(strips, training=False))[..., 0], expected[..., class_index], atol=1e-6)
+
+
 def test_losses_have_known_values():
     truth = np.array([[[[1.0]], [[0.0]]]], np.float32)
     probability = np.array([[[[0.5]], [[0.5]]]], np.float32)
@@ -143,6 +155,12 @@ def test_losses_have_known_values():
     assert float(losses.soft_dice(truth, probability)[0]) == pytest.approx((2 * 0.5 + 1) / (1 + 1 + 1))
     assert float(losses.dice_loss(truth * 0, probability)[0]) == 0
     assert float(losses.focal_loss(truth, probability)[0]) == pytest.approx(0.25 * np.log(2), rel=1e-5)
+    two = np.concatenate([truth, truth * 0])  # over a batch of two crops: 2 * 0.5 of 1 + 2
+    expected = 4 * np.log(2) + 0.5 * (1 - (2 * 0.5 + 100) / (1 + 2 + 100))
+    assert losses.bce_batch_dice_loss(two, two * 0 + 0.5).numpy() == pytest.approx([expected] * 2, rel=1e-5)
+    classes = np.concatenate([two, two * 0], axis=-1)  # the second class is nowhere: 100 of 100 + 2
+    expected = 4 * np.log(2) + 0.5 * (1 - (101 / 103 + 100 / 102) / 2)
+    assert losses.bce_batch_dice_loss(classes, classes * 0 + 0.5).numpy() == pytest.approx([expected] * 2, rel=1e-5)
     dice = losses.HardDice()
     dice.update_state(np.concatenate([truth, truth * 0]), np.concatenate([probability, probability * 0]))
     assert float(dice.result()) == pytest.approx((2 / 3 + 1) / 2)

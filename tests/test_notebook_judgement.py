@@ -46,19 +46,22 @@ def classes_of(image_id):
 
 
 class KnownNetwork:
-    """Stands in for `cascade.Network`: `answer(name, image_id, members)` says what it predicts for an image."""
+    """Stands in for `cascade.Network`: `answer(name, image_id, members)` says what it predicts for an image; `asked` keeps which member
+    answered alone."""
 
-    answer = None
+    answer, count, asked = None, 1, {}  # count: members of each ensemble
     engine = "float32"
 
     def __init__(self, folder, augmentations=("none",), batch_size=16, engine="float32"):
-        self.name, self.folders, self.members = folder.name, [folder], 1
+        self.name, self.folders, self.augmentations = folder.name, [folder], augmentations
+        self.members, self.used, self.first = list(range(type(self).count)), type(self).count, 0
 
-    def use(self, augmentations, members):
-        self.members = members
+    def use(self, augmentations, members, first=0):
+        self.used, self.first = members, first
 
     def __call__(self, files, *_):
-        return (np.asarray(type(self).answer(self.name, paths.Path(file).name, self.members), np.float32) for file in files)
+        self.asked.update({paths.Path(file).name: self.first for file in files} if self.used == 1 else {})
+        return (np.asarray(type(self).answer(self.name, paths.Path(file).name, self.used), np.float32) for file in files)
 
 
 @pytest.fixture
@@ -77,6 +80,8 @@ def judged(data, tmp_path, monkeypatch):
 
     def execute(name, answer=None, until="", **parameters):
         monkeypatch.setattr(KnownNetwork, "answer", staticmethod(answer))
+        monkeypatch.setattr(KnownNetwork, "count", parameters.get("folds", 1))
+        KnownNetwork.asked.clear()
         variables = {"__name__": "__main__"}
         for source, tags in cells_of(FOLDER / f"{name}.ipynb"):
             if "bootstrap" in tags:
@@ -269,3 +274,42 @@ def test_networks_that_learned_from_another_division_are_not_judged(name, judged
     paths.write_json(tmp_path / "models" / name / "model.json", {"weights_sha256": name, "split": "another"})
     with pytest.raises(UserError, match=f"{name} was trained on another division of the images"):
         judged("40_evaluation", until="load_split(", **SHARES)
+
+
+@pytest.mark.parametrize("name", ["10_binary", "20_multilabel", "31_seg_class1"])
+def test_where_nothing_is_held_out_every_strip_is_judged_by_the_network_that_it_validated(name, judged, tmp_path):
+    def answer(network, image_id, members):
+        truth = classes_of(image_id)
+        if name == "31_seg_class1":
+            return np.zeros((HEIGHT, WIDTH))
+        return [0.9 * truth.any()] if name == "10_binary" else 0.9 * truth
+
+    found = judged(name, answer, **{**TINY, "held_out": 0.0, "folds": 3, "keep": "last"})
+    if name == "10_binary":
+        assert [len(ids(watched) | ids(taught)) for taught, watched in found.fitted] == [60, 60, 60]
+    watched = {image_id: number for number, (_, files) in enumerate(found.fitted) for image_id in ids(files)}
+    assert KnownNetwork.asked
+    assert KnownNetwork.asked.items() <= watched.items()
+    taught = [ids(files) for files, _ in found.fitted]
+    assert not any(image_id in taught[number] for image_id, number in KnownNetwork.asked.items())
+
+
+def test_the_evaluation_of_all_strips_asks_the_network_that_each_validated(judged, tmp_path):
+    """Nothing held out, three networks of each kind: all sixty strips are judged, and the cards must say the same division."""
+    for one in paths.network_names(2):
+        paths.write_json(tmp_path / "models" / one / "model.json", {"weights_sha256": one})
+    zero = {**SHARES, "held_out": 0.0}
+    with pytest.raises(UserError, match="is not network 1 of 1"):
+        judged("40_evaluation", until="load_split(", **zero)
+    for one in paths.network_names(2):
+        for number in range(3):
+            folder = paths.member_folder(tmp_path / "models" / one, number)
+            paths.write_json(folder / "model.json", {"weights_sha256": f"{one}{number}", "fold": [number, 3]})
+    found = judged("40_evaluation", until="judges(table", folds=3, **zero)
+    assert len(found.rows) == 60
+    fold = {number: splitting.fold_parts(found.table, 3, number, 42)["part"].to_numpy() for number in range(3)}
+    for one in found.members.values():
+        assert all(fold[member][row] == "validation" for row, member in enumerate(one["member"]))
+    paths.write_json(paths.member_folder(tmp_path / "models" / "binary", 1) / "model.json", {"weights_sha256": "x", "fold": [1, 2]})
+    with pytest.raises(UserError, match=r"binary\.2 is not network 2 of 3"):
+        judged("40_evaluation", until="judges(table", folds=3, **zero)

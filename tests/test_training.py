@@ -1,12 +1,17 @@
 """Trainings that are cut off: they go on to the same weights, to the bit, and only where nothing else has changed."""
 
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+
 import cv2
 import keras
 import numpy as np
 import pytest
 
 from lib import fingerprints, generators, losses, models, storage, training
-from lib.paths import UserError
+from lib.paths import PROJECT, UserError
 
 SIZE = (12, 16)
 
@@ -75,7 +80,7 @@ def test_a_finished_training_is_not_trained_again(tmp_path, capsys):
     capsys.readouterr()
     again, known = train(tmp_path)
     assert again == weights and known.equals(history)
-    assert capsys.readouterr().out == "Goes on after epoch 4 of 4, where this training was cut off.\n"
+    assert capsys.readouterr().out == "This training is done: all 4 epochs lie in its folder.\n"
 
 
 def test_patience_that_had_run_out_still_has(tmp_path):
@@ -130,6 +135,41 @@ def test_a_loss_that_is_not_finite_keeps_what_was_finished(tmp_path, capsys):
     resumed, resumed_history = train(tmp_path / "spoilt")
     assert "Goes on after epoch 3 of 4" in capsys.readouterr().out
     assert resumed == weights and resumed_history.equals(history)
+
+
+def test_without_a_monitor_the_last_epoch_is_kept_and_goes_on_after_a_cut(tmp_path):
+    """Its weights are those at the end, whatever the validation says; beside it the best epoch is another one."""
+    weights, history = train(tmp_path / "uncut", monitor="", learning_rate=0.3)
+    best, _ = train(tmp_path / "best", learning_rate=0.3)
+    assert history["val_loss"].idxmin() < 3 and best != weights
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path / "cut", cut=2, monitor="", learning_rate=0.3)
+    assert train(tmp_path / "cut", monitor="", learning_rate=0.3)[0] == weights
+    assert training.best_epoch([{"loss": 1.0}] * 4, {"monitor": "", "mode": "min"}) == 4
+
+
+HOLD = """
+import sys, time
+from lib import system
+with system.locked(sys.argv[1]):
+    print("held", flush=True)
+    sys.stdin.readline()
+"""
+
+
+def test_two_notebooks_do_not_train_in_one_folder_at_once(tmp_path):
+    """A second training waits until the first one's process lets go, and then finds it done."""
+    with subprocess.Popen([sys.executable, "-c", HOLD, str(tmp_path / ".lock")], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                          text=True, cwd=PROJECT) as holder:  # fmt: skip
+        assert holder.stdout.readline() == "held\n"
+        with ThreadPoolExecutor(1) as pool:
+            waiting = pool.submit(train, tmp_path)
+            time.sleep(1)
+            assert not waiting.done() and not (tmp_path / "state.npz").exists()
+            holder.stdin.write("\n")
+            holder.stdin.flush()
+            assert waiting.result(timeout=120)
+    assert (tmp_path / "state.npz").exists()
 
 
 def test_patience_waits_until_the_floor_is_passed():
