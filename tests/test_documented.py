@@ -429,7 +429,8 @@ def of_parameters(test):
 
 def tried():
     """{parameter: values} that some test runs a notebook with, or builds a network with, where that is what the value is about."""
-    runs = [*whole_run.PARAMETERS.items(), *test_notebooks.MEMBERS.items(), *test_notebooks.BY_HAND.items()]
+    runs = [*whole_run.PARAMETERS.items(), *test_notebooks.MEMBERS.items(), *test_notebooks.FEW.items(),
+            *test_notebooks.BY_HAND.items()]
     of_40 = dict(setting.partition(".")[2].split("=") for setting in settings_of("(?:-p )?40"))
     found = {}
     for name, given in [*runs, ("40_evaluation", of_40), ("20_multilabel", {})]:  # the last for data/mine
