@@ -16,8 +16,20 @@ from lib import checks, paths, rle
 from lib.images import MOST_PIXELS, as_listed, list_images, read_image
 from lib.paths import UserError
 
-__all__ = ["check", "combinations", "describe", "fingerprint", "labels", "load_table", "load_test_table", "load_truth", "read_image",
-           "rle_columns", "titles"]
+__all__ = [
+    "check",
+    "combinations",
+    "describe",
+    "fingerprint",
+    "labels",
+    "load_table",
+    "load_test_table",
+    "load_truth",
+    "network_size",
+    "read_image",
+    "rle_columns",
+    "titles",
+]
 
 
 def describe(data_dir):
@@ -43,6 +55,15 @@ def describe(data_dir):
         raise UserError(f"{path}: class_names is {str(names)[:80]}. It must be a list of {found['classes']} texts, one a class.")
     found["generated"], found["note"] = bool(found["generated"]), str(found["note"])
     return found
+
+
+def network_size(about, height=0, width=0):
+    """Pixels (height, width) of a network's input: as given; at 0 those of the images, up to the next multiple of 32.
+
+    Arguments:
+        about: the data, as from `describe`.
+    """
+    return tuple(given or -(-about[side] // 32) * 32 for side, given in (("height", height), ("width", width)))
 
 
 def titles(about):

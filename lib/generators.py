@@ -239,9 +239,9 @@ class CropBatches(Batches):
 
     Arguments:
         paths: image files; rles: (N, C) run-length strings, "" without defect; shape: (H, W) of the images.
-        height, width: pixels of the network's input; crop_width: of a crop (0: whole strips, each once).
-        crops: of an epoch, for each strip. Six of ten lie about a defect, whose class is drawn by the square root of how many strips
-            have it, three on strips without any defect, one anywhere.
+        height, width: pixels of the network's input; crop_width: of a crop (0, or as wide as the strips: whole ones).
+        crops: of an epoch, for each strip, where they are shuffled; else each strip once. Six of ten lie about a defect, whose class is
+            drawn by the square root of how many strips have it, three on strips without any defect, one anywhere.
         augmentation: as for `SegmentationBatches`; "blackout" paints all defects of a crop over.
     """
 
@@ -256,7 +256,7 @@ class CropBatches(Batches):
     def choose(self, random):
         """Numbers that hold a strip and what its crop is about: strip * (C + 1), + 1.. for a defect class."""
         classes = self.positive.shape[1]
-        if not (self.crop_width and self.shuffle):
+        if not self.shuffle:
             return super().choose(random) * (classes + 1)
         counts, clean = self.positive.sum(axis=0), np.flatnonzero(~self.positive.any(axis=1))
         chosen = []

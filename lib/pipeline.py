@@ -18,6 +18,7 @@ from lib.plan import HOUSE
 
 FINDINGS = "data_findings.csv"  # in the run folder: what the check of the data found
 JOBS = 2  # notebooks side by side, for want of --jobs
+FEW_IMAGES = 1000  # of a training set for which small_data is the profile, for want of --profile
 Data = namedtuple("Data", "folder why generated")  # folder is None where strips must be generated first
 Options = namedtuple("Options", "profile data run resume only start overrides jobs", defaults=("", "", "", False, "", "", (), None))
 
@@ -49,10 +50,18 @@ def fitting_house(options, house):
 
 
 def choose_profile(given, data):
-    """(profile, why): the one given, else `demo` for generated strips and `full` for the competition's data."""
+    """(profile, why): the one given, else `demo` for generated strips, `small_data` for few images and `full` for many."""
     if given:
         return given, "named by --profile"
-    return ("demo", "for generated strips") if data.generated else ("full", "for the competition's data")
+    if data.generated:
+        return "demo", "for generated strips"
+    try:
+        count = sum(1 for _ in (data.folder / "train_images").iterdir())
+    except OSError:  # the check of the data will say so
+        count = FEW_IMAGES
+    if count < FEW_IMAGES:
+        return "small_data", f"since the data hold only {count:,} training images; with {FEW_IMAGES:,} or more it would be full"
+    return "full", f"since the data hold {count:,} training images; with fewer than {FEW_IMAGES:,} it would be small_data"
 
 
 def make_data(values):

@@ -164,13 +164,13 @@ def clash_of_sizes(backbone, values):
     """Why a network's height, width and crop_width do not go together or with its backbone, as a sentence; "" if they do."""
     height, width, crop_width, segments = values["height"], values["width"], values["crop_width"], "architecture" in values
     least = choices.SMALLEST.get(backbone, 0)  # a segmenter is built for any width
-    if height < least or (width < least and not segments):
+    if 0 < height < least or (0 < width < least and not segments):  # 0: the images' own, which the notebook learns
         return f"height is {height} and width {width}, but the backbone {backbone} needs {least} pixels or more. Set them higher, or " \
                "choose another backbone."  # fmt: skip
     if crop_width and width % 32 and backbone in choices.BY_32:
         return f"width is {width}, but to learn from crops the backbone {backbone} needs a multiple of 32. Set width to such a one, " \
                "or crop_width to 0."  # fmt: skip
-    if segments and crop_width > width:
+    if segments and width and crop_width > width:
         return f"crop_width is {crop_width}, but the strips are only {width} pixels wide at the network's input. Set crop_width to " \
                f"{width} or less, or to 0 for whole strips."  # fmt: skip
     return ""

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lib import params, plan
+from lib import dataset, params, pipeline, plan
 from lib.paths import UserError
 
 CELL = """\
@@ -312,3 +312,23 @@ def test_other_pseudo_labels_are_another_training(tmp_path):
         values = {"10_binary": {"pseudo_labels": params.Value(str(path), "-p")}}
         keys.add(plan.keys_of(plan.HOUSE, ["10_binary"], values, "data", None)["10_binary"])
     assert len(keys) == 2
+
+
+@pytest.mark.parametrize("count, profile, said", [
+    (999, "small_data", "only 999 training images; with 1,000 or more"), (1000, "full", "1,000 training images; with fewer"),
+])  # fmt: skip
+def test_the_profile_for_unknown_data_follows_from_how_many_images_there_are(tmp_path, count, profile, said):
+    (tmp_path / "train_images").mkdir()
+    for number in range(count):
+        (tmp_path / "train_images" / f"{number}.png").touch()
+    found, why = pipeline.choose_profile("", pipeline.Data(tmp_path, "named by --data", False))
+    assert found == profile and said in why
+    assert pipeline.choose_profile("demo", pipeline.Data(tmp_path, "named by --data", False)) == ("demo", "named by --profile")
+    assert pipeline.choose_profile("", pipeline.Data(None, "", True))[0] == "demo"
+
+
+@pytest.mark.parametrize("own, given, expected", [
+    ((256, 1600), (0, 0), (256, 1600)), ((200, 200), (0, 0), (224, 224)), ((1, 33), (0, 0), (32, 64)), ((200, 200), (128, 0), (128, 224)),
+])  # fmt: skip
+def test_a_networks_size_is_the_images_own_where_none_is_given(own, given, expected):
+    assert dataset.network_size({"height": own[0], "width": own[1]}, *given) == expected

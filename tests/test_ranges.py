@@ -102,6 +102,8 @@ def test_a_number_just_outside_of_its_range_is_refused_before_the_first_cell(pat
                 if end is None:
                     continue
                 beyond = type(parameter.default)(end if excluded else end + outward)
+                if str(beyond) in parameter.domain.options:  # such as 0 beside a range that begins at 32
+                    continue
                 with pytest.raises(UserError, match=re.escape(f"{key} of {path.stem} is {beyond}")):
                     params.effective(declarations, overrides=[(path.stem, key, repr(beyond))])
                 tried += 1
