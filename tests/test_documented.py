@@ -25,6 +25,7 @@ import pytest
 import test_backbones
 import test_notebooks
 import test_pretrained
+import test_small_data
 import whole_run
 
 from lib import choices, decision, packing, params, paths, plan, ranges
@@ -306,7 +307,7 @@ HOW = [  # the first that fits the whole command
     (r"python run_all\.py --prepare full", in_the_other(says="10 notebooks with the profile full")),
     (r"python run_all\.py --check --data \w+", run(says="0 errors")),
     (r"python run_all\.py --data X", run("--check", says="0 errors")),  # what data/mine is run with, next
-    (r"python run_all\.py --data data/mine --profile demo", in_the_other("--only", "20", "--run", "mine", *SMALL, says="done")),
+    (r"python run_all\.py --data data/mine", in_the_other("--profile", "demo", "--only", "20", "--run", "mine", *SMALL, says="done")),
     (r"python run_all\.py --profile neu_seg .*", in_the_other("--only", "10", *SMALL, says="done")),
     (r"python -m lib\.importer --images DIR.*", run(says="python run_all.py --data")),
     (r"python -m lib\.importer --images NEU.*", run(says="python run_all.py --data")),
@@ -429,8 +430,8 @@ def of_parameters(test):
 
 def tried():
     """{parameter: values} that some test runs a notebook with, or builds a network with, where that is what the value is about."""
-    runs = [*whole_run.PARAMETERS.items(), *test_notebooks.MEMBERS.items(), *test_notebooks.FEW.items(),
-            *test_notebooks.BY_HAND.items()]
+    runs = [*whole_run.PARAMETERS.items(), *test_notebooks.MEMBERS.items(), *test_notebooks.BY_HAND.items(),
+            *test_small_data.OUT_OF_FOLD.items()]
     of_40 = dict(setting.partition(".")[2].split("=") for setting in settings_of("(?:-p )?40"))
     found = {}
     for name, given in [*runs, ("40_evaluation", of_40), ("20_multilabel", {})]:  # the last for data/mine

@@ -38,10 +38,6 @@ MEMBERS = {  # ensembles of two in 16 bits, with pseudo-labels
     "31_seg_class1": {**PARAMETERS["31_seg_class1"], "folds": 2, "precision": "mixed_bfloat16", "loss": "focal",
                       "augmentation": {"flips": "horizontal", "brightness": 0.0, "contrast": 0.0}},
 }  # fmt: skip
-FEW = {  # strips, all of which judge
-    "31_seg_class1": {**PARAMETERS["31_seg_class1"], "held_out": 0.0, "folds": 2, "keep": "last", "together": True,
-                      "loss": "bce_batch_dice"},
-}  # fmt: skip
 BY_HAND = {
     "40_evaluation": {**PARAMETERS["40_evaluation"], "strategy": "multilabel filter", "engine": "openvino"},
     "90_inference": {"test_sample": 1, "submission_format": "current", "time_budget": 60.0},
@@ -248,14 +244,6 @@ def test_an_ensemble_of_folds_learns_in_16_bits_and_from_pseudo_labels(name, str
     cards = [paths.read_json(path / "model.json") for path in paths.member_folders(folder)]
     assert cards[0]["weights_sha256"] != cards[1]["weights_sha256"]
     assert len(np.stack(list(cascade.Network(folder)([str(path) for path in (strips / "test_images").iterdir()])))) == 4
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", FEW)
-def test_where_strips_are_few_all_of_them_judge_and_one_network_learns_all_classes(name, strips, tmp_path):
-    assert execute(name, strips, tmp_path, **FEW[name])["headline"]
-    (card, other) = [paths.read_json(path / "model.json") for path in paths.member_folders(tmp_path / "models" / name.split("_", 1)[1])]
-    assert card["weights_sha256"] != other["weights_sha256"]
 
 
 @pytest.mark.slow

@@ -1,0 +1,68 @@
+"""Few images, none held out: one small run of the recipe's pieces on images from which nothing can be learned, and which says so."""
+
+import subprocess
+import sys
+
+import cv2
+import numpy as np
+import pytest
+import whole_run
+
+from lib import decision, paths, storage
+
+SHAPE = (60, 90)  # the networks' input is 64 x 96
+DEFECT = "601 20 665 20"
+EVERYWHERE = {"held_out": 0.0, "validation": 0.2}
+NETWORK = {**EVERYWHERE, "height": 0, "width": 0, "crop_width": 64, "folds": 2, "keep": "last", "crops": 2, "epochs": 1, "tta": ["none"]}
+OUT_OF_FOLD = {
+    "10_binary": NETWORK,
+    "20_multilabel": NETWORK,
+    "31_seg_class1": {**NETWORK, "together": True, "loss": "bce_batch_dice"},
+    "32_seg_class2": {**NETWORK, "together": True, "loss": "bce_batch_dice"},
+    "40_evaluation": {**EVERYWHERE, "rounds": 50, "pictures": 1, "tta": ["none"]},
+}
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    """Forty images of noise whose labels mean nothing: ten with class 1, ten with class 2."""
+    folder = tmp_path_factory.mktemp("data")
+    for name in ("train_images", "test_images"):
+        (folder / name).mkdir()
+    rng, rows = np.random.default_rng(0), ["ImageId,ClassId,EncodedPixels"]
+    for number in range(42):
+        part = "train_images" if number < 40 else "test_images"
+        cv2.imwrite(str(folder / part / f"{number:02}.png"), rng.integers(0, 255, SHAPE, np.uint8))
+        rows += [f"{number:02}.png,{1 + number % 4},{DEFECT}"] if number < 40 and number % 4 < 2 else []
+    (folder / "train.csv").write_text("\n".join(rows) + "\n")
+    paths.write_json(folder / "dataset.json", {"classes": 2, "height": SHAPE[0], "width": SHAPE[1]})
+    return folder
+
+
+@pytest.mark.slow
+def test_every_image_judges_classes_learn_together_and_a_network_that_learned_nothing_says_so(data, tmp_path):
+    whole_run.copy_project(tmp_path / "project")
+    words = [sys.executable, "run_all.py", "--data", str(data), "--profile", "demo", "--run", "few", "--jobs", "2"]
+    for notebook, parameters in OUT_OF_FOLD.items():
+        words += whole_run.settings(notebook, parameters)
+    ended = subprocess.run([*words, "--only", "05,10,20,31,32,40"], cwd=tmp_path / "project", capture_output=True, text=True, timeout=900)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    run = tmp_path / "project" / "runs" / "few"
+
+    evidence, figures = decision.Evidence.load(run / "evidence.npz"), paths.read_json(run / "metrics.json")
+    assert evidence.true_area.shape == (40, 2) and (evidence.true_area > 0).sum() == 20
+    assert figures["judged_out_of_fold"] and figures["held_out_strips"] == 40
+    for name in ("binary", "multilabel", "seg_class1", "seg_class2"):
+        cards = [paths.read_json(folder / "model.json") for folder in paths.member_folders(run / "models" / name)]
+        assert [card["fold"] for card in cards] == [[0, 2], [1, 2]]
+        assert all(card["input"] == [64, 96] for card in cards)
+
+    first, second = (storage.load(run / "models" / f"seg_class{number}").get_weights() for number in (1, 2))
+    same = [np.array_equal(one, other) for one, other in zip(first, second, strict=True)]
+    assert all(same[:-2]) and not same[-2]  # all but the last layer, which has an output a class
+
+    assert "cannot be told from predicting nothing" in figures["evaluation_doubt"]
+    assert "begin with ImageNet's, as --profile small_data does" in figures["binary_doubt"]
+    assert ended.stdout.count("\ndoubt    ") >= 3
+    page = (run / "index.html").read_text()
+    assert "No better than a constant answer" in page and "Score out of fold" in page
