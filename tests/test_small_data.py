@@ -1,7 +1,9 @@
 """Few images, none held out: one small run of the recipe's pieces on images from which nothing can be learned, and which says so."""
 
+import importlib
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -37,6 +39,27 @@ def data(tmp_path_factory):
     (folder / "train.csv").write_text("\n".join(rows) + "\n")
     paths.write_json(folder / "dataset.json", {"classes": 2, "height": SHAPE[0], "width": SHAPE[1]})
     return folder
+
+
+def test_the_judge_of_real_strips_reads_a_run_as_it_is(tmp_path, monkeypatch):
+    """Three strips of one class, each its own group: one defect found exactly, one by half, one strip without."""
+    monkeypatch.syspath_prepend(str(paths.PROJECT / "benchmarks"))
+    real = importlib.import_module("real")
+    area = np.zeros((3, 1, len(decision.PIXEL_THRESHOLDS), len(decision.SMALLEST_COMPONENTS)), np.int64)
+    shared = area.copy()
+    area[0], area[1], shared[0], shared[1] = 5000, 5000, 5000, 2500
+    true_area = np.array([[5000], [2500], [0]])
+    evidence = decision.Evidence(np.float32([0.9, 0.8, 0.1]), np.float32([[0.9], [0.8], [0.1]]), true_area, area, shared, np.arange(3))
+    evidence.save(tmp_path / "evidence.npz")
+    paths.write_json(tmp_path / "decision.json", {"strategy": "segment everything"})
+    paths.write_json(tmp_path / "run.json", {"seconds": 90.0})
+    found = real.figures_of(tmp_path, 1)
+    assert (found["strips"], found["positives"].tolist(), found["minutes"]) == (3, [2], 1.5)
+    assert found["all_empty"] == pytest.approx(1 / 3) and found["auc"] == 1 and found["auc_classes"] == [1]
+    assert found["dice"][0][0][0] == pytest.approx((1 + 2 / 3) / 2)
+    assert found["score"] - found["all_empty"] == pytest.approx(found["gain"])
+    text = real.text_of([found], SimpleNamespace(p=["all.epochs=1"], profile="small_data", seeds="1"))
+    assert "| 1 | 1 | 2 | 1.00 | 0.83 (0.67 to 1.00) |" in text and "-p all.epochs=1`" in text
 
 
 @pytest.mark.slow

@@ -1,0 +1,116 @@
+"""How good is a profile on real strips? Every strip is judged by networks that never saw it, by thresholds that other strips chose.
+
+python benchmarks/real.py --data FOLDER [--profile small_data] [--seeds 42] [-p SECTION.KEY=VALUE]... [--out benchmarks/real.md]
+
+FOLDER is in the competition's layout. For each seed the pipeline runs with nothing held out (small_data does so; another profile gets
+`all.held_out=0 all.folds=3 all.keep=last`): a cross-validation whose folds keep near-duplicates together and spread the classes, drawn
+anew for each seed. Runs lie in runs/real-*; a second call goes on where the first was cut off. Two hours a seed for 161 strips on two
+cores with small_data.
+"""
+
+import argparse
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+from sklearn.metrics import roc_auc_score
+
+PROJECT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(PROJECT))
+
+import measure  # noqa: E402
+
+from lib import dataset, decision, paths  # noqa: E402
+
+OUT_OF_FOLD = ("all.held_out=0", "all.folds=3", "all.keep=last")
+
+
+def run(given, seed):
+    """Run the pipeline for one seed, or go on with it; the run's folder. UserError if it failed."""
+    folder = PROJECT / "runs" / f"real-{given.profile}-{seed}"
+    classes = dataset.describe(given.data)["classes"]
+    only = ",".join(["05", "10", "20", *(f"3{number}_seg_class{number}" for number in range(1, classes + 1)), "40"])
+    words = ["--run", folder.name, "--only", only]
+    if (folder / "run.json").is_file():
+        words += ["--resume"]
+    else:
+        settings = [f"all.seed={seed}", *(() if given.profile == "small_data" else OUT_OF_FOLD), *given.p]
+        words += ["--profile", given.profile, "--data", given.data, *(word for one in settings for word in ("-p", one))]
+    if subprocess.run([sys.executable, PROJECT / "run_all.py", *words], cwd=PROJECT, check=False).returncode:
+        raise paths.UserError(f"The run {folder.name} failed. Its index says why; call this again when that is mended.")
+    return folder
+
+
+def area_under(truth, probability):
+    """The area under the ROC curve, NaN where there is one kind only."""
+    return roc_auc_score(truth, probability) if 0 < truth.sum() < len(truth) else float("nan")
+
+
+def figures_of(folder, seed):
+    """What one run found, a dictionary: strips, score, all-empty score, gain with its interval, areas under curves, Dice, minutes."""
+    evidence, chosen = decision.Evidence.load(folder / "evidence.npz"), paths.read_json(folder / "decision.json")
+    there = evidence.true_area > 0
+    honest = decision.cross_fit(evidence, chosen["strategy"], seed=seed)
+    gain = (honest - ~there).mean(axis=1)
+    half = decision.nearest(evidence.pixel_thresholds, 0.5)
+    plain = 2 * evidence.intersection[:, :, half, 0] / np.maximum(evidence.area[:, :, half, 0] + evidence.true_area, 1)
+    dices = [(np.where(there[:, k], plain[:, k], np.nan), np.where(there[:, k], honest[:, k], np.nan)) for k in range(there.shape[1])]
+    return {
+        "seed": seed, "strips": len(there), "positives": there.sum(axis=0), "score": honest.mean(), "all_empty": 1 - there.mean(),
+        "gain": gain.mean(), "gain_interval": decision.bootstrap_interval(gain, evidence.group),
+        "auc": area_under(there.any(axis=1), evidence.binary),
+        "auc_classes": [area_under(there[:, k], evidence.label[:, k]) for k in range(there.shape[1])],
+        "dice": [[(np.nanmean(values), decision.bootstrap_interval(values, evidence.group)) if np.isfinite(values).any() else None
+                  for values in pair] for pair in dices],
+        "minutes": paths.read_json(folder / "run.json")["seconds"] / 60,
+    }  # fmt: skip
+
+
+def with_interval(pair):
+    """A mean and its interval, as a table shows them."""
+    return "–" if pair is None else f"{pair[0]:.2f} ({pair[1][0]:.2f} to {pair[1][1]:.2f})"
+
+
+def text_of(found, given):
+    """The section: two tables, of whole runs and of classes."""
+    settings = [f"-p {one}" for one in given.p]
+    command = " ".join(["python benchmarks/real.py --data FOLDER --profile", given.profile, "--seeds", given.seeds, *settings])
+    lines = [
+        f"`{command}`, {measure.machine()}.", "",
+        "| seed | strips | score | all-empty | gain, 95 % interval | AUC of the binary classifier | minutes |",
+        "|---|---|---|---|---|---|---|",
+    ]  # fmt: skip
+    for one in found:
+        low, high = one["gain_interval"]
+        lines.append(f"| {one['seed']} | {one['strips']} | {one['score']:.4f} | {one['all_empty']:.4f} | {one['gain']:+.4f} ({low:+.4f} to "
+                     f"{high:+.4f}) | {one['auc']:.3f} | {one['minutes']:.0f} |")  # fmt: skip
+    lines += ["", "| seed | class | strips with it | AUC of its label | Dice over them, no filter, threshold 0.5 | with all filters |",
+              "|---|---|---|---|---|---|"]  # fmt: skip
+    for one in found:
+        for k, count in enumerate(one["positives"]):
+            plain, filtered = map(with_interval, one["dice"][k])
+            lines.append(f"| {one['seed']} | {k + 1} | {count} | {one['auc_classes'][k]:.2f} | {plain} | {filtered} |")
+    return "\n".join([*lines, ""])
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", required=True, help="folder in the competition's layout")
+    parser.add_argument("--profile", default="small_data")
+    parser.add_argument("--seeds", default="42")
+    parser.add_argument("-p", action="append", default=[], metavar="SECTION.KEY=VALUE", help="as for run_all.py; once or more")
+    parser.add_argument("--out", default="", help="page to write the section to")
+    given = parser.parse_args()
+    found = [figures_of(run(given, seed), seed) for seed in map(int, given.seeds.split(","))]
+    text = text_of(found, given)
+    print(text)
+    if given.out:
+        paths.write_atomic(given.out, text)
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except paths.UserError as error:
+        sys.exit(f"error: {error}")
