@@ -33,15 +33,22 @@ TINY = ("all.height=32", "all.width=192", "all.epochs=3", "all.crop_width=64", "
 Kill = namedtuple("Kill", "victim seconds running finished again problems")
 
 
+MEASURED = ("strategy_milliseconds", "strategy_cheapest_near_the_best")  # times, and what follows from them
+
+
 def results(run_dir):
-    """{file: hash} of everything a run is asked for: figures, thresholds, tables, evidence, and the weights' hashes; and all of
-    metrics.json, to the last bit of 05_shift's weighted sums."""
+    """{file: hash} of everything a run is asked for: thresholds, tables, evidence, and the weights' hashes; and all figures but measured
+    times, to the last bit of 05_shift's weighted sums."""
     found = {}
-    for pattern in ("*.csv", "*.npz", "decision.json", "value.json", "metrics/*.json", "models/*/model.json"):
+    for pattern in ("*.csv", "*.npz", "decision.json", "value.json", "models/*/model.json"):
         for path in run_dir.glob(pattern):
             found[path.relative_to(run_dir).as_posix()] = hashlib.sha256(path.read_bytes()).hexdigest()
+    for path in run_dir.glob("metrics/*.json"):
+        content = json.loads(path.read_text())
+        figures = {name: value for name, value in content["figures"].items() if name not in MEASURED}
+        found[path.relative_to(run_dir).as_posix()] = {**content, "figures": figures}
     figures = json.loads((run_dir / "metrics.json").read_text())
-    return found | {"metrics.json": {name: value for name, value in figures.items() if name != "run"}}
+    return found | {"metrics.json": {name: value for name, value in figures.items() if name not in ("run", *MEASURED)}}
 
 
 def finished(run_dir):
@@ -236,7 +243,7 @@ def main():
     print(report(rows))
     same = "equal" if undisturbed("again") == expected else "NOT equal"
     print(f"two undisturbed runs: {same} in {len(expected)} files", flush=True)
-    return 1 if any(row.problems for row in rows) else 0
+    return 1 if any(row.problems for row in rows) or same != "equal" else 0
 
 
 if __name__ == "__main__":

@@ -136,3 +136,16 @@ def test_what_stood_before_is_outdated_when_what_it_needs_fails():
     processes.block(entries, ["a", "b", "c"], {"a": (), "b": ("a",), "c": ("a",)})
     assert entries["b"] == {"status": "kept", "outdated": True}
     assert entries["c"]["status"] == "blocked"
+
+
+def test_runs_are_compared_by_all_their_figures_but_not_by_measured_times(tmp_path):
+    """A kill is survived where nothing but the clock differs; one figure in the last digit is another result."""
+    def run(name, score, milliseconds):
+        folder = tmp_path / name
+        figures = {"score": score, "strategy_milliseconds": {"both filters": milliseconds}}
+        paths.write_json(folder / "metrics" / "40_evaluation.json", {"headline": "x", "figures": figures})
+        paths.write_json(folder / "metrics.json", {"run": name, **figures})
+        return kills.results(folder)
+
+    assert run("a", 0.5, 20.1) == run("b", 0.5, 31.7)
+    assert run("c", 0.5000000000000001, 20.1) != run("a", 0.5, 20.1)
