@@ -121,6 +121,7 @@ CASES = [
     Case("SIGTERM", CELL, "wait", send(signal.SIGTERM), 143, "stopped. Go on with"),
     Case("SIGTERM", BETWEEN, "", send(signal.SIGTERM), 143, "stopped. Go on with", True),
 ]
+WELL = "well"  # how 30_misbehaves is to behave where the fault is not its own
 CHOICE = ("--profile", "small", "--only", "10,30")  # two notebooks are enough
 
 
@@ -160,8 +161,8 @@ def play(case, folder, data, expected):
 def play_on(case, folder, data, expected, disk):
     runs, run_dir = folder / "runs", folder / "runs" / "a"
     arguments = [*CHOICE, "--data", str(data)]
-    how = ("-p", f"30.how={case.how}") if case.how else ()
-    begin = kills.beginner([str(SCRIPT), str(folder)], "a", *arguments, *how)
+    how = case.how or WELL  # as when it is gone on with: with another value a finished notebook rightly runs again
+    begin = kills.beginner([str(SCRIPT), str(folder)], "a", *arguments, "-p", f"30.how={how}")
     old = resource.getrlimit(resource.RLIMIT_AS)
     if case.how == "allocate":
         resource.setrlimit(resource.RLIMIT_AS, (3 * GIBIBYTE, old[1]))  # the command inherits it
@@ -202,7 +203,7 @@ def play_on(case, folder, data, expected, disk):
 def begin_again(folder, arguments, run_dir):
     """Start the command that goes on with the run, or starts it if there is none yet."""
     script = [str(SCRIPT), str(folder)]
-    return kills.beginner(script, "a", *arguments, "-p", "30.how=well")(bool(journals.read(run_dir)))
+    return kills.beginner(script, "a", *arguments, "-p", f"30.how={WELL}")(bool(journals.read(run_dir)))
 
 
 def main():
