@@ -156,7 +156,7 @@ def folder_findings(folder, names):
             findings.append(finding(os.path.join(folder, name), 0, "its name begins as a formula does in a spreadsheet",
                                     "Nothing is lost; open the tables as text, not in a spreadsheet.", "warning"))
     with os.scandir(folder) as entries:
-        others = sorted(entry.name for entry in entries if not (images.is_image_name(entry.name) and entry.is_file()))
+        others = sorted(entry.name for entry in entries if not (images.is_image_name(entry.name) and images.is_file_or_lost(entry)))
     for name in others:
         if os.path.splitext(name)[1].lower() in images.OTHER_SUFFIXES:
             findings.append(finding(os.path.join(folder, name), 0, "it is an image of a kind that is not read, and left out",
@@ -167,7 +167,7 @@ def folder_findings(folder, names):
             findings.append(finding(os.path.join(folder, name), 0, "it is a folder with images, which are left out",
                                     "Move them up if they belong to the others.", "warning"))
             continue
-        findings.append(finding(os.path.join(folder, name), 0, "it is no image by its name, and left out",
+        findings.append(finding(os.path.join(folder, name), 0, "it is no image by its name, or no file, and left out",
                                 "Nothing need be done unless it is an image.", "warning"))
     return findings
 

@@ -28,15 +28,21 @@ REDUCED = {1: cv2.IMREAD_GRAYSCALE, 2: cv2.IMREAD_REDUCED_GRAYSCALE_2, 4: cv2.IM
 def list_images(folder):
     """The names of the image files in `folder`, sorted. Hidden files, folders and other suffixes are left out.
 
+    A link that leads nowhere is among them, as git-annex and its like leave it of a file that was not fetched: whoever reads it says so.
     Raises UserError if the folder is missing.
     """
     try:
         with os.scandir(folder) as entries:
-            return sorted(entry.name for entry in entries if is_image_name(entry.name) and entry.is_file())
+            return sorted(entry.name for entry in entries if is_image_name(entry.name) and is_file_or_lost(entry))
     except (FileNotFoundError, NotADirectoryError):
         raise UserError(f"The folder {folder} does not exist. Put the images there.") from None
     except OSError as error:
         raise UserError(f"The folder {folder} cannot be read ({error.strerror}). Check its permissions.") from None
+
+
+def is_file_or_lost(path):
+    """Whether a path, or an entry of a folder, is a file, or a link that leads nowhere or in a circle."""
+    return os.path.isfile(path) or (os.path.islink(path) and not os.path.exists(path))
 
 
 def is_image_name(name):
@@ -141,7 +147,8 @@ def read_bytes(path):
     try:
         data = Path(path).read_bytes()
     except FileNotFoundError:
-        raise UserError(f"The image {path} does not exist. Put it there or take its rows out of the table.") from None
+        what = "is a link that leads nowhere" if os.path.islink(path) else "does not exist"
+        raise UserError(f"The image {path} {what}. Put it there or take its rows out of the table.") from None
     except (OSError, ValueError) as error:
         raise UserError(f"The image {path} cannot be read ({error}). Replace it by the original file.") from None
     if not data:

@@ -61,7 +61,7 @@ def left_out(folder, stems=(), beside=()):
             continue
         if path.is_dir():
             inside += [path] if any(images.is_image_name(found.name) for found in path.rglob("*")) else []
-        elif not images.is_image_name(path.name):
+        elif not (images.is_image_name(path.name) and images.is_file_or_lost(path)):
             files.append(path)
     for path in files:
         if path.suffix.lower() in images.OTHER_SUFFIXES:

@@ -339,3 +339,10 @@ def test_a_profile_has_one_recipe_for_all_segmenters_however_many_classes(tmp_pa
     chosen = {"full": ("resnet34", 40, "imagenet"), "article": ("resnet50", 25, "imagenet"), "neu_seg": ("compact", 16, "none")}
     assert tuple(recipes[-1][key].value for key in ("backbone", "epochs", "weights")) == chosen[name]
     assert recipes[-1]["epochs"].origin == f"{name}.yaml, segmenters"
+
+
+@pytest.mark.parametrize("name, said", [("train/e.png", r"e\.png is a link that leads nowhere"), ("masks/d.png", r"mask .*d\.png cannot be")])
+def test_a_link_that_leads_nowhere_is_not_passed_over(steel, name, said):
+    (steel / name).symlink_to("not-fetched")
+    with pytest.raises(UserError, match=said):
+        bring(steel)
