@@ -182,6 +182,7 @@ def image_finding(path, shape, severity="error"):
         data = images.read_bytes(path)
         pixels = images.decode_image(data, path)
         channels, kind, highest = images.pixel_kind(data)
+        pictures = images.picture_count(data)
     except UserError as error:
         what, remedy = str(error).replace(f"The image {path}", "the image").rsplit(". ", 1)
         return finding(path, 0, what, remedy)
@@ -189,6 +190,8 @@ def image_finding(path, shape, severity="error"):
         has, wanted = f"{pixels.shape[0]} x {pixels.shape[1]}", f"{shape[0]} x {shape[1]}"
         return finding(path, 0, f"it has {has} pixels (height x width), not {wanted}",
                        "Replace it by the original file, or correct height and width in dataset.json.", severity)
+    if pictures > 1:
+        return finding(path, 0, f"it holds {pictures} pictures, and the first alone is read", "Save each as a file of its own.", "warning")
     if kind != "uint8" and highest < 2**14:
         return finding(path, 0, f"it has {channels} channels of {kind} and no value above {highest}, so {highest // 256 + 1} grey levels "
                        "are left of it", "Bring all to 8 bits on one scale, as lib.importer does with --white.", "warning")  # fmt: skip

@@ -230,6 +230,17 @@ def what_is_wrong(data):
     return "is no image that can be decoded. Replace it by the original file."
 
 
+def picture_count(data):
+    """How many pictures a TIFF or PNG holds: scanners and cameras write several into one file; 1 of any other file."""
+    if not (is_tiff(data) or data[:4] == b"\x89PNG"):
+        return 1
+    try:
+        with Image.open(io.BytesIO(data)) as opened:
+            return getattr(opened, "n_frames", 1)
+    except (OSError, ValueError, SyntaxError, EOFError, KeyError, TypeError, Image.DecompressionBombError):
+        return 1  # a kind that Pillow does not know
+
+
 def pixel_kind(data):
     """(channels, type of number, highest value) of an image that `decode_image` takes; of 8 bits the highest is 255, looked at or not."""
     header = jpeg_shape(data)

@@ -121,7 +121,7 @@ def import_part(source, masks, target, size, shape=None, white=0, beside=()):
             the file; beside: folders that are read besides this one.
     """
     target.mkdir(parents=True)
-    files, rows, shape, deepest = by_stem(source), [], size or shape, (0, "")
+    files, rows, several, shape, deepest = by_stem(source), [], [], size or shape, (0, "")
     remarks = [words for words in (left_out(source, (), beside), *(masks.left_out(set(files)) if masks else ())) if words]
     strange = sorted(masks.stems() - set(files)) if masks else []
     if strange:
@@ -134,6 +134,7 @@ def import_part(source, masks, target, size, shape=None, white=0, beside=()):
             raise UserError(f"{path}: {problem}. Rename the file and its mask.")
         image, highest = images.on_scale(path, white)
         deepest = max(deepest, (highest, path.name))
+        several += [path.name] if images.picture_count(images.read_bytes(path)) > 1 else []
         shape = shape or image.shape
         if size is None and image.shape != shape:
             raise UserError(f"{path} has {image.shape[0]} x {image.shape[1]} pixels, those before it {shape[0]} x {shape[1]}. "
@@ -152,6 +153,8 @@ def import_part(source, masks, target, size, shape=None, white=0, beside=()):
                         "alike, or --white 65535 to import them as they are.")  # fmt: skip
     if deepest[0] > 255 and not white:
         remarks.append(f"{source} has images of 16 bits, up to {deepest[0]} of 65535: the upper 8 are used (--white says which is white).")
+    if several:
+        remarks.append(f"{len(several)} images in {source} hold several pictures, such as {several[0]}: the first alone is used.")
     bare = len(set(files) - masks.stems()) if masks else 0
     remarks += [f"{bare} of {len(files)} images in {source} have no mask and count as free of defects."] if bare else []
     return rows, shape, remarks

@@ -4,6 +4,7 @@ A case builds its input in an empty folder and gives back the arguments of the c
 expression for what is printed. Cases with code 0 are survived: the finding is listed or counted, and nothing stops.
 """
 
+import io
 import os
 import shutil
 import struct
@@ -13,6 +14,7 @@ from collections import namedtuple
 
 import cv2
 import numpy as np
+from PIL import Image
 
 from lib.paths import write_json
 
@@ -87,6 +89,14 @@ def resized(data, height, width):
     return data[:place] + struct.pack(">HH", height, width) + data[place + 4 :]
 
 
+def pictures(kind):
+    """The bytes of a file with two pictures."""
+    first, second = (Image.fromarray(np.random.default_rng(seed).integers(0, 255, SHAPE, np.uint8)) for seed in (0, 1))
+    file = io.BytesIO()
+    first.save(file, kind, save_all=True, append_images=[second])
+    return file.getvalue()
+
+
 WHOLE = jpeg()
 ROWS = [
     row("an image that is not there", "d.jpg,1,1 5", r"the image 'd\.jpg' is not in train_images"),
@@ -154,6 +164,8 @@ IMAGES = [
     image("rows that are missing", png(64, 32, rows=bytes(65 * 4)), 2, "error .*no image that can be decoded", file="b.png"),
     image("transparent", cv2.imencode(".png", np.zeros((*SHAPE, 4), np.uint8))[1].tobytes(), 0, "it has 4 channels", file="b.png"),
     image("16 bits", cv2.imencode(".png", np.zeros(SHAPE, np.uint16))[1].tobytes(), 0, "channels of uint16", file="b.png"),
+    image("two pictures", pictures("TIFF"), 0, "warning .* it holds 2 pictures, and the first alone is read", file="b.tif"),
+    image("an animation", pictures("PNG"), 0, "warning .* it holds 2 pictures", file="b.png"),
     image("no image by its name", b"x", 0, r"notes\.txt: it is no image by its name", file="notes.txt"),
     image("a folder", lambda path: path.mkdir(), 0, r"b\.jpg: it is no image by its name"),
     image("a link to nowhere", lambda path: path.symlink_to("nowhere"), 2, r"error .*b\.jpg: the image is a link that leads nowhere"),

@@ -341,8 +341,29 @@ def test_a_profile_has_one_recipe_for_all_segmenters_however_many_classes(tmp_pa
     assert recipes[-1]["epochs"].origin == f"{name}.yaml, segmenters"
 
 
-@pytest.mark.parametrize("name, said", [("train/e.png", r"e\.png is a link that leads nowhere"), ("masks/d.png", r"mask .*d\.png cannot be")])
+@pytest.mark.parametrize("name, said", [
+    ("train/e.png", r"e\.png is a link that leads nowhere"), ("masks/d.png", r"mask .*d\.png cannot be read"),
+])  # fmt: skip
 def test_a_link_that_leads_nowhere_is_not_passed_over(steel, name, said):
     (steel / name).symlink_to("not-fetched")
     with pytest.raises(UserError, match=said):
         bring(steel)
+
+
+def test_a_jpeg_mask_with_a_hole_is_named(steel):
+    large = np.zeros((400, 600), np.uint8)
+    large[100:300, 100:400] = 255
+    data = bytearray(cv2.imencode(".jpg", large)[1].tobytes())
+    data[len(data) // 2 : len(data) // 2 + 40] = bytes(40)
+    write(steel / "large" / "a.png", large)
+    (steel / "drawn" / "dent").mkdir(parents=True)
+    (steel / "drawn" / "dent" / "a.jpg").write_bytes(data)
+    with pytest.raises(UserError, match=r"a\.jpg is (damaged|cut off)"):
+        importer.import_data(steel / "large", steel / "drawn", steel / "out")
+
+
+def test_images_of_several_pictures_are_named(steel):
+    page, said = Image.fromarray(np.full(SHAPE, 90, np.uint8)), []
+    page.save(steel / "train" / "e.tif", save_all=True, append_images=[page])
+    bring(steel, say=said.append)
+    assert any("1 images" in line and "several pictures, such as e.tif" in line for line in said)
