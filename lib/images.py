@@ -21,6 +21,7 @@ SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff"}
 OTHER_SUFFIXES = {".webp", ".jfif", ".jpe", ".gif", ".jp2", ".j2k", ".heic", ".avif", ".tga", ".dib", ".pgm", ".ppm", ".pnm", ".pbm",
                   ".dcm", ".npy", ".exr", ".hdr", ".jxl", ".svg", ".psd", ".raw"}  # images of kinds that are not read
 MOST_PIXELS = 2**26  # of an image or a mask; below what Pillow warns of
+TOO_WHITE = "The image {path} has 8 bits, of which --white {white:g} would leave next to nothing. Import it with others of 8 bits alone."
 REDUCED = {1: cv2.IMREAD_GRAYSCALE, 2: cv2.IMREAD_REDUCED_GRAYSCALE_2, 4: cv2.IMREAD_REDUCED_GRAYSCALE_4,
            8: cv2.IMREAD_REDUCED_GRAYSCALE_8}  # fmt: skip
 
@@ -255,9 +256,12 @@ def pixel_kind(data):
 def on_scale(path, white=0):
     """An image's grey levels uint8 (H, W), and its highest value as stored (255 of 8 bits).
 
-    `white`: the value that becomes 255, the same for all images of a set; 0: the highest that the file's kind can hold.
+    `white`: the value that becomes 255, the same for all images of a set; 0: the highest that the file's kind can hold. UserError for
+    an image of 8 bits that a higher one would make all but black.
     """
     data = read_bytes(path)
+    if white > 255 and jpeg_shape(data):
+        raise UserError(TOO_WHITE.format(path=path, white=white))
     if not white or jpeg_shape(data):
         image, kind = decode_image(data, path), pixel_kind(data)
         return (np.rint(np.minimum(image * (255 / white), 255)).astype(np.uint8) if white else image), kind[2]
@@ -267,6 +271,8 @@ def on_scale(path, white=0):
     values = None if shape and shape[0] * shape[1] > MOST_PIXELS else opencv(data, cv2.IMREAD_UNCHANGED)
     if values is None:
         return decode_image(data, path), 255  # which says why
+    if white > 255 and values.dtype == np.uint8:
+        raise UserError(TOO_WHITE.format(path=path, white=white))
     values = np.nan_to_num(values.astype(np.float32))
     if values.ndim == 3:
         values = cv2.cvtColor(np.ascontiguousarray(values[..., :3]), cv2.COLOR_BGR2GRAY) if values.shape[2] > 2 else values[..., 0]

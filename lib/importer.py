@@ -121,7 +121,7 @@ def import_part(source, masks, target, size, shape=None, white=0, beside=()):
             the file; beside: folders that are read besides this one.
     """
     target.mkdir(parents=True)
-    files, rows, several, shape, deepest = by_stem(source), [], [], size or shape, (0, "")
+    files, rows, several, shape, deepest, brightest = by_stem(source), [], [], size or shape, (0, ""), 0
     remarks = [words for words in (left_out(source, (), beside), *(masks.left_out(set(files)) if masks else ())) if words]
     strange = sorted(masks.stems() - set(files)) if masks else []
     if strange:
@@ -133,6 +133,7 @@ def import_part(source, masks, target, size, shape=None, white=0, beside=()):
         if problem:
             raise UserError(f"{path}: {problem}. Rename the file and its mask.")
         image, highest = images.on_scale(path, white)
+        brightest = max(brightest, int(image.max()))
         deepest = max(deepest, (highest, path.name))
         several += [path.name] if images.picture_count(images.read_bytes(path)) > 1 else []
         shape = shape or image.shape
@@ -147,6 +148,9 @@ def import_part(source, masks, target, size, shape=None, white=0, beside=()):
             (target / name).write_bytes(cv2.imencode(".png", images.resize_image(image, shape))[1].tobytes())
         found = masks.of(stem, path, (image.shape, shape)) if masks else {}
         rows += [(name, defect_class, rle.encode(mask)) for defect_class, mask in found.items()]
+    if white and brightest < 16:
+        raise UserError(f"--white {white:g}: no image in {source} has more than {brightest + 1} of 256 grey levels then. Name the "
+                        "value that is white in them, such as 4095 for 12 bits.")  # fmt: skip
     if 255 < deepest[0] < 2**14 and not white:
         raise UserError(f"{source} has images of 16 bits with no value above {deepest[0]} ({deepest[1]}), of which {deepest[0] // 256 + 1} "
                         f"grey levels would be left. Say which value is white: --white {2 ** deepest[0].bit_length() - 1}, for all images "

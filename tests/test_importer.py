@@ -271,7 +271,8 @@ def test_an_images_name_and_its_masks_may_be_composed_differently(steel, forms):
 
 def test_twelve_bits_become_eight_on_one_scale(steel):
     levels = np.tile(np.arange(60, dtype=np.uint16) * 69, (40, 1))  # up to 4071
-    for name, part in (("a.png", levels), ("c.png", levels // 2)):
+    (steel / "train" / "b.jpg").unlink()
+    for name, part in (("a.png", levels), ("b.png", levels), ("c.png", levels // 2), ("d.png", levels)):
         write(steel / "train" / name, part)
     with pytest.raises(UserError, match=r"no value above 4071 .*16 grey levels .*--white 4095"):
         bring(steel)
@@ -367,3 +368,24 @@ def test_images_of_several_pictures_are_named(steel):
     page.save(steel / "train" / "e.tif", save_all=True, append_images=[page])
     bring(steel, say=said.append)
     assert any("1 images" in line and "several pictures, such as e.tif" in line for line in said)
+
+
+@pytest.mark.parametrize("name", ["a.png", "b.jpg"])
+def test_white_does_not_blacken_images_of_8_bits(steel, name):
+    for path in (steel / "train").iterdir():
+        if path.name != name:
+            path.unlink()
+    for path in (steel / "masks").iterdir():
+        if path.stem != name[0]:
+            path.unlink()
+    write(steel / "train" / "e.png", np.full(SHAPE, 4000, np.uint16))
+    with pytest.raises(UserError, match=rf"{name} has 8 bits, of which --white 4095 would leave"):
+        bring(steel, white=4095)
+
+
+def test_a_white_that_no_image_comes_near_is_named(steel):
+    for name in "abcd":
+        (steel / "train" / f"{name}.jpg").unlink(missing_ok=True)
+        write(steel / "train" / f"{name}.png", np.full(SHAPE, 4000, np.uint16))
+    with pytest.raises(UserError, match=r"--white 1e\+06: no image in .* has more than 2 of 256 grey levels"):
+        bring(steel, white=1e6)
