@@ -37,6 +37,8 @@ def given(text, what="The path"):
     that may not be entered; or if it holds bytes that are not UTF-8, which neither notebooks nor tables can hold.
     """
     text = os.fspath(text)
+    if not text.strip():  # such as of a variable that is not set; it would mean the folder that the command is called in
+        raise UserError(f"{what} is empty. Name a file or folder.")
     try:
         path = Path(text).expanduser().resolve()
         str(path).encode("utf-8")

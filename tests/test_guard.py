@@ -65,6 +65,15 @@ def test_a_path_that_can_be_none_is_a_sentence_in_every_command(folder, path, mo
     assert sorted(os.listdir(folder)) == before
 
 
+@pytest.mark.parametrize("path", ["", "  "])
+def test_an_empty_path_does_not_mean_the_folder_that_the_command_is_called_in(path, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    files = ["--images", path, "--masks", "m", "--out", "o"], ["--images", "i", "--masks", path, "--out", "o"]
+    for main, arguments in [*((importer.main, each) for each in files), (archive.main, [path, "out"]), *into(path)[:2]]:
+        assert main(arguments) == 2 and "is empty. Name a" in capsys.readouterr().err, arguments
+    assert not os.listdir(tmp_path)
+
+
 def test_a_data_variable_that_names_no_path_is_a_sentence(monkeypatch, capsys):
     monkeypatch.setenv(paths.DATA_VARIABLE, "~nosuchuser/x")
     assert run_all.main(["--check"]) == 2 and "nosuchuser" in capsys.readouterr().err
