@@ -3,6 +3,7 @@
 import ast
 import hashlib
 import json
+import os
 import platform
 import subprocess
 from importlib import metadata
@@ -22,6 +23,7 @@ BRINGS = {
 }
 PACKAGES = ("numpy", "pandas", "scipy", "scikit-learn", "opencv-python-headless", "pillow", "simplejpeg", "keras", "tensorflow", "h5py",
             "openvino", "segmentation-models", "image-classifiers", "efficientnet", "matplotlib", "seaborn")  # fmt: skip
+ELSEWHERE = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_COMMON_DIR", "GIT_OBJECT_DIRECTORY", "GIT_NAMESPACE")
 LIB = PROJECT / "lib"
 DRAWS = ("plots", "charts")  # modules of lib that only draw
 REPORTS = ("cells", "report", "pipes", "guard", "remedies")  # that only say how a run went
@@ -41,8 +43,10 @@ def versions(packages=PACKAGES):
 
 
 def code_version():
-    """The git commit, with "+changes" where files differ from it; without git a hash over lib."""
+    """The git commit, with "+changes" where files differ from it; a hash over lib without git, or where it is another project's
+    repository that this folder lies in."""
     try:
+        git("ls-files", "--error-unmatch", "lib/provenance.py")
         changes = git("status", "--porcelain", "--untracked-files=no", "--", "lib", "notebooks", "params")
         return git("rev-parse", "HEAD") + ("+changes" if changes else "")
     except (OSError, subprocess.SubprocessError):
@@ -51,9 +55,13 @@ def code_version():
 
 
 def git(*arguments):
-    """What a git command prints; an error if there is no git or no repository."""
+    """What a git command prints about this folder's repository, also where the environment names another one, as in git's hooks;
+    an error if there is no git or no repository."""
     command = ["git", "-C", str(PROJECT), *arguments]
-    return subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace", timeout=10, check=True).stdout.strip()
+    environment = {name: value for name, value in os.environ.items() if name not in ELSEWHERE}
+    return subprocess.run(
+        command, capture_output=True, encoding="utf-8", errors="replace", timeout=10, check=True, env=environment
+    ).stdout.strip()
 
 
 def digest(value):

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import subprocess
 
 import pytest
 from test_pipeline import EVERY, FIXTURES, call, data, small_house  # noqa: F401
@@ -211,3 +212,24 @@ def test_an_exact_record_of_an_older_journal_is_kept():
     assert plan.ran_before("10_binary", old) == {"parameters": {"epochs": 16}, **same, "jobs": 1, "data": "s"}
     assert plan.ran_before("90_inference", old) == {} == plan.ran_before("10_binary", None)
     assert json.dumps(plan.ran_before("10_binary", old))
+
+
+def test_the_recorded_commit_is_this_projects_and_not_that_of_a_repository_around_it(tmp_path, monkeypatch):
+    around, project = tmp_path / "around", tmp_path / "around" / "steel"
+    (project / "lib").mkdir(parents=True)
+    (project / "lib" / "provenance.py").write_text("x = 1")
+    identity = ("-c", "user.name=x", "-c", "user.email=x")
+    for arguments in (("init", "-q"), (*identity, "commit", "-q", "--allow-empty", "-m", "another project's")):
+        if shutil.which("git") is None or subprocess.run(["git", "-C", around, *arguments]).returncode:
+            pytest.skip("no git")
+    monkeypatch.setattr(provenance, "PROJECT", project)
+    monkeypatch.setattr(provenance, "LIB", project / "lib")
+    assert provenance.code_version().startswith("source ")
+    monkeypatch.setattr(provenance, "PROJECT", tmp_path)
+    monkeypatch.setenv("GIT_DIR", str(around / ".git"))
+    assert provenance.code_version().startswith("source ")
+    subprocess.run(["git", "-C", around, "add", "-A"], check=True, env={**os.environ, "GIT_DIR": str(around / ".git")})
+    subprocess.run(["git", "-C", around, *identity, "commit", "-q", "-m", "with it"], check=True)
+    monkeypatch.delenv("GIT_DIR")
+    monkeypatch.setattr(provenance, "PROJECT", project)
+    assert not provenance.code_version().startswith("source ")
