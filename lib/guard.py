@@ -104,6 +104,9 @@ def reason(error):
         return f"The folder cannot be written{where}. Make it writable, then {again}."
     if error.errno == errno.EIO:
         return f"The disk or the network drive fails{where}: {error.strerror}. Try again, or use another one."
+    if "No usable temporary directory" in str(error.strerror):  # with a list of those that Python has tried to write into
+        tried = str(error.strerror).partition("found in ")[2]
+        return f"No folder for temporary files can be written: {tried}. Make room in one of them or name another in TMPDIR, then {again}."
     if path:
         return f"{path}: {error.strerror}. Name another file or folder."
     return ""

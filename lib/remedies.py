@@ -9,6 +9,8 @@ REMEDIES = {
     r"ResourceExhausted|OOM when allocating|CUDA_ERROR_OUT_OF_MEMORY|CUDA out of memory|Failed to allocate .*GPU":
         "The graphics card's memory is full: use a smaller batch_size or --jobs 1, then go on with --resume.",
     r"MemoryError|Cannot allocate memory|Unable to allocate|bad_alloc|Errno 12\b|Insufficient memory": MEMORY,
+    r"No usable temporary directory":
+        "No folder for temporary files can be written: make room there, or name another in TMPDIR, then go on with --resume.",
     r"No space left on device|Disk quota exceeded|Errno 28\b|Errno 122\b": "The disk is full: make room, then go on with --resume.",
     r"can't start new thread|Resource temporarily unavailable|Errno 11\b":
         "Too many processes run at once: use fewer --jobs, or allow more (`ulimit -u`), then go on with --resume.",

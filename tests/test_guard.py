@@ -132,6 +132,7 @@ def failure(number, name=None):
     (failure(errno.EMFILE, "y"), 2, "ulimit -n"),
     (failure(errno.EROFS, "/x/y"), 2, "The folder cannot be written (/x)"),
     (failure(errno.EIO, "/x/y"), 2, "The disk or the network drive fails (/x)"),
+    (FileNotFoundError(errno.ENOENT, "No usable temporary directory found in ['/tmp']"), 2, "files can be written: ['/tmp']. Make"),
     (failure(errno.ENOTDIR, "/x/y"), 2, "/x/y: Not a directory"),
     (failure(errno.ENAMETOOLONG, "/x/y"), 2, "/x/y: File name too long"),
     (MemoryError(), 2, "The memory is full"),
