@@ -53,7 +53,9 @@ def describe(data_dir):
     names = found.setdefault("class_names", [f"class {number}" for number in range(1, found["classes"] + 1)])
     if not isinstance(names, list) or len(names) != found["classes"] or not all(isinstance(name, str) for name in names):
         raise UserError(f"{path}: class_names is {str(names)[:80]}. It must be a list of {found['classes']} texts, one a class.")
-    found["generated"], found["note"] = bool(found["generated"]), str(found["note"])
+    if type(found["generated"]) is not bool or not isinstance(found["note"], str):
+        name = "note" if type(found["generated"]) is bool else "generated"
+        raise UserError(f"{path}: {name} is {repr(found[name])[:80]}. It must be {'a text' if name == 'note' else 'true or false'}.")
     return found
 
 

@@ -279,14 +279,23 @@ def write_json(path, value):
 
 
 def read_json(path):
-    """The content of a JSON file; UserError if it is missing or broken."""
+    """The content of a JSON file; UserError if it is missing or broken, or sets a name twice, of which the first would not count."""
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8-sig"))
+        return json.loads(Path(path).read_text(encoding="utf-8-sig"), object_pairs_hook=_once)
     except FileNotFoundError:
         raise UserError(f"{path} does not exist.") from None
     except (ValueError, RecursionError) as error:
         reason = "nested too deep" if isinstance(error, RecursionError) else str(error)
         raise UserError(f"{path} is not valid JSON ({reason}). Correct it, or delete it and make it again.") from None
+
+
+def _once(pairs):
+    """A dictionary of names and values; ValueError if a name stands there twice."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"{next(name for name in names if names.count(name) > 1)} is set twice")
+    return found
 
 
 def number(value):

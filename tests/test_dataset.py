@@ -204,6 +204,7 @@ def test_an_unfit_file_name_is_refused(tmp_path):
 @pytest.mark.parametrize("change, words", [
     ({"classes": 0}, "classes is 0"), ({"classes": "4"}, "classes is '4'"), ({"height": True}, "height is True"),
     ({"width": 1e9}, "width is"), ({"class_names": ["a"]}, "class_names is"), ({"class_names": "abcd"}, "class_names is"),
+    ({"generated": "false"}, "generated is 'false'.* true or false"), ({"note": None}, "note is None.* a text"),
 ])  # fmt: skip
 def test_bad_descriptions(tmp_path, change, words):
     write_json(tmp_path / "dataset.json", change)

@@ -204,6 +204,12 @@ def test_json_that_is_none_is_a_sentence(tmp_path, content, said):
         paths.read_json(tmp_path / "a.json")
 
 
+def test_json_that_sets_a_name_twice_is_a_sentence(tmp_path):
+    (tmp_path / "dataset.json").write_text('{"classes": 2, "height": 64, "width": 64, "classes": 3}')
+    with pytest.raises(UserError, match=r"dataset\.json is not valid JSON \(classes is set twice\)"):
+        paths.read_json(tmp_path / "dataset.json")
+
+
 def test_json_may_begin_with_a_byte_order_mark(tmp_path):
     (tmp_path / "a.json").write_bytes(b"\xef\xbb\xbf" + b'{"classes": 2}')
     assert paths.read_json(tmp_path / "a.json") == {"classes": 2}
