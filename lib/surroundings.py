@@ -15,6 +15,7 @@ OWN = {  # Keras runs on TensorFlow here, and segmentation-models 1.0.1 on tf.ke
     "SM_FRAMEWORK": "tf.keras",
     "TF_USE_LEGACY_KERAS": "0",
 }
+FOREIGN = ("MPLBACKEND", "PYTHONSTARTUP", "PYTHONSAFEPATH", "PYTHONWARNINGS", "PYTHONOPTIMIZE")
 DROPPED = ("KERAS_MAX_EPOCHS", "KERAS_MAX_STEPS_PER_EPOCH", "KERAS_NNX_ENABLED")  # for looking for errors: they would cut every training
 THREADS = ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS")
 # How many threads add up a sum, with which instructions and on which card, decides its last bits.
@@ -43,7 +44,9 @@ def of_notebook(jobs):
     """
     environment = dict(os.environ, TF_CPP_MIN_LOG_LEVEL="3", PYTHONHASHSEED="0", **OWN)
     environment.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")  # or the first of two on a graphics card takes all its memory
-    for variable in (*DROPPED, "MPLBACKEND", "PYTHONSTARTUP"):  # the kernel draws into the notebook; code that is nobody's of the project
+    # The kernel draws into the notebook, and runs no code that is nobody's of the project. lib is found from the project's folder. A
+    # library's warning is no error and does not stand in the reports; what a library asserts is looked at.
+    for variable in (*DROPPED, *FOREIGN):
         environment.pop(variable, None)
     if jobs > 1:
         environment.update(dict.fromkeys(THREADS, str(max(system.cores() // jobs, 1))))

@@ -61,15 +61,23 @@ def test_lib_sets_keras_and_matplotlib_as_it_means_them(foreign):
 
 @pytest.mark.parametrize("jobs, threads", [(1, "3"), (2, str(max(system.cores() // 2, 1)))])
 def test_a_notebooks_environment_is_the_projects_and_what_changes_last_bits_is_recorded(jobs, threads, monkeypatch):
-    for name, value in VARIABLES.items():
+    for name, value in (VARIABLES | dict.fromkeys(surroundings.FOREIGN, "1")).items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("KAGGLE_KEY", "secret")
     environment = surroundings.of_notebook(jobs)
     assert [environment[name] for name in ("KERAS_BACKEND", "SM_FRAMEWORK", "TF_USE_LEGACY_KERAS")] == ["tensorflow", "tf.keras", "0"]
     assert not {"KERAS_MAX_EPOCHS", "KERAS_MAX_STEPS_PER_EPOCH", "MPLBACKEND", "PYTHONSTARTUP"} & set(environment)
+    assert not {"PYTHONSAFEPATH", "PYTHONWARNINGS", "PYTHONOPTIMIZE"} & set(environment)
     found = surroundings.recorded(environment)
     assert (found["TF_ENABLE_ONEDNN_OPTS"], found["OMP_NUM_THREADS"]) == ("0", threads)
     assert not {"KAGGLE_KEY", "TF_CPP_MIN_LOG_LEVEL", "KERAS_BACKEND", "HOME"} & set(found)
+
+
+def test_the_command_finds_its_library_where_python_does_not_look_beside_it(tmp_path):
+    environment = os.environ | {"PYTHONSAFEPATH": "1", "PYTHONPATH": ""}
+    command = [sys.executable, str(paths.PROJECT / "run_all.py"), "--jobs", "0"]
+    ended = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True)
+    assert ended.returncode == 2 and ended.stderr.startswith("error: --jobs 0"), ended.stderr
 
 
 def test_the_journal_tells_the_environments_of_notebooks_that_ran_in_several():
@@ -140,7 +148,7 @@ def small_run(tmp_path, environment):
 
 @pytest.mark.slow
 def test_a_run_starts_kernels_with_this_python_and_reads_nothing_of_the_users(foreign, tmp_path):
-    code, printed, said = small_run(tmp_path, foreign)
+    code, printed, said = small_run(tmp_path, foreign | {"PYTHONWARNINGS": "error", "PYTHONSAFEPATH": "1"})
     assert code == 0, said
     assert json.loads(printed.splitlines()[-1]) == [sys.executable, "tensorflow", True, True]
     recorded = paths.read_json(tmp_path / "project" / "runs" / "a" / "run.json")["environment"]
