@@ -18,6 +18,8 @@ from lib.paths import UserError
 LARGEST = 64 * 2**30  # bytes unpacked; the competition's archive has 1.7e9
 RATIO = 200  # unpacked to packed: images hardly shrink, tables ten times
 CHUNK = 2**20
+DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, IsADirectoryError, UnicodeDecodeError,
+           *([zipfile.lzma.LZMAError] if zipfile.lzma else []))  # fmt: skip
 
 
 def unpack(file, folder, largest=LARGEST):
@@ -40,7 +42,9 @@ def unpack(file, folder, largest=LARGEST):
                     raise UserError(f"{folder} was made by somebody else meanwhile. Name another folder.")
     except FileNotFoundError:
         raise UserError(f"The archive {file} does not exist.") from None
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, IsADirectoryError) as error:
+    except (*DAMAGED, OSError) as error:
+        if isinstance(error, OSError) and error.errno is not None and not isinstance(error, DAMAGED):
+            raise  # the disk's; what bz2 finds damaged has no number
         raise UserError(f"The archive {file} cannot be unpacked ({error}). Download it again.") from None
     return len(entries)
 

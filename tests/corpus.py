@@ -273,11 +273,11 @@ PARAMETERS = [
 ]  # fmt: skip
 
 
-def zipped(name, said, *entries, change=None):
+def zipped(name, said, *entries, change=None, method=zipfile.ZIP_DEFLATED):
     """A case of an archive: entries are (name, content) or a ZipInfo for a name; `change` alters its bytes."""
 
     def build(folder):
-        with zipfile.ZipFile(folder / "x.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        with zipfile.ZipFile(folder / "x.zip", "w", method) as archive:
             for entry, content in entries:
                 archive.writestr(entry, content)
         if change:
@@ -294,6 +294,12 @@ def special(name, mode):
     return entry
 
 
+def damaged(data):
+    """An archive's bytes, eight of them changed."""
+    return data[:900] + bytes(range(1, 9)) + data[908:]
+
+
+NOISE = np.random.default_rng(0).bytes(3000)
 ARCHIVES = [
     zipped("a name that leads out", r"its entry '\.\./escaped' has a name that leads out", ("../escaped", "x")),
     zipped("a name that leads out further in", "leads out", ("good", "x"), ("a/../../escaped", "x")),
@@ -307,6 +313,10 @@ ARCHIVES = [
     zipped("a bomb", "would grow to 50,000,000 bytes", ("zeros", bytes(50_000_000))),
     zipped("cut off", "cannot be unpacked", ("a", os.urandom(5000)), change=lambda data: data[:3000]),
     zipped("damaged", "cannot be unpacked", ("a", os.urandom(5000)), change=lambda data: data[:900] + b"\0\0\0\0" + data[904:]),
+    zipped("damaged, of LZMA", "cannot be unpacked", ("a", NOISE), change=damaged, method=zipfile.ZIP_LZMA),
+    zipped("damaged, of bzip2", "cannot be unpacked", ("a", NOISE), change=damaged, method=zipfile.ZIP_BZIP2),
+    zipped("a name that is no text", "cannot be unpacked", ("\u00e9\u00e9", "x"),
+           change=lambda data: data.replace("\u00e9\u00e9".encode(), b"\xe9\xe9ab")),
     zipped("no archive", "cannot be unpacked", change=lambda data: b"no archive at all"),
     zipped("encrypted", "is encrypted", ("a", "x" * 99), change=lambda data: data.replace(b"PK\x01\x02\x14\x03\x14\0\0\0",
                                                                                       b"PK\x01\x02\x14\x03\x14\0\1\0")),
