@@ -207,7 +207,8 @@ def generate(folder, train, test, seed, lift=True, processes=None):
         there = paths.read_json(folder / "dataset.json") if (folder / "dataset.json").is_file() else {}
         if there == wanted:
             return folder
-        if {**there.get("settings", {}), "version": VERSION} != wanted["settings"]:
+        before = there.get("settings") if isinstance(there, dict) else None
+        if not isinstance(before, dict) or {**before, "version": VERSION} != wanted["settings"]:
             raise paths.UserError(f"{folder} holds something else than these generated strips. Delete it or name another folder.")
         with paths.scratch(folder) as aside, contextlib.suppress(FileNotFoundError):  # the same set as an older version made it
             os.rename(folder, aside / "old")

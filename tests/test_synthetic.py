@@ -293,3 +293,11 @@ def test_small_sets_of_any_seed_can_be_planned():
     for count in (8, 16, 24, 40):
         for seed in range(60):  # 24 strips of seed 4 once had none that may be a twin
             assert len(synthetic.plan("train", count, seed)) == count
+
+
+@pytest.mark.parametrize("content", ["[]", "null", '{"settings": "x"}', '{"settings": {}}'])
+def test_a_folder_with_another_description_is_not_taken_for_strips(tmp_path, content):
+    (tmp_path / "dataset.json").write_text(content)
+    with pytest.raises(paths.UserError, match="holds something else than these generated strips"):
+        synthetic.generate(tmp_path, 8, 8, seed=1)
+    assert (tmp_path / "dataset.json").read_text() == content
