@@ -39,7 +39,7 @@ LIMIT_MIB, LIMIT_EVALUATION = 3 * 1024, 60.0  # seconds
 
 def moved(image, number):
     """Variant `number` of an image or mask (H, W): mirrored one of four ways and moved round by some columns."""
-    turn, step = number % 4, number // 4
+    turn, step = number % 4, number  # each variant is moved further: mirrored alone it would be a near-duplicate
     if turn:
         image = cv2.flip(image, turn - 2)
     return np.roll(image, step * 151, axis=1)

@@ -1,34 +1,48 @@
-"""Near-duplicates among images: the same piece of steel in two files, perhaps shifted, brighter or encoded anew."""
+"""Near-duplicates among images: one piece of steel in two files, turned or mirrored, shifted, brighter or encoded anew.
+
+Square images are compared in their eight turns, others in the four that keep their shape. A turn is a number whose bits say what
+is done, in this order: 4, rows and columns change places; 2, the rows are reversed; 1, the columns are.
+"""
 
 import os
 from concurrent.futures import ThreadPoolExecutor
 
 import cv2
 import numpy as np
-from scipy.sparse import coo_matrix
-from scipy.sparse.csgraph import connected_components
+from scipy import fft
 
 from lib.images import read_image
 from lib.paths import UserError
 
+TURNS = ("as it is", "mirrored left to right", "mirrored top to bottom", "turned by 180 degrees", "mirrored along the diagonal",
+         "turned by 90 degrees clockwise", "turned by 90 degrees counterclockwise", "mirrored along the other diagonal")  # fmt: skip
+BACK = 0, 1, 2, 3, 4, 6, 5, 7  # the turn that undoes each turn
 MAX_DISTANCE = 0.5  # near-duplicates have 0.05 to 0.37, the nearest unrelated strips above 0.7
 CANDIDATE = 0.4  # fingerprints further apart than this are not looked at again
 ROUGH = 0.7  # nor are those whose sums over the offsets are: near-duplicates' have at most 0.48, 1 of 2,400 unrelated pairs below 0.7
 PIXELS = 1600  # of a fingerprint: 16 x 100 for a strip of 256 x 1600
-OFFSETS = -8, -4, 0, 4, 8  # sixteenths of a fingerprint's column by which one picture is shifted: up to 8 pixels of a strip
+LONG_OFFSETS = (0, 0), (0, -2), (0, -1), (0, 1), (0, 2)  # quarters of a fingerprint's row and column by which one picture is moved
+SQUARE_OFFSETS = (0, 0), (0, -2), (0, 2), (-2, 0), (2, 0)  # alike in all eight turns
 FINER = 8  # the second look has 128 x 800 pixels
 SHIFTS = 8, 24  # rows and columns by which the second look shifts the pictures: 16 and 48 pixels of a strip
+SELF = 8  # pixels of the second look by which a picture is moved at least, to see whether it has a pattern
+PATTERN = 0.3  # correlation of a picture with itself elsewhere from which on it has one
 FLAT = 1.0  # grey levels; detail that is flatter than this is noise
 LOOKS = 32  # pairs that get a second look, before it is asked again which images are together already
-BLOCK = 2048  # fingerprints compared at a time; 16 MB of distances
+CROWD = 16  # candidates of one image from which on it pays to bring them all into one position before any two are compared
+TILES, TILE = 32, 8  # of a picture in a crowd that are compared first, and the rows and columns of each
+MOST = 4000  # images of a crowd in one position at a time; 670 MB
+SLACK = 0.12  # by which samples may say less than the whole picture does
+BLOCK = 512  # fingerprints compared at a time; 1 MB of distances
 
 
 def find_duplicates(paths, max_distance=MAX_DISTANCE):
     """Number the groups of near-duplicate images.
 
-    Fingerprints find the candidates among all pairs: the detail of 16 x 100 averages. A second look at 128 x 800 averages
-    decides, with one picture shifted over the other. A distance is 1 minus the correlation: 0 for the same picture however
-    bright, about 1 for unrelated ones. Images without detail, such as all black ones, are like nothing.
+    Fingerprints find the candidates among all pairs and turns: the detail of 16 x 100 averages. A second look at 128 x 800 averages
+    decides, with one picture turned and shifted over the other. A distance is 1 minus the correlation: 0 for the same picture however
+    bright, about 1 for unrelated ones. Images without detail, such as all black ones, are like nothing; those with a regular pattern,
+    such as checkered plate, are copies only if they fit clearly better than the pattern moved on by a period.
 
     How far a copy may be moved: of 30 generated strips, moved, brightened and encoded anew, all were found at 12 pixels along the strip,
     25 at 16 and 3 at 24; across it 27 at 8 pixels and 7 at 12.
@@ -45,20 +59,256 @@ def find_duplicates(paths, max_distance=MAX_DISTANCE):
         raise UserError(f"duplicate_distance is {max_distance}. It must be from 0 to 1, such as {MAX_DISTANCE}.")
     paths = [str(path) for path in paths]
     size = fingerprint_size(paths)
-    prints = fingerprints(paths, size)
-    first, second, _ = close_pairs(prints)
-    labels, linked = np.arange(len(paths)), np.zeros((2, 0), int)
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for start in range(0, len(first), LOOKS):
-            pairs = np.stack([first[start : start + LOOKS], second[start : start + LOOKS]])
-            pairs = pairs[:, labels[pairs[0]] != labels[pairs[1]]]  # a thousand copies of one image are half a million pairs
-            near = list(pool.map(lambda a, b: distance(paths[a], paths[b], size) <= max_distance, *pairs))
-            if any(near):
-                linked = np.concatenate([linked, pairs[:, near]], axis=1)
-                links = coo_matrix((np.ones(linked.shape[1], np.uint8), tuple(linked)), shape=(len(paths), len(paths)))
-                labels = connected_components(links, directed=False)[1]
+    first, second, turn, _ = close_pairs(fingerprints(paths, size), size)
+    labels, small = np.arange(len(paths)), Looks(paths, size)
+    while len(first):
+        often = np.bincount(np.concatenate([first, second]), minlength=len(paths))
+        if often.max() < CROWD:
+            break
+        chosen, alike = in_one_position(small, (first, second, turn), int(often.argmax()), max_distance)
+        labels = join(labels, small, first[chosen][alike], second[chosen][alike], turn[chosen][alike], max_distance)
+        first, second, turn = (values[~chosen] for values in (first, second, turn))
+        open_ = labels[first] != labels[second]
+        first, second, turn = first[open_], second[open_], turn[open_]
+    labels = join(labels, small, first, second, turn, max_distance)
     _, where, groups = np.unique(labels, return_index=True, return_inverse=True)
     return np.argsort(np.argsort(where))[groups].astype(np.int64)
+
+
+def nearest_copies(paths, group, wanted, among, max_distance=MAX_DISTANCE, looks=4):
+    """For some images, the nearest near-duplicate among others: its index and how it is turned, two int (N,); index -1 where is none.
+
+    Arguments:
+        paths: N files; group: (N,) from `find_duplicates`; wanted, among: (N,) bool, of which images and among which;
+        looks: the candidates, best fingerprints first, that get a second look.
+
+    `turned(image of the index, turn)` lies on the image, but for a shift.
+    """
+    paths, group = [str(path) for path in paths], np.asarray(group)
+    both = np.isin(group, np.intersect1d(group[wanted], group[among]))
+    rows, nearest, turns = np.flatnonzero(both), np.full(len(paths), -1), np.zeros(len(paths), int)
+    members = [paths[row] for row in rows]
+    size = fingerprint_size(paths[:1])
+    first, second, turn, apart = close_pairs(fingerprints(members, size), size)
+    back = np.array(BACK)[turn]
+    image, other = np.concatenate([first, second]), np.concatenate([second, first])
+    turn, apart = np.concatenate([turn, back]), np.concatenate([apart, apart])
+    kept = np.flatnonzero(np.asarray(wanted)[rows][image] & np.asarray(among)[rows][other])
+    kept = kept[np.lexsort((apart[kept], image[kept]))]
+    rank = np.arange(len(kept)) - np.searchsorted(image[kept], image[kept])
+    kept = kept[rank < looks]
+    small = Looks(members, size)
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        far = np.array(list(pool.map(lambda k: small.distance(image[k], other[k], turn[k]), kept)))
+    best = {}
+    for k, value in zip(kept, far, strict=True):
+        if value <= max_distance and value < best.get(image[k], (2.0,))[0]:
+            best[image[k]] = value, rows[other[k]], turn[k]
+    for row, (_, index, how) in best.items():
+        nearest[rows[row]], turns[rows[row]] = index, how
+    return nearest, turns
+
+
+def turned(array, turn):
+    """An array (H, W) or (H, W, channels) in one of the eight turns, see the module; a view."""
+    array = array.swapaxes(0, 1) if turn & 4 else array
+    array = array[::-1] if turn & 2 else array
+    return array[:, ::-1] if turn & 1 else array
+
+
+def combined():
+    """The turn that does the same as one turn after another: int (8, 8), [after, before]."""
+    corner = np.arange(4).reshape(2, 2)
+    numbers = {turned(corner, turn).tobytes(): turn for turn in range(8)}
+    return np.array([[numbers[turned(turned(corner, before), after).tobytes()] for before in range(8)] for after in range(8)])
+
+
+class Looks:
+    """The images at the size of the second look: each is decoded once, when it is first asked for, and kept (100 KB)."""
+
+    def __init__(self, paths, size):
+        self.paths, self.size, self.kept, self.shares = paths, (size[0] * FINER, size[1] * FINER), {}, {}
+
+    def image(self, index):
+        """Image `index`, uint8 (rows, columns)."""
+        if index not in self.kept:
+            self.kept[index] = read_image(self.paths[index], self.size)
+        return self.kept[index]
+
+    def distance(self, first, second, turn):
+        """1 minus the best correlation of the detail of one image and of another, turned, under all small shifts, as float.
+
+        A pattern, as on checkered plate, lies on every other piece of such plate, turned or not. There the distance is told as a share of
+        that between the picture and itself in a wrong place: only a copy fits better than the pattern does.
+        """
+        rows, columns = SHIFTS
+        middle = turned(less_surroundings(self.image(second)), turn)[rows:-rows, columns:-columns]
+        return min((1 - best_correlation(less_surroundings(self.image(first)), middle)) / self.share(first), 1.0)
+
+    def share(self, index):
+        """What distances from image `index` are told as a share of: 1, or less where it has a pattern."""
+        if index not in self.shares:
+            pattern = self_likeness(less_surroundings(self.image(index)))
+            self.shares[index] = max(1 - pattern, 1e-3) if pattern >= PATTERN else 1.0
+        return self.shares[index]
+
+
+def best_correlation(picture, part):
+    """The highest correlation (not centred, normalised) of a smaller picture with a larger one, wherever it lies inside, as float.
+
+    As cv2.matchTemplate with TM_CCORR_NORMED, in a seventh of its time: the larger picture need not be enlarged, as nothing lies outside.
+    """
+    down, right = picture.shape[0] - part.shape[0] + 1, picture.shape[1] - part.shape[1] + 1
+    spectrum = fft.rfft2(picture) * fft.rfft2(part, picture.shape).conj()
+    product = fft.irfft2(spectrum, picture.shape)[:down, :right]
+    corners = cv2.integral(picture * picture, sdepth=cv2.CV_64F)
+    energy = corners[-down:, -right:] - corners[:down, -right:] - corners[-down:, :right] + corners[:down, :right]
+    length = np.sqrt(np.maximum(energy, 0) * float(np.vdot(part, part)))
+    return float(np.max(product / np.maximum(length, 1e-6)))
+
+
+def self_likeness(picture):
+    """The correlation of a picture with itself, moved round to the best place that is more than SELF pixels away, 0..1."""
+    likeness = fft.irfft2(np.abs(fft.rfft2(picture)) ** 2, picture.shape)
+    energy = likeness[0, 0]
+    near = np.arange(-SELF, SELF + 1)
+    likeness[np.ix_(near, near)] = 0
+    return float(likeness.max() / energy) if energy > 0 else 0.0
+
+
+def join(labels, small, first, second, turn, max_distance):
+    """The labels (N,) once the second look has joined what it finds close among some pairs; those together already are not compared."""
+    labels = labels.copy()
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for start in range(0, len(first), LOOKS):
+            part = slice(start, start + LOOKS)
+            rows = start + np.flatnonzero(labels[first[part]] != labels[second[part]])  # a thousand copies are half a million pairs
+            apart = list(pool.map(small.distance, first[rows], second[rows], turn[rows]))
+            for row, value in zip(rows, apart, strict=True):
+                if value <= max_distance:
+                    labels[labels == labels[second[row]]] = labels[first[row]]
+    return labels
+
+
+def in_one_position(small, pairs, hub, max_distance):
+    """Compare all images of a crowd, such as pictures of one fixed view, by samples: far cheaper than a second look at every pair.
+
+    Each image is turned and shifted to lie on one of them, the hub. How a copy of an image is moved shows in this, whatever the hub
+    has in common with both. Then one product compares samples of all.
+
+    Arguments:
+        small: Looks; pairs: first, second, turn (M,); hub: the index of an image.
+
+    Returns chosen (M,) bool, the pairs of the hub and of those that are its candidates; alike (chosen.sum(),) bool, those that
+    are worth a second look.
+    """
+    first, second, turn = pairs
+    after, back = combined(), np.array(BACK)
+    node = np.full((max(first.max(), second.max()) + 1, 8), -1)  # the number of an image in a turn, where that lies on the hub
+    node[hub, 0] = 0
+    node[second[first == hub], turn[first == hub]] = 0
+    node[first[second == hub], back[turn[second == hub]]] = 0
+    node[hub, 0] = -1
+    images, turns = (np.concatenate([first, rest])[:MOST] for first, rest in zip(([hub], [0]), np.nonzero(node == 0), strict=True))
+    node[:] = -1
+    node[images, turns] = np.arange(len(images))
+    one, other = np.full(len(first), -1), np.full(len(first), -1)
+    for of_first in range(8):
+        a, b = node[first, of_first], node[second, after[of_first, turn]]
+        fits = (a >= 0) & (b >= 0) & (one < 0)
+        one[fits], other[fits] = a[fits], b[fits]
+    chosen = one >= 0
+    one, other = one[chosen], other[chosen]
+    windows = in_position(small, hub, images, turns)
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        limits = 1 - max_distance * np.array(list(pool.map(small.share, images)))[one]
+    likeness, moved = np.full(len(one), -1, np.float32), np.zeros((len(one), 2), int)
+    for step in np.ndindex(3, 3):
+        values = products(sampled(windows, (1, 1)), sampled(windows, step), one, other)
+        moved[values > likeness] = step
+        likeness = np.maximum(likeness, values)
+    alike = likeness >= limits - SLACK
+    if alike.sum() > 4 * len(images):  # whole pictures, where samples leave too many pairs for a second look
+        for step in np.ndindex(3, 3):
+            rows = np.flatnonzero(alike & (moved == step).all(axis=1))
+            alike[rows] = products(whole(windows, (1, 1)), whole(windows, step), one[rows], other[rows]) >= limits[rows]
+    return chosen, alike
+
+
+def in_position(small, hub, images, turns):
+    """The detail of images in a crowd, all in the hub's position, float16 (M, rows, columns): its middle and a border of one."""
+    rows, columns = SHIFTS
+    reference = position_detail(small.image(hub))
+
+    def of_image(index, turn):
+        image = np.ascontiguousarray(turned(small.image(index), turn))
+        down, right = position(position_detail(image), reference)
+        high, wide = image.shape[0] - 2 * rows, image.shape[1] - 2 * columns
+        return less_surroundings(image)[rows + down :, columns + right :][:high, :wide].astype(np.float16)
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        return np.stack(list(pool.map(of_image, images, turns)))
+
+
+def whole(windows, step):
+    """A function that gives some windows without their border, moved by step - 1 rows and columns: float32 (B, pixels) of length 1."""
+    down, right = step
+
+    def values(part):
+        chosen = windows[part, down : windows.shape[1] - 2 + down, right : windows.shape[2] - 2 + right]
+        return of_length_one(chosen.reshape(len(chosen), -1).astype(np.float32))
+
+    return values
+
+
+def sampled(windows, step):
+    """As `whole`, of some tiles of the windows alone."""
+    high, wide = (windows.shape[1] - 2) // TILE, (windows.shape[2] - 2) // TILE
+    picked = np.random.default_rng(0).permutation(high * wide)[:TILES]
+    places = np.add.outer(picked // wide * TILE, np.arange(TILE)), np.add.outer(picked % wide * TILE, np.arange(TILE))
+    row, column = (places[0] + step[0])[:, :, None], (places[1] + step[1])[:, None, :]
+    return lambda part: of_length_one(windows[part][:, row, column].reshape(len(windows[part]), -1).astype(np.float32))
+
+
+def of_length_one(values):
+    """Rows (N, pixels), each divided by its length."""
+    return values / np.maximum(np.linalg.norm(values, axis=1, keepdims=True), 1e-6)
+
+
+def products(ones, others, one, other):
+    """The products (M,) of rows `one` and `other` of two tables, which are functions that give a slice of their rows."""
+    found = np.zeros(len(one), np.float32)
+    if not len(one):
+        return found
+    order = np.lexsort((other // BLOCK, one // BLOCK))
+    tile = np.stack([one // BLOCK, other // BLOCK])[:, order]
+    begins = np.flatnonzero(np.r_[True, (np.diff(tile) != 0).any(axis=0)])
+    for begin, end in zip(begins, [*begins[1:], len(one)], strict=True):
+        rows, (top, left) = order[begin:end], tile[:, begin] * BLOCK
+        table = ones(slice(top, top + BLOCK)) @ others(slice(left, left + BLOCK)).T
+        found[rows] = table[one[rows] - top, other[rows] - left]
+    return found
+
+
+def position_detail(image):
+    """The coarser detail of a picture of the second look, by which crowds are brought into one position: a quarter of its size."""
+    return less_surroundings(cv2.resize(image, (image.shape[1] // 4, image.shape[0] // 4), interpolation=cv2.INTER_AREA))
+
+
+def position(coarse, reference):
+    """How many rows and columns of the second look a picture lies below and right of the hub, from the `position_detail` of both."""
+    rows, columns = SHIFTS[0] // 4, SHIFTS[1] // 4
+    match = cv2.matchTemplate(coarse, reference[rows:-rows, columns:-columns], cv2.TM_CCORR_NORMED)
+    peak = np.unravel_index(match.argmax(), match.shape)
+    found = []
+    for axis, limit in ((0, SHIFTS[0]), (1, SHIFTS[1])):
+        line = match[:, peak[1]] if axis == 0 else match[peak[0]]
+        at, rest = peak[axis], 0.0
+        if 0 < at < len(line) - 1:  # the top of a parabola through three values
+            before, top, behind = line[at - 1 : at + 2]
+            rest = (before - behind) / 2 / min(before - 2 * top + behind, -1e-6)
+        found.append(int(np.clip(round(4 * (at + float(rest))) - limit, -limit, limit)))
+    return found
 
 
 def fingerprint_size(paths):
@@ -69,17 +319,18 @@ def fingerprint_size(paths):
 
 
 def fingerprints(paths, size):
-    """The fingerprints of N images, float32 (OFFSETS, N, rows x columns), of length 1, or shorter where an image is nearly flat.
+    """The fingerprints of N images, float32 (5 offsets, N, rows x columns), of length 1, or shorter where an image is nearly flat.
 
     One for each small shift: a column's average is another one if the picture is shifted by half a column.
     """
+    offsets = SQUARE_OFFSETS if size[0] == size[1] else LONG_OFFSETS
     if not paths:
-        return np.zeros((len(OFFSETS), 0, size[0] * size[1]), np.float32)
+        return np.zeros((len(offsets), 0, size[0] * size[1]), np.float32)
 
     def fingerprint(path):
         fine, found = read_image(path, (size[0] * 4, size[1] * 4)), []
-        for offset in OFFSETS:
-            values = less_surroundings(cv2.resize(np.roll(fine, offset // 4, axis=1), size[::-1], interpolation=cv2.INTER_AREA)).ravel()
+        for offset in offsets:
+            values = less_surroundings(cv2.resize(np.roll(fine, offset, (0, 1)), size[::-1], interpolation=cv2.INTER_AREA)).ravel()
             found.append(values / max(np.linalg.norm(values), FLAT * values.size**0.5))
         return np.stack(found)
 
@@ -87,58 +338,96 @@ def fingerprints(paths, size):
         return np.stack(list(pool.map(fingerprint, paths)), axis=1)
 
 
-def detail(path, size):
-    """What tells an image from others, float32 (rows, columns): its grey levels less their surroundings, rows and columns.
+def less_surroundings(small):
+    """What tells a picture from others, float32 (rows, columns): its grey levels less their surroundings, rows and columns.
 
     Dark side blocks, uneven light and the streaks that run along a whole roll are taken away: they make unrelated strips
     look alike.
     """
-    return less_surroundings(read_image(path, size))
-
-
-def less_surroundings(small):
-    """`detail` of an image that is small already, uint8 (rows, columns)."""
     small = small.astype(np.float32)
     small -= cv2.GaussianBlur(small, (0, 0), 2.0, borderType=cv2.BORDER_REFLECT)
     return small - small.mean(axis=0) - small.mean(axis=1, keepdims=True) + small.mean()
 
 
-def close_pairs(prints, max_distance=CANDIDATE):
-    """The pairs of fingerprints whose distance is at most `max_distance`: first, second (first < second), distance.
+def close_pairs(prints, size, max_distance=CANDIDATE):
+    """The pairs of fingerprints, of which the second may be turned, whose distance is at most `max_distance`.
 
-    A rough look goes over all pairs with one product, a block at a time: 12,568 images are 79 million pairs, about three seconds of
+    A rough look goes over all pairs, a block at a time: 12,568 images are 79 million pairs in four turns, about three seconds of
     processor time. What passes it is compared under all offsets.
+
+    Returns first, second (first < second), turn, distance: `turned(second, turn)` is that far from the first. A pair may be close in
+    several turns.
     """
-    first, second = alike_at_all(prints)
-    likeness = [np.zeros(0, np.float32)]
-    for start in range(0, len(first), BLOCK):
-        ones, others = prints[OFFSETS.index(0), first[start : start + BLOCK]], second[start : start + BLOCK]
-        likeness.append(np.max([np.einsum("ij,ij->i", ones, shifted[others]) for shifted in prints], axis=0))
-    likeness = np.concatenate(likeness)
-    near = likeness >= 1 - max_distance
-    return first[near], second[near], 1 - likeness[near]
-
-
-def alike_at_all(prints):
-    """The pairs (first < second) that are worth comparing under all offsets: those whose fingerprints' sums over the offsets are alike.
-
-    A small shift changes such a sum little. It gets the length of its unshifted fingerprint, so that flat images stay like nothing.
-    """
-    total = prints.sum(axis=0)
-    length = np.linalg.norm(prints[OFFSETS.index(0)], axis=1) / np.maximum(np.linalg.norm(total, axis=1), 1e-6)
-    total *= length[:, None]
-    found = [np.zeros((2, 0), int)]
+    found = [(np.zeros(0, int), np.zeros(0, int), np.zeros(0, int), np.zeros(0, np.float32))]
+    total = sums(prints).reshape(-1, *size)
+    plain = mirror_parts(total)
+    across = mirror_parts(total.swapaxes(1, 2)) if size[0] == size[1] else None
     for top in range(0, len(total), BLOCK):
         for left in range(top, len(total), BLOCK):
-            row, column = np.nonzero(total[top : top + BLOCK] @ total[left : left + BLOCK].T >= 1 - ROUGH)
-            keep = row + top < column + left
-            found.append(np.stack([row[keep] + top, column[keep] + left]))
-    return np.concatenate(found, axis=1)
+            for base, parts in ((0, plain), (4, across)) if across else ((0, plain),):
+                for turn, alike in alike_at_all([part[top : top + BLOCK] for part in plain], [part[left : left + BLOCK] for part in parts]):
+                    row, column = np.nonzero(np.triu(alike, 1) if top == left else alike)
+                    likeness = likeness_of(prints, size, top, left, row, column, base + turn)
+                    near = likeness >= 1 - max_distance
+                    found.append((row[near] + top, column[near] + left, np.full(near.sum(), base + turn), 1 - likeness[near]))
+    return tuple(np.concatenate(values) for values in zip(*found, strict=True))
 
 
-def distance(path_a, path_b, size):
-    """1 minus the best correlation of two images' detail under all small shifts, as float."""
-    size = size[0] * FINER, size[1] * FINER
-    rows, columns = SHIFTS
-    middle = detail(path_b, size)[rows:-rows, columns:-columns]
-    return 1 - float(cv2.matchTemplate(detail(path_a, size), middle, cv2.TM_CCORR_NORMED).max())
+def sums(prints):
+    """The fingerprints' sums over the offsets, float32 (N, pixels): a small shift changes such a sum little.
+
+    It gets the length of its unshifted fingerprint, so that flat images stay like nothing.
+    """
+    total = prints.sum(axis=0)
+    return total * (np.linalg.norm(prints[0], axis=1) / np.maximum(np.linalg.norm(total, axis=1), 1e-6))[:, None]
+
+
+def mirror_parts(pictures):
+    """Pictures (N, rows, columns) as sums of four parts, float32 (N, about a quarter of the pixels) each.
+
+    Rows and columns even, rows odd, columns odd, both odd: a mirror leaves an even part and changes the sign of an odd one, so that
+    the products of two pictures' parts tell their product in all four mirrorings.
+    """
+    parts = []
+    for columns in halves(pictures):
+        for part in halves(columns.swapaxes(1, 2)):
+            parts.append(np.ascontiguousarray(part.reshape(len(part), part.shape[1] * part.shape[2])))
+    return parts
+
+
+def halves(pictures):
+    """The even and the odd part of pictures along their last axis, each half as long (the middle belongs to the even one)."""
+    length = pictures.shape[-1]
+    begin, end = pictures[..., : length // 2], pictures[..., ::-1][..., : length // 2]
+    middle = pictures[..., length // 2 : length - length // 2]
+    return np.concatenate([(begin + end) / 2**0.5, middle], axis=-1), (begin - end) / 2**0.5
+
+
+def alike_at_all(ones, others):
+    """Which pairs of sums are worth comparing under all offsets, for each mirroring that has some: (turn 0..3, bool (A, B))."""
+    even, odd_rows, odd_columns, odd = (one @ other.T for one, other in zip(ones, others, strict=True))
+    for rows in (0, 2):
+        kept, swapped = (even + odd_rows, odd_columns + odd) if not rows else (even - odd_rows, odd_columns - odd)
+        if (kept + np.abs(swapped)).max(initial=-1) >= 1 - ROUGH:
+            yield rows, kept + swapped >= 1 - ROUGH
+            yield rows + 1, kept - swapped >= 1 - ROUGH
+
+
+def likeness_of(prints, size, top, left, row, column, turn):
+    """The best correlation (M,) under all offsets of fingerprints top + row and left + column, the second ones turned."""
+
+    def seconds(rows):
+        pictures = prints[0, rows].reshape(-1, *size)
+        return np.stack([turned(picture, turn) for picture in pictures]).reshape(len(rows), -1) if len(rows) else prints[0, rows]
+
+    likeness = np.full(len(row), -1, np.float32)
+    if 16 * len(row) > BLOCK**2:  # most of a block, as where all images show one view: products of all pairs are faster
+        others = seconds(np.arange(left, min(left + BLOCK, prints.shape[1]))).T
+        for shifted in prints:
+            likeness = np.maximum(likeness, (shifted[top : top + BLOCK] @ others)[row, column])
+        return likeness
+    for start in range(0, len(row), BLOCK):
+        part = slice(start, start + BLOCK)
+        others, one = seconds(column[part] + left), row[part] + top
+        likeness[part] = np.max([np.einsum("ij,ij->i", shifted[one], others) for shifted in prints], axis=0)
+    return likeness

@@ -400,7 +400,8 @@ def test_the_distance_decides_what_stays_together(tmp_path):
     paths = write_pictures(tmp_path, [strip for seed in range(20) for strip in alike(seed, (64, 400))])
     table = pd.DataFrame({"image_id": [path.name for path in paths], "path": [str(path) for path in paths], "rle_1": ["", "1 1"] * 20})
     size, pair = duplicates.fingerprint_size(paths), np.arange(40) // 2
-    apart = [duplicates.distance(*paths[2 * number : 2 * number + 2], size) for number in range(20)]
+    small = duplicates.Looks(paths, size)
+    apart = [small.distance(2 * number, 2 * number + 1, 0) for number in range(20)]
     assert min(apart) > 0.1 and max(apart) < 0.5
     together, free = (splitting.split(table, held_out=0.3, validation=0.2, max_distance=distance) for distance in (0.5, 0.1))
     assert together["group"].tolist() == pair.tolist() and free["group"].tolist() == list(range(40))

@@ -173,7 +173,7 @@ def test_images_that_are_together_already_are_not_compared_again(tmp_path, monke
     """All copies of one image: hundreds of thousands of pairs, of which those with one of them are enough."""
     write(tmp_path / "data", [(number // 40, []) for number in range(80)])
     files = sorted((tmp_path / "data" / "train_images").iterdir())
-    compared, distance = [], duplicates.distance
-    monkeypatch.setattr(duplicates, "distance", lambda *given: compared.append(given) or distance(*given))
+    compared, distance = [], duplicates.Looks.distance
+    monkeypatch.setattr(duplicates.Looks, "distance", lambda *given: compared.append(given) or distance(*given))
     assert duplicates.find_duplicates(files).tolist() == [0] * 40 + [1] * 40
     assert len(compared) < 80 + 2 * duplicates.LOOKS
