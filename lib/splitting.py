@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from lib import dataset, paths
+from lib import dataset, paths, rle
 from lib.duplicates import MAX_DISTANCE, find_duplicates
 from lib.paths import UserError
 
@@ -115,13 +115,18 @@ def with_pseudo_labels(table, path, data_dir, certainty=0.95, max_distance=MAX_D
         return table
     path = paths.from_project(path, "pseudo_labels")
     try:
-        found = pd.read_csv(path, dtype={"image_id": str}, keep_default_na=False)
-        found = found[found["certainty"] >= certainty]
+        found = pd.read_csv(path, dtype=str, keep_default_na=False)
+        stated = pd.to_numeric(found["certainty"], errors="coerce")
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"{path} cannot be read ({error}). Name the pseudo_labels.csv of a run whose 90_inference is done.") from None
+    own_columns, other_data = ["image_id", "certainty", *dataset.rle_columns(table)], f"{path} belongs to other data than {data_dir}"
+    if list(found.columns) != own_columns:
+        raise UserError(f"{other_data}. Name the pseudo_labels.csv of a run on these data.")
+    insist_on_labels(path, found, stated, dataset.describe(data_dir))
+    found = found.assign(certainty=stated)[stated >= certainty]
     tests = dataset.load_test_table(data_dir).merge(found, on="image_id")
-    if len(tests) < len(found) or list(found.columns) != ["image_id", "certainty", *dataset.rle_columns(table)]:
-        raise UserError(f"{path} belongs to other data than {data_dir}. Name the pseudo_labels.csv of a run on these data.")
+    if len(tests) < len(found):
+        raise UserError(f"{other_data}. Name the pseudo_labels.csv of a run on these data.")
     held_out = table[table["part"] == "held_out"]
     beside = _saved(path.parent / "split.csv")
     if beside is None:
@@ -136,6 +141,27 @@ def with_pseudo_labels(table, path, data_dir, certainty=0.95, max_distance=MAX_D
     tests = tests.assign(part="train", group=[near.get(number, table["group"].max() + 1 + number) for number in own])
     tests = tests[np.isin(own, list(near)) | ~np.isin(own, alike[len(tests) :])][[*table.columns]]
     return pd.concat([table.assign(pseudo=False), tests.assign(pseudo=True)], ignore_index=True)
+
+
+def insist_on_labels(path, found, stated, about):
+    """UserError that names file and row if a table of pseudo-labels, opened in a spreadsheet since, holds what is none; its run-lengths
+    are brought to this project's form.
+
+    Arguments:
+        found: table of text; stated: its certainties as numbers; about: as from `dataset.describe`.
+    """
+    for column in dataset.rle_columns(found):
+        found[column] = found[column].map(rle.tidy)
+    wrong = {"the certainty is no number from 0 to 1": ~stated.between(0, 1), "its image has a row already": found["image_id"].duplicated()}
+    for what, rows in wrong.items():
+        if rows.any():
+            raise UserError(f"{path}, row {int(rows.argmax()) + 2}: {what}. Take the file as 90_inference wrote it.")
+    for column in dataset.rle_columns(found):
+        for row, text in enumerate(found[column], 2):
+            try:
+                rle.check(text, (about["height"], about["width"]))
+            except rle.RleError as error:
+                raise UserError(f"{path}, row {row}: {error}") from None
 
 
 def _random_parts(count, held_out, validation, seed):

@@ -587,3 +587,23 @@ def test_a_pseudo_labelled_strip_between_two_groups_does_not_teach(tmp_path, mon
     (tmp_path / "pseudo_labels.csv").write_text("image_id,certainty,rle_1,rle_2,rle_3,rle_4\nt.jpg,0.99,,3 4,,\n")
     monkeypatch.setattr(splitting, "find_duplicates", lambda paths, distance: np.array([0, 0, 0, 1]))  # t is like a and like b
     assert splitting.with_pseudo_labels(table, tmp_path / "pseudo_labels.csv", folder)["image_id"].tolist() == ["a.jpg", "b.jpg", "c.jpg"]
+
+
+@pytest.mark.parametrize("row, said", [
+    ("t.jpg,0.99,, ,,", ""), ("t.jpg,0.99,, 3\u00a04 ,,", ""), ("t.jpg,0.99,,abc,,", "row 2: The run-length 'abc'"),
+    ("t.jpg,0.99,,99999999 5,,", "row 2: .* outside the image"), ("t.jpg,0.99,,3 4,,\nt.jpg,0.99,,,,", "row 3: its image has a row"),
+    ("t.jpg,high,,3 4,,", "row 2: the certainty is no number"), ('t.jpg,"0,99",,3 4,,', "row 2: the certainty"),
+    ("t.jpg,,,3 4,,", "row 2: the certainty"), ("t.jpg,99,,3 4,,", "row 2: the certainty is no number from 0"),
+])  # fmt: skip
+def test_pseudo_labels_that_went_through_a_spreadsheet_are_tidied_or_named(tmp_path, monkeypatch, row, said):
+    folder = make(tmp_path / "data", CURRENT + "a.jpg,1,1 5\n", tests=("t.jpg",))
+    table = dataset.load_table(folder).assign(part=["train", "train", "held_out"], group=[0, 1, 2])
+    table[["image_id", "part", "group"]].assign(made_from="x").to_csv(tmp_path / "split.csv", index=False)
+    (tmp_path / "pseudo_labels.csv").write_text(f"image_id,certainty,rle_1,rle_2,rle_3,rle_4\n{row}\n", encoding="utf-8")
+    monkeypatch.setattr(splitting, "find_duplicates", lambda paths, distance: np.arange(4))
+    if said:
+        with pytest.raises(UserError, match=said):
+            splitting.with_pseudo_labels(table, tmp_path / "pseudo_labels.csv", folder)
+    else:
+        more = splitting.with_pseudo_labels(table, tmp_path / "pseudo_labels.csv", folder)
+        assert more["rle_2"].tolist() == ["", "", "", "3 4" if "3" in row else ""]
