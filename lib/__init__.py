@@ -2,6 +2,6 @@
 
 A module depends only on those before it: system paths guard manifest archive rle images mask_files reading duplicates checks dataset
 splitting parts texture defects synthetic importer blocks augmentation generators engines normalization models storage metrics losses
-training decision calibration sensitivity gallery shift masks budget cascade submission inventory overlap plots charts cells
+training decision calibration sensitivity gallery shift masks budget cascade submission inventory overlap lookup plots charts cells
 report params provenance artifacts journal plan execution processes pipeline packing kaggle.
 """

@@ -23,9 +23,9 @@ ROUGH = 0.7  # nor are those whose sums over the offsets are: near-duplicates' h
 PIXELS = 1600  # of a fingerprint: 16 x 100 for a strip of 256 x 1600
 LONG_OFFSETS = (0, 0), (0, -2), (0, -1), (0, 1), (0, 2)  # quarters of a fingerprint's row and column by which one picture is moved
 SQUARE_OFFSETS = (0, 0), (0, -2), (0, 2), (-2, 0), (2, 0)  # alike in all eight turns
-FINER = 8  # the second look has 128 x 800 pixels
-SHIFTS = 8, 24  # rows and columns by which the second look shifts the pictures: 16 and 48 pixels of a strip
-SELF = 8  # pixels of the second look by which a picture is moved at least, to see whether it has a pattern
+FINEST = 8  # pixels of the second look in a row or column of a fingerprint's: 128 x 800 of a strip
+OF_ITS_OWN = 0.6  # rows of the second look at most, as a share of the image's own: beyond that it would compare the encoder's noise
+SHIFTS = 1, 3  # rows and columns of a fingerprint by which the second look shifts the pictures: 16 and 48 pixels of a strip
 PATTERN = 0.3  # correlation of a picture with itself elsewhere from which on it has one
 FLAT = 1.0  # grey levels; detail that is flatter than this is noise
 LOOKS = 32  # pairs that get a second look, before it is asked again which images are together already
@@ -40,9 +40,10 @@ def find_duplicates(paths, max_distance=MAX_DISTANCE):
     """Number the groups of near-duplicate images.
 
     Fingerprints find the candidates among all pairs and turns: the detail of 16 x 100 averages. A second look at 128 x 800 averages
-    decides, with one picture turned and shifted over the other. A distance is 1 minus the correlation: 0 for the same picture however
-    bright, about 1 for unrelated ones. Images without detail, such as all black ones, are like nothing; those with a regular pattern,
-    such as checkered plate, are copies only if they fit clearly better than the pattern moved on by a period.
+    decides (at fewer where images are smaller than strips), with one picture turned and shifted over the other. A distance is 1 minus
+    the correlation: 0 for the same picture however bright, about 1 for unrelated ones. Images without detail, such as all black ones,
+    are like nothing; those with a regular pattern, such as checkered plate, are copies only if they fit clearly better than the
+    pattern moved on by a period.
 
     How far a copy may be moved: of 30 generated strips, moved, brightened and encoded anew, all were found at 12 pixels along the strip,
     25 at 16 and 3 at 24; across it 27 at 8 pixels and 7 at 12.
@@ -127,7 +128,10 @@ class Looks:
     """The images at the size of the second look: each is decoded once, when it is first asked for, and kept (100 KB)."""
 
     def __init__(self, paths, size):
-        self.paths, self.size, self.kept, self.shares = paths, (size[0] * FINER, size[1] * FINER), {}, {}
+        height = read_image(paths[0]).shape[0] if paths else 256
+        self.finer = int(min(max(OF_ITS_OWN * height / size[0], 2), FINEST))
+        self.size, self.shifts = (size[0] * self.finer, size[1] * self.finer), (SHIFTS[0] * self.finer, SHIFTS[1] * self.finer)
+        self.paths, self.kept, self.shares = paths, {}, {}
 
     def image(self, index):
         """Image `index`, uint8 (rows, columns)."""
@@ -141,14 +145,14 @@ class Looks:
         A pattern, as on checkered plate, lies on every other piece of such plate, turned or not. There the distance is told as a share of
         that between the picture and itself in a wrong place: only a copy fits better than the pattern does.
         """
-        rows, columns = SHIFTS
+        rows, columns = self.shifts
         middle = turned(less_surroundings(self.image(second)), turn)[rows:-rows, columns:-columns]
         return min((1 - best_correlation(less_surroundings(self.image(first)), middle)) / self.share(first), 1.0)
 
     def share(self, index):
         """What distances from image `index` are told as a share of: 1, or less where it has a pattern."""
         if index not in self.shares:
-            pattern = self_likeness(less_surroundings(self.image(index)))
+            pattern = self_likeness(less_surroundings(self.image(index)), self.finer)
             self.shares[index] = max(1 - pattern, 1e-3) if pattern >= PATTERN else 1.0
         return self.shares[index]
 
@@ -167,11 +171,11 @@ def best_correlation(picture, part):
     return float(np.max(product / np.maximum(length, 1e-6)))
 
 
-def self_likeness(picture):
-    """The correlation of a picture with itself, moved round to the best place that is more than SELF pixels away, 0..1."""
+def self_likeness(picture, least):
+    """The correlation of a picture with itself, moved round to the best place that is more than `least` pixels away, 0..1."""
     likeness = fft.irfft2(np.abs(fft.rfft2(picture)) ** 2, picture.shape)
     energy = likeness[0, 0]
-    near = np.arange(-SELF, SELF + 1)
+    near = np.arange(-least, least + 1)
     likeness[np.ix_(near, near)] = 0
     return float(likeness.max() / energy) if energy > 0 else 0.0
 
@@ -237,12 +241,12 @@ def in_one_position(small, pairs, hub, max_distance):
 
 def in_position(small, hub, images, turns):
     """The detail of images in a crowd, all in the hub's position, float16 (M, rows, columns): its middle and a border of one."""
-    rows, columns = SHIFTS
-    reference = position_detail(small.image(hub))
+    rows, columns = small.shifts
+    reference = position_detail(small.image(hub), small.finer)
 
     def of_image(index, turn):
         image = np.ascontiguousarray(turned(small.image(index), turn))
-        down, right = position(position_detail(image), reference)
+        down, right = position(position_detail(image, small.finer), reference, small.finer)
         high, wide = image.shape[0] - 2 * rows, image.shape[1] - 2 * columns
         return less_surroundings(image)[rows + down :, columns + right :][:high, :wide].astype(np.float16)
 
@@ -290,24 +294,24 @@ def products(ones, others, one, other):
     return found
 
 
-def position_detail(image):
-    """The coarser detail of a picture of the second look, by which crowds are brought into one position: a quarter of its size."""
-    return less_surroundings(cv2.resize(image, (image.shape[1] // 4, image.shape[0] // 4), interpolation=cv2.INTER_AREA))
+def position_detail(image, finer):
+    """The coarser detail of a picture of the second look, by which crowds are brought into one position: twice a fingerprint's size."""
+    rows, columns = image.shape[0] // finer * 2, image.shape[1] // finer * 2
+    return less_surroundings(cv2.resize(image, (columns, rows), interpolation=cv2.INTER_AREA))
 
 
-def position(coarse, reference):
+def position(coarse, reference, finer):
     """How many rows and columns of the second look a picture lies below and right of the hub, from the `position_detail` of both."""
-    rows, columns = SHIFTS[0] // 4, SHIFTS[1] // 4
-    match = cv2.matchTemplate(coarse, reference[rows:-rows, columns:-columns], cv2.TM_CCORR_NORMED)
+    limits = 2 * SHIFTS[0], 2 * SHIFTS[1]
+    match = cv2.matchTemplate(coarse, reference[limits[0] : -limits[0], limits[1] : -limits[1]], cv2.TM_CCORR_NORMED)
     peak = np.unravel_index(match.argmax(), match.shape)
     found = []
-    for axis, limit in ((0, SHIFTS[0]), (1, SHIFTS[1])):
-        line = match[:, peak[1]] if axis == 0 else match[peak[0]]
-        at, rest = peak[axis], 0.0
+    for at, limit, line in zip(peak, limits, (match[:, peak[1]], match[peak[0]]), strict=True):
+        rest = 0.0
         if 0 < at < len(line) - 1:  # the top of a parabola through three values
             before, top, behind = line[at - 1 : at + 2]
-            rest = (before - behind) / 2 / min(before - 2 * top + behind, -1e-6)
-        found.append(int(np.clip(round(4 * (at + float(rest))) - limit, -limit, limit)))
+            rest = float((before - behind) / 2 / min(before - 2 * top + behind, -1e-6))
+        found.append(int(np.clip(round((at + rest - limit) * finer / 2), -limit * finer // 2, limit * finer // 2)))
     return found
 
 

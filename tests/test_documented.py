@@ -203,7 +203,8 @@ for command in json.load(sys.stdin):
 sys.stdout.write("\\n" + json.dumps(found))
 """.replace("RIVALS", repr(RIVALS))
 HELPS = [[*name, "--help"] for name in (
-    ["run_all.py"], *(["-m", f"lib.{name}"] for name in ("importer", "overlap", "archive", "synthetic", "kaggle")), ["tests/kills.py"],
+    ["run_all.py"], ["tests/kills.py"],
+    *(["-m", f"lib.{name}"] for name in ("importer", "overlap", "lookup", "archive", "synthetic", "kaggle")),
     *(["-m", "lib.kaggle", name] for name in ("pack", "push", "download")),
 )]  # fmt: skip
 
@@ -312,6 +313,7 @@ HOW = [  # the first that fits the whole command
     (r"python -m lib\.importer --images DIR.*", run(says="python run_all.py --data")),
     (r"python -m lib\.importer --images NEU.*", run(says="python run_all.py --data")),
     (r"python -m lib\.overlap .*", run(says="mean_iou")),
+    (r"python -m lib\.lookup .*", run(says="mean_iou")),
     (r"python -m lib\.archive FILE.zip FOLDER", run(says="files in")),
     (r"python -m lib\.synthetic --out .*", run("--processes", "1")),
     (r"(?:python -m lib\.kaggle )?(?:pack|push|download).*", parsed),

@@ -89,7 +89,7 @@ def test_plates_of_one_pattern_stay_apart_and_their_copies_do_not(tmp_path):
     pattern = np.sin((rows + columns) * np.pi / 8) + np.sin((rows - columns) * np.pi / 8)
     images = [grey(pattern + 0.7 * texture(seed, SHAPES["strip"], 1.0)) for seed in range(24)]
     paths = write(tmp_path, [*images, duplicates.turned(images[4], 1), duplicates.turned(images[7], 3)])
-    assert duplicates.self_likeness(pattern.astype(np.float32)) > 0.9
+    assert duplicates.self_likeness(pattern.astype(np.float32), 8) > 0.9
     assert duplicates.find_duplicates(paths).tolist() == [*range(24), 4, 7]
 
 
@@ -106,7 +106,7 @@ def test_a_fixed_view_costs_few_second_looks_and_hides_no_copy(tmp_path, monkeyp
     monkeypatch.setattr(duplicates, "read_image", lambda *given: decoded.append(given) or read(*given))
     assert duplicates.find_duplicates(paths).tolist() == [*range(count), *range(len(copies))]
     assert len(looks) < 3 * len(paths)  # of 2,000 pairs
-    assert len(decoded) <= 2 * len(paths) + 1  # small for the fingerprint, larger for the second look
+    assert len(decoded) <= 2 * len(paths) + 2  # small for the fingerprint, larger for the second look
 
 
 def test_correlation_is_opencvs():

@@ -1,0 +1,81 @@
+"""The look-up baseline: masks of the nearest copies, turned back, with exact answers."""
+
+import json
+
+import cv2
+import numpy as np
+import pytest
+
+from lib import duplicates, lookup, rle
+
+SIDE = 96
+
+
+def picture(seed):
+    noise = np.random.default_rng(seed).standard_normal((SIDE, SIDE), dtype=np.float32)
+    smooth = cv2.GaussianBlur(noise, (0, 0), 2)
+    return np.clip(120 + 30 * smooth / smooth.std(), 0, 255).astype(np.uint8)
+
+
+def block(top, left):
+    """A mask of 10 x 20 pixels."""
+    mask = np.zeros((SIDE, SIDE), np.uint8)
+    mask[top : top + 10, left : left + 20] = 1
+    return mask
+
+
+def test_masks_are_turned_as_the_images_are():
+    mask = np.zeros((2, 3), np.uint8)
+    mask[0, 0] = 1  # top left
+    texts = [[rle.encode(mask), ""], ["2 2", "1 1"]]
+    found = lookup.copied_masks(texts, [0, 0, 1, -1], [0, 3, 0, 0], (2, 3))
+    assert found == [["1 1", ""], ["6 1", ""], ["2 2", "1 1"], ["", ""]]
+
+
+def make(folder, truth=True):
+    """Training images a, b, c with a mask each but c; test images: a turned, b mirrored with half of its mask, and a new one."""
+    for part in ("train_images", "test_images"):
+        (folder / part).mkdir(parents=True)
+    images = {"a": picture(1), "b": picture(2), "c": picture(3)}
+    masks = {"a": block(20, 30), "b": block(50, 10)}
+    tests = {"t": duplicates.turned(images["a"], 5), "u": duplicates.turned(images["b"], 1), "v": picture(4)}
+    half = masks["b"].copy()
+    half[55:] = 0
+    truths = {"t": duplicates.turned(masks["a"], 5), "u": duplicates.turned(half, 1), "v": block(1, 1)}
+    for part, of_part in (("train_images", images), ("test_images", tests)):
+        for name, image in of_part.items():
+            cv2.imwrite(str(folder / part / f"{name}.png"), np.ascontiguousarray(image))
+    for name, of_file in (("train.csv", masks), ("test_truth.csv", truths))[: 1 + truth]:
+        rows = [f"{image}.png,1,{rle.encode(np.ascontiguousarray(mask))}" for image, mask in of_file.items()]
+        (folder / name).write_text("\n".join(["ImageId,ClassId,EncodedPixels", *rows]) + "\n")
+    (folder / "dataset.json").write_text(json.dumps({"classes": 1, "height": SIDE, "width": SIDE}))
+    return folder
+
+
+def test_the_command_tells_score_and_overlap(tmp_path, capsys):
+    assert lookup.main(["--data", str(make(tmp_path / "data"))]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["images"], found["copies"], found["share"]) == (3, 2, pytest.approx(2 / 3))
+    assert found["score"] == pytest.approx((1 + 2 * 100 / 300 + 0) / 3)  # whole, half of a mask, nothing where something is
+    assert found["all_empty"] == 0
+    assert found["mean_iou"] == pytest.approx((200 + 100) / (200 + 200 + 200))
+
+
+def test_without_truth_there_is_nothing_to_compare_with(tmp_path, capsys):
+    assert lookup.main(["--data", str(make(tmp_path / "data", truth=False))]) == 2
+    assert "no test_truth.csv" in capsys.readouterr().err
+
+
+def test_images_that_judge_are_looked_up_among_those_that_teach_alone(tmp_path):
+    images = [picture(1), duplicates.turned(picture(1), 3), picture(1), picture(2)]
+    files = [str(tmp_path / f"{number}.png") for number in range(4)]
+    for file, image in zip(files, images, strict=True):
+        cv2.imwrite(file, np.ascontiguousarray(image))
+    texts = [[rle.encode(block(20, 30))], [rle.encode(np.ascontiguousarray(duplicates.turned(block(20, 30), 3)))], ["1 1"], [""]]
+    judged, group = np.array([False, True, False, True]), duplicates.find_duplicates(files)
+    found = lookup.baseline(files, group, judged, np.array([True, False, False, False]), texts, (SIDE, SIDE))
+    assert (found["copies"], found["score"], found["all_empty"]) == (1, 1.0, 0.5)
+    found = lookup.baseline(files, group, judged, np.array([False, False, False, True]), texts, (SIDE, SIDE))
+    assert (found["copies"], found["score"]) == (0, 0.5)
+    found = lookup.baseline(files, group, judged, ~judged, [*texts[:3], None], (SIDE, SIDE))
+    assert (found["copies"], found["score"]) == (1, None)
