@@ -237,13 +237,14 @@ def settable(parameters):
     return found
 
 
-def effective(declarations, profile_name="", profile=None, overrides=()):
+def effective(declarations, profile_name="", profile=None, overrides=(), selected=None):
     """What every notebook runs with: defaults < profile's `all` < its `segmenters` < its section of the notebook < overrides, which
     have the same order among themselves.
 
     Arguments:
         declarations: {notebook: declared(notebook)}, all notebooks of the project.
         overrides: (section, key, value) as parse_override gives them; text is read as YAML unless a str is declared.
+        selected: the notebooks that are asked for: of these alone must the values go together; None for all.
 
     Of a parameter that is a dictionary only the entries that are named change: `{"augmentation": {"flips": "none"}}` in a profile,
     "augmentation.flips" as the key of an override; `all` sets an entry wherever it is.
@@ -287,6 +288,8 @@ def effective(declarations, profile_name="", profile=None, overrides=()):
             if wrong := ranges.problem(value[entry] if entry else value, parameter.domain):
                 where = f"{name}.ipynb" if origin == "notebook" else origin
                 raise UserError(f"{where}: {key} of {name} is {wrong}.")
+        if selected is not None and name not in selected:
+            continue  # what it would run with may wait until it does
         if wrong := ranges.clash({key: value.value for key, value in values[name].items()}):
             raise UserError(f"{name}: {wrong}")
     return values

@@ -153,7 +153,7 @@ def run(options, house=HOUSE):
         if old:
             data = data._replace(why=data.why if options.data else str(old["data"].get("why", "")))
         profile, why = choose_profile(profile, data)
-        values = plan.values_of(house, profile, overrides)
+        values = plan.values_of(house, profile, overrides, selected)
         if old:
             resume.check_strips(old, values)
         say(f"profile  {profile}, {'as before' if old else why}")
@@ -288,10 +288,10 @@ def conclude(journal, run_dir, selected):
 
 def values_meant(options, profile, house):
     """What every notebook would run with; UserError for whatever the command line names and there is not, used or not."""
-    plan.select(options.only, options.start, house)
+    selected = plan.select(options.only, options.start, house)
     for name in filter(None, (options.profile, profile)):
         params.load_profile(name, house.profiles)
-    return plan.values_of(house, profile, plan.overrides_of(options.overrides, house))
+    return plan.values_of(house, profile, plan.overrides_of(options.overrides, house), selected)
 
 
 def print_values(options, house=HOUSE):

@@ -88,10 +88,10 @@ def declarations_of(house):
     return {name: params.declared(house.notebooks / f"{name}.ipynb") for name in house.graph}
 
 
-def values_of(house, profile, overrides):
+def values_of(house, profile, overrides, selected=None):
     """What every notebook runs with, see `params.effective`; UserError if two would divide the images differently."""
     loaded = fitting(params.load_profile(profile, house.profiles), house)
-    values = params.effective(declarations_of(house), profile, loaded, overrides)
+    values = params.effective(declarations_of(house), profile, loaded, overrides, selected)
     for key in SPLIT:
         stated = {name: keys[key] for name, keys in values.items() if key in keys and "held_out" in keys}
         for (one, first), (other, second) in itertools.pairwise(stated.items()):

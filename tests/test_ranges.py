@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import run_all
 from lib import augmentation, choices, decision, engines, params, paths, plan, ranges
 from lib.paths import UserError
 
@@ -147,6 +148,13 @@ def test_defaults_are_held_against_their_ranges_too(tmp_path):
 def test_values_that_do_not_go_together_are_told_before_the_first_cell(overrides, said):
     with pytest.raises(UserError, match=said):
         plan.values_of(plan.HOUSE, "demo", plan.overrides_of(overrides.split(), plan.HOUSE))
+
+
+def test_values_of_a_notebook_that_is_not_asked_for_hold_up_no_other(capsys):
+    narrow = ["--list", "--profile", "demo", "-p", "all.width=96"]  # fits 10_binary, and not the crops of the segmenters
+    assert run_all.main([*narrow, "--only", "00,10"]) == 0
+    assert run_all.main([*narrow, "--only", "10,31"]) == 2 and "31_seg_class1: crop_width is 160" in capsys.readouterr().err
+    assert run_all.main(narrow) == 2
 
 
 @pytest.mark.parametrize("overrides", [
