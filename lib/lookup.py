@@ -9,8 +9,10 @@ alone scores there.
 import argparse
 import json
 import sys
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from lib import dataset, duplicates, guard, metrics, overlap, paths, rle
 from lib.paths import UserError
@@ -69,6 +71,35 @@ def of_test_images(table, test, data_dir, group=None, max_distance=duplicates.MA
     judged = np.repeat([False, True], [len(table), len(test)])
     found = baseline(files, group, judged, ~judged, texts, (about["height"], about["width"]), max_distance)
     return found, None if with_truth is None else truth
+
+
+def of_held_out(table, run_dir, data_dir, group, max_distance=duplicates.MAX_DISTANCE):
+    """`baseline` of the images that the run's split.csv holds out, those that teach known; None where there is no split of these images.
+
+    Arguments:
+        table: from `dataset.load_table`; group: (N,) of its images.
+    """
+    try:
+        stored = pd.read_csv(Path(run_dir) / "split.csv", dtype={"image_id": str}, keep_default_na=False).set_index("image_id")["part"]
+    except (OSError, ValueError, KeyError):
+        return None
+    part = stored.reindex(table["image_id"]).to_numpy() if stored.index.is_unique else np.array([])
+    if not (part == "held_out").any():
+        return None
+    about, texts = dataset.describe(data_dir), table[dataset.rle_columns(table)].to_numpy().tolist()
+    shape = about["height"], about["width"]
+    return baseline(table["path"], group, part == "held_out", part == "train", texts, shape, max_distance)
+
+
+def remark(found, kind):
+    """What `baseline` found, in words. `kind`: of the images that judge, such as "test"."""
+    if not found["copies"]:
+        return f"None of {found['images']:,} {kind} images has a copy among those that teach, turned or not."
+    text = f"{found['copies']:,} of {found['images']:,} {kind} images ({found['share']:.0%}) have a copy among those that teach, "
+    text += "turned or not."
+    if found["score"] is not None:
+        text += f" Looking their masks up scores {found['score']:.4f} without learning, predicting nothing {found['all_empty']:.4f}."
+    return f"Warning: {text} A score on them also tells what was remembered."
 
 
 def act(arguments):

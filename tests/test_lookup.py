@@ -4,9 +4,11 @@ import json
 
 import cv2
 import numpy as np
+import papermill
 import pytest
 
-from lib import duplicates, lookup, rle
+from lib import dataset, duplicates, lookup, paths, rle
+from lib.paths import PROJECT
 
 SIDE = 96
 
@@ -79,3 +81,37 @@ def test_images_that_judge_are_looked_up_among_those_that_teach_alone(tmp_path):
     assert (found["copies"], found["score"]) == (0, 0.5)
     found = lookup.baseline(files, group, judged, ~judged, [*texts[:3], None], (SIDE, SIDE))
     assert (found["copies"], found["score"]) == (1, None)
+
+
+def test_held_out_images_and_what_is_said_of_them(tmp_path):
+    folder = make(tmp_path / "data")
+    cv2.imwrite(str(folder / "train_images" / "d.png"), np.ascontiguousarray(duplicates.turned(picture(3), 6)))
+    table = dataset.load_table(folder)
+    group = duplicates.find_duplicates(table["path"])
+    assert lookup.of_held_out(table, tmp_path, folder, group) is None
+    (tmp_path / "split.csv").write_text("image_id,part\na.png,validation\nb.png,train\nc.png,train\nd.png,held_out\n")
+    found = lookup.of_held_out(table, tmp_path, folder, group)
+    assert (found["images"], found["copies"], found["score"]) == (1, 1, 1.0)
+    assert lookup.remark(found, "held-out") == (
+        "Warning: 1 of 1 held-out images (100%) have a copy among those that teach, turned or not. Looking their masks up scores 1.0000 "
+        "without learning, predicting nothing 1.0000. A score on them also tells what was remembered."
+    )
+    (tmp_path / "split.csv").write_text("image_id,part\na.png,held_out\nb.png,train\nc.png,validation\nd.png,train\n")
+    found = lookup.of_held_out(table, tmp_path, folder, group)
+    assert lookup.remark(found, "held-out") == "None of 1 held-out images has a copy among those that teach, turned or not."
+
+
+@pytest.mark.slow
+def test_the_notebooks_show_turned_copies(tmp_path):
+    folder = make(tmp_path / "data")
+    cv2.imwrite(str(folder / "train_images" / "d.png"), np.ascontiguousarray(duplicates.turned(picture(3), 5)))
+    notebooks, figures = PROJECT / "notebooks", {}
+    for name in ("00_eda", "05_shift"):
+        given = {"data_dir": str(folder), "run_dir": str(tmp_path)}
+        papermill.execute_notebook(notebooks / f"{name}.ipynb", tmp_path / f"{name}.ipynb", given, cwd=notebooks, progress_bar=False)
+        figures |= paths.read_json(tmp_path / "metrics" / f"{name}.json")["figures"]
+    assert figures["turned_groups"] == 1
+    assert figures["shift_copied_share"] == pytest.approx(2 / 3)
+    assert figures["shift_lookup_baseline"] == pytest.approx((1 + 2 / 3) / 3)
+    assert figures["shift_held_out_copied_share"] is None
+    assert "Warning: 2 of 3 test images (67%)" in (tmp_path / "05_shift.ipynb").read_text(encoding="utf-8")
