@@ -5,6 +5,7 @@ Pre-processing is part of the graph, so that nobody can forget it. Only this mod
 
 import contextlib
 import http.client
+import math
 import urllib.error
 
 import keras
@@ -24,6 +25,7 @@ SCALES = {  # pixel 0..255 -> what the published weights of a family were traine
     "torch": ([1 / 255 / s for s in (0.229, 0.224, 0.225)], [-m / s for m, s in ((0.485, 0.229), (0.456, 0.224), (0.406, 0.225))]),
 }
 COMPACT = (16, 32, 64)  # filters a level
+RARE = 0.01  # share of defect pixels that a segmenter on a pretrained encoder begins with
 DECODER = (32, 48, 64, 128)  # filters at 1/2, 1/4, 1/8, 1/16 of the decoder that pretrained encoders get
 NETWORK = (urllib.error.URLError, http.client.HTTPException, ConnectionError, TimeoutError)  # what a download that fails raises
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
@@ -250,7 +252,10 @@ def _decoded(maps, classes):
         x = layers.UpSampling2D(2, name=f"larger{number}")(x)
         x = layers.Concatenate(name=f"skip{number}")([x, skip])
         x = _block(x, DECODER[number], f"up{number}")
-    x = layers.Conv2D(classes, 3, padding="same", name="half_logit")(x)
+    # It begins with the answer that a defect pixel is rare (Lin et al., Focal Loss for Dense Object Detection, 2017): else the first
+    # hundred steps learn nothing but that.
+    begin = keras.initializers.Constant(-math.log((1 - RARE) / RARE))
+    x = layers.Conv2D(classes, 3, padding="same", bias_initializer=begin, name="half_logit")(x)
     return layers.UpSampling2D(2, interpolation="bilinear", name="logit")(x)
 
 
