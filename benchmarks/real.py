@@ -74,10 +74,9 @@ def with_interval(pair):
 
 def text_of(found, given):
     """The section: two tables, of whole runs and of classes."""
-    settings = [f"-p {one}" for one in given.p]
-    command = " ".join(["python benchmarks/real.py --data FOLDER --profile", given.profile, "--seeds", given.seeds, *settings])
+    settings = "".join(f" -p {one}" for one in given.p)
     lines = [
-        f"`{command}`, {measure.machine()}.", "",
+        f"`python benchmarks/real.py --data FOLDER --profile {given.profile} --seeds {given.seeds}{settings}`, {measure.machine()}.", "",
         "| seed | strips | score | all-empty | gain, 95 % interval | AUC of the binary classifier | minutes |",
         "|---|---|---|---|---|---|---|",
     ]  # fmt: skip

@@ -6,6 +6,11 @@ import os
 import signal
 import time
 
+try:
+    import fcntl
+except ImportError:  # Windows has msvcrt
+    fcntl = None
+
 IN_USE = (5, 32, 33)  # numbers of Windows' errors: another program has the file open
 NO_LOCKS = {getattr(errno, name) for name in ("ENOLCK", "ENOSYS", "ENOTSUP", "EOPNOTSUPP") if hasattr(errno, name)}
 
@@ -90,15 +95,13 @@ def is_mine(process):
 def try_lock(file):
     """Whether the lock on an open file was free and is now ours. On a file system that knows no locks it is always free."""
     try:
-        try:
-            import fcntl
-        except ImportError:
+        if fcntl:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        else:
             import msvcrt
 
             file.seek(1 << 20)  # beyond the content, which others must be able to read
             msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
-        else:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except (BlockingIOError, PermissionError):
         return False
     except OSError as error:

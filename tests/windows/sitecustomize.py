@@ -5,6 +5,7 @@ every file that it replaces is first in use by another program. Output is in cp1
 """
 
 import errno
+import fcntl as locks
 import os
 import pathlib
 import signal
@@ -72,13 +73,7 @@ class Locking:
 
     @staticmethod
     def locking(descriptor, mode, count):
-        del sys.modules["fcntl"]
-        try:
-            import fcntl
-
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        finally:
-            sys.modules["fcntl"] = None
+        locks.flock(descriptor, locks.LOCK_EX | locks.LOCK_NB)
 
 
 sys.modules["msvcrt"] = Locking
