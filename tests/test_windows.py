@@ -12,7 +12,7 @@ import pytest
 
 HERE = Path(__file__).resolve().parent
 COMPUTE = ("networks", "training", "normalization", "pretrained", "rle", "generators", "metrics", "decision", "judgement", "thresholds",
-           "notebook_judgement")  # fmt: skip
+           "notebook_judgement", "duplicates", "doubts", "budget")  # fmt: skip
 
 
 @pytest.mark.slow
