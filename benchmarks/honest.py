@@ -29,6 +29,8 @@ import numpy as np
 PROJECT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(PROJECT))
 
+import measure  # noqa: E402
+
 from lib import cascade, dataset, decision, metrics, paths, shift, splitting, synthetic  # noqa: E402
 
 SHAPE = synthetic.HEIGHT, synthetic.WIDTH
@@ -171,7 +173,4 @@ def main():
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except paths.UserError as error:
-        sys.exit(f"error: {error}")
+    measure.command(main)

@@ -142,3 +142,22 @@ def read(path):
         return Path(path).read_text(encoding="utf-8")
     except OSError:
         return ""
+
+
+def publish(text, out):
+    """Show a page, and write it to a file where one is named."""
+    from lib import paths
+
+    print(text)
+    if out:
+        paths.write_atomic(out, text)
+
+
+def command(main):
+    """Run a script's main; what the user is to mend is a sentence and exit code 1."""
+    from lib import paths
+
+    try:
+        main()
+    except paths.UserError as error:
+        sys.exit(f"error: {error}")

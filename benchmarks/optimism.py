@@ -24,6 +24,7 @@ PROJECT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(PROJECT))
 
 import honest  # noqa: E402
+import measure  # noqa: E402
 import quality  # noqa: E402
 
 from lib import cascade, decision, paths, synthetic  # noqa: E402
@@ -157,13 +158,8 @@ def main():
         list(pool.map(lambda pair: run(*pair, given.strips), itertools.product(METHODS, seeds)))
     rows = [row for seed in seeds for row in judge(seed, given.strips, given.fresh)]
     text = text_of(sorted(rows, key=lambda row: METHODS.index(row["method"])), given)
-    print(text)
-    if given.out:
-        paths.write_atomic(given.out, text)
+    measure.publish(text, given.out)
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except paths.UserError as error:
-        sys.exit(f"error: {error}")
+    measure.command(main)

@@ -21,6 +21,8 @@ from scipy import stats
 PROJECT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(PROJECT))
 
+import measure  # noqa: E402
+
 from lib import decision, paths, plan, synthetic  # noqa: E402
 
 TEST = 240  # test strips of a data set
@@ -192,13 +194,8 @@ def main():
             list(pool.map(lambda seed: run(BASE, seed, given.train), seeds))
             list(pool.map(lambda pair: run(*pair, given.train), itertools.product(wanted, seeds)))
     text = table(seeds, given.train)
-    print(text)
-    if given.out:
-        paths.write_atomic(given.out, text)
+    measure.publish(text, given.out)
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except paths.UserError as error:
-        sys.exit(f"error: {error}")
+    measure.command(main)

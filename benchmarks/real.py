@@ -103,13 +103,8 @@ def main():
     given = parser.parse_args()
     found = [figures_of(run(given, seed), seed) for seed in map(int, given.seeds.split(","))]
     text = text_of(found, given)
-    print(text)
-    if given.out:
-        paths.write_atomic(given.out, text)
+    measure.publish(text, given.out)
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except paths.UserError as error:
-        sys.exit(f"error: {error}")
+    measure.command(main)
