@@ -175,6 +175,14 @@ def answers(network, rows):
     network.use(len(network.augmentations), len(network.members))
 
 
+def probabilities(network, rows, classes):
+    """A classifier's `answers` as one array, float32 (N, classes), in the order of the rows."""
+    found = np.empty((len(rows), classes), np.float32)
+    for place, answer in answers(network, rows):
+        found[place] = answer
+    return found
+
+
 def open_networks(models_dir, classes, augmentations=("none",), batch_size=16, engine="float32"):
     """The networks of a run: {"binary": Network, "multilabel": Network, "seg_class1": ...}."""
     return {name: Network(Path(models_dir) / name, augmentations, batch_size, engine=engine) for name in network_names(classes)}
