@@ -96,6 +96,8 @@ def reason(error):
     where = f" ({path.parent})" if path else ""
     if error.errno in FULL:
         return f"The disk is full{where}. Make room, then {again}."
+    if error.errno == errno.EFBIG:
+        return f"A file grew larger than is allowed here{where}. Raise the limit (`ulimit -f unlimited`) or use another disk, then {again}."
     if error.errno in (errno.EMFILE, errno.ENFILE):
         return f"Too many files are open at once. Allow more, such as `ulimit -n 4096`, then {again}."
     if error.errno in DENIED and path and (unreadable := first_unreadable(path)):

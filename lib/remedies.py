@@ -4,7 +4,9 @@ import re
 
 MEMORY = "The memory is full: use fewer --jobs, a smaller batch_size, or close other programs, then go on with --resume."
 FILES = "Too many files are open at once: allow more, such as `ulimit -n 4096`, or use fewer --jobs, then go on with --resume."
+LARGE = "A file grew larger than is allowed here: raise the limit (`ulimit -f unlimited`), or use another disk, then go on with --resume."
 REMEDIES = {
+    r"File too large|Errno 27\b": LARGE,
     r"Too many open files|Errno 24\b|Errno 23\b|Too many open files in system": FILES,
     r"ResourceExhausted|OOM when allocating|CUDA_ERROR_OUT_OF_MEMORY|CUDA out of memory|Failed to allocate .*GPU":
         "The graphics card's memory is full: use a smaller batch_size or --jobs 1, then go on with --resume.",
@@ -35,4 +37,6 @@ def process_end(code, last):
     """How a notebook's process ended that gave no answer: its exit code, negative for a signal, and the last that it said."""
     if code in (-9, 137):
         return f"Its process was killed, with code {code}. {MEMORY}"
+    if code in (-25, 153):  # SIGXFSZ
+        return f"Its process was killed, with code {code}. {LARGE}"
     return with_remedy(f"Its process ended with code {code}: {last}")

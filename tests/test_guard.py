@@ -130,6 +130,8 @@ def failure(number, name=None):
     (failure(errno.ENOSPC, "/x/y"), 2, "The disk is full (/x)"),
     (failure(errno.ENOSPC), 2, "The disk is full."),
     (failure(errno.EMFILE, "y"), 2, "ulimit -n"),
+    (failure(errno.EFBIG, "/x/y"), 2, "larger than is allowed here (/x). Raise the limit (`ulimit -f unlimited`)"),
+    (failure(errno.EFBIG), 2, "larger than is allowed here. Raise"),
     (failure(errno.EROFS, "/x/y"), 2, "The folder cannot be written (/x)"),
     (failure(errno.EIO, "/x/y"), 2, "The disk or the network drive fails (/x)"),
     (FileNotFoundError(errno.ENOENT, "No usable temporary directory found in ['/tmp']"), 2, "files can be written: ['/tmp']. Make"),

@@ -169,12 +169,14 @@ def test_what_papermill_takes_for_success_is_a_failure(tmp_path, call, how, said
         ("ModuleNotFoundError: No module named 'keras' (code cell 2)", "pip install -r requirements.txt"),
         ("PermissionError: [Errno 13] Permission denied: 'x'", "make it writable"),
         ("OSError: [Errno 5] Input/output error", "network drive"),
+        ("OSError: [Errno 27] File too large (code cell 2)", "ulimit -f unlimited"),
     ],
 )
 def test_what_the_machine_lacks_is_told_with_its_remedy(error, remedy):
     told = remedies.with_remedy(error)
     assert told.startswith(error.rstrip(".")) and remedy in told and remedies.with_remedy(told) == told
     assert remedies.with_remedy("ValueError: 240 (code cell 2)") == "ValueError: 240 (code cell 2)"
+    assert "ulimit -f unlimited" in remedies.process_end(-25, "")  # SIGXFSZ
 
 
 @pytest.mark.parametrize("hard, ended", [(60, "Too many files are open at once"), (500, "value 3")])
