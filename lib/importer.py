@@ -22,6 +22,7 @@ from lib.paths import UserError
 from lib.synthetic import write_table
 
 HEADER = ("ImageId", "ClassId", "EncodedPixels")
+LONGEST_NAME = 80  # letters of a class's name
 
 
 class Masks:
@@ -47,6 +48,10 @@ class Masks:
                 raise UserError(f"{folder} has the folder {unknown[0]}, and the training masks no such class. Use their names.")
             if unknown:
                 raise UserError(f"{folder} has the folders {', '.join(inside)}, and --names differs in {unknown[0]!r}. Use their names.")
+        for name in self.names:
+            if not name.isprintable() or len(name) > LONGEST_NAME:
+                where = f"the folder {name[:80]!r} in {folder}" if name in inside else f"{name[:80]!r} in --names"
+                raise UserError(f"No class can be called as {where}: a name is on one line, of {LONGEST_NAME} letters or fewer.")
         self.files = {"": by_stem(folder)}
         if inside:
             self.files = {name: by_stem(folder / name) if name in inside else {} for name in self.names}

@@ -65,6 +65,18 @@ def test_folders_a_class_are_named_and_numbered_by_their_names(steel):
     assert dataset.load_table(steel / "other")["rle_1"][0] == table["rle_2"][0]
 
 
+@pytest.mark.parametrize("name", ["de\nnt", "de\u2028nt", "de\x1bnt", "d" * 81], ids=ascii)
+def test_a_class_has_a_short_name_on_one_line(steel, name, capsys):
+    """Whether it is given or that of a folder: it stands in tables, titles and figures."""
+    places = ["--images", str(steel / "train"), "--out", str(steel / "out"), "--masks"]
+    assert importer.main([*places, str(steel / "masks"), "--names", f"a,{name},c"]) == 2
+    assert "in --names: a name is on one line" in capsys.readouterr().err
+    write(steel / "folders" / name / "a.png", block(255, 0))
+    assert importer.main([*places, str(steel / "folders")]) == 2
+    said = capsys.readouterr().err
+    assert "No class can be called as the folder " in said and said.count("\n") == 1 and not (steel / "out").exists()
+
+
 def test_a_palettes_numbers_count_not_its_colours(steel):
     picture = Image.fromarray(block(2, 0), mode="P")
     picture.putpalette([0, 0, 0, 200, 0, 0, 0, 200, 0])
