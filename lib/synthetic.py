@@ -7,6 +7,7 @@ import hashlib
 import io
 import multiprocessing
 import os
+import re
 import sys
 import time
 from collections import Counter
@@ -210,6 +211,10 @@ def generate(folder, train, test, seed, lift=True, processes=None):
         before = there.get("settings") if isinstance(there, dict) else None
         if not isinstance(before, dict) or {**before, "version": VERSION} != wanted["settings"]:
             raise paths.UserError(f"{folder} holds something else than these generated strips. Delete it or name another folder.")
+        strange = foreign(folder)
+        if strange:
+            raise paths.UserError(f"{strange} is none of the strips that an older version generated there, and they are to be made anew. "
+                                  f"Move it elsewhere, or name another folder than {folder}.")
         with paths.scratch(folder) as aside, contextlib.suppress(FileNotFoundError):  # the same set as an older version made it
             os.rename(folder, aside / "old")
     started = time.perf_counter()
@@ -220,6 +225,20 @@ def generate(folder, train, test, seed, lift=True, processes=None):
             raise paths.UserError(f"{folder} was filled by somebody else meanwhile. Name another folder.")
     print(f"Generated {train} + {test} strips in {time.perf_counter() - started:.0f} s: {folder}")
     return folder
+
+
+def foreign(folder):
+    """The first thing in the folder of a generated set that is none of its own, or None."""
+    parts = ("train_images", "test_images")
+    tables = ("dataset.json", "train.csv", "test_truth.csv", "sample_submission.csv")
+    for path in sorted(Path(folder).iterdir()):
+        if path.name in parts and path.is_dir() and not path.is_symlink():
+            strange = (file for file in sorted(path.iterdir()) if not re.fullmatch(r"[0-9a-f]{9}\.jpg", file.name) or not file.is_file())
+            if found := next(strange, None):
+                return found
+        elif path.name not in tables or not path.is_file():
+            return path
+    return None
 
 
 def sizes(generated):

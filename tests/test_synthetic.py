@@ -218,6 +218,25 @@ def test_an_older_version_of_the_same_set_is_made_anew(small_set, tmp_path):
     assert contents(synthetic.generate(made, 8, 8, seed=3, processes=1)) == contents(small_set)
 
 
+@pytest.mark.parametrize("name", ["mine.txt", "train_images/mine.jpg", "train_images/x/0123456789.jpg", "runs/run.json", ".mine/a"])
+def test_what_else_lies_in_the_folder_of_an_older_version_is_not_deleted(tmp_path, name):
+    made = synthetic.generate(tmp_path / "set", 1, 1, seed=3, processes=1)
+    described = paths.read_json(made / "dataset.json")
+    described["settings"]["version"] -= 1
+    paths.write_json(made / "dataset.json", described)
+    (made / name).parent.mkdir(exist_ok=True)
+    (made / name).write_text("mine")
+    before = contents(made)
+    with pytest.raises(paths.UserError, match=r"is none of the strips .* Move it elsewhere"):
+        synthetic.generate(made, 1, 1, seed=3, processes=1)
+    assert contents(made) == before and [path.name for path in tmp_path.iterdir()] == ["set"]
+    (made / name).unlink()
+    if (made / name).parent not in (made, made / "train_images"):
+        (made / name).parent.rmdir()
+    synthetic.generate(made, 1, 1, seed=3, processes=1)
+    assert paths.read_json(made / "dataset.json")["settings"]["version"] == synthetic.VERSION
+
+
 @pytest.mark.parametrize("train, test, seed", [(0, 8, 1), (8, 0, 1), (8, 8, -1)])
 def test_impossible_sizes_are_refused(tmp_path, train, test, seed):
     with pytest.raises(paths.UserError, match="at least one"):
