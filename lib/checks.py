@@ -3,6 +3,7 @@
 import csv
 import os
 import warnings
+from pathlib import Path
 
 import pandas as pd
 
@@ -65,6 +66,7 @@ def read_rows(path):
         raise UserError(f"{path} is no proper CSV file ({reason}). Correct that line.") from None
     except OSError as error:
         raise UserError(f"{path} cannot be read ({error.strerror}). Check that it is a file and its permissions.") from None
+    insist_on_text(path)
     rows.columns = [str(name).strip() for name in rows.columns]
     if sorted(rows.columns) not in (sorted(CURRENT), sorted(OLD)):
         columns = ", ".join(map(repr, map(str, rows.columns[:8])))
@@ -86,6 +88,14 @@ def read_rows(path):
         rows["defect_class"] = parts[1].fillna("")
     rows = rows.rename(columns={"EncodedPixels": "rle"})
     return rows[["image_id", "defect_class", "rle", "row"]].reset_index(drop=True)
+
+
+def insist_on_text(path):
+    """UserError if a table holds a byte of zero, at which pandas ends a value: "1 5\\0 9 9" would be read as "1 5"."""
+    before, zero, _ = Path(path).read_bytes().partition(b"\0")
+    if zero:
+        row = before.count(b"\n") + 1
+        raise UserError(f"{path}, row {row}: there is a byte of zero, as damaged files and texts in UTF-16 have. Save it as CSV in UTF-8.")
 
 
 def _long_row(path):

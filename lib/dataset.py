@@ -4,6 +4,7 @@ Tables keep image ids exactly as the files are called. Opened in a spreadsheet, 
 formula: `check` warns of such names.
 """
 
+import difflib
 import hashlib
 import os
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +17,7 @@ from lib import checks, paths, rle
 from lib.images import MOST_PIXELS, as_listed, list_images, read_image
 from lib.paths import UserError
 
+NAMES = ("classes", "height", "width", "class_names", "generated", "note", "settings")  # in dataset.json
 __all__ = [
     "check",
     "combinations",
@@ -44,6 +46,9 @@ def describe(data_dir):
         content = paths.read_json(path)
         if not isinstance(content, dict):
             raise UserError(f"{path} holds no names with values. Write at least classes, height and width into it.")
+        for name in content:
+            if meant := _meant(name, content):
+                raise UserError(f"{path} sets {name[:80]!r}, which means nothing. Call it {meant}, or take it out.")
         found |= content
     for name, largest in (("classes", 100), ("height", 2**15), ("width", 2**15)):
         if type(found[name]) is not int or not 1 <= found[name] <= largest:
@@ -57,6 +62,14 @@ def describe(data_dir):
         name = "note" if type(found["generated"]) is bool else "generated"
         raise UserError(f"{path}: {name} is {repr(found[name])[:80]}. It must be {'a text' if name == 'note' else 'true or false'}.")
     return found
+
+
+def _meant(name, content):
+    """Which of the names that dataset.json may set another one nearly is, or ends with, such as Classes or num_classes; "" if none, or if
+    that one is set as well."""
+    plain = name.lower()
+    near = difflib.get_close_matches(plain, NAMES, n=1, cutoff=0.8) or [known for known in NAMES if plain.endswith(known)]
+    return "" if name in NAMES or not near or near[0] in content else near[0]
 
 
 def network_size(about, height=0, width=0):

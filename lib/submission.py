@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from lib import images, paths, rle
+from lib import checks, images, paths, rle
 from lib.paths import UserError
 
 FORMATS = {"2019": ["ImageId_ClassId", "EncodedPixels"], "current": ["ImageId", "EncodedPixels", "ClassId"]}
@@ -112,6 +112,7 @@ def read(path):
         raise UserError(f"{path} does not exist. Run 90_inference to make it.") from None
     except (OSError, ValueError) as error:  # pandas' parser errors are ValueErrors
         raise UserError(f"{path} is no CSV file that can be read ({str(error).strip()}). {AGAIN}") from None
+    checks.insist_on_text(path)
     table = table.fillna("")  # a line that ends early
     table.columns = [str(name).strip() for name in table.columns]
     format = next((name for name, columns in FORMATS.items() if list(table.columns) == columns), None)

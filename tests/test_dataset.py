@@ -118,6 +118,37 @@ def test_truth_of_the_test_images(tmp_path):
         dataset.load_truth(folder, dataset.load_test_table(folder))
 
 
+@pytest.mark.parametrize("name, meant", [
+    ("Classes", "classes"), ("CLASSES", "classes"), ("class", "classes"), ("num_classes", "classes"), ("heigth", "height"),
+    ("Width", "width"), ("image_width", "width"), ("imageHeight", "height"), ("classNames", "class_names"), ("Generated", "generated"),
+])  # fmt: skip
+def test_a_name_in_the_description_that_is_nearly_another_is_told(tmp_path, name, meant):
+    """It would be passed over, and the competition's value be taken."""
+    folder = make(tmp_path, CURRENT)
+    rest = {"classes": 4, "height": SHAPE[0], "width": SHAPE[1], "author": "me", "license": "own", "source": "x", "date": ""}
+    write_json(folder / "dataset.json", rest)
+    assert dataset.describe(folder)["author"] == "me"
+    rest.pop(meant, None)
+    write_json(folder / "dataset.json", rest | {name: 4})
+    with pytest.raises(UserError, match=f"dataset.json sets '{name}', which means nothing. Call it {meant}, or"):
+        dataset.describe(folder)
+    write_json(folder / "dataset.json", rest | {name: "of mine", meant: dataset.describe(make(tmp_path / "b", CURRENT))[meant]})
+    assert dataset.describe(folder)[name] == "of mine"  # both are set, so nothing is mistaken
+
+
+@pytest.mark.parametrize("text", ["1 5\0", "1 5\0 9 9", "\0", "1 5\0x"])
+def test_a_byte_of_zero_is_told_with_its_row(tmp_path, text):
+    """pandas ends a value at it."""
+    folder = make(tmp_path, CURRENT + f"a.jpg,1,1 5\nb.jpg,1,{text}\n")
+    with pytest.raises(UserError, match=r"train\.csv, row 3: there is a byte of zero"):
+        dataset.load_table(folder)
+    with pytest.raises(UserError, match="row 3: there is a byte of zero"):
+        dataset.check(folder)
+    (tmp_path / "submission.csv").write_text(f"ImageId,EncodedPixels,ClassId\nt.jpg,{text},1\n")
+    with pytest.raises(UserError, match=r"submission\.csv, row 2: there is a byte of zero"):
+        submission.read(tmp_path / "submission.csv")
+
+
 def test_twelve_classes_are_in_order(tmp_path):
     table = dataset.load_table(make(tmp_path, CURRENT + "a.jpg,12,1 1\na.jpg,2,5 1\n", classes=12))
     assert dataset.rle_columns(table) == [f"rle_{number}" for number in range(1, 13)]
