@@ -9,7 +9,9 @@ import threading
 from pathlib import Path
 
 from lib.paths import UserError
+from lib.pipes import shorten
 
+LONGEST = 3000  # characters of a sentence in the terminal, which names what a user gave, however long that is
 FULL = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))
 DENIED = (errno.EACCES, errno.EPERM)
 
@@ -83,7 +85,7 @@ def guarded(action, *arguments):
 
 def complain(sentence):
     """Print an error's sentence; the exit code."""
-    say(f"error: {sentence}", sys.stderr)
+    say(f"error: {sentence if len(sentence) <= LONGEST else shorten(sentence, LONGEST)}", sys.stderr)
     return 2
 
 

@@ -220,3 +220,10 @@ def test_json_may_begin_with_a_byte_order_mark(tmp_path):
 def test_a_name_that_is_no_utf8_can_be_written_into_a_file(tmp_path):
     paths.write_atomic(tmp_path / "a.csv", "l\udce9.png\n")
     assert (tmp_path / "a.csv").read_text(encoding="utf-8") == "l\\udce9.png\n"
+
+
+@pytest.mark.parametrize("arguments", [["-p", "LONG"], ["-p", "10.LONG=3"], ["--only", "LONG"], ["--profile", "LONG"]], ids=str)
+def test_a_sentence_about_what_is_long_stays_readable(arguments, capsys):
+    assert run_all.main(["--list", *(word.replace("LONG", "a" * 200_000) for word in arguments)]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("error: ") and len(said) < 4000 and "characters in all" in said
