@@ -7,7 +7,7 @@ LITE = ("efficientnetlite0",)  # their weights come with a pinned package, see l
 CLASSIFIERS = {  # keras.applications that train on any Keras backend, with the scale of their input, see models.SCALES
     "InceptionResNetV2": "tf", "InceptionV3": "tf", "Xception": "tf", "MobileNet": "tf", "MobileNetV2": "tf",
     "ResNet50V2": "tf", "ResNet101V2": "tf", "ResNet50": "caffe", "ResNet101": "caffe", "VGG16": "caffe",
-    "EfficientNetB0": "raw", "EfficientNetB3": "raw", "EfficientNetV2B0": "raw", "EfficientNetV2S": "raw", "ConvNeXtTiny": "raw",
+    "EfficientNetB0": "torch", "EfficientNetB3": "torch", "EfficientNetV2B0": "raw", "EfficientNetV2S": "raw", "ConvNeXtTiny": "raw",
     **dict.fromkeys(LITE, "lite"),
 }  # fmt: skip
 ENCODERS = {  # segmentation-models' backbones that work under Keras 3, with their scale

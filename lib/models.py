@@ -153,7 +153,10 @@ def build_classifier(backbone="compact", classes=1, height=128, width=800, weigh
         if file:
             with _fitting(file, weights):
                 encoder.load_weights(file)
-        features = normalization.fused(encoder, keras.Input((height, width, 3)))(_prepared(inputs, scale, 3))
+        # Keras scales the pixels within EfficientNet, by statistics that are weights and a layer that "imagenet" alone brings: built
+        # again without that word, it would be another network. "torch" is the same scaling.
+        own_scaling = (layers.Rescaling, layers.Normalization) if scale == "torch" else ()
+        features = normalization.fused(encoder, keras.Input((height, width, 3)), own_scaling)(_prepared(inputs, scale, 3))
     x = layers.Dropout(dropout, name="dropout")(layers.GlobalAveragePooling2D(name="mean")(features))
     if locate:
         cells = layers.Conv2D(classes, 1, dtype="float32", name="cell_logits")(features)

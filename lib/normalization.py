@@ -33,14 +33,17 @@ class BatchNormalization(keras.layers.BatchNormalization):
         return outputs
 
 
-def fused(network, inputs=None):
+def fused(network, inputs=None, left_out=()):
     """The same network (shared layers) with every batch normalization of Keras' own replaced by the one above, weights kept.
 
     Arguments:
         inputs: a keras.Input of another size for it, or None for its own.
+        left_out: types of layers that it is to be without.
     """
 
     def replace(layer):
+        if type(layer) in left_out:
+            return keras.layers.Identity(name=layer.name)
         if type(layer) is not keras.layers.BatchNormalization:
             return layer
         return pairs.setdefault(layer.name, (layer, BatchNormalization.from_config(layer.get_config())))[1]

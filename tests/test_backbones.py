@@ -93,6 +93,32 @@ def test_a_classifier_begins_with_a_weights_file_and_one_of_another_network_is_r
                 build(backbone="compact", height=64, width=64, weights=weights)
 
 
+def test_imagenet_a_file_of_it_and_the_saved_network_make_the_same_classifier(tmp_path, monkeypatch):
+    """Keras adds a layer to EfficientNet for the word "imagenet" alone, and keeps its scaling among the weights."""
+    published = keras.applications.EfficientNetB0(include_top=False, weights=None, input_shape=(64, 64, 3))
+    (scaling,) = (layer for layer in published.layers if isinstance(layer, keras.layers.Normalization))
+    statistics = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225]), np.array(1)  # as in the published file
+    scaling.load_own_variables({str(place): value for place, value in enumerate(statistics)})
+    file = tmp_path / "published.weights.h5"
+    published.save_weights(file)
+    monkeypatch.setattr("keras.src.applications.efficientnet.file_utils.get_file", lambda *_, **__: str(file))
+    image = np.random.default_rng(0).integers(0, 256, (1, 64, 64, 1), np.uint8)
+
+    def features(network):
+        return keras.Model(network.input, network.get_layer("mean").output)(image, training=False).numpy()
+
+    build = functools.partial(models.build_classifier, "EfficientNetB0", height=64, width=None, locate=False)
+    downloaded, rebuilt = build(weights="imagenet"), build()
+    rebuilt.set_weights(downloaded.get_weights())  # as `storage` has it
+    expected = features(downloaded)
+    np.testing.assert_array_equal(features(build(weights=str(file))), expected)
+    np.testing.assert_array_equal(features(rebuilt), expected)
+    pixels = np.repeat(image, 3, axis=-1)
+    shift = keras.layers.Rescaling((1 / np.sqrt(statistics[1])).tolist())  # what Keras adds for the word
+    theirs = keras.Model(published.input, published.layers[2].output)(pixels)
+    np.testing.assert_allclose(models._prepared(image.astype("float32"), "torch", 3), shift(theirs), atol=1e-5)
+
+
 @pytest.mark.parametrize("architecture", ["FPN", "Linknet"])
 def test_the_other_architectures(architecture):
     network = models.build_segmenter(architecture, "resnet18", 64, None)
