@@ -15,6 +15,7 @@ OWN = {  # Keras runs on TensorFlow here, and segmentation-models 1.0.1 on tf.ke
     "SM_FRAMEWORK": "tf.keras",
     "TF_USE_LEGACY_KERAS": "0",
 }
+GROWTH = "TF_FORCE_GPU_ALLOW_GROWTH", "true"  # or the first of two on a graphics card takes all its memory, also two opened by hand
 FOREIGN = ("MPLBACKEND", "PYTHONSTARTUP", "PYTHONSAFEPATH", "PYTHONWARNINGS", "PYTHONOPTIMIZE")
 DROPPED = ("KERAS_MAX_EPOCHS", "KERAS_MAX_STEPS_PER_EPOCH", "KERAS_NNX_ENABLED")  # for looking for errors: they would cut every training
 THREADS = ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS")
@@ -32,6 +33,7 @@ ALLOWED = {  # in keras.json: with anything else `import keras` fails without a 
 def set_up():
     """Let this process run Keras as the project means it, whatever its environment said. UserError where Keras could not start."""
     os.environ.update(OWN)
+    os.environ.setdefault(*GROWTH)
     for variable in DROPPED:
         os.environ.pop(variable, None)
     check_keras_file()
@@ -43,7 +45,7 @@ def of_notebook(jobs):
     TensorFlow logs nothing: what fails is an exception, and its lines about processors and graphics cards would stand in the report.
     """
     environment = dict(os.environ, TF_CPP_MIN_LOG_LEVEL="3", PYTHONHASHSEED="0", **OWN)
-    environment.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")  # or the first of two on a graphics card takes all its memory
+    environment.setdefault(*GROWTH)
     # The kernel draws into the notebook, and runs no code that is nobody's of the project. lib is found from the project's folder. A
     # library's warning is no error and does not stand in the reports; what a library asserts is looked at.
     for variable in (*DROPPED, *FOREIGN):

@@ -170,3 +170,14 @@ def test_a_user_whom_the_system_does_not_know_has_no_home_and_runs(tmp_path):
 def test_a_notebook_started_from_elsewhere_says_where_to_start_it(tmp_path):
     ended = subprocess.run([sys.executable, "-c", bootstrap()], cwd=tmp_path, capture_output=True, text=True)
     assert f"{tmp_path} is not in the project" in ended.stderr and "--cwd notebooks" in ended.stderr
+
+
+@pytest.mark.parametrize(("user_s", "expected"), [(None, "true"), ("false", "false")])
+def test_a_notebook_opened_by_hand_leaves_room_on_a_graphics_card_for_the_next(user_s, expected, monkeypatch):
+    for variable in (*surroundings.OWN, *surroundings.DROPPED, "TF_FORCE_GPU_ALLOW_GROWTH"):
+        monkeypatch.setenv(variable, "")  # so that the test's end brings back what was there
+        monkeypatch.delenv(variable)
+    if user_s:
+        monkeypatch.setenv("TF_FORCE_GPU_ALLOW_GROWTH", user_s)
+    surroundings.set_up()
+    assert os.environ["TF_FORCE_GPU_ALLOW_GROWTH"] == expected
