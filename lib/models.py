@@ -12,7 +12,7 @@ import keras
 from keras import layers
 
 from lib import normalization, paths, pretrained
-from lib.choices import BY_32, CLASSIFIERS, ENCODERS
+from lib.choices import BY_32, CLASSIFIERS, ENCODERS, SMALLEST
 from lib.paths import UserError
 
 GREY_MEAN, GREY_DEVIATION = 0.344, 0.196  # of the competition's strips, in shares of full scale
@@ -51,6 +51,14 @@ def _choose(kind, name, known):
     if name not in known:
         raise UserError(f"There is no {kind} called {name!r}. Choose one of: {', '.join(known)}.")
     return known[name]
+
+
+def _insist_on_size(backbone, height, width):
+    """UserError where an input is smaller than a backbone takes: height and width can be the images' own, which no command has seen."""
+    least = SMALLEST.get(backbone, 0)
+    if min(height, width or height) < least:
+        raise UserError(f"The network's input is {height} x {width or 'any'} pixels, but the backbone {backbone} needs {least} or more. "
+                        "Set height and width higher, or choose another backbone.")  # fmt: skip
 
 
 def _prepared(inputs, scale, channels):
@@ -140,6 +148,7 @@ def build_classifier(backbone="compact", classes=1, height=128, width=800, weigh
         features = _block(features, 96, "context")
     else:
         scale = _choose("classifier backbone", backbone, CLASSIFIERS)
+        _insist_on_size(backbone, height, width)
         if backbone in pretrained.LITE:
             maps = pretrained.build_lite(backbone, height, width, "imagenet" if weights == "imagenet" else "none")
             encoder = keras.Model(maps.input, maps.outputs[-1], name=backbone)
@@ -182,7 +191,7 @@ def fitting_crop(classifier, height, width, crop_width):
     columns = grid_of(classifier, height, width)[1]
     stride = width // columns
     wide = crop_width // stride * stride
-    if wide and (columns * stride != width or grid_of(classifier, height, wide)[1] != wide // stride):
+    if crop_width and (columns * stride != width or not wide or grid_of(classifier, height, wide)[1] != wide // stride):
         print("This backbone's cells do not lie in even steps, so it learns from whole strips instead of crops.")
         return 0
     return crop_width
@@ -227,6 +236,7 @@ def build_segmenter(architecture="Unet", backbone="compact", height=128, width=N
         scale = _choose("segmentation backbone", backbone, ENCODERS)
         if architecture not in ("Unet", "FPN", "Linknet"):
             raise UserError(f"There is no architecture called {architecture!r}. Choose one of: Unet, FPN, Linknet.")
+        _insist_on_size(backbone, height, width)
         make = getattr(segmentation_models, architecture)
         begin = str(file) if file else "imagenet" if weights == "imagenet" else None
         with _fitting(file, weights):

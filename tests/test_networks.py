@@ -166,6 +166,13 @@ def test_losses_have_known_values():
     assert float(dice.result()) == pytest.approx((2 / 3 + 1) / 2)
 
 
+@pytest.mark.parametrize(("crop", "expected"), [(0, 0), (32, 0), (256, 0)])
+def test_a_network_without_padding_learns_from_whole_strips(crop, expected, monkeypatch):
+    """Such as InceptionV3 on 800 pixels: 23 cells, whose step of 34 pixels is wider than the narrowest crop."""
+    monkeypatch.setattr(models, "grid_of", lambda classifier, height, width: (2, (width - 75) // 32 + 1))
+    assert models.fitting_crop(None, 128, 800, crop) == expected
+
+
 @pytest.mark.parametrize("build", [
     {"backbone": "compact", "width": None},
     pytest.param({"backbone": "MobileNetV2", "width": 128, "locate": False}, marks=pytest.mark.slow),
@@ -233,6 +240,8 @@ def test_a_segmentation_models_network_builds_trains_and_saves(tmp_path, strips)
         (lambda: models.build_segmenter(backbone="resnet99"), "resnet99"),
         (lambda: models.build_segmenter(height=100), "multiple of 32"),
         (lambda: models.build_classifier("MobileNetV2", weights="none.h5", locate=False, height=64, width=64), "none.h5"),
+        (lambda: models.build_classifier("InceptionV3", height=64, width=None), "64 x any pixels, but the backbone InceptionV3 needs 75"),
+        (lambda: models.build_segmenter("FPN", "inceptionv3", 96, 64), "96 x 64 pixels, but the backbone inceptionv3 needs 75 or more"),
     ],
 )
 def test_wrong_names_and_sizes_say_so(make, message):
