@@ -1,6 +1,5 @@
 """Run the notebooks: from strips to a submission and a report of every step."""
 
-import argparse
 import sys
 from pathlib import Path
 
@@ -11,7 +10,7 @@ from lib import guard, pipeline
 
 def parse(arguments):
     """The command line as (parsed arguments, pipeline.Options)."""
-    parser = argparse.ArgumentParser(prog="run_all.py", description=__doc__)
+    parser = guard.Parser(prog="run_all.py", description=__doc__)
     add = parser.add_argument
     add("--profile", help="demo, full, article (params/); default: full where competition data are found, else demo")
     add("--data", metavar="DIR", help="folder with train.csv, train_images, test_images")
@@ -22,7 +21,7 @@ def parse(arguments):
     add("--from", dest="start", metavar="NAME", help="run this notebook and all that depend on it, even if unchanged")
     add("-p", action="append", default=[], dest="overrides", metavar="NOTEBOOK.KEY=VALUE", help="set a parameter; all.KEY=VALUE "
         "sets it wherever it is, segmenters.KEY=VALUE in those of the classes; may be repeated")  # fmt: skip
-    add("--jobs", type=int, default=None, metavar="N", help=f"notebooks to run side by side; default: {pipeline.JOBS}, or "
+    add("--jobs", type=guard.whole_number, default=None, metavar="N", help=f"notebooks to run side by side; default: {pipeline.JOBS}, or "
         "what the run had")  # fmt: skip
     add("--list", action="store_true", help="print every parameter with its value and where that comes from")
     add("--prepare", metavar="PROFILE", help="write the notebooks with a profile's parameters, not executed")

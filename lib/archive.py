@@ -4,7 +4,6 @@ Every name is looked at before the first file is written, everything is unpacked
 there: an archive that is cut off, too large or reaches beyond its folder leaves nothing.
 """
 
-import argparse
 import re
 import stat
 import sys
@@ -92,7 +91,7 @@ def extract(archive, entry, folder):
 
 def act(arguments):
     """Do what the command line says."""
-    parser = argparse.ArgumentParser(prog="python -m lib.archive", description=__doc__.splitlines()[0])
+    parser = guard.Parser(prog="python -m lib.archive", description=__doc__.splitlines()[0])
     parser.add_argument("file")
     parser.add_argument("folder")
     given = parser.parse_args(arguments)

@@ -1,8 +1,10 @@
 """How every command ends: its exit code, a user's mistake in a sentence without a traceback, and output that cannot fail."""
 
+import argparse
 import contextlib
 import errno
 import os
+import re
 import signal
 import sys
 import threading
@@ -81,6 +83,41 @@ def guarded(action, *arguments):
         if not sentence:
             raise
         return complain(sentence)
+
+
+class Parser(argparse.ArgumentParser):
+    """Of a command: an option that takes a value may be given once, because of two the last would win without a word."""
+
+    def __init__(self, **settings):
+        super().__init__(**settings)
+        for name in (None, "store"):
+            self.register("action", name, StoreOnce)
+
+
+class StoreOnce(argparse.Action):
+    """Keep an option's value; an error of the parser if there is one already."""
+
+    given = False
+
+    def __call__(self, parser, namespace, values, option_string=None):
+        if self.given and option_string:
+            parser.error(f"{option_string} is given twice. Give it once.")
+        self.given = True
+        setattr(namespace, self.dest, values)
+
+
+def whole_number(text):
+    """The number of a command line's text; for `type` of an option."""
+    if not re.fullmatch(r"[-+]?[0-9]{1,18}", text.strip()):  # int() reads the digits of every script, and 1_000
+        raise argparse.ArgumentTypeError(f"{text[:40]!r} is no whole number; write digits alone, such as 2")
+    return int(text)
+
+
+def decimal_number(text):
+    """As `whole_number`, for a number that may have a point."""
+    if not re.fullmatch(r"[-+]?[0-9]{1,18}(\.[0-9]{1,18})?", text.strip()):
+        raise argparse.ArgumentTypeError(f"{text[:40]!r} is no number; write it in digits, such as 4095")
+    return float(text)
 
 
 def complain(sentence):

@@ -223,7 +223,7 @@ def size_of(text):
 
 def act(arguments):
     """Do what the command line says."""
-    parser = argparse.ArgumentParser(prog="python -m lib.importer", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = guard.Parser(prog="python -m lib.importer", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--images", required=True, help="folder with the training images")
     parser.add_argument("--masks", required=True, help="folder with their masks, or with a folder of masks a class")
     parser.add_argument("--out", required=True, help="data folder to write")
@@ -231,7 +231,8 @@ def act(arguments):
     parser.add_argument("--test-masks", default="", help="their masks, where they are known")
     parser.add_argument("--names", default="", help="names of the classes, with commas between them")
     parser.add_argument("--size", default="", help="bring all images to this height and width")
-    parser.add_argument("--white", default=0, type=float, help="pixel value that is white, such as 4095 of 12 bits; all images alike")
+    parser.add_argument("--white", default=0, type=guard.decimal_number,
+                        help="pixel value that is white, such as 4095 of 12 bits; all images alike")  # fmt: skip
     given = parser.parse_args(arguments)
     names = [name.strip() for name in given.names.split(",")] if given.names.strip() else []
     if "" in names or len(set(names)) < len(names):

@@ -8,7 +8,6 @@ Kaggle's own client does the talking; it is needed for `download` and `push` alo
 program of its own, so the token stays with it, and what it prints is shown with every known token blotted out.
 """
 
-import argparse
 import contextlib
 import importlib.util
 import json
@@ -253,7 +252,7 @@ def run_folder(name):
 
 def act(arguments):
     """Do what the command line says."""
-    parser = argparse.ArgumentParser(prog="python -m lib.kaggle", description=__doc__.split("\n")[0])
+    parser = guard.Parser(prog="python -m lib.kaggle", description=__doc__.split("\n")[0])
     commands = parser.add_subparsers(dest="command", required=True)
     fetch = commands.add_parser("download", help="fetch the competition's data, check and unpack them")
     fetch.add_argument("--data", default="", metavar="DIR", help="folder to put them in; default: data/ in the project")

@@ -104,7 +104,7 @@ def remark(found, kind):
 
 def act(arguments):
     """Do what the command line says."""
-    parser = argparse.ArgumentParser(prog="python -m lib.lookup", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = guard.Parser(prog="python -m lib.lookup", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--data", required=True, help="data folder with test_images and test_truth.csv")
     folder = paths.find_data(parser.parse_args(arguments).data)
     table, test, about = dataset.load_table(folder), dataset.load_test_table(folder), dataset.describe(folder)

@@ -66,7 +66,7 @@ def of_submission(path, data_dir):
 
 def act(arguments):
     """Do what the command line says."""
-    parser = argparse.ArgumentParser(prog="python -m lib.overlap", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = guard.Parser(prog="python -m lib.overlap", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--submission", required=True, help="file that 90_inference wrote")
     parser.add_argument("--data", required=True, help="data folder with test_images and test_truth.csv")
     given = parser.parse_args(arguments)

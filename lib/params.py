@@ -95,6 +95,8 @@ def convert(value, annotation):
             value = float(value if type(value) is int or value.isascii() else "")  # float() reads the digits of every script
         except (ValueError, OverflowError):
             raise ValueError("not a number") from None
+    if kind is int and isinstance(value, str):  # 1e3 and 1.000 are texts in YAML
+        raise ValueError(f"{value[:40]!r}, not a whole number: write it in digits alone, such as 1000")
     if type(value) is not kind:
         found = "empty" if value is None else f"of type {type(value).__name__}"
         raise ValueError(f"{found}, not {kind.__name__}" + (": put it in quotes" if kind is str else ""))

@@ -104,8 +104,13 @@ def values_of(house, profile, overrides, selected=None):
 
 
 def overrides_of(texts, house):
-    """[section, key, text] of every -p."""
-    return [list(params.parse_override(text, tuple(house.graph))) for text in texts]
+    """[section, key, text] of every -p; UserError if one is given twice, because the last would win without a word."""
+    found = [list(params.parse_override(text, tuple(house.graph))) for text in texts]
+    for place, (section, key, value) in enumerate(found):
+        before = next((other for *where, other in found[:place] if where == [section, key] and other != value), None)
+        if before is not None:
+            raise UserError(f"-p {section}.{key} is given twice, as {before[:40]!r} and as {value[:40]!r}. Give it once.")
+    return found
 
 
 def merge_overrides(before, now):

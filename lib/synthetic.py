@@ -1,6 +1,5 @@
 """Generated strips in the competition's exact layout, made from a seed: a stand-in for the data that nobody may hand on."""
 
-import argparse
 import contextlib
 import csv
 import hashlib
@@ -266,13 +265,13 @@ def find_or_generate(data_dir="", generated=(1500, 240), seed=42, lift=True):
 
 def act(arguments):
     """Do what the command line says: python -m lib.synthetic --out DIR --train N --test N --seed S."""
-    parser = argparse.ArgumentParser(prog="python -m lib.synthetic", description=__doc__)
+    parser = guard.Parser(prog="python -m lib.synthetic", description=__doc__)
     parser.add_argument("--out", required=True, help="folder to write")
-    parser.add_argument("--train", type=int, default=1500, help="training strips")
-    parser.add_argument("--test", type=int, default=240, help="test strips")
-    parser.add_argument("--seed", type=int, default=42)
+    parser.add_argument("--train", type=guard.whole_number, default=1500, help="training strips")
+    parser.add_argument("--test", type=guard.whole_number, default=240, help="test strips")
+    parser.add_argument("--seed", type=guard.whole_number, default=42)
     parser.add_argument("--as-real", action="store_true", help="the competition's own class shares, rare classes not raised")
-    parser.add_argument("--processes", type=int, default=None, help="processes at a time, by default one a core")
+    parser.add_argument("--processes", type=guard.whole_number, default=None, help="processes at a time, by default one a core")
     given = parser.parse_args(arguments)
     generate(given.out, given.train, given.test, given.seed, not given.as_real, given.processes)
 

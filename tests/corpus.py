@@ -139,7 +139,7 @@ TABLES = [
     csv("not UTF-8", OLD.encode() + b"a\xff.jpg_1,1 5\n", 2, "is not UTF-8 text"),
     csv("UTF-16", (CURRENT + "a.jpg,1,1 5\n").encode("utf-16"), 2, "is not UTF-8 text"),
     csv("a picture", WHOLE, 2, "is not UTF-8 text"),
-    csv("a NUL character", CURRENT + "b\0.jpg,1,1 5\n", 2, "cannot be printed|not in train_images|no proper CSV"),
+    csv("a NUL character", CURRENT + "b\0.jpg,1,1 5\n", 2, "a byte of zero"),
     csv("an open quote", CURRENT + 'b.jpg,1,"1 5\n', 2, "is no proper CSV file"),
     csv("a value too many", CURRENT + "b.jpg,1,1 5,7\n", 2, "row 2: there are more values than columns"),
     csv("a value too many behind a long one", CURRENT + f"b.jpg,1,{'1 ' * 99999},7\n", 2, "row unknown: .* more values than columns"),
@@ -229,7 +229,7 @@ def written(name, content, said, *arguments):
 EVIL = '!!python/object/apply:os.system ["touch escaped"]'
 PARAMETERS = [
     option("a misspelt key", ("-p", "10.valeu=3"), "no parameter 'valeu'; did you mean value"),
-    option("another type", ("-p", "10.value=three"), "10_writes_value.value is of type str, not int"),
+    option("another type", ("-p", "10.value=three"), "10_writes_value.value is 'three', not a whole number"),
     option("a fraction for a whole number", ("-p", "10.value=3.5"), "is of type float, not int"),
     option("no value", ("-p", "10.value="), "is empty, not int"),
     option("no equals sign", ("-p", "10.value"), "write it as -p NOTEBOOK.KEY=VALUE"),

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import run_all
-from lib import archive, guard, importer, kaggle, overlap, paths, synthetic
+from lib import archive, guard, importer, kaggle, lookup, overlap, paths, synthetic
 from lib.paths import UserError
 
 LONG = "x" * 300
@@ -72,6 +72,40 @@ def test_an_empty_path_does_not_mean_the_folder_that_the_command_is_called_in(pa
     for main, arguments in [*((importer.main, each) for each in files), (archive.main, [path, "out"]), *into(path)[:2]]:
         assert main(arguments) == 2 and "is empty. Name a" in capsys.readouterr().err, arguments
     assert not os.listdir(tmp_path)
+
+
+ONE_VALUE = [
+    (run_all.main, ["--data", "--profile", "--run", "--only", "--from", "--jobs", "--prepare"], ["--list"]),
+    (importer.main, ["--images", "--masks", "--out", "--test-images", "--test-masks", "--names", "--size", "--white"], []),
+    (synthetic.main, ["--out", "--train", "--test", "--seed", "--processes"], []),
+    (overlap.main, ["--submission", "--data"], []),
+    (lookup.main, ["--data"], []),
+    (kaggle.main, ["--data"], ["download"]),
+    (kaggle.main, ["--owner", "--name"], ["pack", "none"]),
+]
+
+
+@pytest.mark.parametrize("main, options, command", ONE_VALUE)
+def test_an_option_given_twice_is_refused(main, options, command, tmp_path, monkeypatch, capsys):
+    """Of two values the last would win without a word."""
+    monkeypatch.chdir(tmp_path)
+    for option in options:
+        for second in ([option, "2"], [f"{option}=2"]):
+            with pytest.raises(SystemExit) as ended:
+                main([*command, option, "1", *second])
+            assert ended.value.code == 2 and f"{option} is given twice. Give it once." in capsys.readouterr().err
+    assert not os.listdir(tmp_path)
+
+
+@pytest.mark.parametrize("text", ["\u0663", "\uff13", "1_0", "1e3", "3.0", "three", "", "9" * 20])
+@pytest.mark.parametrize("main, option", [(run_all.main, "--jobs"), *((synthetic.main, name) for name in ONE_VALUE[2][1][1:]),
+                                          (importer.main, "--white")])  # fmt: skip
+def test_a_number_of_a_command_line_is_one_as_people_write_it(main, option, text, capsys):
+    if (option, text) == ("--white", "3.0"):
+        return
+    with pytest.raises(SystemExit) as ended:
+        main([*(["--list"] if main is run_all.main else []), option, text])
+    assert ended.value.code == 2 and f"argument {option}: '{text}' is no " in capsys.readouterr().err
 
 
 def test_a_data_variable_that_names_no_path_is_a_sentence(monkeypatch, capsys):

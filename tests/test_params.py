@@ -104,7 +104,7 @@ def test_segmenters_are_set_together_between_all_and_the_one(segmenters):
     [
         ({"segmenter": {"epochs": 3}}, "own.yaml: there is no notebook 'segmenter'; did you mean segmenters?"),
         ({"segmenters": {"epoch": 3}}, "own.yaml, segmenters: no segmenter has parameter 'epoch'; did you mean epochs?"),
-        ({"segmenters": {"epochs": "3"}}, "own.yaml, segmenters: epochs is of type str, not int"),
+        ({"segmenters": {"epochs": "3"}}, "own.yaml, segmenters: epochs is '3', not a whole number"),
         ({"33_seg_class4": {}}, "own.yaml: there is no notebook '33_seg_class4'; did you mean"),
     ],
 )
@@ -132,6 +132,20 @@ def test_text_of_the_command_line_is_read_as_declared(declarations, key, text, r
     assert (found, type(found)) == (result, type(result))
 
 
+@pytest.mark.parametrize("text", ["1e3", "1.000,5", "three", "'7'", "1 000"])
+def test_a_text_for_a_whole_number_is_called_so(declarations, text):
+    for key, value in (("epochs", text), ("sizes", f'["{text}", 2]')):
+        with pytest.raises(UserError, match=rf"-p 10_one\.{key} is .*, not a whole number: write it in digits alone, such as 1000\.$"):
+            params.effective(declarations, overrides=[("10_one", key, value)])
+
+
+def test_a_parameter_given_twice_is_refused_unless_both_say_the_same():
+    for other in ("10.epochs=4", "10_binary.epochs=4", "10.epochs= 3 "):
+        with pytest.raises(UserError, match=r"-p 10_binary\.epochs is given twice, as '3' and as ' ?[34] ?'\. Give it once\."):
+            plan.overrides_of(["10.epochs=3", "all.seed=7", other], plan.HOUSE)
+    assert len(plan.overrides_of(["10.epochs=3", "10.epochs=3", "all.epochs=4", "20.epochs=5"], plan.HOUSE)) == 4
+
+
 @pytest.mark.parametrize(
     "profile, said",
     [
@@ -149,7 +163,7 @@ def test_text_of_the_command_line_is_read_as_declared(declarations, key, text, r
         ({"10_one": {"rate": True}}, "rate is of type bool, not float"),
         ({"10_one": {"name": 7}}, "name is of type int, not str: put it in quotes"),
         ({"10_one": {"sizes": 7}}, "sizes is of type int, not list"),
-        ({"10_one": {"sizes": [1, "a"]}}, "sizes is of type str, not int"),
+        ({"10_one": {"sizes": [1, "a"]}}, "sizes is 'a', not a whole number"),
         ({"10_one": {"weights": 7}}, "weights is not of type str | None"),
         ({"20_two": {"data_dir": "x"}}, "data_dir is given by --data"),
     ],
