@@ -204,6 +204,8 @@ def insist_on_whole_tiff(data, path):
     try:
         opened = Image.open(io.BytesIO(data))
         if opened.width * opened.height <= MOST_PIXELS:
+            for stream in jpegs_inside(opened, data):
+                strict_jpeg(stream, jpeg_shape(stream), 1, path)
             opened.load()
             return
     except (UnidentifiedImageError, KeyError, TypeError):
@@ -211,6 +213,20 @@ def insist_on_whole_tiff(data, path):
     except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
         raise UserError(f"The image {path} is damaged or too large ({str(error)[:80]}). Replace it by the original file.") from None
     raise UserError(f"The image {path} has {opened.height} x {opened.width} pixels, more than {MOST_PIXELS:,} in all. Cut it into strips.")
+
+
+def jpegs_inside(opened, data):
+    """The JPEGs that the first picture of a TIFF consists of, bytes each: the decoders fill a hole in one of them without an error.
+
+    None without simplejpeg, or of another compression. Their tables lie apart from them (TIFF Technical Note 2).
+    """
+    tags = opened.tag_v2
+    if not simplejpeg or tags.get(259) != 7:
+        return []
+    tables, places = tags.get(347, b""), (273, 279) if 273 in tags else (324, 325)  # of strips, or of tiles
+    streams = [data[start : start + length] for start, length in zip(*(tags.get(place, ()) for place in places), strict=False)]
+    streams = [tables[:-2] + stream[2:] if tables else stream for stream in streams]
+    return [stream for stream in streams if jpeg_shape(stream)]
 
 
 def opencv(data, flag):

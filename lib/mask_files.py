@@ -27,6 +27,8 @@ def read_mask(path):
             values = np.asarray(opened.convert("L") if opened.mode == "1" else opened)
             if opened.format in ("JPEG", "MPO"):
                 images.decode_image(images.read_bytes(path), path)  # where there is a hole in it, Pillow fills it without a word
+            if opened.format == "TIFF":
+                images.insist_on_whole_tiff(images.read_bytes(path), path)
     except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
         raise UserError(f"The mask {path} cannot be read ({str(error).splitlines()[0]}). Replace it by the original file.") from None
     if values.ndim == 3 and (values[..., :3] == values[..., :1]).all() and (values[..., 3:] == 255).all():

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from lib import checks, generators, images
+from lib import checks, generators, images, mask_files
 from lib.paths import UserError
 
 sides = st.integers(1, 24)
@@ -160,3 +160,20 @@ def test_twelve_bits_of_sixteen_are_named(tmp_path):
 def test_a_header_that_promises_too_much_is_refused_before_it_is_decoded(tmp_path, data):
     found, said = judged(tmp_path / "x", data)
     assert "more than 67,108,864" in found["what"] and "more than 67,108,864" in said
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+def test_a_tiff_of_jpegs_with_a_hole_is_refused_by_the_check_and_by_the_run(tmp_path, mode):
+    """The decoders fill it with grey and only log a line."""
+    path, noise = tmp_path / "a.tif", np.random.default_rng(0).integers(0, 255, (64, 96, 3), np.uint8)
+    Image.fromarray(noise).convert(mode).save(path, compression="jpeg", tiffinfo={278: 16})
+    assert images.read_image(path).shape == (64, 96) and checks.image_finding(path, (64, 96)) is None
+    whole = path.read_bytes()
+    with Image.open(path) as opened:
+        start, length = opened.tag_v2[273][-1], opened.tag_v2[279][-1]
+    path.write_bytes(whole[: start + length // 2] + b"\xff\xd9" + bytes(length // 4) + whole[start + length // 2 + length // 4 + 2 :])
+    with pytest.raises(UserError, match=r"a\.tif is (damaged|cut off)"):
+        images.read_image(path)
+    assert checks.image_finding(path, (64, 96))["severity"] == "error"
+    with pytest.raises(UserError, match=r"a\.tif is (damaged|cut off)"):
+        mask_files.read_mask(path)
