@@ -97,7 +97,7 @@ def test_an_option_given_twice_is_refused(main, options, command, tmp_path, monk
     assert not os.listdir(tmp_path)
 
 
-@pytest.mark.parametrize("text", ["\u0663", "\uff13", "1_0", "1e3", "3.0", "three", "", "9" * 20])
+@pytest.mark.parametrize("text", ["\u0663", "\uff13", "1_0", "1e3", "3.0", "three", "nan", "inf", "", "9" * 20])
 @pytest.mark.parametrize("main, option", [(run_all.main, "--jobs"), *((synthetic.main, name) for name in ONE_VALUE[2][1][1:]),
                                           (importer.main, "--white")])  # fmt: skip
 def test_a_number_of_a_command_line_is_one_as_people_write_it(main, option, text, capsys):
