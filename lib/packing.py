@@ -9,7 +9,7 @@ import re
 import shutil
 from pathlib import Path
 
-from lib import choices, inventory, params, paths, plan, provenance
+from lib import choices, inventory, params, paths, plan, provenance, runs
 from lib import journal as journals
 from lib.paths import UserError
 
@@ -135,8 +135,8 @@ def files_of(run_dir):
     files = ["decision.json"]
     for name in names:
         folder = run_dir / "models" / name
-        card = paths.read_json(folder / "model.json")
-        if decision.get("models", {}).get(name, card.get("weights_sha256")) != card.get("weights_sha256"):
+        paths.read_json(folder / "model.json")
+        if not runs.is_of(decision, folder):
             raise UserError(f"{folder} is not the network that decision.json was chosen with. Run 40_evaluation again.")
         for member in paths.member_folders(folder):
             if not (member / "saved_model" / "saved_model.pb").is_file():

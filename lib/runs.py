@@ -71,15 +71,24 @@ def networks_of(run, decision, classes):
                         "Run 40_evaluation on these data.")  # fmt: skip
     found = {}
     for name in paths.network_names(classes):
-        candidates, sha256 = [run], decision.get("models", {}).get(name)
+        candidates = [run]
         if run == paths.interactive() or paths.on_kaggle():
             with contextlib.suppress(UserError):
                 candidates += paths.find_runs("", [f"models/{name}/model.json"])
         folders = [folder / "models" / name for folder in candidates]
-        found[name] = next((folder for folder in folders if card(folder) and sha256 in (None, card(folder).get("weights_sha256"))), None)
+        found[name] = next((folder for folder in folders if is_of(decision, folder)), None)
         if found[name] is None:
             raise UserError(f"{run / DECISION} was chosen with another network {name} than there is now. Run 40_evaluation again.")
     return found
+
+
+def is_of(decision, folder):
+    """Whether the network in a folder, with all members of its ensemble, is the one that a decision was chosen with; any that is there
+    where the decision names none."""
+    stated = decision.get("models", {})
+    named = {name: sha256 for name, sha256 in stated.items() if name == folder.name or name.startswith(f"{folder.name}.")}
+    there = {member.name: card(member).get("weights_sha256") for member in paths.member_folders(folder)}
+    return bool(card(folder)) and named in ({}, there)
 
 
 def origin(found, run):

@@ -123,6 +123,22 @@ def test_a_decision_is_used_with_the_networks_it_was_chosen_with(home):
         runs.networks_of(home / "interactive", decision, CLASSES)
 
 
+@pytest.mark.parametrize("there", [{}, {"binary.2": "other"}, {"binary.2": "second", "binary.3": "third"}], ids=["gone", "other", "more"])
+def test_a_decision_is_used_with_all_members_it_was_chosen_with(home, there):
+    """A second training of an ensemble that is cut off leaves the first member, equal to the one before, alone."""
+    run = finished(home, "monday", 5)
+    decision = paths.read_json(run / "decision.json")
+    decision["models"]["binary.2"] = "second"
+    network(run, "binary.2", 4, weights="second")
+    assert runs.networks_of(run, decision, CLASSES)["binary"] == run / "models" / "binary"
+    (run / "models" / "binary.2" / "model.json").unlink()
+    (run / "models" / "binary.2").rmdir()
+    for name, weights in there.items():
+        network(run, name, 3, weights=weights)
+    with pytest.raises(UserError, match=r"another network binary than there is now\. Run 40_evaluation again"):
+        runs.networks_of(run, decision, CLASSES)
+
+
 def test_the_newest_decision_is_that_of_data_with_as_many_classes(home):
     finished(home, "monday", 5)
     paths.write_json(home / "interactive" / "decision.json", {"label_thresholds": [0.5] * 4})
