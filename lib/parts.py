@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from lib import checks, dataset, splitting
+from lib.paths import UserError
 from lib.splitting import IN_WORDS, PARTS
 
 LEARN_DEFECTS = ("10_binary", "20_multilabel")  # cannot be trained or judged where a part has no defective image
@@ -32,6 +33,13 @@ def look(values, names, data_dir, run_dir, progress=None):
                                  max_distance=given["duplicate_distance"])  # fmt: skip
     folds = {name: values[name]["folds"].value if "folds" in values[name] else 1 for name in names}
     return findings(table, folds, Path(data_dir) / "train_images", dataset.titles(about), given["seed"])
+
+
+def insist_on_defects(notebook, table, folds, folder, titles, seed=42):
+    """UserError where a part of a divided table has no defective image, for a classifier that somebody opens by hand; see `findings`."""
+    for found in findings(table, {notebook: folds}, folder, titles, seed):
+        if found["severity"] == "error":
+            raise UserError(checks.sentence(found))
 
 
 def least(table, folds=1, seed=42):

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 import run_all
-from lib import dataset, duplicates, generators, guard, parts, pipeline, plan, rle, shift, splitting
+from lib import dataset, duplicates, generators, guard, params, parts, pipeline, plan, rle, shift, splitting
 from lib.paths import UserError
 
 HEIGHT, WIDTH = 64, 128
@@ -177,3 +177,14 @@ def test_images_that_are_together_already_are_not_compared_again(tmp_path, monke
     monkeypatch.setattr(duplicates.Looks, "distance", lambda *given: compared.append(given) or distance(*given))
     assert duplicates.find_duplicates(files).tolist() == [0] * 40 + [1] * 40
     assert len(compared) < 80 + 2 * duplicates.LOOKS
+
+
+@pytest.mark.parametrize("name", parts.LEARN_DEFECTS)
+def test_a_classifier_opened_by_hand_says_before_it_is_trained_that_a_part_has_no_defect(tmp_path, name):
+    data, known = write(tmp_path / "data", REFUSED["two of twelve"][0]), {}
+    cells = params.read_notebook(plan.HOUSE.notebooks / f"{name}.ipynb")["cells"]
+    with pytest.raises(UserError, match=rf"2 of 12 images have a defect, .* so {name} cannot learn or be judged\. Add images"):
+        for source, tags in [("".join(cell["source"]), cell["metadata"].get("tags", [])) for cell in cells if cell["cell_type"] == "code"]:
+            assert "training.fit" not in source
+            exec("" if "bootstrap" in tags else source, known)
+            known |= {"data_dir": str(data), "run_dir": str(tmp_path / "run")} if "parameters" in tags else {}
