@@ -158,6 +158,8 @@ def run(options, house=HOUSE):
             resume.check_strips(old, values)
         say(f"profile  {profile}, {'as before' if old else why}")
         say(f"data     {data.folder or 'none yet'}: {data.why}")
+        if remark := plan.remark_on_copies(selected, values):
+            say(f"         {remark}")
         if profile == "full" and not (shutil.which("nvidia-smi") or Path("/dev/nvidia0").exists()):
             say("         No NVIDIA card is seen here. On a processor this profile takes days; --profile demo takes minutes.")
         folder = data.folder or make_data(values)

@@ -75,6 +75,20 @@ def copies_of(house, template, more):
     return folder
 
 
+def remark_on_copies(names, values):
+    """What to know of segmentation notebooks that are copies and that no profile says how long to train, as a sentence; "" if all is said.
+
+    Arguments:
+        names: of the notebooks that run; values: {notebook: {parameter: params.Value}}.
+    """
+    copies = [name for name in names if params.SEGMENTER.fullmatch(name) and name not in SEGMENTERS]
+    untold = [name for name in copies if "epochs" in values[name] and values[name]["epochs"].origin == "notebook"]
+    if not untold:
+        return ""
+    return (f"{', '.join(untold)}: {values[untold[0]]['epochs'].value} epochs, which {SEGMENTERS[-1]} has for its class. "
+            "-p segmenters.epochs=N sets another number for all classes.")  # fmt: skip
+
+
 SPLIT = ("seed", "sample", "generated", "split_method", "duplicate_distance", "held_out", "validation")  # the same for all that divide
 
 

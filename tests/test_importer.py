@@ -354,6 +354,19 @@ def test_a_profile_has_one_recipe_for_all_segmenters_however_many_classes(tmp_pa
     assert recipes[-1]["epochs"].origin == f"{name}.yaml, segmenters"
 
 
+def test_a_class_whose_epochs_are_those_of_another_is_told(tmp_path):
+    """The demo has epochs for four classes, and the notebooks of further ones are copies of the last."""
+    for classes, profile, overrides, said in (
+        (6, "demo", (), "35_seg_class5, 36_seg_class6: 8 epochs, which 34_seg_class4 has for its class. -p segmenters.epochs=N"),
+        (6, "demo", [("35_seg_class5", "epochs", "9")], "36_seg_class6: 8 epochs"), (6, "demo", [("segmenters", "epochs", "9")], ""),
+        (6, "small_data", (), ""), (4, "demo", (), ""), (2, "demo", (), ""),
+    ):  # fmt: skip
+        house = plan.house_of(plan.HOUSE._replace(runs=tmp_path / "runs"), classes)
+        remark = plan.remark_on_copies(house.graph, plan.values_of(house, profile, overrides))
+        assert remark.startswith(said) and bool(remark) == bool(said)
+    assert not plan.remark_on_copies(["00_eda"], {})
+
+
 @pytest.mark.parametrize("name, said", [
     ("train/e.png", r"e\.png is a link that leads nowhere"), ("masks/d.png", r"mask .*d\.png cannot be read"),
 ])  # fmt: skip
