@@ -5,12 +5,13 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))  # with PYTHONSAFEPATH Python leaves it out
 
-from lib import guard, pipeline
+from lib import errors
+from lib.pipeline import run
 
 
 def parse(arguments):
-    """The command line as (parsed arguments, pipeline.Options)."""
-    parser = guard.Parser(prog="run_all.py", description=__doc__)
+    """The command line as (parsed arguments, run.Options)."""
+    parser = errors.Parser(prog="run_all.py", description=__doc__)
     add = parser.add_argument
     add("--profile", help="demo, full, article (params/); default: full where competition data are found, else demo")
     add("--data", metavar="DIR", help="folder with train.csv, train_images, test_images")
@@ -21,7 +22,7 @@ def parse(arguments):
     add("--from", dest="start", metavar="NAME", help="run this notebook and all that depend on it, even if unchanged")
     add("-p", action="append", default=[], dest="overrides", metavar="NOTEBOOK.KEY=VALUE", help="set a parameter; all.KEY=VALUE "
         "sets it wherever it is, segmenters.KEY=VALUE in those of the classes; may be repeated")  # fmt: skip
-    add("--jobs", type=guard.whole_number, default=None, metavar="N", help=f"notebooks to run side by side; default: {pipeline.JOBS}, or "
+    add("--jobs", type=errors.whole_number, default=None, metavar="N", help=f"notebooks to run side by side; default: {run.JOBS}, or "
         "what the run had")  # fmt: skip
     add("--list", action="store_true", help="print every parameter with its value and where that comes from")
     add("--prepare", metavar="PROFILE", help="write the notebooks with a profile's parameters, not executed")
@@ -32,24 +33,24 @@ def parse(arguments):
             parser.error(f"--{'from' if name == 'start' else name} is empty. Say what is meant, or leave it out.")
         if value is None and name != "jobs":
             setattr(given, name, "")
-    return given, pipeline.Options(**{field: getattr(given, field) for field in pipeline.Options._fields})
+    return given, run.Options(**{field: getattr(given, field) for field in run.Options._fields})
 
 
 def act(arguments):
     """Do what the command line says; the exit code."""
     given, options = parse(arguments)
     if given.list:
-        return pipeline.print_values(options)
+        return run.print_values(options)
     if given.prepare:
-        return pipeline.prepare(given.prepare, options)
+        return run.prepare(given.prepare, options)
     if given.check:
-        return pipeline.check(options)
-    return pipeline.run(options)
+        return run.check(options)
+    return run.run(options)
 
 
 def main(arguments=None):
     """The command line; the exit code: 0 done, 1 a notebook failed, 2 something for the user to mend, 130 or 143 stopped."""
-    return guard.guarded(act, arguments)
+    return errors.exit_code_of(act, arguments)
 
 
 if __name__ == "__main__":

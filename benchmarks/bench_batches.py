@@ -26,7 +26,8 @@ import numpy as np
 import pandas as pd
 import tensorflow as tf
 
-from lib import dataset, generators, synthetic
+from lib.data import dataset, generators
+from lib.synthetic import generate
 
 SHAPE, SIZE, BATCH = (256, 1600), (128, 800), 16
 BRIGHTNESS, CONTRAST = 0.08, 0.15
@@ -234,7 +235,7 @@ def main():
         given.strips, given.runs, given.later = 48, 1, 1
     cv2.setNumThreads(1)  # threads prepare whole images; splitting one among threads only costs
     with tempfile.TemporaryDirectory() as folder:
-        synthetic.generate(Path(folder) / "set", given.strips, 1, seed=1)
+        generate.generate(Path(folder) / "set", given.strips, 1, seed=1)
         print("\n## Batches for training\n")
         table = dataset.load_table(Path(folder) / "set")
         paths = table["path"].to_numpy(object)

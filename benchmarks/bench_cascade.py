@@ -27,7 +27,8 @@ import trained_run
 with contextlib.redirect_stdout(sys.stderr):
     import segmentation_models  # noqa: F401  (it prints a line, which is not for the table)
 
-from lib import cascade, decision, engines, masks, models, storage, submission
+from lib.inference import cascade, postprocess, submission
+from lib.models import builders, runtime, saving
 
 BATCH, PASSES, FEW = 16, 10, 4
 TEST_SET, TIMED = 5506, 120  # strips
@@ -71,10 +72,10 @@ def articles_way(networks, run, files):
     """Run-lengths (N x C) as the article predicts them, with the thresholds of the run's decision."""
     chosen, classes = run.decision, len(run.decision["label_thresholds"])
     rles = [[""] * classes for _ in files]
-    rows = np.flatnonzero(masks.reaches(mean_of_passes(networks["binary"], files)[:, 0], chosen["binary_threshold"]))
+    rows = np.flatnonzero(postprocess.reaches(mean_of_passes(networks["binary"], files)[:, 0], chosen["binary_threshold"]))
     label = mean_of_passes(networks["multilabel"], [files[row] for row in rows]) if len(rows) else np.empty((0, classes))
     for k in range(classes):
-        named = rows[masks.reaches(label[:, k], chosen["label_thresholds"][k])]
+        named = rows[postprocess.reaches(label[:, k], chosen["label_thresholds"][k])]
         if not len(named):
             continue
         probability = networks[f"seg_class{k + 1}"].predict(Strips([files[row] for row in named], (128, 800), False), verbose=0)
@@ -87,8 +88,8 @@ def articles_way(networks, run, files):
 def articles_networks(classes):
     """The article's networks with random weights."""
     build = {"backbone": "InceptionResNetV2", "height": 299, "width": 299, "locate": False}
-    found = {name: models.build_classifier(classes=count, **build) for name, count in (("binary", 1), ("multilabel", classes))}
-    return found | {f"seg_class{k + 1}": models.build_segmenter(backbone="resnet50", width=800) for k in range(classes)}
+    found = {name: builders.build_classifier(classes=count, **build) for name, count in (("binary", 1), ("multilabel", classes))}
+    return found | {f"seg_class{k + 1}": builders.build_segmenter(backbone="resnet50", width=800) for k in range(classes)}
 
 
 def openers(run):
@@ -100,7 +101,7 @@ def openers(run):
         return lambda files: cascade.predict(networks, files, run.decision, run.shape)[0]
 
     def same():
-        networks = {path.name: storage.load(path) for path in run.models.iterdir() if "." not in path.name}
+        networks = {path.name: saving.load(path) for path in run.models.iterdir() if "." not in path.name}
         return lambda files: articles_way(networks, run, files)
 
     def own():
@@ -116,7 +117,7 @@ def openers(run):
         return predict
 
     found = {HALF: lambda: product("bfloat16"), FLOAT: lambda: product("float32"), SAME: same, OWN: own}
-    if engines.choose("bfloat16") == "float32":
+    if runtime.choose("bfloat16") == "float32":
         del found[HALF]
     return found
 
@@ -135,10 +136,10 @@ def seconds_of_articles_networks(run, files, runs):
     classes = len(run.decision["label_thresholds"])
     networks = articles_networks(classes)
     _, binary, label = cascade.predict(run.networks("float32"), run.files, run.decision, run.shape)
-    use_binary, use_label = decision.STRATEGIES[run.decision["strategy"]][:2]
-    passed = masks.reaches(binary, run.decision["binary_threshold"]) if use_binary else np.ones(len(binary), bool)
+    use_binary, use_label = postprocess.STRATEGIES[run.decision["strategy"]][:2]
+    passed = postprocess.reaches(binary, run.decision["binary_threshold"]) if use_binary else np.ones(len(binary), bool)
     every = np.repeat(passed[:, None], classes, 1)
-    named = every & masks.reaches(label, run.decision["label_thresholds"]) if use_label else every
+    named = every & postprocess.reaches(label, run.decision["label_thresholds"]) if use_label else every
     one = measure.interleaved({
         "classifier": lambda: mean_of_passes(networks["binary"], files),
         "segmenter": lambda: networks["seg_class1"].predict(Strips(files, (128, 800), False), verbose=0),

@@ -11,7 +11,8 @@ import cv2
 import mask_set
 import numpy as np
 
-from lib import masks, rle
+from lib.data import rle
+from lib.inference import postprocess
 
 PIECE, AREA = 150, 600  # pixels: the smallest piece of a mask, the smallest mask
 EMPTY = 6  # empty masks for each that is not: six of seven pairs of the competition are empty
@@ -32,8 +33,8 @@ def large_enough(mask):
 
 
 def ours(mask):
-    """As `masks.decide` does it."""
-    return large_enough(masks.drop_small(mask, PIECE)) if np.count_nonzero(mask) >= AREA else np.zeros_like(mask)
+    """As `postprocess.decide` does it."""
+    return large_enough(postprocess.drop_small(mask, PIECE)) if np.count_nonzero(mask) >= AREA else np.zeros_like(mask)
 
 
 def opencv(mask):

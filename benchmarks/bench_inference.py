@@ -22,8 +22,10 @@ import trained_run
 with contextlib.redirect_stdout(sys.stderr):
     import segmentation_models  # noqa: F401  (it prints a line, which is not for the table)
 
-from lib import cascade, engines, rle, storage
-from lib.images import read_image
+from lib.data import rle
+from lib.data.images import read_image
+from lib.inference import cascade, predictor
+from lib.models import runtime, saving
 
 BATCH = 16
 LARGE = {  # name: (kind, how it is built, input, strips)
@@ -60,15 +62,15 @@ def openvino(saved_model, precision):
 
 def ways(folder, images):
     """{name: a function without arguments that predicts all images}, and which of them could not be made, {name: why}."""
-    saved, network = folder / "saved_model", storage.load(folder)
+    saved, network = folder / "saved_model", saving.load(folder)
     makers = {
-        FLOAT: lambda: storage.predictor(folder, "float32")[0],
-        HALF: lambda: storage.predictor(folder, "bfloat16")[0],
+        FLOAT: lambda: saving.predictor(folder, "float32")[0],
+        HALF: lambda: saving.predictor(folder, "bfloat16")[0],
         "ONNX Runtime float32": lambda: onnx(saved),
         "OpenVINO float32": lambda: openvino(saved, "f32"),
         "OpenVINO bfloat16": lambda: openvino(saved, "bf16"),
     }
-    if engines.choose("bfloat16") == "float32":
+    if runtime.choose("bfloat16") == "float32":
         del makers[HALF], makers["OpenVINO bfloat16"]
     found, failed = {KERAS: lambda: network.predict(images, batch_size=BATCH, verbose=0)}, {}
     for name, make in makers.items():
@@ -82,7 +84,7 @@ def ways(folder, images):
 
 def compare(title, folder, files, given):
     """Measure one network on these strips and print its table."""
-    images = np.stack([read_image(path, storage.read_card(folder)["input"]) for path in files])[..., None]
+    images = np.stack([read_image(path, saving.read_card(folder)["input"]) for path in files])[..., None]
     found, failed = ways(folder, images)
     seconds = measure.interleaved(found, 1 if given.quick else 5)
     speeds = {name: [len(images) / one for one in seconds[name]] for name in [*(name for name in (HALF, FLOAT) if name in found),
@@ -94,19 +96,19 @@ def compare(title, folder, files, given):
         print(f"{name} could not run it: {why}")
 
 
-class Plain(cascade.Network):
+class Plain(predictor.Network):
     """A network of the cascade that Keras predicts with."""
 
     def __init__(self, folder, augmentations):
         super().__init__(folder, augmentations)
-        network = storage.load(folder)
+        network = saving.load(folder)
         self.members = [lambda images: network.predict(images, batch_size=BATCH, verbose=0)]
 
 
 def scores(run):
     """Print the score of the cascade by each engine, with one decision, and how many of its masks differ."""
     networks = {KERAS: {name: Plain(run.models / name, run.decision["tta"]) for name in run.networks("float32")}}
-    networks |= {f"product, {engine}": run.networks(engine) for engine in engines.ENGINES if engines.choose(engine) == engine}
+    networks |= {f"product, {engine}": run.networks(engine) for engine in runtime.ENGINES if runtime.choose(engine) == engine}
     predicted = {name: cascade.predict(found, run.files, run.decision, run.shape)[0] for name, found in networks.items()}
     reference = run.score(predicted[KERAS])
     print(f"\n| the whole cascade on {len(run.files)} test strips | score | difference | masks that differ | pixels that differ |\n"
@@ -128,14 +130,14 @@ def main():
     given = parser.parse_args()
     run = trained_run.load(given.run)
     print("## Inference\n\nBatches of 16 generated test strips, decoded beforehand. The compact networks are a demo run's, the large ones "
-          f"have random weights. Processor with bfloat16: {'yes' if engines.multiplies_bfloat16() else 'no'}.")  # fmt: skip
+          f"have random weights. Processor with bfloat16: {'yes' if runtime.multiplies_bfloat16() else 'no'}.")  # fmt: skip
     for name in ("binary", "multilabel", "seg_class3"):
         compare(f"{name}, compact", run.models / name, run.files[: 16 if given.quick else 128], given)
     for title, (kind, build, size, count) in {} if given.quick else LARGE.items():
         with tempfile.TemporaryDirectory() as folder:
             card = {"kind": kind, "build": build, "input": size}
-            storage.keras.utils.set_random_seed(1)
-            storage.save(storage.build(card), Path(folder) / "model", card)
+            saving.keras.utils.set_random_seed(1)
+            saving.save(saving.build(card), Path(folder) / "model", card)
             compare(title, Path(folder) / "model", run.files[:count], given)
     if run.truth is not None:
         scores(run)

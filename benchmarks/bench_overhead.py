@@ -17,7 +17,7 @@ from pathlib import Path
 
 import measure
 
-from lib import synthetic
+from lib.synthetic import generate
 
 FIXTURES = measure.PROJECT / "tests" / "fixtures"
 NAMES = ("10_writes_value", "20_reads_value")
@@ -46,7 +46,7 @@ class Ways:
     def __init__(self, folder):
         self.folder, self.data = Path(folder), Path(folder) / "data"
         with contextlib.redirect_stdout(sys.stderr):
-            synthetic.generate(self.data, 16, 8, 1, processes=1)
+            generate.generate(self.data, 16, 8, 1, processes=1)
         self.house = FIXTURES / "small_house.py"
 
     def fresh(self):

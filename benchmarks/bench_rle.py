@@ -11,7 +11,7 @@ import measure
 import numpy as np
 from pycocotools import mask as coco
 
-from lib import rle
+from lib.data import rle
 
 SIZE, HALF = (256, 1600), (128, 800)
 

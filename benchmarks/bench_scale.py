@@ -26,7 +26,14 @@ import cv2
 import measure
 import numpy as np
 
-from lib import dataset, decision, engines, images, paths, rle, splitting, submission, synthetic
+from lib import paths
+from lib.data import dataset, images, rle, splitting
+from lib.data.duplicates import find_duplicates
+from lib.evaluation import error_analysis, predictions, statistics, threshold_search
+from lib.files import read_json, write_json
+from lib.inference import postprocess, submission
+from lib.models import runtime
+from lib.synthetic import generate
 
 FULL = 12568
 TEST_SHARE = 5506 / 12568
@@ -47,7 +54,7 @@ def moved(image, number):
 
 def make_strips(folder, base, count):
     """Write `count` strips into folder/images from a generated set of `base`; their mask rows (name, class, rle)."""
-    table = dataset.load_table(synthetic.generate(folder / "base", base, 1, 1, lift=False))
+    table = dataset.load_table(generate.generate(folder / "base", base, 1, 1, lift=False))
     (folder / "images").mkdir()
 
     def write(number):
@@ -55,7 +62,7 @@ def make_strips(folder, base, count):
         name, target = f"{number:06}.jpg", folder / "images" / f"{number:06}.jpg"
         if variant:
             image = moved(images.read_image(row["path"]), variant)
-            data = cv2.imencode(".jpg", cv2.merge([image] * 3), [cv2.IMWRITE_JPEG_QUALITY, synthetic.QUALITY])[1]
+            data = cv2.imencode(".jpg", cv2.merge([image] * 3), [cv2.IMWRITE_JPEG_QUALITY, generate.QUALITY])[1]
             target.write_bytes(data.tobytes())
         else:
             os.link(row["path"], target)
@@ -115,7 +122,7 @@ def duplicates(folder):
     """The search for near-duplicates, then the split with what was found."""
     table = dataset.load_table(folder)
     clock = Clock()
-    groups = splitting.find_duplicates(table["path"])
+    groups = find_duplicates(table["path"])
     search = clock.read()
     splitting.find_duplicates = lambda *_: groups
     clock = Clock()
@@ -125,7 +132,7 @@ def duplicates(folder):
 
 def epoch(folder):
     """One epoch of batches for a segmenter of class 3, all strips, without a network."""
-    from lib import generators
+    from lib.data import generators
 
     table = dataset.load_table(folder)
     light = {"brightness": 0.08, "contrast": 0.15}
@@ -147,50 +154,51 @@ def evidence_of(count, seed=1):
     true_area = there * random.lognormal(9, 1, (count, 4)).astype(np.int64)
     binary = np.clip(0.5 + 0.4 * np.where(there.any(axis=1), 1, -1) * random.beta(5, 1, count), 0, 1)
     label = np.clip(0.5 + 0.4 * np.where(there, 1, -1) * random.beta(4, 1, (count, 4)), 0, 1)
-    shrink = np.linspace(1.4, 0.6, len(decision.PIXEL_THRESHOLDS))[:, None] * np.linspace(1, 0.9, len(decision.SMALLEST_COMPONENTS))
+    shrink = np.linspace(1.4, 0.6, len(predictions.PIXEL_THRESHOLDS))[:, None] * np.linspace(1, 0.9, len(predictions.SMALLEST_COMPONENTS))
     false = (random.random((count, 4)) < 0.1) * random.integers(0, 3000, (count, 4))
     area = ((true_area + false)[..., None, None] * shrink).astype(np.int64)
     shared = (np.minimum(area, true_area[..., None, None]) * random.uniform(0.5, 1, (count, 4, 1, 1))).astype(np.int64)
     soft = [(array * label[..., None, None]).astype(np.int64) for array in (area, shared)]
-    return decision.Evidence(binary.astype(np.float32), label.astype(np.float32), true_area, area, shared, np.arange(count),
-                             decision.PIXEL_THRESHOLDS, decision.SMALLEST_COMPONENTS, *soft)  # fmt: skip
+    return predictions.CascadePredictions(binary.astype(np.float32), label.astype(np.float32), true_area, area, shared, np.arange(count),
+                             predictions.PIXEL_THRESHOLDS, predictions.SMALLEST_COMPONENTS, *soft)  # fmt: skip
 
 
 def evaluation(folder):
     """Thresholds by every strategy, cross-fitted scores, lost points, and the intervals of 40_evaluation with 1,000 rounds each."""
-    evidence = decision.Evidence.load(folder / "evidence.npz")
-    chosen = decision.choose(evidence)
-    decided = decision.fold_decisions(evidence)
-    honest = decision.scores_of(evidence, decided)
-    naive, there = decision.pair_scores(evidence, chosen), evidence.true_area > 0
-    strategies = [decision.cross_fit(evidence, name).mean(axis=1) for name in decision.STRATEGIES]
+    evidence = predictions.CascadePredictions.load(folder / "evidence.npz")
+    chosen = threshold_search.choose_thresholds(evidence)
+    decided = threshold_search.fold_thresholds(evidence)
+    honest = threshold_search.cross_fitted_scores(evidence, decided)
+    naive, there = predictions.pair_scores(evidence, chosen), evidence.true_area > 0
+    strategies = [threshold_search.cross_fit(evidence, name).mean(axis=1) for name in postprocess.STRATEGIES]
     of = [honest.mean(axis=1), (honest - ~there).mean(axis=1), (honest - naive).mean(axis=1), *honest.T, *strategies,
           *np.where(there, honest, np.nan).T, *(values - strategies[0] for values in strategies)]  # fmt: skip
     for values in of:
-        decision.bootstrap_interval(values, evidence.group, 1000)
-    decision.lost_points(evidence, decided)
+        statistics.bootstrap_interval(values, evidence.group, 1000)
+    error_analysis.lost_points(evidence, decided)
 
 
 def make_run(folder, files):
     """A run folder with untrained compact networks, and a decision that lets SHARES of `files` pass its filters."""
-    from lib import cascade, models, storage
+    from lib.inference import cascade
+    from lib.models import builders, saving
 
     classes = len(SHARES[1])
     build = {"backbone": "compact", "height": CASCADE_SIZE[0], "width": CASCADE_SIZE[1]}
-    models.keras.utils.set_random_seed(1)
+    builders.keras.utils.set_random_seed(1)
     for name in paths.network_names(classes):
         segments = name.startswith("seg_")
         more = build if segments else build | {"classes": 1 if name == "binary" else classes}
-        network = (models.build_segmenter if segments else models.build_classifier)(**more)
+        network = (builders.build_segmenter if segments else builders.build_classifier)(**more)
         card = {"kind": "segmenter" if segments else "classifier", "build": more, "input": list(CASCADE_SIZE)}
-        storage.save(network, folder / "models" / name, card)
+        saving.save(network, folder / "models" / name, card)
     networks = cascade.open_networks(folder / "models", classes, engine=ENGINE)
     binary = np.array(list(networks["binary"](files)))[:, 0]
     least = float(np.quantile(binary, 1 - SHARES[0]))
     passed = [path for path, probability in zip(files, binary, strict=True) if probability >= least]
     label = np.array(list(networks["multilabel"](passed)))
     pixels = [np.quantile(list(networks[f"seg_class{k + 1}"](passed[:16])), 0.8) for k in range(classes)]
-    paths.write_json(folder / "decision.json", {
+    write_json(folder / "decision.json", {
         "strategy": "both filters", "binary_threshold": least, "tta": ["none"], "engine": ENGINE,
         "label_thresholds": [float(np.quantile(label[:, k], 1 - share / SHARES[0])) for k, share in enumerate(SHARES[1])],
         "pixel_thresholds": [float(value) for value in pixels], "smallest_components": [75] * classes,
@@ -200,13 +208,13 @@ def make_run(folder, files):
 
 def inference(folder):
     """What 90_inference does, strips on disk to a checked submission, with the run beside the data sets; networks are opened before."""
-    from lib import budget, cascade
+    from lib.inference import cascade, time_budget
 
-    decided, files = paths.read_json(folder.parent / "run" / "decision.json"), sorted((folder / "train_images").iterdir())
+    decided, files = read_json(folder.parent / "run" / "decision.json"), sorted((folder / "train_images").iterdir())
     classes, names = len(decided["label_thresholds"]), [path.name for path in files]
     networks = cascade.open_networks(folder.parent / "run" / "models", classes, decided["tta"], engine=decided["engine"])
     clock, broken = Clock(), {}
-    found, binary, label = cascade.predict(networks, files, decided, SHAPE, budget=budget.Budget(0), broken=broken)
+    found, binary, label = cascade.predict(networks, files, decided, SHAPE, budget=time_budget.Budget(0), broken=broken)
     submission.write(folder / "submission.csv", names, found)
     submission.check(folder / "submission.csv", names, classes, SHAPE)
     submission.write_pseudo_labels(folder / "pseudo_labels.csv", names, submission.certainty(binary, label), found)
@@ -279,7 +287,7 @@ def main():
         make_run(folder / "run", sorted((folder / "base" / "train_images").glob("*.jpg"))[:SAMPLE])
         print(f"\n## Scale\n\n{base:,} generated strips of {SHAPE[0]} x {SHAPE[1]} and {max(sizes) - base:,} made from them by "
               f"mirroring and moving (in {made:.0f} s), and {TEST_SHARE:.0%} as many test strips in the data check. The cascade runs over "
-              f"all of them, at {CASCADE_SIZE[0]} x {CASCADE_SIZE[1]} pixels with untrained compact networks in {engines.choose(ENGINE)}; "
+              f"all of them, at {CASCADE_SIZE[0]} x {CASCADE_SIZE[1]} pixels with untrained compact networks in {runtime.choose(ENGINE)}; "
               f"about {SHARES[0]:.0%} of strips pass the first filter, each with {sum(SHARES[1]) / SHARES[0]:.2f} classes the second.\n"
               )  # fmt: skip
         for size in sizes:

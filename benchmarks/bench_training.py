@@ -35,10 +35,10 @@ def keras_step(shape, precision):
     """A function that takes one step of this project's training, as `training.fit` compiles it."""
     import keras
 
-    from lib import losses, models
+    from lib.models import builders, losses
 
     keras.config.set_dtype_policy(precision)
-    model = models.build_segmenter(backbone="resnet34", height=shape[1], width=shape[2])
+    model = builders.build_segmenter(backbone="resnet34", height=shape[1], width=shape[2])
     model.compile(keras.optimizers.Adam(1e-4), loss=losses.bce_plus_dice_loss, jit_compile=False)
     images, masks = batch(shape)
     return lambda: model.train_on_batch(images, masks)

@@ -31,59 +31,63 @@ sys.path.insert(0, str(PROJECT))
 
 import measure  # noqa: E402
 
-from lib import cascade, dataset, decision, metrics, paths, shift, splitting, synthetic  # noqa: E402
+from lib.data import dataset, splitting  # noqa: E402
+from lib.evaluation import metrics, predictions, shift, statistics, threshold_search  # noqa: E402
+from lib.files import write_atomic  # noqa: E402
+from lib.inference import cascade  # noqa: E402
+from lib.synthetic import generate, texture  # noqa: E402
 
-SHAPE = synthetic.HEIGHT, synthetic.WIDTH
+SHAPE = texture.HEIGHT, texture.WIDTH
 STREAM = 3  # the random stream of fresh strips' plan; 0 to 2 are the set's own
 
 
 def fresh_plan(count, seed, train):
     """`count` strips of the rolls of the training set of `train` strips from `seed`, none of them in it."""
     random = np.random.default_rng([seed, 0, STREAM])
-    rolls = max(2, -(-train // synthetic.STRIPS_PER_ROLL))
+    rolls = max(2, -(-train // generate.STRIPS_PER_ROLL))
     return [{"image_id": f"fresh{number:05}.jpg", "part": "train", "seed": seed, "number": train + number,
              "roll": int(random.integers(rolls)), "labels": labels, "ranks": {}, "twin": ""}
-            for number, labels in enumerate(synthetic.plan_labels(count, random))]  # fmt: skip
+            for number, labels in enumerate(generate.plan_labels(count, random))]  # fmt: skip
 
 
 def write_set(folder, strips):
     """Write planned strips as a training set; its table."""
     (folder / "train_images").mkdir(parents=True)
-    rows = synthetic.write_chunk((str(folder / "train_images"), strips))
-    synthetic.write_table(folder / "train.csv", ("ImageId", "ClassId", "EncodedPixels"), rows)
+    rows = generate.write_chunk((str(folder / "train_images"), strips))
+    dataset.write_table(folder / "train.csv", ("ImageId", "ClassId", "EncodedPixels"), rows)
     return dataset.load_table(folder)
 
 
 def evidence_of(networks, table):
     """(evidence, true run-lengths) of a table of strips."""
     truth = table[dataset.rle_columns(table)].to_numpy().tolist()
-    return cascade.gather_evidence(networks, table, truth, SHAPE), truth
+    return predictions.collect_predictions(networks, table, truth, SHAPE), truth
 
 
 def row_of(seed, given):
     """One row, in a process of its own."""
-    networks = cascade.open_networks(Path(given.run) / "models", synthetic.CLASSES, given.tta.split(","), 16, given.engine)
+    networks = cascade.open_networks(Path(given.run) / "models", generate.CLASSES, given.tta.split(","), 16, given.engine)
     with tempfile.TemporaryDirectory(prefix="honest-") as folder:
         return judge(networks, seed, Path(folder), given)
 
 
 def judge(networks, seed, folder, given):
     """One row: the figures of one data seed."""
-    synthetic.generate(folder / "set", given.train, given.test, seed, processes=1)
+    generate.generate(folder / "set", given.train, given.test, seed, processes=1)
     table = splitting.split(dataset.load_table(folder / "set"), held_out=0.2, validation=0.15, seed=42)
     held_out = table[table["part"] == "held_out"].reset_index(drop=True)
     evidence, truth = evidence_of(networks, held_out)
-    chosen = decision.choose(evidence)
-    honest = decision.cross_fit(evidence).mean(axis=1)
-    low, high = decision.bootstrap_interval(honest, evidence.group)
+    chosen = threshold_search.choose_thresholds(evidence)
+    honest = threshold_search.cross_fit(evidence).mean(axis=1)
+    low, high = statistics.bootstrap_interval(honest, evidence.group)
 
     fresh = write_set(folder / "fresh", fresh_plan(given.fresh, seed, given.train))
     fresh_evidence, fresh_truth = evidence_of(networks, fresh)
-    fresh_scores = decision.pair_scores(fresh_evidence, chosen).mean(axis=1)
+    fresh_scores = predictions.pair_scores(fresh_evidence, chosen).mean(axis=1)
 
     test = dataset.load_truth(folder / "set", dataset.load_test_table(folder / "set"))
     test_evidence, test_truth = evidence_of(networks, test)
-    test_score = decision.pair_scores(test_evidence, chosen).mean()
+    test_score = predictions.pair_scores(test_evidence, chosen).mean()
     files = [*table["path"], *test["path"]]
     is_test = np.repeat([False, True], [len(table), len(test)])
     group = np.concatenate([table["group"], table["group"].max() + 1 + np.arange(len(test))])
@@ -93,7 +97,7 @@ def judge(networks, seed, folder, given):
     weights = weights[(table["part"] == "held_out").to_numpy()]
     return {
         "seed": seed, "held out": len(held_out), "all empty": metrics.all_empty_score(truth),
-        "naive": decision.pair_scores(evidence, chosen).mean(), "honest": honest.mean(), "low": low, "high": high,
+        "naive": predictions.pair_scores(evidence, chosen).mean(), "honest": honest.mean(), "low": low, "high": high,
         "fresh": fresh_scores.mean(), "fresh error": fresh_scores.std() / len(fresh_scores) ** 0.5,
         "fresh empty": metrics.all_empty_score(fresh_truth), "test": test_score, "test empty": metrics.all_empty_score(test_truth),
         "auc": auc, "foreseen": np.average(honest, weights=weights),
@@ -155,7 +159,7 @@ def main():
     parser.add_argument("--fresh", type=int, default=900, help="fresh strips of the same rolls")
     parser.add_argument("--test", type=int, default=300, help="test strips")
     parser.add_argument("--tta", default="none,vertical", help="mirrored copies")
-    parser.add_argument("--engine", default="bfloat16", help="what runs the networks, see lib/engines.py")
+    parser.add_argument("--engine", default="bfloat16", help="what runs the networks, see lib/models/runtime.py")
     parser.add_argument("--jobs", type=int, default=2, help="data sets at a time")
     parser.add_argument("--out", default="", help="page to write")
     given = parser.parse_args()
@@ -168,7 +172,7 @@ def main():
             minutes = (time.monotonic() - started) / 60
             print(f"{minutes:.1f} min", {name: round(float(value), 4) for name, value in row.items()}, flush=True)
             if given.out:
-                paths.write_atomic(given.out, text_of(rows, given, minutes))
+                write_atomic(given.out, text_of(rows, given, minutes))
     print(text_of(rows, given, minutes))
 
 

@@ -23,17 +23,18 @@ def rles(path, count):
     of label combinations.
     """
     if path:
-        from lib import checks
+        from lib.data import validation
 
-        rows = checks.read_rows(path)
+        rows = validation.read_rows(path)
         found = rows["rle"][rows["rle"] != ""].sample(frac=1, random_state=SEED).tolist()
         return found[:count], f"{min(count, len(found))} masks of a train.csv"
-    from lib import rle, synthetic
+    from lib.data import rle
+    from lib.synthetic import generate
 
     found = []
-    for planned in synthetic.plan("train", 3 * count, SEED, lift=False):
+    for planned in generate.plan("train", 3 * count, SEED, lift=False):
         if planned["labels"] and len(found) < count:
-            masks = synthetic.make_strip(planned)[1]
+            masks = generate.make_strip(planned)[1]
             found += [text for k in range(masks.shape[2]) if (text := rle.encode(masks[..., k]))]
     found = found[:count]
     return found, f"{len(found)} masks of generated strips"
@@ -41,7 +42,7 @@ def rles(path, count):
 
 def described(texts, origin):
     """The masks in words, for a section's head."""
-    from lib import rle
+    from lib.data import rle
 
     runs = np.median([len(rle.runs(text)) for text in texts])
     area = np.median([rle.area(text) for text in texts])

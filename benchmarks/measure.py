@@ -146,18 +146,18 @@ def read(path):
 
 def publish(text, out):
     """Show a page, and write it to a file where one is named."""
-    from lib import paths
+    from lib import files
 
     print(text)
     if out:
-        paths.write_atomic(out, text)
+        files.write_atomic(out, text)
 
 
 def command(main):
     """Run a script's main; what the user is to mend is a sentence and exit code 1."""
-    from lib import paths
+    from lib import errors
 
     try:
         main()
-    except paths.UserError as error:
+    except errors.UserError as error:
         sys.exit(f"error: {error}")

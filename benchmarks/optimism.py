@@ -27,7 +27,10 @@ import honest  # noqa: E402
 import measure  # noqa: E402
 import quality  # noqa: E402
 
-from lib import cascade, decision, paths, synthetic  # noqa: E402
+from lib import errors, files  # noqa: E402
+from lib.evaluation import predictions, statistics, threshold_search  # noqa: E402
+from lib.inference import cascade  # noqa: E402
+from lib.synthetic import generate  # noqa: E402
 
 TEST = 60  # test strips, which nothing here looks at but the shift notebook
 METHODS = ("random", "grouped")
@@ -44,11 +47,11 @@ def write_data(seed, count):
     folder = PROJECT / "data" / f"copies-{count}-{seed}"
     if not (folder / "dataset.json").is_file():
         shutil.rmtree(folder, ignore_errors=True)
-        honest.write_set(folder, with_copies(synthetic.plan("train", count, seed)))
+        honest.write_set(folder, with_copies(generate.plan("train", count, seed)))
         (folder / "test_images").mkdir()
-        synthetic.write_chunk((str(folder / "test_images"), synthetic.plan("test", TEST, seed)))
+        generate.write_chunk((str(folder / "test_images"), generate.plan("test", TEST, seed)))
         note = "Generated strips, every one with a near-duplicate: no real steel."
-        paths.write_json(folder / "dataset.json", {**synthetic.settings(count, TEST, seed, True), "note": note})
+        files.write_json(folder / "dataset.json", {**generate.settings(count, TEST, seed, True), "note": note})
     return folder
 
 
@@ -59,7 +62,7 @@ def run(method, seed, count):
         settings = *quality.SIZE, f"all.seed={seed}", f"all.split_method={method}"
         quality.execute(folder, quality.NOTEBOOKS, write_data(seed, count), settings)
     if not (folder / "done").is_file():
-        raise paths.UserError(f"The run {folder.name} failed. Its log beside it says why; call this again when that is mended.")
+        raise errors.UserError(f"The run {folder.name} failed. Its log beside it says why; call this again when that is mended.")
     return folder
 
 
@@ -70,14 +73,14 @@ def judge(seed, count, fresh):
         strips = honest.write_set(Path(place), honest.fresh_plan(fresh, seed, count))
         for method in METHODS:
             folder = run(method, seed, count)
-            chosen, evidence = paths.read_json(folder / "decision.json"), decision.Evidence.load(folder / "evidence.npz")
-            networks = cascade.open_networks(folder / "models", synthetic.CLASSES, chosen["tta"], 16, chosen["engine"])
+            chosen, evidence = files.read_json(folder / "decision.json"), predictions.CascadePredictions.load(folder / "evidence.npz")
+            networks = cascade.open_networks(folder / "models", generate.CLASSES, chosen["tta"], 16, chosen["engine"])
             split = pd.read_csv(folder / "split.csv")
             held_out, teaching = (split.loc[split["part"] == part, "group"] for part in ("held_out", "train"))
             rows.append({
                 "method": method, "seed": seed, "leaked": held_out.isin(teaching).to_numpy(), "group": evidence.group + 10**6 * seed,
-                "claimed": decision.cross_fit(evidence, chosen["strategy"], seed=seed).mean(axis=1),
-                "real": decision.pair_scores(honest.evidence_of(networks, strips)[0], chosen).mean(axis=1),
+                "claimed": threshold_search.cross_fit(evidence, chosen["strategy"], seed=seed).mean(axis=1),
+                "real": predictions.pair_scores(honest.evidence_of(networks, strips)[0], chosen).mean(axis=1),
             })  # fmt: skip
     return rows
 
@@ -89,7 +92,7 @@ def joined(rows, key):
 
 def half_width(values, group):
     """Half the 95 % interval of a mean; strips of one group are drawn together."""
-    low, high = decision.bootstrap_interval(values, group)
+    low, high = statistics.bootstrap_interval(values, group)
     return (high - low) / 2
 
 

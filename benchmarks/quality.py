@@ -23,18 +23,21 @@ sys.path.insert(0, str(PROJECT))
 
 import measure  # noqa: E402
 
-from lib import decision, paths, plan, synthetic  # noqa: E402
+from lib import errors, files  # noqa: E402
+from lib.evaluation import predictions, statistics, threshold_search  # noqa: E402
+from lib.pipeline import graph  # noqa: E402
+from lib.synthetic import generate  # noqa: E402
 
 TEST = 240  # test strips of a data set
 BASE, ARTICLE, FULL = "the demo's recipe in 16 bits", "article, cut to size", "full, cut to size"
 SIZE = ("all.held_out=0.4", "all.validation=0.1", "20.epochs=40", "40.rounds=100", "40.pictures=1",  # of all runs here
-        *(f"{name}.batch_size=4" for name in plan.SEGMENTERS),  # half the strips of a demo, as many steps
+        *(f"{name}.batch_size=4" for name in graph.SEGMENTERS),  # half the strips of a demo, as many steps
         "all.precision=mixed_bfloat16", 'all.tta=["none"]')  # half the time, on a processor that has bfloat16
 
 
 def of_segmenters(*settings):
     """Settings such as "folds=3" for each of the four."""
-    return tuple(f"{name}.{setting}" for name in plan.SEGMENTERS for setting in settings)
+    return tuple(f"{name}.{setting}" for name in graph.SEGMENTERS for setting in settings)
 
 
 WHOLE = of_segmenters("crop_width=0")
@@ -100,7 +103,7 @@ def run(name, seed, train):
         return
     if name != BASE and not folder.exists():
         shutil.copytree(base, folder, ignore=shutil.ignore_patterns("scratch", "done", ".lock"))
-    data = synthetic.generate(PROJECT / "data" / f"generated-{train}-{TEST}-{seed}", train, TEST, seed)
+    data = generate.generate(PROJECT / "data" / f"generated-{train}-{TEST}-{seed}", train, TEST, seed)
     settings = [setting.format(base=base) for setting in (f"all.seed={seed}", *SIZE, *VARIANTS[name])]
     execute(folder, f"{NOTEBOOKS},90" if name == BASE else NOTEBOOKS, data, settings)
 
@@ -112,10 +115,10 @@ def figures_of(name, seeds):
         folder = folder_of(name, seed)
         if not (folder / "done").is_file():
             return None
-        evidence, strategy = decision.Evidence.load(folder / "evidence.npz"), paths.read_json(folder / "decision.json")["strategy"]
-        scores.append(decision.cross_fit(evidence, strategy).mean(axis=1))
+        evidence, strategy = predictions.CascadePredictions.load(folder / "evidence.npz"), files.read_json(folder / "decision.json")["strategy"]
+        scores.append(threshold_search.cross_fit(evidence, strategy).mean(axis=1))
         groups.append(evidence.group + 10**6 * seed)
-        journal = paths.read_json(folder / "run.json")
+        journal = files.read_json(folder / "run.json")
         minutes.append(sum(one["seconds"] for one in journal["notebooks"].values() if one["status"] == "done") / 60)
     return scores, groups, min(minutes)
 
@@ -123,7 +126,7 @@ def figures_of(name, seeds):
 def difference_of(one, other):
     """(mean difference, its interval in words) of two variants, paired over the held-out strips, which are the same."""
     scores, others = np.concatenate(one[0]), np.concatenate(other[0])
-    low, high = decision.bootstrap_interval(scores - others, np.concatenate(one[1]))
+    low, high = statistics.bootstrap_interval(scores - others, np.concatenate(one[1]))
     return (scores - others).mean(), f"{low:+.4f} to {high:+.4f}"
 
 
@@ -152,9 +155,9 @@ def table(seeds, train):
     """The page."""
     found = {name: figures for name in VARIANTS if (figures := figures_of(name, seeds))}
     if BASE not in found:
-        raise paths.UserError(f"The runs of {BASE!r} are not finished. Call this without --table first.")
+        raise errors.UserError(f"The runs of {BASE!r} are not finished. Call this without --table first.")
     base = found[BASE][0]
-    empty = np.mean([(decision.Evidence.load(folder_of(BASE, seed) / "evidence.npz").true_area == 0).mean() for seed in seeds])
+    empty = np.mean([(predictions.CascadePredictions.load(folder_of(BASE, seed) / "evidence.npz").true_area == 0).mean() for seed in seeds])
     rows = dict(sorted(((name, row_of(name, found)) for name in found), key=lambda item: (item[0] != BASE, -item[1][0])))
     missing = [name for name in VARIANTS if name not in found]
     lines = [

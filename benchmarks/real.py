@@ -21,7 +21,9 @@ sys.path.insert(0, str(PROJECT))
 
 import measure  # noqa: E402
 
-from lib import dataset, decision, paths  # noqa: E402
+from lib import errors, files  # noqa: E402
+from lib.data import dataset  # noqa: E402
+from lib.evaluation import predictions, statistics, threshold_search  # noqa: E402
 
 OUT_OF_FOLD = ("all.held_out=0", "all.folds=3", "all.keep=last")
 
@@ -38,7 +40,7 @@ def run(given, seed):
         settings = [f"all.seed={seed}", *(() if given.profile == "small_data" else OUT_OF_FOLD), *given.p]
         words += ["--profile", given.profile, "--data", given.data, *(word for one in settings for word in ("-p", one))]
     if subprocess.run([sys.executable, PROJECT / "run_all.py", *words], cwd=PROJECT, check=False).returncode:
-        raise paths.UserError(f"The run {folder.name} failed. Its index says why; call this again when that is mended.")
+        raise errors.UserError(f"The run {folder.name} failed. Its index says why; call this again when that is mended.")
     return folder
 
 
@@ -49,21 +51,21 @@ def area_under(truth, probability):
 
 def figures_of(folder, seed):
     """What one run found, a dictionary: strips, score, all-empty score, gain with its interval, areas under curves, Dice, minutes."""
-    evidence, chosen = decision.Evidence.load(folder / "evidence.npz"), paths.read_json(folder / "decision.json")
+    evidence, chosen = predictions.CascadePredictions.load(folder / "evidence.npz"), files.read_json(folder / "decision.json")
     there = evidence.true_area > 0
-    honest = decision.cross_fit(evidence, chosen["strategy"], seed=seed)
+    honest = threshold_search.cross_fit(evidence, chosen["strategy"], seed=seed)
     gain = (honest - ~there).mean(axis=1)
-    half = decision.nearest(evidence.pixel_thresholds, 0.5)
+    half = predictions.nearest_index(evidence.pixel_thresholds, 0.5)
     plain = 2 * evidence.intersection[:, :, half, 0] / np.maximum(evidence.area[:, :, half, 0] + evidence.true_area, 1)
     dices = [(np.where(there[:, k], plain[:, k], np.nan), np.where(there[:, k], honest[:, k], np.nan)) for k in range(there.shape[1])]
     return {
         "seed": seed, "strips": len(there), "positives": there.sum(axis=0), "score": honest.mean(), "all_empty": 1 - there.mean(),
-        "gain": gain.mean(), "gain_interval": decision.bootstrap_interval(gain, evidence.group),
+        "gain": gain.mean(), "gain_interval": statistics.bootstrap_interval(gain, evidence.group),
         "auc": area_under(there.any(axis=1), evidence.binary),
         "auc_classes": [area_under(there[:, k], evidence.label[:, k]) for k in range(there.shape[1])],
-        "dice": [[(np.nanmean(values), decision.bootstrap_interval(values, evidence.group)) if np.isfinite(values).any() else None
+        "dice": [[(np.nanmean(values), statistics.bootstrap_interval(values, evidence.group)) if np.isfinite(values).any() else None
                   for values in pair] for pair in dices],
-        "minutes": paths.read_json(folder / "run.json")["seconds"] / 60,
+        "minutes": files.read_json(folder / "run.json")["seconds"] / 60,
     }  # fmt: skip
 
 

@@ -35,10 +35,10 @@ def run(script, options):
 
 def write_results(text):
     """Put `text` between the marks of README.md."""
-    from lib import paths
+    from lib import files
 
     before, rest = README.read_text(encoding="utf-8").split(BEGIN)
-    paths.write_atomic(README, f"{before}{BEGIN}\n\n{text}\n\n{END}{rest.split(END)[1]}")
+    files.write_atomic(README, f"{before}{BEGIN}\n\n{text}\n\n{END}{rest.split(END)[1]}")
 
 
 def main():

@@ -21,7 +21,8 @@ import pandas as pd
 PROJECT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(PROJECT))
 
-from lib import rle, synthetic  # noqa: E402
+from lib.data import rle  # noqa: E402
+from lib.synthetic import generate  # noqa: E402
 
 SHARED = PROJECT.parent / "shared" / "data"
 TITLES = {"area": "mask area, px", "height": "object height, px", "width": "object width, px", "objects": "objects an image"}
@@ -86,11 +87,11 @@ def forest_accuracy(images, defective):
 
 def strips_a_second(count=64):
     """Strips made, encoded and written on one core a second, the noise banks already there."""
-    planned = synthetic.plan("train", count, 99)
+    planned = generate.plan("train", count, 99)
     with tempfile.TemporaryDirectory() as folder:
-        synthetic.write_chunk((folder, planned[:4]))
+        generate.write_chunk((folder, planned[:4]))
         started = time.process_time(), time.perf_counter()
-        synthetic.write_chunk((folder, planned))
+        generate.write_chunk((folder, planned))
         return count / (time.process_time() - started[0]), count / (time.perf_counter() - started[1])
 
 
@@ -155,10 +156,10 @@ def table(strips, folder, facts, real, label):
 
 def combinations(facts):
     """How often each label combination comes in a full set with the competition's shares, beside the facts."""
-    planned = Counter(entry["labels"] for entry in synthetic.plan("train", 12568, 42, lift=False))
-    lifted = Counter(entry["labels"] for entry in synthetic.plan("train", 1000, 42))
+    planned = Counter(entry["labels"] for entry in generate.plan("train", 12568, 42, lift=False))
+    lifted = Counter(entry["labels"] for entry in generate.plan("train", 1000, 42))
     lines = ["| labels | generated, 12,568 strips | facts | demo, 1,000 strips (lifted) |", "|---|---|---|---|"]
-    for labels in synthetic.FACTS:
+    for labels in generate.FACTS:
         key = "+".join(map(str, labels)) or "none"
         lines.append(f"| {key} | {planned[labels]} | {facts['label_combos'][key] if facts else ''} | {lifted[labels]} |")
     return lines
@@ -182,7 +183,7 @@ def main():
         images = [cv2.imread(str(Path(given.real) / "train_images" / name), cv2.IMREAD_GRAYSCALE) for name in strips]
         real = Path(given.real), strips, images
     with tempfile.TemporaryDirectory() as scratch:
-        folder = Path(given.set) if given.set else synthetic.generate(Path(scratch) / "set", given.train, 8, given.seed)
+        folder = Path(given.set) if given.set else generate.generate(Path(scratch) / "set", given.train, 8, given.seed)
         strips = read_set(folder)
         lines, within, images = table(strips, folder, facts, real, f"{len(strips)} strips")
         accuracy = forest_accuracy(images, np.array([bool(masks) for masks in strips.values()]))

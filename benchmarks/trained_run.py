@@ -4,12 +4,16 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from lib import cascade, dataset, metrics, paths
+from lib import errors, paths
+from lib.data import dataset
+from lib.evaluation import metrics
+from lib.files import read_json
+from lib.inference import cascade
 
 
 @dataclass
 class Trained:
-    """models: folder; decision: as from `decision.choose`; files, ids: of the test strips; truth: N x C run-lengths, or None;
+    """models: folder; decision: as from `threshold_search.choose_thresholds`; files, ids: of the test strips; truth: N x C run-lengths, or None;
     shape: (H, W)."""
 
     models: Path
@@ -20,7 +24,7 @@ class Trained:
     shape: tuple
 
     def networks(self, engine):
-        """The cascade's networks, run by one of `engines.ENGINES`."""
+        """The cascade's networks, run by one of `runtime.ENGINES`."""
         return cascade.open_networks(self.models, len(self.decision["label_thresholds"]), self.decision["tta"], engine=engine)
 
     def score(self, predicted):
@@ -37,11 +41,11 @@ def load(folder):
     """The run in `folder`; ends with a sentence where there is none."""
     folder = Path(folder)
     try:
-        about = paths.read_json(folder / "run.json")
-        decision, data = paths.read_json(folder / "decision.json"), about["data"]["folder"]
+        about = read_json(folder / "run.json")
+        decision, data = read_json(folder / "decision.json"), about["data"]["folder"]
         table = dataset.load_test_table(data)
         truth = dataset.load_truth(data, table)
-    except (paths.UserError, KeyError, TypeError) as error:
+    except (errors.UserError, KeyError, TypeError) as error:
         sys.exit(f"{folder} is no finished run with its data ({error}). `make run` makes one in about ten minutes.")
     truth = None if truth is None else truth[dataset.rle_columns(truth)].to_numpy().tolist()
     return Trained(folder / "models", decision, list(table["path"]), list(table["image_id"]), truth, tuple(decision["shape"]))

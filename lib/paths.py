@@ -1,15 +1,9 @@
-"""Where things lie: the project, the data, the runs; and how a file is written so that it is complete or absent."""
+"""Where things lie: the project, the data, the runs."""
 
-import contextlib
-import json
-import math
 import os
-import re
-import shutil
-import tempfile
 from pathlib import Path
 
-from lib import system
+from lib import errors
 
 PROJECT = Path(__file__).resolve().parent.parent
 KAGGLE_INPUT = Path("/kaggle/input")
@@ -17,14 +11,6 @@ COMPETITION = "severstal-steel-defect-detection"
 DATA_VARIABLE = "SEVERSTAL_DATA"
 RUN_VARIABLE = "STEEL_RUN"  # names the run folder to the notebooks that run_all.py starts
 JOURNALS = "run.json", "run.previous.json"  # a folder with one of them is run_all.py's
-
-
-class UserError(Exception):
-    """Something the user can mend: the message names the file, the row and the remedy, and is shown without a traceback."""
-
-    def _render_traceback_(self):
-        """IPython shows this instead of a traceback, in Jupyter and in papermill alike."""
-        return [f"{type(self).__name__}: {self}"]
 
 
 def given(text, what="The path"):
@@ -38,7 +24,7 @@ def given(text, what="The path"):
     """
     text = os.fspath(text)
     if not text.strip():  # such as of a variable that is not set; it would mean the folder that the command is called in
-        raise UserError(f"{what} is empty. Name a file or folder.")
+        raise errors.UserError(f"{what} is empty. Name a file or folder.")
     try:
         path = Path(text).expanduser().resolve()
         str(path).encode("utf-8")
@@ -47,13 +33,13 @@ def given(text, what="The path"):
         return path
     except NotADirectoryError:
         file = next(parent for parent in path.parents if not parent.is_dir() and parent.exists())
-        raise UserError(f"{what} {path} lies below {file}, which is a file. Name another.") from None
+        raise errors.UserError(f"{what} {path} lies below {file}, which is a file. Name another.") from None
     except UnicodeEncodeError:
-        raise UserError(f"{what} {text!a} holds letters that are no UTF-8, which notebooks and tables cannot hold. Rename the "
+        raise errors.UserError(f"{what} {text!a} holds letters that are no UTF-8, which notebooks and tables cannot hold. Rename the "
                         "folder, or reach it through a link with another name.") from None  # fmt: skip
     except (OSError, RuntimeError, ValueError) as error:  # ~nosuchuser; a circle of links; NUL; too long; a folder that may not be entered
         reason = getattr(error, "strerror", None) or str(error).rstrip(".")
-        raise UserError(f"{what} {text[:200]!r} cannot be used: {reason}. Name another, best in full.") from None
+        raise errors.UserError(f"{what} {text[:200]!r} cannot be used: {reason}. Name another, best in full.") from None
     return path
 
 
@@ -64,39 +50,6 @@ def from_project(text, what="The path"):
     """
     text = os.fspath(text)
     return given(text if text.startswith("~") else PROJECT / text, what)
-
-
-@contextlib.contextmanager
-def scratch(target):
-    """A context with a new folder beside `target`, to be filled and then moved there by `put`; at its end it is removed if it is
-    still there, and nothing else ever is: its name is unique."""
-    target = Path(target)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name[:100]}.", suffix=".partial"))
-    os.chmod(folder, 0o755)
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def is_scratch(path):
-    """Whether a file or folder has a name such as `scratch` and `replacing` give: .NAME, eight letters by chance, .partial."""
-    return re.fullmatch(r"\..+\.[a-z0-9_]{8}\.partial", Path(path).name) is not None
-
-
-def put(folder, target):
-    """Move a finished `scratch` folder to `target`, which may be an empty folder; whether it came there: False where somebody else
-    has put something there meanwhile."""
-    try:
-        if os.path.isdir(target):
-            os.rmdir(target)  # only if it is empty
-        system.moving(os.rename, folder, target)
-    except OSError:
-        if not os.path.exists(target):
-            raise
-        return False
-    return True
 
 
 def on_kaggle():
@@ -136,9 +89,9 @@ def find_data(data_dir=""):
     if named:
         folder = given(named, "The data folder")
         if not folder.is_dir():
-            raise UserError(f"The data folder {folder} does not exist. Name the folder that holds train.csv and train_images.")
+            raise errors.UserError(f"The data folder {folder} does not exist. Name the folder that holds train.csv and train_images.")
         if not holds_data(folder):
-            raise UserError(
+            raise errors.UserError(
                 f"The data folder {folder} holds neither train.csv with train_images nor test_images. "
                 "Name the folder that holds them."
             )
@@ -152,7 +105,7 @@ def need_data(data_dir=""):
     """As `find_data`, but a UserError that says what to attach where there is none: for a packed notebook on Kaggle."""
     folder = find_data(data_dir)
     if folder is None:
-        raise UserError(f"No folder below {KAGGLE_INPUT} holds test_images. Attach the competition: Add Input, Competitions, "
+        raise errors.UserError(f"No folder below {KAGGLE_INPUT} holds test_images. Attach the competition: Add Input, Competitions, "
                         f"{COMPETITION}.")
     return folder
 
@@ -222,11 +175,11 @@ def find_runs(run_dir="", needs=()):
         return found
     if run_dir:
         missing = next(need for need in needs if not (candidates[0] / need).exists())
-        raise UserError(f"{candidates[0]} has no {missing}. Run the notebook that makes it first.")
+        raise errors.UserError(f"{candidates[0]} has no {missing}. Run the notebook that makes it first.")
     if on_kaggle():
-        raise UserError(f"Nothing below {KAGGLE_INPUT} has {', '.join(needs)}. Attach the data set with your models: Add Input, "
+        raise errors.UserError(f"Nothing below {KAGGLE_INPUT} has {', '.join(needs)}. Attach the data set with your models: Add Input, "
                         "Your Work, Datasets; `python -m lib.kaggle pack` makes it.")
-    raise UserError(f"No run in {home() / 'runs'} has {', '.join(needs)}. Run `python run_all.py` or the training notebooks first.")
+    raise errors.UserError(f"No run in {home() / 'runs'} has {', '.join(needs)}. Run `python run_all.py` or the training notebooks first.")
 
 
 def written(folder, names):
@@ -242,72 +195,3 @@ def find_run(run_dir="", needs=()):
 def output_folder(run_dir=""):
     """Where predictions go: as `open_run`, but the working folder on Kaggle, whose inputs are read-only."""
     return open_run(run_dir, Path.cwd() if on_kaggle() else None)
-
-
-@contextlib.contextmanager
-def replacing(path):
-    """A context that gives the name of a file to write, and moves it to `path` at its end: `path` is complete or as it was.
-
-    It is written aside, synced and renamed; if the context is left by an error, what was written is removed.
-    """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, partial = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:100]}.", suffix=".partial")
-    os.close(descriptor)
-    try:
-        yield partial
-        with open(partial, "rb+") as file:
-            os.fsync(file.fileno())
-        os.chmod(partial, 0o644)
-        system.moving(os.replace, partial, path)
-    except BaseException as error:
-        if isinstance(error, OSError) and error.filename is None:  # writing on a full disk does not say where
-            error.filename = str(path)
-        Path(partial).unlink(missing_ok=True)
-        raise
-
-
-def write_atomic(path, content):
-    """Write text or bytes so that `path` is either complete or as it was."""
-    with replacing(path) as partial:  # a file's name can hold bytes that are no UTF-8
-        Path(partial).write_bytes(content.encode("utf-8", "backslashreplace") if isinstance(content, str) else content)
-
-
-def write_json(path, value):
-    """Write `value` as indented JSON, atomically; numpy scalars become numbers; NaN is refused."""
-    write_atomic(path, json.dumps(value, indent=2, allow_nan=False, default=lambda x: x.item()) + "\n")
-
-
-def read_json(path):
-    """The content of a JSON file; UserError if it is missing or broken, or sets a name twice, of which the first would not count."""
-    try:
-        return json.loads(Path(path).read_text(encoding="utf-8-sig"), object_pairs_hook=_once)
-    except FileNotFoundError:
-        raise UserError(f"{path} does not exist.") from None
-    except (ValueError, RecursionError) as error:
-        reason = "nested too deep" if isinstance(error, RecursionError) else str(error)
-        raise UserError(f"{path} is not valid JSON ({reason}). Correct it, or delete it and make it again.") from None
-
-
-def _once(pairs):
-    """A dictionary of names and values; ValueError if a name stands there twice."""
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        names = [name for name, _ in pairs]
-        raise ValueError(f"{next(name for name in names if names.count(name) > 1)} is set twice")
-    return found
-
-
-def number(value):
-    """A float for JSON: None where `value` is NaN or infinite, because JSON knows neither."""
-    return float(value) if math.isfinite(value) else None
-
-
-def record_figures(run_dir, notebook, headline, **figures):
-    """Hand a notebook's figures to the run: `metrics/NOTEBOOK.json`, merged into `metrics.json` by the pipeline.
-
-    Arguments:
-        headline: the one figure a reader wants, in words, such as "recall 0.97, accuracy 0.93".
-        figures: numbers, strings, lists or dictionaries of them; names are unique over the whole run.
-    """
-    write_json(Path(run_dir) / "metrics" / f"{notebook}.json", {"headline": headline, "figures": figures})

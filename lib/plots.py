@@ -7,12 +7,11 @@ import cv2
 import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
-import seaborn
 from matplotlib import font_manager
 from matplotlib.text import Text
 
-from lib import rle
-from lib.images import read_image
+from lib.data import rle
+from lib.data.images import read_image
 
 matplotlib.rcdefaults()  # whatever a matplotlibrc of the user's says: a report looks the same everywhere
 # What matplotlib brings, then fonts that may be installed and have the letters that it lacks.
@@ -118,32 +117,6 @@ def _nothing(axes):
     axes.text(0.5, 0.5, "nothing to show", ha="center", va="center", color=GREY)
 
 
-def bars(names, counts, colours=None, title="", unit="images"):
-    """Counts as labelled horizontal bars."""
-    figure, axes = plt.subplots(figsize=(8, 0.5 + 0.38 * len(names)), layout="constrained")
-    drawn = axes.barh([str(name) for name in names], counts, color=colours or GREY)
-    axes.bar_label(drawn, [f"{count:,}" for count in counts], padding=3, fontsize=8)
-    axes.invert_yaxis()
-    axes.set_xlabel(unit)
-    axes.set_title(title, loc="left")
-    axes.margins(x=0.12)
-    seaborn.despine(figure)
-    return figure
-
-
-def areas(by_class, names):
-    """Distribution of mask areas: {class index: array of pixels}, on a logarithmic axis; names: of all classes."""
-    figure, axes = plt.subplots(figsize=(8, 3.4), layout="constrained")
-    for class_index, values in by_class.items():
-        if len(values):
-            ordered = np.sort(values)
-            axes.step(ordered, np.arange(1, len(ordered) + 1) / len(ordered), color=colour(class_index), label=names[class_index])
-    axes.set(xscale="log", xlabel="mask area of an image (pixels)", ylabel="share of its images at most")
-    axes.grid(alpha=0.3)
-    axes.legend(frameon=False)
-    return figure
-
-
 def heat_maps(maps, titles, shape=(256, 1600)):
     """Where defects lie: maps (C, h, w), the share of an image's masks that cover a place; shape: of the images, in pixels."""
     figure, axes = plt.subplots(len(maps), 1, figsize=(11, 1.9 * len(maps)), squeeze=False, layout="constrained")
@@ -151,88 +124,6 @@ def heat_maps(maps, titles, shape=(256, 1600)):
         shown = panel.imshow(values, cmap="viridis", vmin=0, extent=(0, shape[1], shape[0], 0), aspect="equal")
         panel.set_title(title, fontsize=9, loc="left")
         figure.colorbar(shown, ax=panel, pad=0.01)
-    return figure
-
-
-def histograms(groups, label, bins=40, colours=COLOURS):
-    """Overlaid histograms of {name: values}, each as a density; `colours`: one a group."""
-    figure, axes = plt.subplots(figsize=(8, 3.2), layout="constrained")
-    everything = np.concatenate([np.asarray(values, float) for values in groups.values()])
-    edges = np.linspace(everything.min(), everything.max() + 1e-9, bins + 1)
-    for number, (name, values) in enumerate(groups.items()):
-        shade = colours[number % len(colours)]
-        axes.hist(values, edges, density=True, histtype="stepfilled", alpha=0.35, color=shade, label=f"{name} ({len(values):,})")
-    axes.set(xlabel=label, ylabel="density")
-    axes.legend(frameon=False)
-    return figure
-
-
-def learning_curves(history):
-    """Every figure of a training's history, training and validation beside each other."""
-    names = [name for name in history.columns if f"val_{name}" in history.columns]
-    figure, axes = plt.subplots(1, len(names), figsize=(3.6 * len(names), 3.1), squeeze=False, layout="constrained")
-    for panel, name in zip(axes[0], names, strict=True):
-        panel.plot(history["epoch"], history[name], marker=".", color=GREY, label="training")
-        panel.plot(history["epoch"], history[f"val_{name}"], marker=".", color=COLOURS[0], label="validation")
-        panel.set(xlabel="epoch", title=name)
-        panel.grid(alpha=0.3)
-    axes[0, 0].legend(frameon=False)
-    return figure
-
-
-def confusion(truth, predicted, names=("no defect", "defect")):
-    """Confusion matrix of one label: counts and shares of the true class."""
-    counts = np.array([[np.sum((truth == t) & (predicted == p)) for p in (0, 1)] for t in (0, 1)])
-    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    figure, axes = plt.subplots(figsize=(3.6, 3.2), layout="constrained")
-    text = [[f"{counts[t, p]:,}\n{shares[t, p]:.1%}" for p in (0, 1)] for t in (0, 1)]
-    seaborn.heatmap(shares, annot=text, fmt="", cmap="Blues", vmin=0, vmax=1, cbar=False, ax=axes, xticklabels=names, yticklabels=names)
-    axes.set(xlabel="predicted", ylabel="true")
-    return figure
-
-
-def precision_recall(curves, points=None):
-    """Precision over recall: {name: (precision, recall)}; `points`: {name: (precision, recall)} chosen on the curves."""
-    figure, axes = plt.subplots(figsize=(4.6, 4.0), layout="constrained")
-    for number, (name, (precision, recall)) in enumerate(curves.items()):
-        axes.plot(recall, precision, color=colour(number), label=name)
-        if points and name in points:
-            axes.plot(points[name][1], points[name][0], "o", color=colour(number))
-    axes.set(xlabel="recall", ylabel="precision", xlim=(0, 1.02), ylim=(0, 1.05))
-    axes.grid(alpha=0.3)
-    axes.legend(frameon=False, loc="lower left")
-    return figure
-
-
-def score_bars(names, values, intervals=None, baseline=None):
-    """Scores as points with their 95 % intervals; `baseline` as a line, the all-empty score."""
-    figure, axes = plt.subplots(figsize=(8, 0.8 + 0.4 * len(names)), layout="constrained")
-    places = np.arange(len(names))
-    if intervals is not None:
-        axes.hlines(places, [low for low, _ in intervals], [high for _, high in intervals], color=GREY)
-    axes.plot(values, places, "o", color=COLOURS[2])
-    for place, value in zip(places, values, strict=True):
-        axes.annotate(f"{value:.4f}", (value, place), xytext=(0, 6), textcoords="offset points", ha="center", fontsize=8)
-    if baseline is not None:
-        axes.axvline(baseline, color=COLOURS[0], linestyle="dashed", label=f"all empty {baseline:.4f}")
-        axes.legend(frameon=False)
-    axes.set_yticks(places, names)
-    axes.invert_yaxis()
-    axes.margins(y=0.25)
-    axes.set_xlabel("competition score")
-    return figure
-
-
-def lost_points(parts, names):
-    """Stacked bars a class of where the score is lost: {stage: (C,) points}; names: of the C classes."""
-    figure, axes = plt.subplots(figsize=(8, 0.9 + 0.45 * len(names)), layout="constrained")
-    left = np.zeros(len(names))
-    for number, (name, values) in enumerate(parts.items()):
-        axes.barh(names, values, left=left, color=colour(number), label=name)
-        left += values
-    axes.invert_yaxis()
-    axes.set_xlabel("points lost (their sum is 1 minus the score)")
-    axes.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
     return figure
 
 

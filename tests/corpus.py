@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from lib.paths import write_json
+from lib.files import write_json
 
 Case = namedtuple("Case", "name build code said")
 CURRENT, OLD = "ImageId,ClassId,EncodedPixels\n", "ImageId_ClassId,EncodedPixels\n"

@@ -23,7 +23,7 @@ import cv2
 import kills
 import numpy as np
 
-from lib import journal as journals
+from lib.pipeline import run_state
 
 SCRIPT = Path(__file__).resolve().parent / "fixtures" / "small_house.py"
 Case = namedtuple("Case", "fault stage how act code said short", defaults=(False,))
@@ -189,7 +189,7 @@ def play_on(case, folder, data, expected, disk):
         disk.free()
     if case.fault == "read-only folder":
         freeze(runs, False)
-    before = kills.finished(run_dir) if (run_dir / journals.FILE).is_file() else {}
+    before = kills.finished(run_dir) if (run_dir / run_state.FILE).is_file() else {}
     resumed = begin_again(folder, arguments, run_dir)
     said_then, _ = resumed.communicate(timeout=300)
     if resumed.returncode or kills.results(run_dir) != expected:
@@ -203,7 +203,7 @@ def play_on(case, folder, data, expected, disk):
 def begin_again(folder, arguments, run_dir):
     """Start the command that goes on with the run, or starts it if there is none yet."""
     script = [str(SCRIPT), str(folder)]
-    return kills.beginner(script, "a", *arguments, "-p", f"30.how={WELL}")(bool(journals.read(run_dir)))
+    return kills.beginner(script, "a", *arguments, "-p", f"30.how={WELL}")(bool(run_state.read(run_dir)))
 
 
 def main():

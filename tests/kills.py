@@ -24,8 +24,7 @@ import psutil
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 
-from lib import artifacts  # noqa: E402
-from lib import journal as journals  # noqa: E402
+from lib.pipeline import products, run_state  # noqa: E402
 
 VICTIMS = ("everything", "command", "papermill", "kernel", "write")
 TINY = ("all.height=32", "all.width=192", "all.epochs=3", "all.crop_width=64", "all.held_out=0.4", "all.validation=0.2",
@@ -53,8 +52,8 @@ def results(run_dir):
 
 def finished(run_dir):
     """{notebook: the file its executed form lies in} of those that the journal calls finished."""
-    journal = journals.read(run_dir) or {"notebooks": {}}
-    names = [name for name, entry in journal["notebooks"].items() if entry["status"] in journals.FINISHED]
+    journal = run_state.read(run_dir) or {"notebooks": {}}
+    names = [name for name, entry in journal["notebooks"].items() if entry["status"] in run_state.FINISHED]
     return {name: os.stat(run_dir / f"{name}.ipynb")[1:10] for name in names}  # inode, size, times: another execution, another file
 
 
@@ -117,7 +116,7 @@ def left_behind(run_dir, seconds=30.0):
         found = []
         for process in psutil.process_iter():
             try:
-                if process.environ().get(artifacts.RUN) == str(run_dir) and process.status() != psutil.STATUS_ZOMBIE:
+                if process.environ().get(products.RUN) == str(run_dir) and process.status() != psutil.STATUS_ZOMBIE:
                     found.append(process.pid)
             except (psutil.Error, OSError):
                 continue
@@ -150,12 +149,12 @@ def chain(begin, run_dir, expected, longest, kills, chance, victims=VICTIMS):
     models = {f"{name}": f"models/{name.partition('_')[2]}/model.json" for name in journals_names(expected)}
     while len(rows) < kills:
         victim = victims[len(rows) % len(victims)]
-        command = begin(bool(journals.read(run_dir)))
+        command = begin(bool(run_state.read(run_dir)))
         seconds = kill(command, victim, chance.uniform(0, longest), run_dir, chance)
         said, _ = command.communicate(timeout=1200)
         if seconds is None:
             break
-        journal = journals.read(run_dir)
+        journal = run_state.read(run_dir)
         running = [name for name, entry in journal["notebooks"].items() if entry["status"] in ("running", "failed")] if journal else []
         strays = left_behind(run_dir)
         # A kernel or a process that had nothing left to do may be killed without harm.
@@ -164,7 +163,7 @@ def chain(begin, run_dir, expected, longest, kills, chance, victims=VICTIMS):
         problems += ["a traceback"] if "Traceback" in said else []
         problems += check() if journal else []
         rows.append(Kill(victim, seconds, running, len(known), 0, problems))
-    command = begin(bool(journals.read(run_dir)))
+    command = begin(bool(run_state.read(run_dir)))
     said, _ = command.communicate(timeout=1200)
     problems = check()
     problems += [] if command.returncode == 0 else [f"exit code {command.returncode}: {said[-300:]}"]
@@ -203,9 +202,10 @@ def beginner(script, run_id, *arguments):
 def run_whole_project(folder, arguments):
     """The command line of run_all.py with the project's notebooks and its runs in another folder."""
     import run_all
-    from lib import guard, pipeline, plan
+    from lib import errors
+    from lib.pipeline import graph, run
 
-    return guard.guarded(pipeline.run, run_all.parse(arguments)[1], plan.HOUSE._replace(runs=Path(folder) / "runs"))
+    return errors.exit_code_of(run.run, run_all.parse(arguments)[1], graph.DEFAULT_PROJECT._replace(runs=Path(folder) / "runs"))
 
 
 def main():
@@ -216,10 +216,10 @@ def main():
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--folder", required=True)
     given = parser.parse_args()
-    from lib import synthetic
+    from lib.synthetic import generate
 
     folder, chance, rows = Path(given.folder).resolve(), random.Random(given.seed), []
-    strips = synthetic.generate(folder / "strips", 12, 4, seed=42, processes=1)
+    strips = generate.generate(folder / "strips", 12, 4, seed=42, processes=1)
     settings = [part for setting in TINY for part in ("-p", setting)]
     script = [str(Path(__file__).resolve()), "--command", str(folder)]
     arguments = ("--profile", "demo", "--data", str(strips), "--jobs", "2", *settings)

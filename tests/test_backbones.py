@@ -6,8 +6,10 @@ import keras
 import numpy as np
 import pytest
 
-from lib import choices, generators, models, paths
-from lib.paths import UserError
+from lib import paths
+from lib.data import choices, generators
+from lib.errors import UserError
+from lib.models import builders
 
 pytestmark = pytest.mark.slow
 HEIGHT, WIDTH, CROP = 128, 800, 256  # the defaults of 10_binary
@@ -36,15 +38,15 @@ def learns(model, images, targets):
 
 @pytest.mark.parametrize("name", ["compact", *choices.CLASSIFIERS])
 def test_a_classifier_with_crops_and_cells(name, strips, monkeypatch):
-    monkeypatch.setattr(models, "grid_of", functools.cache(models.grid_of))  # every call goes through all layers
-    classifier = models.build_classifier(name, 1, HEIGHT, None)
-    grid, crop = models.grid_of(classifier, HEIGHT, WIDTH), models.fitting_crop(classifier, HEIGHT, WIDTH, CROP)
+    monkeypatch.setattr(builders, "grid_of", functools.cache(builders.grid_of))  # every call goes through all layers
+    classifier = builders.build_classifier(name, 1, HEIGHT, None)
+    grid, crop = builders.grid_of(classifier, HEIGHT, WIDTH), builders.fitting_crop(classifier, HEIGHT, WIDTH, CROP)
     assert crop == (0 if name.startswith("Inception") else CROP)
     cells = np.zeros((1, *grid, 1), np.uint8)
     cells[:, 1, 2] = 1
     batches = generators.ClassificationBatches(strips[:1], np.ones((1, 1)), HEIGHT, WIDTH, cells, crop, 1)
     images, targets = batches[0]
-    network = models.with_cells(classifier)
+    network = builders.with_cells(classifier)
     if name in AS_ANOTHER:
         assert network(images, training=False)["cells"].shape == targets["cells"].shape
     else:
@@ -61,7 +63,7 @@ def test_a_segmenter_begins_with_a_weights_file(name, tmp_path):
         name, input_shape=(size, size, 3), weights=None, include_top=False
     )
     encoder.save_weights(tmp_path / "encoder.weights.h5")
-    network = models.build_segmenter("Unet", name, size, None, str(tmp_path / "encoder.weights.h5"))
+    network = builders.build_segmenter("Unet", name, size, None, str(tmp_path / "encoder.weights.h5"))
     theirs = [weight for layer in encoder.layers for weight in layer.get_weights() if weight.ndim == 4]
     ours = {weight.tobytes() for layer in network.layers for weight in layer.get_weights()}
     assert theirs and all(weight.tobytes() in ours for weight in theirs)
@@ -74,18 +76,18 @@ def test_a_classifier_begins_with_a_weights_file_and_one_of_another_network_is_r
     monkeypatch.setattr(paths, "PROJECT", tmp_path)
     encoder = keras.applications.MobileNet(include_top=False, weights=None, input_shape=(64, 64, 3))
     encoder.save_weights(tmp_path / "encoder.weights.h5")
-    network = models.build_classifier("MobileNet", height=64, width=None, weights="encoder.weights.h5")  # counted from the project
+    network = builders.build_classifier("MobileNet", height=64, width=None, weights="encoder.weights.h5")  # counted from the project
     ours = {weight.tobytes() for layer in network.layers for weight in layer.get_weights()}
     assert all(weight.tobytes() in ours for weight in encoder.get_weights() if weight.ndim == 4)
-    for build in (lambda: models.build_classifier("MobileNetV2", height=64, width=64, weights="encoder.weights.h5"),
-                  lambda: models.build_segmenter("Unet", "resnet18", 64, 64, "encoder.weights.h5"),
-                  lambda: models.build_segmenter("Unet", "efficientnetlite0", 64, 64, "encoder.weights.h5")):
+    for build in (lambda: builders.build_classifier("MobileNetV2", height=64, width=64, weights="encoder.weights.h5"),
+                  lambda: builders.build_segmenter("Unet", "resnet18", 64, 64, "encoder.weights.h5"),
+                  lambda: builders.build_segmenter("Unet", "efficientnetlite0", 64, 64, "encoder.weights.h5")):
         with pytest.raises(UserError, match=r"encoder\.weights\.h5 does not fit the network"):
             build()
     (tmp_path / "text.h5").write_text("no weights")
     with pytest.raises(UserError, match=r"text\.h5 does not fit the network"):
-        models.build_segmenter("Unet", "resnet18", 64, 64, "text.h5")
-    for build in (models.build_classifier, models.build_segmenter):
+        builders.build_segmenter("Unet", "resnet18", 64, 64, "text.h5")
+    for build in (builders.build_classifier, builders.build_segmenter):
         with pytest.raises(UserError, match=r"no\.h5 does not exist"):
             build(backbone="efficientnetlite0", height=64, width=64, weights="no.h5")
         for weights in ("imagenet", "text.h5"):
@@ -107,7 +109,7 @@ def test_imagenet_a_file_of_it_and_the_saved_network_make_the_same_classifier(tm
     def features(network):
         return keras.Model(network.input, network.get_layer("mean").output)(image, training=False).numpy()
 
-    build = functools.partial(models.build_classifier, "EfficientNetB0", height=64, width=None, locate=False)
+    build = functools.partial(builders.build_classifier, "EfficientNetB0", height=64, width=None, locate=False)
     downloaded, rebuilt = build(weights="imagenet"), build()
     rebuilt.set_weights(downloaded.get_weights())  # as `storage` has it
     expected = features(downloaded)
@@ -116,17 +118,17 @@ def test_imagenet_a_file_of_it_and_the_saved_network_make_the_same_classifier(tm
     pixels = np.repeat(image, 3, axis=-1)
     shift = keras.layers.Rescaling((1 / np.sqrt(statistics[1])).tolist())  # what Keras adds for the word
     theirs = keras.Model(published.input, published.layers[2].output)(pixels)
-    np.testing.assert_allclose(models._prepared(image.astype("float32"), "torch", 3), shift(theirs), atol=1e-5)
+    np.testing.assert_allclose(builders._prepared(image.astype("float32"), "torch", 3), shift(theirs), atol=1e-5)
 
 
 @pytest.mark.parametrize("architecture", ["FPN", "Linknet"])
 def test_the_other_architectures(architecture):
-    network = models.build_segmenter(architecture, "resnet18", 64, None)
+    network = builders.build_segmenter(architecture, "resnet18", 64, None)
     assert learns(network, np.zeros((1, 64, 96, 1), np.uint8), np.ones((1, 64, 96, 1), np.float32))
 
 
-@pytest.mark.parametrize("build", [lambda: models.build_classifier("MobileNet", height=128, width=128, weights="imagenet"),
-                                   lambda: models.build_segmenter("Unet", "resnet18", 64, 64, "imagenet")],
+@pytest.mark.parametrize("build", [lambda: builders.build_classifier("MobileNet", height=128, width=128, weights="imagenet"),
+                                   lambda: builders.build_segmenter("Unet", "resnet18", 64, 64, "imagenet")],
                          ids=["classifier", "segmenter"])  # fmt: skip
 def test_imagenet_without_a_network_says_what_to_do(build, monkeypatch, tmp_path):
     def refuse(*_, **__):

@@ -7,7 +7,8 @@ from corpus import ARCHIVES, DATA, PARAMETERS, strips
 from test_pipeline import small_house
 
 import run_all
-from lib import archive, pipeline
+from lib.kaggle import archive
+from lib.pipeline import run
 
 
 def contents(folder):
@@ -31,7 +32,7 @@ def judge(case, code, capsys):
 @named(DATA)
 def test_bad_data(case, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(pipeline, "check_division", lambda *_: [])  # two images are too few for a run, which test_parts.py is about
+    monkeypatch.setattr(run, "check_division", lambda *_: [])  # two images are too few for a run, which test_parts.py is about
     (tmp_path / "data").mkdir()
     arguments = case.build(tmp_path / "data")
     before = contents(tmp_path)

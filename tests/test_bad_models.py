@@ -10,8 +10,9 @@ import keras
 import numpy as np
 import pytest
 
-from lib import engines, inventory, manifest, models, paths, storage
-from lib.paths import UserError
+from lib import files, paths
+from lib.errors import UserError
+from lib.models import builders, runtime, saving
 
 BUILD = {"backbone": "compact", "classes": 1, "height": 32, "width": 64}
 IMAGES = np.zeros((1, 32, 64, 1), np.uint8)
@@ -29,7 +30,7 @@ def saved(tmp_path_factory):
     """A small classifier with random weights."""
     keras.utils.set_random_seed(1)
     folder = tmp_path_factory.mktemp("models") / "binary"
-    storage.save(models.build_classifier(**BUILD), folder, {"kind": "classifier", "build": BUILD, "input": [32, 64]})
+    saving.save(builders.build_classifier(**BUILD), folder, {"kind": "classifier", "build": BUILD, "input": [32, 64]})
     return folder
 
 
@@ -50,7 +51,7 @@ def put(name, content):
 
 def other_weights(folder):
     keras.utils.set_random_seed(2)
-    models.build_classifier(**BUILD).save_weights(folder / "model.weights.h5")
+    builders.build_classifier(**BUILD).save_weights(folder / "model.weights.h5")
 
 
 def half(name):
@@ -95,7 +96,7 @@ def copied(saved, tmp_path, change, monkeypatch):
 def test_a_model_that_is_not_what_was_saved(saved, tmp_path, monkeypatch, change, said):
     folder = copied(saved, tmp_path, change, monkeypatch)
     with pytest.raises(UserError, match=said) as caught:
-        storage.load(folder)
+        saving.load(folder)
     assert len(str(caught.value)) < 500 and not Path("executed").exists()
 
 
@@ -104,26 +105,26 @@ def test_a_model_that_is_not_what_was_saved(saved, tmp_path, monkeypatch, change
 def test_a_saved_model_that_is_not_what_the_manifest_lists(saved, tmp_path, monkeypatch, change, said):
     folder = copied(saved, tmp_path, change, monkeypatch)
     with pytest.raises(UserError, match=said):
-        storage.predictor(folder)
+        saving.predictor(folder)
 
 
 @pytest.mark.slow
 def test_a_model_of_before_the_manifest_had_sizes_is_opened(saved, tmp_path, monkeypatch):
     opened = []
-    monkeypatch.setattr(engines, "open_saved_model", lambda folder, engine: opened.append(folder))
+    monkeypatch.setattr(runtime, "open_saved_model", lambda folder, engine: opened.append(folder))
 
     def change(folder):
-        paths.write_json(folder / "manifest.json", manifest.hashes(manifest.of(folder / "saved_model")))
+        files.write_json(folder / "manifest.json", files.manifest_hashes(files.manifest_of(folder / "saved_model")))
 
     folder = copied(saved, tmp_path, change, monkeypatch)
-    storage.predictor(folder)
-    storage.predictor(saved)
+    saving.predictor(folder)
+    saving.predictor(saved)
     assert opened == [folder / "saved_model", saved / "saved_model"]
 
 
 @pytest.mark.slow
 def test_equal_weights_give_an_equal_card(saved, tmp_path):
-    storage.save(storage.load(saved), tmp_path / "binary", {"kind": "classifier", "build": BUILD, "input": [32, 64]})
+    saving.save(saving.load(saved), tmp_path / "binary", {"kind": "classifier", "build": BUILD, "input": [32, 64]})
     assert (tmp_path / "binary" / "model.json").read_bytes() == (saved / "model.json").read_bytes()
 
 
@@ -134,7 +135,7 @@ def test_without_a_manifest_the_network_is_rebuilt(saved, tmp_path, monkeypatch)
         (folder / "saved_model" / "saved_model.pb").write_bytes(b"would crash if it were read")
 
     folder = copied(saved, tmp_path, change, monkeypatch)
-    assert storage.predictor(folder)[0](IMAGES) == pytest.approx(storage.predictor(saved)[0](IMAGES), abs=1e-5)
+    assert saving.predictor(folder)[0](IMAGES) == pytest.approx(saving.predictor(saved)[0](IMAGES), abs=1e-5)
 
 
 @pytest.mark.slow
@@ -143,34 +144,34 @@ def test_weights_that_carry_code_are_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(paths, "PROJECT", tmp_path)  # where a relative path begins
     Path("evil.h5").write_bytes(pickle.dumps(Evil()))
     with pytest.raises(UserError, match=r"The weights file evil\.h5 does not fit the network"):
-        models.build_classifier("MobileNetV2", height=32, width=32, weights="evil.h5")
+        builders.build_classifier("MobileNetV2", height=32, width=32, weights="evil.h5")
     assert not Path("executed").exists()
 
 
 def test_manifest(tmp_path):
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "b").write_text("x")
-    known = manifest.of(tmp_path)
+    known = files.manifest_of(tmp_path)
     sha256 = hashlib.sha256(b"x").hexdigest()
     assert known == {"files": {"a/b": {"bytes": 1, "sha256": sha256}}}
     before = {"a/b": sha256}  # what a model's manifest was before there were sizes
-    manifest.check(tmp_path, known)
-    manifest.check(tmp_path, before)
+    files.check_manifest(tmp_path, known)
+    files.check_manifest(tmp_path, before)
     nothing = ({}, [], None, "x", {"files": []}, {"files": {"a/b": {}}}, {"a/b": None}, {"files": {**known["files"], "c": {}}})
     for content in nothing:
         with pytest.raises(UserError, match=r"was added|was changed|is missing"):
-            manifest.check(tmp_path, content)
+            files.check_manifest(tmp_path, content)
     for change in (lambda: (tmp_path / "c").write_text(""), lambda: (tmp_path / "a" / "b").write_text("y")):
         change()
         for content in (known, before):
             with pytest.raises(UserError):
-                manifest.check(tmp_path, content)
+                files.check_manifest(tmp_path, content)
 
 
 def test_a_models_manifest_and_a_packs_have_one_form(tmp_path):
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "b").write_text("x")
-    known = manifest.of(tmp_path)
-    inventory.write(tmp_path, ["a/b"])
-    assert paths.read_json(tmp_path / inventory.FILE) == known and inventory.FILE == storage.MANIFEST
-    assert inventory.check(tmp_path) == 1
+    known = files.manifest_of(tmp_path)
+    files.write_manifest(tmp_path, ["a/b"])
+    assert files.read_json(tmp_path / files.MANIFEST) == known and files.MANIFEST == saving.MANIFEST
+    assert files.check_data_set(tmp_path) == 1

@@ -4,8 +4,10 @@ import cv2
 import numpy as np
 import pytest
 
-from lib import budget, cascade, storage
-from lib.paths import UserError
+from lib.errors import UserError
+from lib.inference import cascade, time_budget
+from lib.inference.predictor import Network
+from lib.models import saving
 
 SHAPE = (64, 256)
 COUNT = 300
@@ -60,18 +62,18 @@ def slowed(tmp_path, monkeypatch):
 
             return predict, {"input": list(SHAPE)}
 
-        monkeypatch.setattr(storage, "predictor", predictor)
+        monkeypatch.setattr(saving, "predictor", predictor)
         for name in SECONDS:
             for number in range(2, members + 1):
                 (tmp_path / f"{name}.{number}").mkdir(exist_ok=True)
-        return {name: cascade.Network(tmp_path / name, augmentations, 8, clock) for name in SECONDS}
+        return {name: Network(tmp_path / name, augmentations, 8, clock) for name in SECONDS}
 
     return open_with
 
 
 def play(networks, paths, clock, minutes):
     """(what was predicted, the budget) of a run with so many minutes."""
-    limit = budget.Budget(minutes, clock)
+    limit = time_budget.Budget(minutes, clock)
     predicted, _, _ = cascade.predict(networks, paths, DECISION, SHAPE, chunk=64, budget=limit)
     return predicted, limit
 
@@ -88,11 +90,11 @@ def test_a_forecast_counts_what_is_done_beside_the_networks():
             return self.seconds / done
 
     clock = Clock()
-    limit = budget.Budget(60, clock)
+    limit = time_budget.Budget(60, clock)
     clock.now = 100.0
     limit.plan({"binary": Used()}, 10, 100, 0.0)
     assert limit.forecasts == [(10, pytest.approx(1000))]
-    later = budget.Budget(60, clock)  # the same, begun 7 seconds after the budget
+    later = time_budget.Budget(60, clock)  # the same, begun 7 seconds after the budget
     clock.now += 107.0
     later.plan({"binary": Used()}, 10, 100, 7.0)
     assert later.forecasts == [(10, pytest.approx(1007))]
@@ -111,7 +113,7 @@ def test_the_forecast_is_within_a_fifth_of_the_truth(slowed, strips):
 @pytest.mark.parametrize("count", [0, 1, 7])
 def test_few_strips_need_no_forecast(slowed, strips, count):
     clock, said = Clock(), []
-    limit = budget.Budget(60, clock)
+    limit = time_budget.Budget(60, clock)
     predicted, _, _ = cascade.predict(slowed(clock), strips[0][:count], DECISION, SHAPE, progress=said.append, budget=limit)
     assert [row != ["", ""] for row in predicted] == (strips[1][:count] > 0).tolist()
     assert limit.forecasts == limit.report() == []
@@ -121,16 +123,16 @@ def test_few_strips_need_no_forecast(slowed, strips, count):
 def test_a_twentieth_of_the_time_is_kept_for_writing():
     """Of ten minutes, 570 seconds are for the prediction."""
     clock = Clock()
-    limit = budget.Budget(10, clock)
+    limit = time_budget.Budget(10, clock)
     clock.now = 560.0
     limit.check(9.9)
-    with pytest.raises(budget.OutOfTime):
+    with pytest.raises(time_budget.OutOfTime):
         limit.check(10.1)
     clock.now = 570.1
-    with pytest.raises(budget.OutOfTime):
+    with pytest.raises(time_budget.OutOfTime):
         limit.check()
     clock.now = 10.0**9
-    budget.Budget(0, clock).check(10.0**9)
+    time_budget.Budget(0, clock).check(10.0**9)
 
 
 ORDER = ["segmenters' augmentation 'both'", "segmenters' augmentation 'horizontal'", "segmenters' augmentation 'vertical'",
@@ -213,8 +215,8 @@ def test_the_members_of_an_ensemble_are_averaged(tmp_path, monkeypatch):
     def predictor(folder, engine):
         return lambda images: np.full((len(images), 1), answers[folder.name], np.float32), {"input": [8, 8]}
 
-    monkeypatch.setattr(storage, "predictor", predictor)
-    network = cascade.Network(tmp_path / "binary")
+    monkeypatch.setattr(saving, "predictor", predictor)
+    network = Network(tmp_path / "binary")
     images = np.zeros((2, 8, 8, 1), np.uint8)
     assert network.answer(images) == pytest.approx(0.5)
     network.use(1, 2)

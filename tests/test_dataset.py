@@ -9,8 +9,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lib import dataset, duplicates, images, splitting, submission
-from lib.paths import PROJECT, UserError, write_json
+from lib.data import dataset, duplicates, images, likeness, splitting
+from lib.errors import UserError
+from lib.files import write_json
+from lib.inference import submission
+from lib.paths import PROJECT
 
 REAL = Path(os.environ.get("SEVERSTAL_REAL", PROJECT.parent / "shared" / "data")) / "severstal_real"
 needs_real = pytest.mark.skipif(not REAL.is_dir(), reason="the real strips are not here")
@@ -301,11 +304,11 @@ def test_read_image(tmp_path, suffix):
     path = tmp_path / f"a{suffix}"
     grey = picture(1, (256, 1600))
     cv2.imwrite(str(path), cv2.merge([grey] * 3), [cv2.IMWRITE_JPEG_QUALITY, 95])
-    image = dataset.read_image(path)
+    image = images.read_image(path)
     assert image.shape == (256, 1600) and image.dtype == np.uint8
     assert np.abs(image.astype(int) - grey).mean() < 2
     for size in ((256, 1600), (128, 800), (64, 416), (299, 299), (32, 200), (300, 1700)):
-        small = dataset.read_image(path, size)
+        small = images.read_image(path, size)
         expected = images.resize_image(grey, size)
         assert small.shape == size and small.dtype == np.uint8
         assert np.abs(small.astype(int) - expected).mean() < 2
@@ -315,7 +318,7 @@ def test_reduced_decoding_keeps_places(tmp_path):
     image = np.zeros((256, 1600), np.uint8)
     image[64:128, 800:1200] = 255
     cv2.imwrite(str(tmp_path / "a.jpg"), image)
-    small = dataset.read_image(tmp_path / "a.jpg", (128, 800)) > 127
+    small = images.read_image(tmp_path / "a.jpg", (128, 800)) > 127
     np.testing.assert_array_equal(small, image[::2, ::2] > 127)
 
 
@@ -335,7 +338,7 @@ def test_unreadable_images(tmp_path, content, words):
         path.write_bytes(content)
     for size in (None, (8, 8)):
         with pytest.raises(UserError, match=words) as caught:
-            dataset.read_image(path, size)
+            images.read_image(path, size)
         assert str(path) in str(caught.value)
 
 
@@ -345,9 +348,9 @@ def test_every_truncation_is_noticed(tmp_path):
         for length in range(0, len(data) - 1, 37):
             (tmp_path / "a").write_bytes(data[:length])
             with pytest.raises(UserError):
-                dataset.read_image(tmp_path / "a")
+                images.read_image(tmp_path / "a")
         (tmp_path / "a").write_bytes(data + b"\0" * 100)  # some programs append bytes
-        assert dataset.read_image(tmp_path / "a").shape == SHAPE
+        assert images.read_image(tmp_path / "a").shape == SHAPE
 
 
 def write_pictures(folder, pictures):
@@ -373,7 +376,7 @@ def test_near_duplicates(tmp_path):
 @needs_real
 def test_real_strips_are_no_duplicates_of_each_other(tmp_path):
     paths = sorted(REAL.glob("*_images/*.jpg"))
-    shifted = cv2.convertScaleAbs(np.roll(dataset.read_image(paths[5]), 5, axis=1), alpha=1.05)
+    shifted = cv2.convertScaleAbs(np.roll(images.read_image(paths[5]), 5, axis=1), alpha=1.05)
     cv2.imwrite(str(tmp_path / "copy.jpg"), shifted, [cv2.IMWRITE_JPEG_QUALITY, 85])
     groups = duplicates.find_duplicates([*paths, tmp_path / "copy.jpg"]).tolist()
     assert groups == [*range(len(paths)), 5]
@@ -430,7 +433,7 @@ def alike(seed, shape=SHAPE):
 def test_the_distance_decides_what_stays_together(tmp_path):
     paths = write_pictures(tmp_path, [strip for seed in range(20) for strip in alike(seed, (64, 400))])
     table = pd.DataFrame({"image_id": [path.name for path in paths], "path": [str(path) for path in paths], "rle_1": ["", "1 1"] * 20})
-    size, pair = duplicates.fingerprint_size(paths), np.arange(40) // 2
+    size, pair = likeness.fingerprint_size(paths), np.arange(40) // 2
     small = duplicates.Looks(paths, size)
     apart = [small.distance(2 * number, 2 * number + 1, 0) for number in range(20)]
     assert min(apart) > 0.1 and max(apart) < 0.5

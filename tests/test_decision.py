@@ -1,9 +1,10 @@
 import numpy as np
 import pytest
 
-from lib import decision
-from lib.decision import Evidence
-from lib.paths import UserError
+from lib.errors import UserError
+from lib.evaluation import error_analysis, predictions, statistics, threshold_search
+from lib.evaluation.predictions import CascadePredictions
+from lib.inference import postprocess
 
 SIMPLE = {"strategy": "both filters", "binary_threshold": 0.5, "label_thresholds": [0.5], "pixel_thresholds": [0.5],
           "smallest_components": [0], "minimum_areas": [10]}  # fmt: skip
@@ -12,7 +13,7 @@ SIMPLE = {"strategy": "both filters", "binary_threshold": 0.5, "label_thresholds
 def evidence(binary, label, true_area, area, intersection):
     """One class, one pixel threshold, and no component too small."""
     count = len(binary)
-    return Evidence(
+    return CascadePredictions(
         np.array(binary), np.array(label)[:, None], np.array(true_area)[:, None], np.array(area).reshape(count, 1, 1, 1),
         np.array(intersection).reshape(count, 1, 1, 1), np.arange(count), (0.5,), (0,),
     )  # fmt: skip
@@ -28,40 +29,40 @@ CASES = evidence(
 
 
 def test_pair_scores_follow_the_cascade():
-    assert decision.pair_scores(CASES, SIMPLE)[:, 0] == pytest.approx([1, 0, 0, 0, 0, 0.5, 1])
+    assert predictions.pair_scores(CASES, SIMPLE)[:, 0] == pytest.approx([1, 0, 0, 0, 0, 0.5, 1])
 
 
 def test_lost_points_name_the_stage_and_add_up():
-    parts = {name: float(values.sum()) for name, values in decision.lost_points(CASES, SIMPLE).items()}
+    parts = {name: float(values.sum()) for name, values in error_analysis.lost_points(CASES, SIMPLE).items()}
     assert parts == pytest.approx(
         {"filtered out": 1 / 7, "class missed": 1 / 7, "no mask": 1 / 7, "imperfect mask": 0.5 / 7, "false alarm": 1 / 7}
     )
-    assert sum(parts.values()) == pytest.approx(1 - decision.pair_scores(CASES, SIMPLE).mean(), abs=1e-12)
+    assert sum(parts.values()) == pytest.approx(1 - predictions.pair_scores(CASES, SIMPLE).mean(), abs=1e-12)
 
 
 def test_choose_finds_the_decision_that_a_full_search_finds():
     random = np.random.default_rng(3)
     count, there = 40, random.random((40, 2)) < 0.4
     area = random.integers(0, 3000, (count, 2, 2, 2))
-    some = Evidence(
+    some = CascadePredictions(
         random.random(count), random.random((count, 2)), there * 1500, area,
         np.minimum(area, there[:, :, None, None] * 1500) // 2, np.arange(count), (0.3, 0.6), (0, 90),
     )  # fmt: skip
     best = 0.0
-    for gate in decision.GATES:
+    for gate in threshold_search.CANDIDATE_THRESHOLDS:
         total = 0.0
         for k in range(2):
-            one = Evidence(some.binary, some.label[:, [k]], some.true_area[:, [k]], some.area[:, [k]], some.intersection[:, [k]],
+            one = CascadePredictions(some.binary, some.label[:, [k]], some.true_area[:, [k]], some.area[:, [k]], some.intersection[:, [k]],
                            some.group, (0.3, 0.6), (0, 90))  # fmt: skip
             total += max(
-                decision.pair_scores(one, {**SIMPLE, "binary_threshold": gate, "label_thresholds": [label],
+                predictions.pair_scores(one, {**SIMPLE, "binary_threshold": gate, "label_thresholds": [label],
                                            "pixel_thresholds": [pixel], "smallest_components": [size],
                                            "minimum_areas": [least]}).mean()
-                for label in decision.GATES for pixel in (0.3, 0.6) for size in (0, 90) for least in (*decision.MINIMUM_AREAS, 10**9)
+                for label in threshold_search.CANDIDATE_THRESHOLDS for pixel in (0.3, 0.6) for size in (0, 90) for least in (*threshold_search.MINIMUM_AREAS, 10**9)
             )  # fmt: skip
         best = max(best, total / 2)
-    assert decision.pair_scores(some, decision.choose(some, steady=False)).mean() == pytest.approx(best)
-    assert decision.pair_scores(some, decision.choose(some)).mean() <= best
+    assert predictions.pair_scores(some, threshold_search.choose_thresholds(some, steady=False)).mean() == pytest.approx(best)
+    assert predictions.pair_scores(some, threshold_search.choose_thresholds(some)).mean() <= best
 
 
 def test_noise_fools_the_naive_figure_and_not_the_honest_one():
@@ -71,36 +72,36 @@ def test_noise_fools_the_naive_figure_and_not_the_honest_one():
         random = np.random.default_rng(seed)
         there = random.random((60, 2)) < 0.5
         area = np.full((60, 2, 1, 1), 2000)
-        noise = Evidence(random.random(60), random.random((60, 2)), there * 2000, area, (there * 2000)[:, :, None, None],
+        noise = CascadePredictions(random.random(60), random.random((60, 2)), there * 2000, area, (there * 2000)[:, :, None, None],
                          np.arange(60), (0.5,), (0,))  # fmt: skip
         expected = 0.5  # whatever is decided, a pair is right with probability 1/2
-        gains.append(decision.pair_scores(noise, decision.choose(noise)).mean() - expected)
-        honest_gains.append(decision.cross_fit(noise, folds=5, seed=seed).mean() - expected)
+        gains.append(predictions.pair_scores(noise, threshold_search.choose_thresholds(noise)).mean() - expected)
+        honest_gains.append(threshold_search.cross_fit(noise, folds=5, seed=seed).mean() - expected)
     assert np.mean(gains) > 0.05
     assert abs(np.mean(honest_gains)) < 0.03
 
 
 def test_folds_keep_groups_together():
     group = np.array([0, 0, 1, 2, 2, 2, 3, 4])
-    fold = decision.folds_of(group, 3)
+    fold = statistics.assign_folds(group, 3)
     assert all(len(set(fold[group == name])) == 1 for name in set(group))
     assert set(fold) == {0, 1, 2}
 
 
 def test_one_part_alone_cannot_be_judged_honestly():
     with pytest.raises(UserError, match="1 is too few"):
-        decision.fold_decisions(CASES, folds=1)
+        threshold_search.fold_thresholds(CASES, folds=1)
 
 
 def test_a_strategy_that_is_none_is_named():
     with pytest.raises(UserError, match=r"no strategy 'both'\. Choose one of: segment everything, "):
-        decision.choose(CASES, "both")
+        threshold_search.choose_thresholds(CASES, "both")
 
 
 def test_interval_of_a_constant_is_the_constant_and_groups_widen_it():
-    assert decision.bootstrap_interval(np.full(20, 0.7), np.arange(20)) == pytest.approx((0.7, 0.7))
+    assert statistics.bootstrap_interval(np.full(20, 0.7), np.arange(20)) == pytest.approx((0.7, 0.7))
     values = np.repeat([0.0, 1.0] * 5, 10)
-    alone, grouped = (decision.bootstrap_interval(values, group) for group in (np.arange(100), np.repeat(np.arange(10), 10)))
+    alone, grouped = (statistics.bootstrap_interval(values, group) for group in (np.arange(100), np.repeat(np.arange(10), 10)))
     assert grouped[1] - grouped[0] > 2 * (alone[1] - alone[0])
 
 
@@ -109,16 +110,16 @@ def test_an_interval_is_as_wide_as_statistics_say(copies):
     """The mean of 400 fair coins, each there `copies` times as one group: 95 % of such means lie within 1.96 standard errors."""
     coins = np.arange(400) % 2
     values, group = np.repeat(coins, copies).astype(float), np.repeat(np.arange(400), copies)
-    low, high = decision.bootstrap_interval(values, group, rounds=4000)
+    low, high = statistics.bootstrap_interval(values, group, rounds=4000)
     assert (high - low) / 2 == pytest.approx(1.96 * 0.5 / 400**0.5, rel=0.06)
     assert (low + high) / 2 == pytest.approx(0.5, abs=0.005)
-    low, high = decision.bootstrap_interval(values, group, rounds=4000, level=0.8)
+    low, high = statistics.bootstrap_interval(values, group, rounds=4000, level=0.8)
     assert (high - low) / 2 == pytest.approx(1.28 * 0.5 / 400**0.5, rel=0.06)
 
 
 def test_evidence_survives_the_disk(tmp_path):
     CASES.save(tmp_path / "evidence.npz")
-    again = Evidence.load(tmp_path / "evidence.npz")
+    again = CascadePredictions.load(tmp_path / "evidence.npz")
     assert again.pixel_thresholds == (0.5,) and again.smallest == (0,)
     assert np.array_equal(again.area, CASES.area)
     assert again.soft_area is None
@@ -129,34 +130,34 @@ def test_lost_points_of_the_folds_add_up_to_what_the_honest_score_lacks():
     count, there = 90, random.random((90, 3)) < 0.3
     true_area = there * random.integers(200, 4000, (count, 3))
     area = random.integers(0, 4000, (count, 3, 2, 2))
-    some = Evidence(
+    some = CascadePredictions(
         random.random(count), np.clip(there * 0.4 + random.random((count, 3)) * 0.6, 0, 1), true_area, area,
         np.minimum(area, true_area[:, :, None, None]) * 3 // 4, np.arange(count) // 2, (0.3, 0.6), (0, 90),
     )  # fmt: skip
     some.soft_area, some.soft_intersection = some.area // 2, some.intersection // 2
-    for strategy in decision.STRATEGIES:
-        decided = decision.fold_decisions(some, strategy, folds=4)
+    for strategy in postprocess.STRATEGIES:
+        decided = threshold_search.fold_thresholds(some, strategy, folds=4)
         assert sum(part.astype(int) for part, _ in decided).tolist() == [1] * count
-        parts = decision.lost_points(some, decided)
-        assert sum(values.sum() for values in parts.values()) == pytest.approx(1 - decision.scores_of(some, decided).mean(), abs=1e-9)
+        parts = error_analysis.lost_points(some, decided)
+        assert sum(values.sum() for values in parts.values()) == pytest.approx(1 - threshold_search.cross_fitted_scores(some, decided).mean(), abs=1e-9)
 
 
 def test_a_class_that_is_only_ever_drawn_wrong_is_never_predicted():
     wrong = evidence([0.9] * 4, [0.9] * 4, [0, 0, 100, 100], [50, 60, 70, 80], [0, 0, 0, 0])
-    chosen = decision.choose(wrong)
-    assert decision.pair_scores(wrong, chosen)[:, 0].tolist() == [1, 1, 0, 0]
-    nothing = decision.choose(evidence([0.9], [0.99], [0], [10**5], [0]), "segment everything")
-    assert nothing["minimum_areas"] == [decision.NEVER]
+    chosen = threshold_search.choose_thresholds(wrong)
+    assert predictions.pair_scores(wrong, chosen)[:, 0].tolist() == [1, 1, 0, 0]
+    nothing = threshold_search.choose_thresholds(evidence([0.9], [0.99], [0], [10**5], [0]), "segment everything")
+    assert nothing["minimum_areas"] == [postprocess.NEVER]
 
 
 def test_smaller_components_are_dropped_where_that_helps():
     there = np.array([[1000], [0]])
     area = np.array([[[[1060, 1000]]], [[[60, 0]]]])  # a speck of 60 pixels on either image, gone below 75
     shared = np.array([[[[1000, 1000]]], [[[0, 0]]]])
-    specks = Evidence(np.ones(2), np.ones((2, 1)), there, area, shared, np.arange(2), (0.5,), (0, 75))
-    chosen = decision.choose(specks)
-    assert decision.pair_scores(specks, {**chosen, "minimum_areas": [0], "smallest_components": [0]}).mean() < 0.5
-    assert decision.pair_scores(specks, chosen).tolist() == [[1], [1]]
+    specks = CascadePredictions(np.ones(2), np.ones((2, 1)), there, area, shared, np.arange(2), (0.5,), (0, 75))
+    chosen = threshold_search.choose_thresholds(specks)
+    assert predictions.pair_scores(specks, {**chosen, "minimum_areas": [0], "smallest_components": [0]}).mean() < 0.5
+    assert predictions.pair_scores(specks, chosen).tolist() == [[1], [1]]
 
 
 def test_steady_choices_do_better_on_other_images():
@@ -169,35 +170,35 @@ def test_steady_choices_do_better_on_other_images():
             label = np.clip(random.normal(0.35 + 0.3 * there, 0.2), 0, 1)
             area = np.full((count, 1, 1, 1), 2000)
             shared = (1500 * there)[:, :, None, None]
-            return Evidence(np.ones(count), label, there * 2000, area, shared, np.arange(count), (0.5,), (0,))
+            return CascadePredictions(np.ones(count), label, there * 2000, area, shared, np.arange(count), (0.5,), (0,))
 
         few, many = draw(80), draw(4000)
-        scores = [decision.pair_scores(many, decision.choose(few, "multilabel filter", steady)).mean() for steady in (True, False)]
+        scores = [predictions.pair_scores(many, threshold_search.choose_thresholds(few, "multilabel filter", steady)).mean() for steady in (True, False)]
         gain.append(scores[0] - scores[1])
     assert np.mean(gain) > 0
 
 
 def test_a_weighted_interval_counts_what_weighs():
     values, group = np.array([0.0] * 50 + [1.0] * 50), np.arange(100)
-    low, high = decision.bootstrap_interval(values, group, weights=np.repeat([1.0, 9.0], 50))
+    low, high = statistics.bootstrap_interval(values, group, weights=np.repeat([1.0, 9.0], 50))
     assert low < 0.9 < high and low > 0.8
-    assert decision.bootstrap_interval(values, group, weights=np.repeat([0.0, 1.0], 50)) == (1, 1)
-    assert decision.bootstrap_interval(np.where(values > 0, values, np.nan), group) == (1, 1)
+    assert statistics.bootstrap_interval(values, group, weights=np.repeat([0.0, 1.0], 50)) == (1, 1)
+    assert statistics.bootstrap_interval(np.where(values > 0, values, np.nan), group) == (1, 1)
 
 
 def test_soft_gating_goes_by_the_weighted_maps_and_asks_for_no_label_threshold():
     """Two images with the defect: the first's class is likely; the second's product reaches no threshold of 0.5."""
-    some = Evidence(
+    some = CascadePredictions(
         np.ones(3), np.array([[0.9], [0.4], [0.6]]), np.array([[100], [100], [0]]), np.full((3, 1, 1, 1), 100),
         np.array([100, 100, 0]).reshape(3, 1, 1, 1), np.arange(3), (0.5,), (0,),
         np.array([80, 0, 0]).reshape(3, 1, 1, 1), np.array([80, 0, 0]).reshape(3, 1, 1, 1),
     )  # fmt: skip
-    soft = {**SIMPLE, "strategy": decision.SOFT, "label_thresholds": [0.0]}
-    assert decision.pair_scores(some, soft)[:, 0] == pytest.approx([160 / 180, 0, 1])
-    assert decision.kept_pairs(some, soft)[1][:, 0].tolist() == [True, False, True]
-    assert decision.seconds_per_image(some, soft, {"binary": 1, "multilabel": 10, "seg_class1": 300}) == pytest.approx(211)
-    chosen = decision.choose(some, decision.SOFT)
-    assert decision.pair_scores(some, chosen).mean() == pytest.approx((160 / 180 + 1) / 3)
+    soft = {**SIMPLE, "strategy": postprocess.SOFT, "label_thresholds": [0.0]}
+    assert predictions.pair_scores(some, soft)[:, 0] == pytest.approx([160 / 180, 0, 1])
+    assert predictions.passing_pairs(some, soft)[1][:, 0].tolist() == [True, False, True]
+    assert predictions.seconds_per_image(some, soft, {"binary": 1, "multilabel": 10, "seg_class1": 300}) == pytest.approx(211)
+    chosen = threshold_search.choose_thresholds(some, postprocess.SOFT)
+    assert predictions.pair_scores(some, chosen).mean() == pytest.approx((160 / 180 + 1) / 3)
     assert some.take([0]).soft_area.tolist() == [[[[80]]]]
 
 
@@ -210,5 +211,5 @@ def test_cost_counts_only_what_the_filters_let_through():
         "both filters": 1 + 50 / 7 + 400 / 7,
     }
     for strategy, cost in expected.items():
-        assert decision.seconds_per_image(CASES, {**SIMPLE, "strategy": strategy}, seconds) == pytest.approx(cost)
-    assert decision.seconds_per_image(CASES, {**SIMPLE, "minimum_areas": [decision.NEVER]}, seconds) == pytest.approx(1 + 50 / 7)
+        assert predictions.seconds_per_image(CASES, {**SIMPLE, "strategy": strategy}, seconds) == pytest.approx(cost)
+    assert predictions.seconds_per_image(CASES, {**SIMPLE, "minimum_areas": [postprocess.NEVER]}, seconds) == pytest.approx(1 + 50 / 7)

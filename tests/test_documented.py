@@ -28,7 +28,11 @@ import test_pretrained
 import test_small_data
 import whole_run
 
-from lib import choices, decision, packing, params, paths, plan, ranges
+from lib import files, paths
+from lib.data import choices
+from lib.inference import postprocess
+from lib.kaggle.pack import TRAINING, UPLOAD
+from lib.pipeline import graph, params, ranges
 
 PROJECT = paths.PROJECT
 DOCUMENTS = ["README.md", *sorted(path.relative_to(PROJECT).as_posix() for path in PROJECT.glob("benchmarks/*.md"))]
@@ -88,16 +92,16 @@ def documented():
         for command in in_markdown((PROJECT / name).read_text(encoding="utf-8")):
             found.setdefault(command, name)
     names = {"run": "ID", "owner": "me", "slug": "steel-defect", "competition": paths.COMPETITION}
-    for command in in_markdown(packing.UPLOAD.format(training=packing.TRAINING.format(**names), **names)):
+    for command in in_markdown(UPLOAD.format(training=TRAINING.format(**names), **names)):
         found.setdefault(command, "UPLOAD.md")
     sources = {path.relative_to(PROJECT).as_posix(): path.read_text(encoding="utf-8") for path in SOURCES}
-    for path in sorted(plan.HOUSE.notebooks.glob("*.ipynb")):
+    for path in sorted(graph.DEFAULT_PROJECT.notebooks.glob("*.ipynb")):
         cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
         code = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
         sources[path.name] = "\n".join(line for part in code for line in part.splitlines() if not line.lstrip().startswith("%"))
     for name, source in sources.items():
         for text in texts_of(source):
-            for command in in_source(text) if text not in (packing.UPLOAD, packing.TRAINING) else ():
+            for command in in_source(text) if text not in (UPLOAD, TRAINING) else ():
                 found.setdefault(command, name)
     for path in (PROJECT / "Makefile", *sorted((PROJECT / "params").iterdir())):
         text = path.read_text(encoding="utf-8")
@@ -376,7 +380,7 @@ def house(tmp_path_factory, whole_project):
         where = [word.replace("=", "=NEU/") for word in [*where, "--test-images=images/test", "--test-masks=annotations/test"]]
         do(house, ["python", "-m", "lib.importer", *where, "--out", out])
     rows = [f"test{number}.png_{k}," for number in range(16) for k in (1, 2, 3)]
-    paths.write_atomic(house / "runs" / "neu" / "submission.csv", "\n".join(["ImageId_ClassId,EncodedPixels", *rows, ""]))
+    files.write_atomic(house / "runs" / "neu" / "submission.csv", "\n".join(["ImageId_ClassId,EncodedPixels", *rows, ""]))
     return house
 
 
@@ -415,7 +419,7 @@ def promised(path):
 def values_of(name, given):
     """{parameter: values} that a notebook runs with: its defaults but for what is given; entries of dictionaries as parameters."""
     found = {}
-    for key, parameter in params.declared(plan.HOUSE.notebooks / f"{name}.ipynb").items():
+    for key, parameter in params.declared(graph.DEFAULT_PROJECT.notebooks / f"{name}.ipynb").items():
         value = given.get(key, parameter.default)
         entries = {**parameter.default, **value} if isinstance(value, dict) else {key: value}
         for entry, one in entries.items():
@@ -440,7 +444,7 @@ def tried():
         for key, values in values_of(name, given).items():
             found.setdefault(key, set()).update(values)
     found["pseudo_labels"].add("FILE")  # test_notebooks.MEMBERS, made there
-    found["strategy"] |= set(decision.STRATEGIES)  # every run of 40_evaluation chooses thresholds for each and compares them
+    found["strategy"] |= set(postprocess.STRATEGIES)  # every run of 40_evaluation chooses thresholds for each and compares them
     found["architecture"] |= of_parameters(test_backbones.test_the_other_architectures)
     found["backbone"] |= of_parameters(test_backbones.test_a_classifier_with_crops_and_cells)
     found["backbone"] |= of_parameters(test_backbones.test_a_segmenter_begins_with_a_weights_file)
@@ -462,7 +466,7 @@ def test_a_choice_that_is_new_is_one_that_nothing_tries(tmp_path):
     path = tmp_path / "10_binary.ipynb"
     source = 'loss: str = "bce"  # bce | hinge: of networks\nlocate: bool = True  # where\nquiet: int = 0  # 0..9: lines, none at 0\n'
     source += 'augmentation: dict = {"flips": "none"}  # choices.AUGMENTATION: of strips\n'
-    paths.write_json(path, {"cells": [{"cell_type": "code", "metadata": {"tags": ["parameters"]}, "source": source}]})
+    files.write_json(path, {"cells": [{"cell_type": "code", "metadata": {"tags": ["parameters"]}, "source": source}]})
     expected = {"loss": {"bce", "hinge"}, "locate": {True, False}, "quiet": {"0", "more than 0"}, "flips": set(choices.FLIPS)}
     assert {name: values for name, values in promised(path).items() if values} == expected
     assert "hinge" not in tried()["loss"] and "bce" in tried()["loss"]

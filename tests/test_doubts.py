@@ -3,8 +3,10 @@
 import numpy as np
 import pytest
 
-from lib import doubts, report, rle
-from lib.paths import write_json
+from lib.data import rle
+from lib.evaluation import doubts
+from lib.files import write_json
+from lib.report import pages
 
 SHAPE = (10, 20)
 
@@ -71,10 +73,10 @@ def test_the_advice_follows_from_how_it_was_trained(strips, steps, weights, said
 def test_the_index_shows_doubts_before_the_score(tmp_path):
     write_json(tmp_path / "metrics" / "10_binary.json", {"headline": "x", "figures": {"binary_doubt": "It <b>guesses</b>.", "a": 1.0}})
     write_json(tmp_path / "metrics" / "20_multilabel.json", {"headline": "x", "figures": {"multilabel_doubt": ""}})
-    report.write_index(tmp_path)
+    pages.write_index(tmp_path)
     page = (tmp_path / "index.html").read_text()
     assert page.count("No better than a constant answer") == 1
     assert "<li>It &lt;b&gt;guesses&lt;/b&gt;.</li>" in page
     write_json(tmp_path / "metrics" / "10_binary.json", {"headline": "x", "figures": {"binary_doubt": ""}})
-    report.write_index(tmp_path)
+    pages.write_index(tmp_path)
     assert "No better than a constant" not in (tmp_path / "index.html").read_text()

@@ -4,8 +4,8 @@ import cv2
 import numpy as np
 import pytest
 
-from lib import duplicates
-from lib.images import read_image
+from lib.data import duplicates, likeness
+from lib.data.images import read_image
 
 SHAPES = {"strip": (64, 400), "square": (120, 120)}
 CELL = {"strip": 4, "square": 3}  # pixels of a fingerprint's pixel
@@ -34,7 +34,7 @@ def write(folder, images):
 
 def disguised(image, turn):
     """A copy: turned, moved by a row and two columns, and brighter."""
-    moved = np.roll(duplicates.turned(image, turn), (1, 2), (0, 1))
+    moved = np.roll(likeness.turned(image, turn), (1, 2), (0, 1))
     return cv2.convertScaleAbs(np.ascontiguousarray(moved), alpha=1.1, beta=6)
 
 
@@ -46,20 +46,20 @@ def test_turns_are_what_they_are_called():
         "turned by 90 degrees clockwise": [[3, 1], [4, 2]], "turned by 90 degrees counterclockwise": [[2, 4], [1, 3]],
         "mirrored along the other diagonal": [[4, 2], [3, 1]],
     }  # fmt: skip
-    assert {name: duplicates.turned(corner, turn).tolist() for turn, name in enumerate(duplicates.TURNS)} == expected
+    assert {name: likeness.turned(corner, turn).tolist() for turn, name in enumerate(duplicates.TURNS)} == expected
 
 
 @pytest.mark.parametrize("turn", SQUARE_TURNS)
 def test_every_turn_has_one_that_undoes_it(turn):
     picture = np.arange(12).reshape(3, 4)
-    assert duplicates.turned(duplicates.turned(picture, turn), duplicates.BACK[turn]).tolist() == picture.tolist()
+    assert likeness.turned(likeness.turned(picture, turn), duplicates.BACK[turn]).tolist() == picture.tolist()
     assert duplicates.combined()[duplicates.BACK[turn], turn] == 0
 
 
 @pytest.mark.parametrize("kind, turn", EVERY)
 def test_a_turned_copy_is_in_its_images_group(tmp_path, kind, turn):
     images = [grey(texture(seed, SHAPES[kind])) for seed in range(6)]
-    paths = write(tmp_path, [*images, disguised(images[2], turn), duplicates.turned(images[4], turn)])
+    paths = write(tmp_path, [*images, disguised(images[2], turn), likeness.turned(images[4], turn)])
     assert duplicates.find_duplicates(paths).tolist() == [0, 1, 2, 3, 4, 5, 2, 4]
     assert duplicates.find_duplicates(paths[::-1]).tolist() == [0, 1, 2, 0, 3, 1, 4, 5]  # the copy may come first
 
@@ -74,12 +74,12 @@ def test_a_strip_turned_by_90_degrees_is_no_copy_of_its_shape(tmp_path):
 def test_textures_that_look_alike_at_a_distance_stay_apart(tmp_path, kind):
     """One coarse pattern, alike under all turns, with a grain of its own for each image: the fingerprints cannot tell them apart."""
     coarse = texture(77, SHAPES[kind], 0.8 * CELL[kind])
-    coarse = sum(duplicates.turned(coarse, turn) for turn in (STRIP_TURNS if kind == "strip" else SQUARE_TURNS))
+    coarse = sum(likeness.turned(coarse, turn) for turn in (STRIP_TURNS if kind == "strip" else SQUARE_TURNS))
     coarse = coarse / coarse.std()
     images = [grey(coarse + 0.8 * texture(seed, SHAPES[kind], 0.7)) for seed in range(10)]
-    paths = write(tmp_path, [*images, duplicates.turned(images[3], 2)])
-    size = duplicates.fingerprint_size(paths)
-    assert len(duplicates.close_pairs(duplicates.fingerprints(paths, size), size)[0]) >= 55  # all are candidates
+    paths = write(tmp_path, [*images, likeness.turned(images[3], 2)])
+    size = likeness.fingerprint_size(paths)
+    assert len(likeness.close_pairs(likeness.fingerprints(paths, size), size)[0]) >= 55  # all are candidates
     assert duplicates.find_duplicates(paths).tolist() == [*range(10), 3]
 
 
@@ -88,7 +88,7 @@ def test_plates_of_one_pattern_stay_apart_and_their_copies_do_not(tmp_path):
     rows, columns = np.mgrid[: SHAPES["strip"][0], : SHAPES["strip"][1]]
     pattern = np.sin((rows + columns) * np.pi / 8) + np.sin((rows - columns) * np.pi / 8)
     images = [grey(pattern + 0.7 * texture(seed, SHAPES["strip"], 1.0)) for seed in range(24)]
-    paths = write(tmp_path, [*images, duplicates.turned(images[4], 1), duplicates.turned(images[7], 3)])
+    paths = write(tmp_path, [*images, likeness.turned(images[4], 1), likeness.turned(images[7], 3)])
     assert duplicates.self_likeness(pattern.astype(np.float32), 8) > 0.9
     assert duplicates.find_duplicates(paths).tolist() == [*range(24), 4, 7]
 
@@ -103,7 +103,7 @@ def test_a_fixed_view_costs_few_second_looks_and_hides_no_copy(tmp_path, monkeyp
     paths = write(tmp_path, [*images, *copies])
     looks, distance, decoded, read = [], duplicates.Looks.distance, [], read_image
     monkeypatch.setattr(duplicates.Looks, "distance", lambda *given: looks.append(given) or distance(*given))
-    monkeypatch.setattr(duplicates, "read_image", lambda *given: decoded.append(given) or read(*given))
+    monkeypatch.setattr(likeness, "read_image", lambda *given: decoded.append(given) or read(*given))
     assert duplicates.find_duplicates(paths).tolist() == [*range(count), *range(len(copies))]
     assert len(looks) < 3 * len(paths)  # of 2,000 pairs
     assert len(decoded) <= 2 * len(paths) + 2  # small for the fingerprint, larger for the second look
@@ -123,25 +123,25 @@ def test_candidates_are_those_of_every_pair_in_every_turn(tmp_path, kind):
     """The quick way over mirrored parts finds what products of all turned fingerprints find."""
     images = [grey(texture(seed // 3, SHAPES[kind]) + texture(50 + seed, SHAPES[kind])) for seed in range(9)]
     turns = list(STRIP_TURNS if kind == "strip" else SQUARE_TURNS)
-    paths = write(tmp_path, [duplicates.turned(image, turns[seed % len(turns)]) for seed, image in enumerate(images)])
-    size = duplicates.fingerprint_size(paths)
-    prints = duplicates.fingerprints(paths, size)
+    paths = write(tmp_path, [likeness.turned(image, turns[seed % len(turns)]) for seed, image in enumerate(images)])
+    size = likeness.fingerprint_size(paths)
+    prints = likeness.fingerprints(paths, size)
     expected = {}
     for first in range(9):
         for second in range(first + 1, 9):
             for turn in turns:
-                other = duplicates.turned(prints[0, second].reshape(size), turn).ravel()
+                other = likeness.turned(prints[0, second].reshape(size), turn).ravel()
                 apart = 1 - max(float(prints[offset, first] @ other) for offset in range(5))
-                if apart <= duplicates.CANDIDATE + 0.2:
+                if apart <= likeness.CANDIDATE + 0.2:
                     expected[first, second, turn] = pytest.approx(apart, abs=1e-5)
-    found = duplicates.close_pairs(prints, size, duplicates.CANDIDATE + 0.2)
+    found = likeness.close_pairs(prints, size, likeness.CANDIDATE + 0.2)
     assert {tuple(map(int, key)): float(apart) for *key, apart in zip(*found, strict=True)} == expected and len(expected) >= 5
 
 
 def test_the_nearest_copy_and_its_turn(tmp_path):
     images = [grey(texture(seed, SHAPES["square"])) for seed in range(4)]
     blend = grey(0.8 * texture(1, SHAPES["square"]) + 0.5 * texture(9, SHAPES["square"]))
-    paths = write(tmp_path, [*images, blend, disguised(images[1], 5), duplicates.turned(images[3], 6), images[2]])
+    paths = write(tmp_path, [*images, blend, disguised(images[1], 5), likeness.turned(images[3], 6), images[2]])
     group = duplicates.find_duplicates(paths)
     assert group.tolist() == [0, 1, 2, 3, 1, 1, 3, 2]
     wanted = np.arange(8) >= 5

@@ -10,8 +10,9 @@ import kills
 import pytest
 from test_pipeline import small_house
 
-from lib import artifacts, params, paths, pipeline, plan, processes
-from lib import journal as journals
+from lib import files
+from lib.pipeline import graph, inputs, params, products, run_state, scheduler
+from lib.pipeline.run import Options, new_folder, open_folder
 
 
 @pytest.fixture(scope="module")
@@ -57,23 +58,23 @@ def test_products_are_known_by_their_content(tmp_path, data, capsys):
     said, after = capsys.readouterr().out, kills.finished(run_dir)
     assert "20_reads_value   kept" in said and after["20_reads_value"] == before["20_reads_value"]  # 10 made the same again
     assert after["10_writes_value"] != before["10_writes_value"]
-    journal = journals.read(run_dir)
+    journal = run_state.read(run_dir)
     journal["notebooks"]["20_reads_value"]["used"]["10_writes_value"] = "something else"
-    journals.write(run_dir, journal)
+    run_state.write(run_dir, journal)
     assert one_notebook(tmp_path, data, "--resume") == 0
     said = capsys.readouterr().out
     assert "10_writes_value  kept" in said and "20_reads_value   started" in said
 
 
 def test_a_changed_parameter_of_one_segmenter_changes_it_and_what_follows():
-    declarations = plan.declarations_of(plan.HOUSE)
+    declarations = graph.declarations_of(graph.DEFAULT_PROJECT)
 
     def keys(*overrides):
         values = params.effective(declarations, overrides=overrides)
-        return plan.keys_of(plan.HOUSE, list(plan.GRAPH), values, {"sha256": "f"}, None)
+        return graph.keys_of(graph.DEFAULT_PROJECT, list(graph.GRAPH), values, {"sha256": "f"}, None)
 
     before, after = keys(), keys(("33_seg_class3", "epochs", "3"))
-    assert [name for name in plan.GRAPH if before[name] != after[name]] == ["33_seg_class3", "40_evaluation", "90_inference"]
+    assert [name for name in graph.GRAPH if before[name] != after[name]] == ["33_seg_class3", "40_evaluation", "90_inference"]
 
 
 def test_what_a_killed_command_was_writing_is_removed_and_a_run_without_a_journal_starts_anew(tmp_path):
@@ -81,21 +82,21 @@ def test_what_a_killed_command_was_writing_is_removed_and_a_run_without_a_journa
     (run_dir / "models").mkdir(parents=True)
     killed = []  # contexts that never end
     for path in ("run.json", "models/binary"):
-        killed += [paths.replacing(run_dir / path), paths.scratch(run_dir / path)]
+        killed += [files.replacing(run_dir / path), files.scratch(run_dir / path)]
         Path(killed[-2].__enter__()).write_text("{")
         (killed[-1].__enter__() / "model.json").write_text("{")
     theirs = ("mine.partial", ".mine.partial", "models/.mine.partial/x", "models/mine.abcd1234.partial")
     for name in theirs:
         (run_dir / name).parent.mkdir(parents=True, exist_ok=True)
         (run_dir / name).write_text("not made by a command")
-    (run_dir / pipeline.FINDINGS).write_text("")
-    artifacts.remove_partial(run_dir)
+    (run_dir / inputs.FINDINGS).write_text("")
+    products.remove_partial(run_dir)
     left = {path.relative_to(run_dir).as_posix() for path in run_dir.rglob("*") if path.is_file()}
-    assert left == {pipeline.FINDINGS, *theirs}
+    assert left == {inputs.FINDINGS, *theirs}
     shutil.rmtree(run_dir / "models")
-    killed.append(paths.replacing(run_dir / "run.json"))
+    killed.append(files.replacing(run_dir / "run.json"))
     killed[-1].__enter__()
-    pipeline.open_folder(pipeline.Options(run="a"), "small", house)[1].close()
+    open_folder(Options(run="a"), "small", house)[1].close()
 
 
 def test_strays_of_a_run_are_ended_and_no_others(tmp_path):
@@ -107,10 +108,10 @@ def test_strays_of_a_run_are_ended_and_no_others(tmp_path):
 
     mine, other_notebook, other_run = begin(tmp_path, "a"), begin(tmp_path, "b"), begin(tmp_path / "other", "a")
     try:
-        artifacts.end_strays(tmp_path, "a")
+        products.end_strays(tmp_path, "a")
         mine.wait(10)
         assert other_notebook.poll() is None and other_run.poll() is None
-        artifacts.end_strays(tmp_path)
+        products.end_strays(tmp_path)
         other_notebook.wait(10)
         assert other_run.poll() is None
     finally:
@@ -123,17 +124,17 @@ def test_a_clock_that_jumps_back_hides_no_run(tmp_path, monkeypatch):
     runs = tmp_path / "runs"
     for name, started in (("first", "2030-01-01T00:00:00+00:00"), ("second", "2020-01-01T00:00:00+00:00")):
         (runs / name).mkdir(parents=True)
-        journals.write(runs / name, {"profile": "small", "started": started, "data": {}, "notebooks": {}})
-        journals.point_latest(runs, name)
-    assert journals.latest_run(runs).name == "second"
+        run_state.write(runs / name, {"profile": "small", "started": started, "data": {}, "notebooks": {}})
+        run_state.point_latest(runs, name)
+    assert run_state.latest_run(runs).name == "second"
     monkeypatch.setattr(time, "gmtime", lambda: (2020, 1, 1, 0, 0, 0, 2, 1, 0))
-    first = pipeline.new_folder("demo", runs)
-    assert first.is_dir() and pipeline.new_folder("demo", runs) == runs / f"{first.name}-2"
+    first = new_folder("demo", runs)
+    assert first.is_dir() and new_folder("demo", runs) == runs / f"{first.name}-2"
 
 
 def test_what_stood_before_is_outdated_when_what_it_needs_fails():
     entries = {"a": {"status": "failed"}, "b": {"status": "kept", "outdated": False}, "c": {"status": "waiting", "error": ""}}
-    processes.block(entries, ["a", "b", "c"], {"a": (), "b": ("a",), "c": ("a",)})
+    scheduler.block(entries, ["a", "b", "c"], {"a": (), "b": ("a",), "c": ("a",)})
     assert entries["b"] == {"status": "kept", "outdated": True}
     assert entries["c"]["status"] == "blocked"
 
@@ -143,8 +144,8 @@ def test_runs_are_compared_by_all_their_figures_but_not_by_measured_times(tmp_pa
     def run(name, score, milliseconds):
         folder = tmp_path / name
         figures = {"score": score, "strategy_milliseconds": {"both filters": milliseconds}}
-        paths.write_json(folder / "metrics" / "40_evaluation.json", {"headline": "x", "figures": figures})
-        paths.write_json(folder / "metrics.json", {"run": name, **figures})
+        files.write_json(folder / "metrics" / "40_evaluation.json", {"headline": "x", "figures": figures})
+        files.write_json(folder / "metrics.json", {"run": name, **figures})
         return kills.results(folder)
 
     assert run("a", 0.5, 20.1) == run("b", 0.5, 31.7)

@@ -18,8 +18,9 @@ from hypothesis import strategies as st
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from lib import checks, dataset, params, rle
-from lib.paths import UserError
+from lib.data import dataset, rle, validation
+from lib.errors import UserError
+from lib.pipeline import params, profiles
 
 SHAPE = (5, 7)
 FOLDER = Path(tempfile.mkdtemp(prefix="fuzz-"))
@@ -89,11 +90,11 @@ def test_csv_reader(content):
     path = FOLDER / "train.csv"
     path.write_bytes(content)
     try:
-        rows = checks.read_rows(path)
+        rows = validation.read_rows(path)
     except UserError as error:
         assert str(path) in str(error)
         return
-    findings = checks.row_findings(rows, path, {"a.jpg", "b.jpg"}, 4, SHAPE)
+    findings = validation.row_findings(rows, path, {"a.jpg", "b.jpg"}, 4, SHAPE)
     assert all(2 <= found["row"] <= content.count(b"\n") + content.count(b"\r") + 2 for found in findings)
     try:
         table = dataset.load_table(FOLDER)
@@ -143,8 +144,8 @@ def test_parameter_loader(content, settings_given):
     (FOLDER / "p.yaml").write_bytes(content)
     known = declarations()
     try:
-        profile = params.load_profile("p", FOLDER)
-        overrides = [params.parse_override(text, tuple(known)) for text in settings_given]
+        profile = profiles.load_profile("p", FOLDER)
+        overrides = [profiles.parse_override(text, tuple(known)) for text in settings_given]
         values = params.effective(known, "p", profile, overrides)
     except UserError as error:
         assert str(error).endswith((".", "?", ">")) or len(str(error)) < 2000

@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from lib import generators, rle, synthetic
-from lib.images import read_image
+from lib.data import generators, rle
+from lib.data.images import read_image, resize_mask
+from lib.synthetic import generate
 
 SHAPE = 64, 256
 SIZE = 32, 128
@@ -132,11 +133,11 @@ def test_what_is_still_held_is_not_overwritten(strips):
 @pytest.mark.parametrize("size", [(32, 128), (64, 256), (16, 64), (48, 100)])
 def test_masks_at_a_size_are_resized_masks(strips, size):
     for text in strips[1]:
-        assert np.array_equal(generators.mask_at(text, SHAPE, *size), generators.resize_mask(rle.decode(text, SHAPE), *size))
+        assert np.array_equal(generators.mask_at(text, SHAPE, *size), resize_mask(rle.decode(text, SHAPE), *size))
 
 
 def test_half_size_decoding_is_close_to_decoding_and_averaging(tmp_path):
-    synthetic.generate(tmp_path / "set", 5, 1, 3, processes=1)
+    generate.generate(tmp_path / "set", 5, 1, 3, processes=1)
     for path in sorted((tmp_path / "set" / "train_images").iterdir()):
         half = read_image(path, (128, 800)).astype(float)
         full = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE).astype(float)

@@ -11,8 +11,12 @@ import numpy as np
 import pytest
 
 import run_all
-from lib import archive, guard, importer, kaggle, lookup, overlap, paths, synthetic
-from lib.paths import UserError
+from lib import errors, importer, lookup, overlap, paths
+from lib.errors import UserError
+from lib.files import put, read_json, scratch, write_atomic
+from lib.kaggle import __main__ as kaggle_command
+from lib.kaggle import archive
+from lib.synthetic import __main__ as synthetic_command
 
 LONG = "x" * 300
 
@@ -40,7 +44,7 @@ def commands(path):
         (overlap.main, ["--submission", path, "--data", "d"]),
         (overlap.main, ["--submission", "s.csv", "--data", path]),
         (archive.main, [path, "out"]),
-        (kaggle.main, ["pack", path]),
+        (kaggle_command.main, ["pack", path]),
     ]
 
 
@@ -49,8 +53,8 @@ def into(path):
     return [
         (importer.main, ["--images", "i", "--masks", "m", "--out", path]),
         (archive.main, ["f.zip", path]),
-        (kaggle.main, ["download", "--data", path]),
-        (synthetic.main, ["--out", path, "--train", "1", "--test", "1"]),
+        (kaggle_command.main, ["download", "--data", path]),
+        (synthetic_command.main, ["--out", path, "--train", "1", "--test", "1"]),
     ]
 
 
@@ -77,11 +81,11 @@ def test_an_empty_path_does_not_mean_the_folder_that_the_command_is_called_in(pa
 ONE_VALUE = [
     (run_all.main, ["--data", "--profile", "--run", "--only", "--from", "--jobs", "--prepare"], ["--list"]),
     (importer.main, ["--images", "--masks", "--out", "--test-images", "--test-masks", "--names", "--size", "--white"], []),
-    (synthetic.main, ["--out", "--train", "--test", "--seed", "--processes"], []),
+    (synthetic_command.main, ["--out", "--train", "--test", "--seed", "--processes"], []),
     (overlap.main, ["--submission", "--data"], []),
     (lookup.main, ["--data"], []),
-    (kaggle.main, ["--data"], ["download"]),
-    (kaggle.main, ["--owner", "--name"], ["pack", "none"]),
+    (kaggle_command.main, ["--data"], ["download"]),
+    (kaggle_command.main, ["--owner", "--name"], ["pack", "none"]),
 ]
 
 
@@ -98,7 +102,7 @@ def test_an_option_given_twice_is_refused(main, options, command, tmp_path, monk
 
 
 @pytest.mark.parametrize("text", ["\u0663", "\uff13", "1_0", "1e3", "3.0", "three", "nan", "inf", "", "9" * 20])
-@pytest.mark.parametrize("main, option", [(run_all.main, "--jobs"), *((synthetic.main, name) for name in ONE_VALUE[2][1][1:]),
+@pytest.mark.parametrize("main, option", [(run_all.main, "--jobs"), *((synthetic_command.main, name) for name in ONE_VALUE[2][1][1:]),
                                           (importer.main, "--white")])  # fmt: skip
 def test_a_number_of_a_command_line_is_one_as_people_write_it(main, option, text, capsys):
     if (option, text) == ("--white", "3.0"):
@@ -124,19 +128,19 @@ def test_a_path_is_made_whole(tmp_path, monkeypatch):
 def test_a_scratch_folder_is_put_in_place_or_removed_and_nothing_else_is(tmp_path):
     for name in ("x.partial", ".x.partial"):
         (tmp_path / name).mkdir()
-    with paths.scratch(tmp_path / "x") as one, paths.scratch(tmp_path / "x") as other:
+    with scratch(tmp_path / "x") as one, scratch(tmp_path / "x") as other:
         assert one != other and one.parent == tmp_path
         (one / "file").write_text("one")
         (other / "file").write_text("other")
-        assert paths.put(one, tmp_path / "x") and not paths.put(other, tmp_path / "x")
+        assert put(one, tmp_path / "x") and not put(other, tmp_path / "x")
     assert sorted(path.name for path in tmp_path.iterdir()) == [".x.partial", "x", "x.partial"]
     assert (tmp_path / "x" / "file").read_text() == "one"
     (tmp_path / "empty").mkdir()
-    with pytest.raises(ZeroDivisionError), paths.scratch(tmp_path / "empty") as folder:
+    with pytest.raises(ZeroDivisionError), scratch(tmp_path / "empty") as folder:
         raise ZeroDivisionError
     assert not folder.exists() and (tmp_path / "empty").is_dir()
-    with paths.scratch(tmp_path / "empty") as folder:
-        assert paths.put(folder, tmp_path / "empty")
+    with scratch(tmp_path / "empty") as folder:
+        assert put(folder, tmp_path / "empty")
 
 
 def test_the_source_of_an_import_may_be_called_as_the_result_with_partial(folder, monkeypatch):
@@ -172,11 +176,11 @@ def failure(number, name=None):
     (failure(errno.ENOTDIR, "/x/y"), 2, "/x/y: Not a directory"),
     (failure(errno.ENAMETOOLONG, "/x/y"), 2, "/x/y: File name too long"),
     (MemoryError(), 2, "The memory is full"),
-    (guard.Stopped(15), 143, "stopped"),
+    (errors.Stopped(15), 143, "stopped"),
     (KeyboardInterrupt(), 130, "stopped"),
 ], ids=lambda value: repr(value)[:40])  # fmt: skip
 def test_how_a_command_ends(error, code, said, capsys):
-    assert guard.guarded(raising(error)) == code
+    assert errors.exit_code_of(raising(error)) == code
     assert said in capsys.readouterr().err
 
 
@@ -185,10 +189,10 @@ def test_how_a_command_ends(error, code, said, capsys):
 def test_resume_is_advised_where_something_was_kept_and_nowhere_else(error, capsys):
     """Of the commands one alone has --resume, and that only once its run has begun."""
     def run():
-        with guard.resumable():
+        with errors.resumable():
             raise error
 
-    for again in (guard.guarded(raising(type(error)(*error.args))), guard.guarded(run)):
+    for again in (errors.exit_code_of(raising(type(error)(*error.args))), errors.exit_code_of(run)):
         assert again == 2
     alone, within = capsys.readouterr().err.splitlines()
     assert alone.endswith("then try again.") and "--" not in alone
@@ -197,9 +201,9 @@ def test_resume_is_advised_where_something_was_kept_and_nowhere_else(error, caps
 
 def test_an_error_of_the_program_itself_keeps_its_traceback():
     with pytest.raises(ZeroDivisionError):
-        guard.guarded(raising(ZeroDivisionError()))
+        errors.exit_code_of(raising(ZeroDivisionError()))
     with pytest.raises(OSError, match="unknown"):
-        guard.guarded(raising(OSError("unknown")))
+        errors.exit_code_of(raising(OSError("unknown")))
 
 
 @pytest.mark.parametrize("place, said", [("sealed", "sealed cannot be read"), ("sealed/d", "sealed cannot be read"),
@@ -210,14 +214,14 @@ def test_what_cannot_be_read_is_not_called_unwritable(tmp_path, monkeypatch, cap
     (tmp_path / "d").mkdir()
     denied = {tmp_path / "sealed", tmp_path / "d"}
     monkeypatch.setattr(os, "access", lambda path, mode: paths.Path(path) not in denied)
-    assert guard.guarded(raising(failure(errno.EACCES, str(tmp_path / place)))) == 2
+    assert errors.exit_code_of(raising(failure(errno.EACCES, str(tmp_path / place)))) == 2
     assert said in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "cp1252", "utf-8", "gb18030"])
 def test_everything_can_be_said_in_any_encoding(encoding):
     stream = io.TextIOWrapper(io.BytesIO(), encoding=encoding, newline="")
-    guard.say("\u94a2 Öl \udce9 \U0001f4a9", stream)
+    errors.print_line("\u94a2 Öl \udce9 \U0001f4a9", stream)
     said = stream.buffer.getvalue().decode(encoding)
     assert said.endswith("\n") and "\\udce9" in said
     assert ("\u94a2" in said) == (encoding in ("utf-8", "gb18030"))
@@ -237,22 +241,22 @@ def test_a_command_prints_whatever_a_folder_is_called(tmp_path, encoding):
 def test_json_that_is_none_is_a_sentence(tmp_path, content, said):
     (tmp_path / "a.json").write_bytes(content)
     with pytest.raises(UserError, match=said):
-        paths.read_json(tmp_path / "a.json")
+        read_json(tmp_path / "a.json")
 
 
 def test_json_that_sets_a_name_twice_is_a_sentence(tmp_path):
     (tmp_path / "dataset.json").write_text('{"classes": 2, "height": 64, "width": 64, "classes": 3}')
     with pytest.raises(UserError, match=r"dataset\.json is not valid JSON \(classes is set twice\)"):
-        paths.read_json(tmp_path / "dataset.json")
+        read_json(tmp_path / "dataset.json")
 
 
 def test_json_may_begin_with_a_byte_order_mark(tmp_path):
     (tmp_path / "a.json").write_bytes(b"\xef\xbb\xbf" + b'{"classes": 2}')
-    assert paths.read_json(tmp_path / "a.json") == {"classes": 2}
+    assert read_json(tmp_path / "a.json") == {"classes": 2}
 
 
 def test_a_name_that_is_no_utf8_can_be_written_into_a_file(tmp_path):
-    paths.write_atomic(tmp_path / "a.csv", "l\udce9.png\n")
+    write_atomic(tmp_path / "a.csv", "l\udce9.png\n")
     assert (tmp_path / "a.csv").read_text(encoding="utf-8") == "l\\udce9.png\n"
 
 

@@ -9,7 +9,10 @@ import pytest
 from test_report import CHROMIUM, browse
 
 import run_all
-from lib import checks, guard, journal, paths, pipeline, plan
+from lib import errors, files
+from lib.data import validation
+from lib.pipeline import graph, run_state
+from lib.pipeline import run as run_module
 
 TAG = "<img src=x onerror=document.title='run'>.png"
 SCRIPT = "<script>document.title='run'<!--.png"
@@ -27,7 +30,7 @@ def hostile_data(folder):
             content = cv2.imencode(".png", random.integers(0, 255, (60, 90, *channels), np.uint8))[1]
             (folder / part / name).write_bytes(content.tobytes())
     about = {"classes": 4, "height": 60, "width": 90, "class_names": CLASSES, "note": CLASSES[0]}
-    paths.write_json(folder / "dataset.json", about)
+    files.write_json(folder / "dataset.json", about)
     with open(folder / "train.csv", "w", newline="", encoding="utf-8") as file:
         rows = [(name, number % 4 + 1, "1 50 100 50") for number, name in enumerate(names[:8])]
         csv.writer(file).writerows([("ImageId", "ClassId", "EncodedPixels"), *rows])
@@ -37,7 +40,7 @@ def hostile_data(folder):
 def run(tmp_path, data, *arguments):
     """Run the project's 00_eda with its runs below `tmp_path`; the exit code."""
     _, options = run_all.parse(["--data", str(data), "--profile", "demo", "--only", "00", "--run", "a", *arguments])
-    return guard.guarded(pipeline.run, options, plan.HOUSE._replace(runs=tmp_path / "runs"))
+    return errors.exit_code_of(run_module.run, options, graph.DEFAULT_PROJECT._replace(runs=tmp_path / "runs"))
 
 
 @pytest.mark.slow
@@ -46,7 +49,7 @@ def test_names_are_shown_and_not_run(tmp_path, capsys):
     before = {path: path.stat().st_mtime_ns for path in data.rglob("*")}, sorted(tmp_path.parent.iterdir())
     assert run(tmp_path, data) == 0, capsys.readouterr()
     run_dir = tmp_path / "runs" / "a"
-    assert journal.read(run_dir)["data"]["findings"] == "6 warnings, see data_findings.csv"
+    assert run_state.read(run_dir)["data"]["findings"] == "6 warnings, see data_findings.csv"
     assert {path.name for path in tmp_path.iterdir()} == {"data", "runs"}
     assert ({path: path.stat().st_mtime_ns for path in data.rglob("*")}, sorted(tmp_path.parent.iterdir())) == before
     assert not list(tmp_path.parent.rglob("escaped*"))
@@ -74,7 +77,7 @@ def test_a_path_for_a_name_stops_the_run(tmp_path, capsys, name):
 
 def test_no_cell_of_the_findings_is_a_formula():
     values = ["=1", "+1", "-1", "@x", "\t=1", "\r=1", "a=1", ""]
-    findings = checks.table([checks.finding(value, 0, value, value) for value in values])
-    rows = [row[0] for row in csv.reader(io.StringIO(checks.csv_text(findings), newline=""))]
+    findings = validation.table([validation.finding(value, 0, value, value) for value in values])
+    rows = [row[0] for row in csv.reader(io.StringIO(validation.csv_text(findings), newline=""))]
     assert len(rows) == 9 and not [cell for cell in rows if cell[:1] in tuple("=+-@\t\r")]
     assert "a=1" in rows

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from lib import checks, generators, images, mask_files
-from lib.paths import UserError
+from lib.data import decoding, generators, images, mask_files, validation
+from lib.errors import UserError
 
 sides = st.integers(1, 24)
 
@@ -49,7 +49,7 @@ def test_a_cell_of_a_grid_knows_what_it_covers_also_where_the_grid_is_finer_than
 
 
 SHAPE = 64, 96
-strict = pytest.mark.skipif(images.simplejpeg is None, reason="simplejpeg is not installed, see requirements.txt")
+strict = pytest.mark.skipif(decoding.simplejpeg is None, reason="simplejpeg is not installed, see requirements.txt")
 
 
 def picture(suffix=".jpg", shape=SHAPE, *options):
@@ -66,7 +66,7 @@ def hole(data, length, at=0.5):
 def judged(path, data):
     """What the check says of a file, and the run: the finding or None, the error's text or ""."""
     path.write_bytes(data)
-    found, said = checks.image_finding(path, SHAPE), ""
+    found, said = validation.image_finding(path, SHAPE), ""
     for size in (None, (32, 48), (8, 12), (50, 200)):
         try:
             images.read_image(path, size)
@@ -120,7 +120,7 @@ def test_both_decoders_give_the_same_pixels(tmp_path, monkeypatch, colour, optio
     (tmp_path / "x.jpg").write_bytes(cv2.imencode(".jpg", cv2.merge([grey, grey[::-1], grey[:, ::-1]]) if colour else grey, options)[1])
     sizes = [None, (131, 517), (65, 258), (40, 300), (33, 130), (17, 65), (16, 64), (1, 1)]
     mine = [images.read_image(tmp_path / "x.jpg", size) for size in sizes]
-    monkeypatch.setattr(images, "simplejpeg", None)
+    monkeypatch.setattr(decoding, "simplejpeg", None)
     for size, image in zip(sizes, mine, strict=True):
         np.testing.assert_array_equal(image, images.read_image(tmp_path / "x.jpg", size))
 
@@ -151,7 +151,7 @@ def test_fractions_are_named(tmp_path):
 
 def test_twelve_bits_of_sixteen_are_named(tmp_path):
     (tmp_path / "x.png").write_bytes(cv2.imencode(".png", np.arange(4080, dtype=np.uint16).reshape(68, 60))[1])
-    found = checks.image_finding(tmp_path / "x.png", (68, 60))
+    found = validation.image_finding(tmp_path / "x.png", (68, 60))
     assert found["severity"] == "warning" and "no value above 4079, so 16 grey levels are left" in found["what"]
 
 
@@ -167,13 +167,13 @@ def test_a_tiff_of_jpegs_with_a_hole_is_refused_by_the_check_and_by_the_run(tmp_
     """The decoders fill it with grey and only log a line."""
     path, noise = tmp_path / "a.tif", np.random.default_rng(0).integers(0, 255, (64, 96, 3), np.uint8)
     Image.fromarray(noise).convert(mode).save(path, compression="jpeg", tiffinfo={278: 16})
-    assert images.read_image(path).shape == (64, 96) and checks.image_finding(path, (64, 96)) is None
+    assert images.read_image(path).shape == (64, 96) and validation.image_finding(path, (64, 96)) is None
     whole = path.read_bytes()
     with Image.open(path) as opened:
         start, length = opened.tag_v2[273][-1], opened.tag_v2[279][-1]
     path.write_bytes(whole[: start + length // 2] + b"\xff\xd9" + bytes(length // 4) + whole[start + length // 2 + length // 4 + 2 :])
     with pytest.raises(UserError, match=r"a\.tif is (damaged|cut off)"):
         images.read_image(path)
-    assert checks.image_finding(path, (64, 96))["severity"] == "error"
+    assert validation.image_finding(path, (64, 96))["severity"] == "error"
     with pytest.raises(UserError, match=r"a\.tif is (damaged|cut off)"):
         mask_files.read_mask(path)

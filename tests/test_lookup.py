@@ -7,7 +7,10 @@ import numpy as np
 import papermill
 import pytest
 
-from lib import dataset, duplicates, lookup, paths, rle
+from lib import lookup
+from lib.data import dataset, duplicates, likeness, rle
+from lib.evaluation import copy_lookup
+from lib.files import read_json
 from lib.paths import PROJECT
 
 SIDE = 96
@@ -30,7 +33,7 @@ def test_masks_are_turned_as_the_images_are():
     mask = np.zeros((2, 3), np.uint8)
     mask[0, 0] = 1  # top left
     texts = [[rle.encode(mask), ""], ["2 2", "1 1"]]
-    found = lookup.copied_masks(texts, [0, 0, 1, -1], [0, 3, 0, 0], (2, 3))
+    found = copy_lookup.copied_masks(texts, [0, 0, 1, -1], [0, 3, 0, 0], (2, 3))
     assert found == [["1 1", ""], ["6 1", ""], ["2 2", "1 1"], ["", ""]]
 
 
@@ -40,10 +43,10 @@ def make(folder, truth=True):
         (folder / part).mkdir(parents=True)
     images = {"a": picture(1), "b": picture(2), "c": picture(3)}
     masks = {"a": block(20, 30), "b": block(50, 10)}
-    tests = {"t": duplicates.turned(images["a"], 5), "u": duplicates.turned(images["b"], 1), "v": picture(4)}
+    tests = {"t": likeness.turned(images["a"], 5), "u": likeness.turned(images["b"], 1), "v": picture(4)}
     half = masks["b"].copy()
     half[55:] = 0
-    truths = {"t": duplicates.turned(masks["a"], 5), "u": duplicates.turned(half, 1), "v": block(1, 1)}
+    truths = {"t": likeness.turned(masks["a"], 5), "u": likeness.turned(half, 1), "v": block(1, 1)}
     for part, of_part in (("train_images", images), ("test_images", tests)):
         for name, image in of_part.items():
             cv2.imwrite(str(folder / part / f"{name}.png"), np.ascontiguousarray(image))
@@ -69,47 +72,47 @@ def test_without_truth_there_is_nothing_to_compare_with(tmp_path, capsys):
 
 
 def test_images_that_judge_are_looked_up_among_those_that_teach_alone(tmp_path):
-    images = [picture(1), duplicates.turned(picture(1), 3), picture(1), picture(2)]
+    images = [picture(1), likeness.turned(picture(1), 3), picture(1), picture(2)]
     files = [str(tmp_path / f"{number}.png") for number in range(4)]
     for file, image in zip(files, images, strict=True):
         cv2.imwrite(file, np.ascontiguousarray(image))
-    texts = [[rle.encode(block(20, 30))], [rle.encode(np.ascontiguousarray(duplicates.turned(block(20, 30), 3)))], ["1 1"], [""]]
+    texts = [[rle.encode(block(20, 30))], [rle.encode(np.ascontiguousarray(likeness.turned(block(20, 30), 3)))], ["1 1"], [""]]
     judged, group = np.array([False, True, False, True]), duplicates.find_duplicates(files)
-    found = lookup.baseline(files, group, judged, np.array([True, False, False, False]), texts, (SIDE, SIDE))
+    found = copy_lookup.baseline(files, group, judged, np.array([True, False, False, False]), texts, (SIDE, SIDE))
     assert (found["copies"], found["score"], found["all_empty"]) == (1, 1.0, 0.5)
-    found = lookup.baseline(files, group, judged, np.array([False, False, False, True]), texts, (SIDE, SIDE))
+    found = copy_lookup.baseline(files, group, judged, np.array([False, False, False, True]), texts, (SIDE, SIDE))
     assert (found["copies"], found["score"]) == (0, 0.5)
-    found = lookup.baseline(files, group, judged, ~judged, [*texts[:3], None], (SIDE, SIDE))
+    found = copy_lookup.baseline(files, group, judged, ~judged, [*texts[:3], None], (SIDE, SIDE))
     assert (found["copies"], found["score"]) == (1, None)
 
 
 def test_held_out_images_and_what_is_said_of_them(tmp_path):
     folder = make(tmp_path / "data")
-    cv2.imwrite(str(folder / "train_images" / "d.png"), np.ascontiguousarray(duplicates.turned(picture(3), 6)))
+    cv2.imwrite(str(folder / "train_images" / "d.png"), np.ascontiguousarray(likeness.turned(picture(3), 6)))
     table = dataset.load_table(folder)
     group = duplicates.find_duplicates(table["path"])
-    assert lookup.of_held_out(table, tmp_path, folder, group) is None
+    assert copy_lookup.of_held_out(table, tmp_path, folder, group) is None
     (tmp_path / "split.csv").write_text("image_id,part\na.png,validation\nb.png,train\nc.png,train\nd.png,held_out\n")
-    found = lookup.of_held_out(table, tmp_path, folder, group)
+    found = copy_lookup.of_held_out(table, tmp_path, folder, group)
     assert (found["images"], found["copies"], found["score"]) == (1, 1, 1.0)
-    assert lookup.remark(found, "held-out") == (
+    assert copy_lookup.remark(found, "held-out") == (
         "Warning: 1 of 1 held-out images (100%) have a copy among those that teach, turned or not. Looking their masks up scores 1.0000 "
         "without learning, predicting nothing 1.0000. A score on them also tells what was remembered."
     )
     (tmp_path / "split.csv").write_text("image_id,part\na.png,held_out\nb.png,train\nc.png,validation\nd.png,train\n")
-    found = lookup.of_held_out(table, tmp_path, folder, group)
-    assert lookup.remark(found, "held-out") == "None of 1 held-out images has a copy among those that teach, turned or not."
+    found = copy_lookup.of_held_out(table, tmp_path, folder, group)
+    assert copy_lookup.remark(found, "held-out") == "None of 1 held-out images has a copy among those that teach, turned or not."
 
 
 @pytest.mark.slow
 def test_the_notebooks_show_turned_copies(tmp_path):
     folder = make(tmp_path / "data")
-    cv2.imwrite(str(folder / "train_images" / "d.png"), np.ascontiguousarray(duplicates.turned(picture(3), 5)))
+    cv2.imwrite(str(folder / "train_images" / "d.png"), np.ascontiguousarray(likeness.turned(picture(3), 5)))
     notebooks, figures = PROJECT / "notebooks", {}
     for name in ("00_eda", "05_shift"):
         given = {"data_dir": str(folder), "run_dir": str(tmp_path)}
         papermill.execute_notebook(notebooks / f"{name}.ipynb", tmp_path / f"{name}.ipynb", given, cwd=notebooks, progress_bar=False)
-        figures |= paths.read_json(tmp_path / "metrics" / f"{name}.json")["figures"]
+        figures |= read_json(tmp_path / "metrics" / f"{name}.json")["figures"]
     assert figures["turned_groups"] == 1
     assert figures["shift_copied_share"] == pytest.approx(2 / 3)
     assert figures["shift_lookup_baseline"] == pytest.approx((1 + 2 / 3) / 3)

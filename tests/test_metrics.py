@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from lib import metrics, rle
+from lib.data import rle
+from lib.evaluation import metrics
 
 
 @pytest.mark.parametrize(
@@ -46,9 +47,9 @@ def test_dice_over_positives_leaves_out_empty_truth():
 
 
 def test_classification_figures():
-    figures = metrics.classification_figures([1, 1, 0, 0, 0], [0.9, 0.4, 0.6, 0.1, 0.2], 0.5)
+    figures = metrics.classification_metrics([1, 1, 0, 0, 0], [0.9, 0.4, 0.6, 0.1, 0.2], 0.5)
     assert figures == {"accuracy": 0.6, "precision": 0.5, "recall": 0.5}
-    assert np.isnan(metrics.classification_figures([0, 0], [0.1, 0.1])["precision"])
+    assert np.isnan(metrics.classification_metrics([0, 0], [0.1, 0.1])["precision"])
 
 
 @pytest.mark.parametrize(("recall", "expected"), [(1.0, 0.1), (0.99, 0.1), (0.76, 0.1), (0.75, 0.2), (0.51, 0.2), (0.5, 0.3)])
@@ -56,7 +57,7 @@ def test_threshold_keeps_the_wanted_recall(recall, expected):
     truth, probability = [1, 1, 1, 1, 0], [0.1, 0.2, 0.3, 0.4, 0.35]
     threshold = metrics.threshold_for_recall(truth, probability, recall)
     assert threshold == expected
-    assert metrics.classification_figures(truth, probability, threshold)["recall"] >= recall
+    assert metrics.classification_metrics(truth, probability, threshold)["recall"] >= recall
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,14 @@ import keras
 import numpy as np
 import pytest
 
-from lib import augmentation, cascade, engines, generators, images, losses, metrics, models, reading, rle, storage, training
-from lib.paths import UserError, member_folder, member_folders
+from lib.data import augmentation, choices, generators, rle
+from lib.data.images import read_image, resize_mask
+from lib.errors import UserError
+from lib.evaluation import metrics, predictions
+from lib.inference import cascade, predictor
+from lib.inference.predictor import Network, Reader, mirror
+from lib.models import builders, losses, runtime, saving, training
+from lib.paths import member_folder, member_folders
 
 SHAPE = (64, 128)
 
@@ -65,7 +71,7 @@ def test_image_and_mask_move_together_and_the_gap_has_no_defect():
 def test_masks_are_resized_as_masks():
     mask = np.zeros((4, 8), np.uint8)
     mask[:, :3] = 1
-    assert generators.resize_mask(mask, 2, 4).tolist() == [[1, 1, 0, 0]] * 2
+    assert resize_mask(mask, 2, 4).tolist() == [[1, 1, 0, 0]] * 2
 
 
 def test_order_follows_from_seed_and_epoch_alone(strips):
@@ -139,12 +145,12 @@ def test_rare_combinations_are_drawn_more_often_than_they_occur():
 @pytest.mark.parametrize("backbone", ["compact", "efficientnetlite0"])
 def test_a_network_of_one_class_draws_what_the_network_of_all_draws_of_it(backbone):
     build = {"architecture": "Unet", "backbone": backbone, "height": 32, "width": None}
-    together = models.build_segmenter(classes=3, **build)
+    together = builders.build_segmenter(classes=3, **build)
     strips = np.random.default_rng(0).integers(0, 255, (2, 32, 64, 1)).astype(np.uint8)
     expected = np.asarray(together(strips, training=False))
     assert expected.shape == (2, 32, 64, 3)
     for class_index in range(3):
-        own = models.of_class(together, class_index, build)
+        own = builders.of_class(together, class_index, build)
         np.testing.assert_allclose(np.asarray(own(strips, training=False))[..., 0], expected[..., class_index], atol=1e-6)
 
 
@@ -169,8 +175,8 @@ def test_losses_have_known_values():
 @pytest.mark.parametrize(("crop", "expected"), [(0, 0), (32, 0), (256, 0)])
 def test_a_network_without_padding_learns_from_whole_strips(crop, expected, monkeypatch):
     """Such as InceptionV3 on 800 pixels: 23 cells, whose step of 34 pixels is wider than the narrowest crop."""
-    monkeypatch.setattr(models, "grid_of", lambda classifier, height, width: (2, (width - 75) // 32 + 1))
-    assert models.fitting_crop(None, 128, 800, crop) == expected
+    monkeypatch.setattr(builders, "grid_of", lambda classifier, height, width: (2, (width - 75) // 32 + 1))
+    assert builders.fitting_crop(None, 128, 800, crop) == expected
 
 
 @pytest.mark.parametrize("build", [
@@ -179,40 +185,40 @@ def test_a_network_without_padding_learns_from_whole_strips(crop, expected, monk
 ])  # fmt: skip
 def test_a_saved_classifier_predicts_the_same_in_every_form(tmp_path, build):
     build = {"classes": 2, "height": 64, "dropout": 0.0, **build}
-    network = models.build_classifier(**build)
-    storage.save(network, tmp_path / "model", {"kind": "classifier", "build": build, "input": [64, 128]})
+    network = builders.build_classifier(**build)
+    saving.save(network, tmp_path / "model", {"kind": "classifier", "build": build, "input": [64, 128]})
     strips = np.random.default_rng(0).integers(0, 255, (3, 64, 128, 1)).astype(np.uint8)
     expected = np.asarray(network(strips, training=False))
     for engine, tolerance in (("float32", 1e-5), ("bfloat16", 0.02), ("openvino", 0.02)):  # what is not there is float32
-        predict, card = storage.predictor(tmp_path / "model", engine)
+        predict, card = saving.predictor(tmp_path / "model", engine)
         answer = predict(strips)
         assert answer.dtype == np.float32
         assert answer == pytest.approx(expected, abs=tolerance)
         assert np.array_equal(predict(strips), answer)
-        assert card["weights_sha256"] == storage.weights_hash(network)
-    assert np.asarray(storage.load(tmp_path / "model")(strips, training=False)) == pytest.approx(expected, abs=1e-5)
+        assert card["weights_sha256"] == saving.weights_hash(network)
+    assert np.asarray(saving.load(tmp_path / "model")(strips, training=False)) == pytest.approx(expected, abs=1e-5)
 
 
 def test_an_engine_that_is_not_there_is_float32(monkeypatch):
-    monkeypatch.setattr(engines, "multiplies_bfloat16", lambda: False)
-    monkeypatch.setattr(engines.importlib.util, "find_spec", lambda name: None)
-    assert [engines.choose(engine) for engine in engines.ENGINES] == ["float32"] * 3
+    monkeypatch.setattr(runtime, "multiplies_bfloat16", lambda: False)
+    monkeypatch.setattr(runtime.importlib.util, "find_spec", lambda name: None)
+    assert [runtime.choose(engine) for engine in runtime.ENGINES] == ["float32"] * 3
     with pytest.raises(UserError, match="no engine called 'float16'"):
-        engines.choose("float16")
+        runtime.choose("float16")
 
 
-@pytest.mark.skipif(not engines.multiplies_bfloat16(), reason="the processor does not multiply bfloat16")
+@pytest.mark.skipif(not runtime.multiplies_bfloat16(), reason="the processor does not multiply bfloat16")
 def test_masks_and_their_score_in_bfloat16_are_those_in_float32_but_for_the_edges(tmp_path, strips):
     paths, rles = strips
     keras.utils.set_random_seed(4)
     card = {"kind": "segmenter", "build": {"height": 64, "width": None}, "input": [64, 128]}
-    network = storage.build(card)
+    network = saving.build(card)
     batches = generators.SegmentationBatches(paths, rles, SHAPE, 64, 128, batch_size=4)
     training.fit(network, batches, batches, tmp_path / "scratch", losses.bce_plus_dice_loss, epochs=25, learning_rate=0.01)
-    storage.save(network, tmp_path / "network", card)
+    saving.save(network, tmp_path / "network", card)
     truth, scores, drawn = [[text] for text in rles], [], []
     for engine in ("float32", "bfloat16"):
-        probabilities = np.stack(list(cascade.Network(tmp_path / "network", ["none", "vertical"], engine=engine)(paths)))
+        probabilities = np.stack(list(Network(tmp_path / "network", ["none", "vertical"], engine=engine)(paths)))
         drawn.append(probabilities >= 0.5)
         scores.append(metrics.competition_score(truth, [[rle.encode(mask)] for mask in drawn[-1]]))
     assert scores[0] > 0.6  # it has learned something to compare
@@ -224,11 +230,11 @@ def test_masks_and_their_score_in_bfloat16_are_those_in_float32_but_for_the_edge
 def test_a_segmentation_models_network_builds_trains_and_saves(tmp_path, strips):
     paths, rles = strips
     build = {"architecture": "FPN", "backbone": "resnet18", "height": 64, "width": None}
-    network = models.build_segmenter(**build)
+    network = builders.build_segmenter(**build)
     batches = generators.SegmentationBatches(paths[:2], rles[:2], SHAPE, 64, 128)
     training.fit(network, batches, batches, tmp_path / "scratch", losses.bce_plus_dice_loss, epochs=1)
-    storage.save(network, tmp_path / "model", {"kind": "segmenter", "build": build, "input": [64, 128]})
-    probability = storage.predictor(tmp_path / "model")[0](batches[0][0])
+    saving.save(network, tmp_path / "model", {"kind": "segmenter", "build": build, "input": [64, 128]})
+    probability = saving.predictor(tmp_path / "model")[0](batches[0][0])
     assert probability.shape == (2, 64, 128, 1)
     assert probability.dtype == np.float32
 
@@ -236,12 +242,12 @@ def test_a_segmentation_models_network_builds_trains_and_saves(tmp_path, strips)
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: models.build_classifier("ResNet5"), "ResNet5"),
-        (lambda: models.build_segmenter(backbone="resnet99"), "resnet99"),
-        (lambda: models.build_segmenter(height=100), "multiple of 32"),
-        (lambda: models.build_classifier("MobileNetV2", weights="none.h5", locate=False, height=64, width=64), "none.h5"),
-        (lambda: models.build_classifier("InceptionV3", height=64, width=None), "64 x any pixels, but the backbone InceptionV3 needs 75"),
-        (lambda: models.build_segmenter("FPN", "inceptionv3", 96, 64), "96 x 64 pixels, but the backbone inceptionv3 needs 75 or more"),
+        (lambda: builders.build_classifier("ResNet5"), "ResNet5"),
+        (lambda: builders.build_segmenter(backbone="resnet99"), "resnet99"),
+        (lambda: builders.build_segmenter(height=100), "multiple of 32"),
+        (lambda: builders.build_classifier("MobileNetV2", weights="none.h5", locate=False, height=64, width=64), "none.h5"),
+        (lambda: builders.build_classifier("InceptionV3", height=64, width=None), "64 x any pixels, but the backbone InceptionV3 needs 75"),
+        (lambda: builders.build_segmenter("FPN", "inceptionv3", 96, 64), "96 x 64 pixels, but the backbone inceptionv3 needs 75 or more"),
     ],
 )
 def test_wrong_names_and_sizes_say_so(make, message):
@@ -251,7 +257,7 @@ def test_wrong_names_and_sizes_say_so(make, message):
 
 def small_training(paths, rles, scratch, epochs, stop_after=None):
     keras.utils.set_random_seed(5)
-    network = models.build_segmenter(height=64)
+    network = builders.build_segmenter(height=64)
     batches = generators.SegmentationBatches(paths, rles, SHAPE, 64, 128, 64, 4, None, {"flips": "both"}, seed=5, shuffle=True)
     whole = generators.SegmentationBatches(paths, rles, SHAPE, 64, 128)
     if stop_after:
@@ -270,19 +276,19 @@ def small_training(paths, rles, scratch, epochs, stop_after=None):
 def test_weights_that_cannot_be_downloaded_are_told_from_other_errors_by_their_type(tmp_path):
     """Nobody listens at the port 9 of this machine; an error whose text only sounds like a network stays what it is."""
     with pytest.raises(UserError, match=r"cannot be downloaded \(no network\? URLError: .*\)\. Set weights to 'none'"):
-        models._published(lambda: keras.utils.get_file("weights.h5", "http://127.0.0.1:9/weights.h5", cache_dir=tmp_path))
+        builders._published(lambda: keras.utils.get_file("weights.h5", "http://127.0.0.1:9/weights.h5", cache_dir=tmp_path))
 
     def other():
         raise ValueError("The URL of this layer was not fetched.")
 
     with pytest.raises(ValueError, match="of this layer"):
-        models._published(other)
+        builders._published(other)
 
     def cut_off():
         raise ConnectionResetError(104, "Connection reset by peer")
 
     with pytest.raises(UserError, match="ConnectionResetError"):
-        models._published(cut_off)
+        builders._published(cut_off)
 
 
 @pytest.mark.slow
@@ -292,19 +298,19 @@ def test_training_learns_repeats_to_the_bit_and_goes_on_where_it_was_cut_off(tmp
     assert history["loss"].iloc[-1] < 0.8 * history["loss"].iloc[0]
     assert history["epoch"].tolist() == [1, 2, 3, 4, 5, 6]
     again, _ = small_training(paths, rles, tmp_path / "again", 6)
-    assert storage.weights_hash(again) == storage.weights_hash(whole)
+    assert saving.weights_hash(again) == saving.weights_hash(whole)
     with pytest.raises(KeyboardInterrupt):
         small_training(paths, rles, tmp_path / "cut", 6, stop_after=3)
     resumed, resumed_history = small_training(paths, rles, tmp_path / "cut", 6)
     assert resumed_history.equals(history)
-    assert storage.weights_hash(resumed) == storage.weights_hash(whole)
+    assert saving.weights_hash(resumed) == saving.weights_hash(whole)
 
 
 def test_a_loss_that_is_not_finite_stops_the_training(tmp_path, strips):
     paths, rles = strips
     batches = generators.SegmentationBatches(paths[:2], rles[:2], SHAPE, 64, 128)
     with pytest.raises(UserError, match="training loss is nan"):
-        training.fit(models.build_segmenter(height=64), batches, batches, tmp_path, lambda t, p: p[:, 0, 0, 0] * float("nan"), epochs=1)
+        training.fit(builders.build_segmenter(height=64), batches, batches, tmp_path, lambda t, p: p[:, 0, 0, 0] * float("nan"), epochs=1)
 
 
 @pytest.fixture
@@ -320,8 +326,8 @@ def networks(tmp_path, strips, monkeypatch):
 
         return (segment if "seg" in str(folder) else classify), {"input": list(SHAPE)}
 
-    monkeypatch.setattr(storage, "predictor", predictor)
-    return cascade.open_networks(tmp_path, 1, augmentation.FLIPS, 5)
+    monkeypatch.setattr(saving, "predictor", predictor)
+    return cascade.open_networks(tmp_path, 1, choices.FLIPS, 5)
 
 
 def test_the_cascade_returns_the_exact_masks_of_exact_networks(networks, strips):
@@ -342,9 +348,9 @@ def test_the_cascade_decodes_a_strip_once_for_all_networks_of_a_size(networks, s
 
     def counting(path, *about):
         read.append(path)
-        return images.read_image(path, *about)
+        return read_image(path, *about)
 
-    monkeypatch.setattr(reading, "read_image", counting)
+    monkeypatch.setattr(predictor, "read_image", counting)
     chosen = {"strategy": "both filters", "binary_threshold": 0.0, "label_thresholds": [0.0], "pixel_thresholds": [0.5]}
     predicted, *_ = cascade.predict(networks, paths, chosen | {"minimum_areas": [1]}, SHAPE, chunk=7)
     assert [row[0] for row in predicted] == rles
@@ -353,16 +359,16 @@ def test_the_cascade_decodes_a_strip_once_for_all_networks_of_a_size(networks, s
 
 def test_a_batch_is_mirrored_as_its_images_are():
     batch = np.random.default_rng(0).integers(0, 255, (3, 4, 6, 1)).astype(np.uint8)
-    for which in augmentation.FLIPS:
-        assert np.array_equal(cascade.mirror(batch, which), np.stack([augmentation.flip(image, which) for image in batch]))
-        assert np.array_equal(cascade.mirror(batch[..., 0], which), np.stack([augmentation.flip(image, which) for image in batch[..., 0]]))
+    for which in choices.FLIPS:
+        assert np.array_equal(mirror(batch, which), np.stack([augmentation.flip(image, which) for image in batch]))
+        assert np.array_equal(mirror(batch[..., 0], which), np.stack([augmentation.flip(image, which) for image in batch[..., 0]]))
 
 
 def test_evidence_counts_pixels_at_full_size(networks, strips):
     import pandas as pd
 
     paths, rles = strips
-    evidence = cascade.gather_evidence(networks, pd.DataFrame({"path": paths}), [[text] for text in rles], SHAPE)
+    evidence = predictions.collect_predictions(networks, pd.DataFrame({"path": paths}), [[text] for text in rles], SHAPE)
     assert (evidence.area[1::2] == 400).all() and (evidence.intersection[1::2] == 400).all() and (evidence.true_area[1::2] == 400).all()
     assert not evidence.area[::2].any() and not evidence.true_area[::2].any()
 
@@ -407,31 +413,31 @@ def test_averaged_weights_and_early_stopping(tmp_path, strips):
 
 @pytest.mark.parametrize("precision", ["mixed_bfloat16", pytest.param("mixed_float16", marks=pytest.mark.slow)])
 def test_a_network_trained_in_16_bits_is_saved_in_32(tmp_path, strips, precision):
-    with models.computing_in(precision):
-        network = models.build_segmenter(height=64)
+    with builders.computing_in(precision):
+        network = builders.build_segmenter(height=64)
     assert keras.config.dtype_policy().name == "float32"
     paths, rles = strips
     batches = generators.SegmentationBatches(paths[:4], rles[:4], SHAPE, 64, 128, batch_size=4)
     history = training.fit(network, batches, batches, tmp_path / "scratch", losses.bce_plus_dice_loss, epochs=2)
     assert np.isfinite(history["val_loss"]).all()
     card = {"kind": "segmenter", "build": {"height": 64, "width": None}, "input": [64, 128]}
-    storage.save(network, tmp_path / "network", card)
-    saved = storage.load(tmp_path / "network")
+    saving.save(network, tmp_path / "network", card)
+    saved = saving.load(tmp_path / "network")
     assert {layer.compute_dtype for layer in saved.layers} == {"float32"}
-    predict, _ = storage.predictor(tmp_path / "network")
+    predict, _ = saving.predictor(tmp_path / "network")
     images = batches[0][0]
     assert predict(images) == pytest.approx(keras.ops.convert_to_numpy(saved(images)), abs=1e-5)
-    with pytest.raises(UserError, match="no precision"), models.computing_in("float8"):
+    with pytest.raises(UserError, match="no precision"), builders.computing_in("float8"):
         pass
 
 
 def test_saving_the_first_member_removes_those_of_another_training(tmp_path, monkeypatch):
     monkeypatch.setattr(keras.Model, "export", lambda self, path, **_: path.mkdir())
-    network, card = models.build_segmenter(height=32), {"kind": "segmenter", "build": {"height": 32, "width": None}, "input": [32, 64]}
+    network, card = builders.build_segmenter(height=32), {"kind": "segmenter", "build": {"height": 32, "width": None}, "input": [32, 64]}
     for number in (0, 1, 2):
-        storage.save(network, member_folder(tmp_path / "net", number), card)
+        saving.save(network, member_folder(tmp_path / "net", number), card)
     assert [path.name for path in member_folders(tmp_path / "net")] == ["net", "net.2", "net.3"]
-    storage.save(network, tmp_path / "net", card)
+    saving.save(network, tmp_path / "net", card)
     assert [path.name for path in member_folders(tmp_path / "net")] == ["net"]
 
 
@@ -457,7 +463,7 @@ def test_soft_gating_multiplies_maps_by_the_probability_of_the_class(tmp_path):
 def test_a_reader_lets_go_of_its_strips_even_beside_a_broken_one(strips, tmp_path):
     (tmp_path / "broken.png").write_bytes(b"no picture")
     files = [str(tmp_path / "broken.png"), *strips[0]]
-    with reading.Reader() as reader:
+    with Reader() as reader:
         reader.ask(files, SHAPE)
         with pytest.raises(UserError, match=r"broken\.png"):
             reader.get(files[0], SHAPE)

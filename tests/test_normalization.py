@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from lib import models, normalization
+from lib.models import builders, normalization
 
 TOLERANCE = {"float32": 1e-5, "mixed_bfloat16": 2e-2}
 
@@ -53,8 +53,8 @@ def test_an_exchanged_network_answers_as_before_and_keeps_its_names():
 
 
 @pytest.mark.parametrize("build", [
-    models.build_classifier, pytest.param(lambda: models.build_classifier("MobileNetV2", height=64, width=64), marks=pytest.mark.slow),
-    models.build_segmenter, pytest.param(lambda: models.build_segmenter("Unet", "resnet18", 64), marks=pytest.mark.slow),
+    builders.build_classifier, pytest.param(lambda: builders.build_classifier("MobileNetV2", height=64, width=64), marks=pytest.mark.slow),
+    builders.build_segmenter, pytest.param(lambda: builders.build_segmenter("Unet", "resnet18", 64), marks=pytest.mark.slow),
 ])  # fmt: skip
 def test_every_network_is_built_with_it(build):
     found = [type(layer) for layer in build()._flatten_layers() if isinstance(layer, keras.layers.BatchNormalization)]

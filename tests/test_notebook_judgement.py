@@ -14,8 +14,13 @@ import pandas as pd
 import pytest
 from test_notebooks import FOLDER, cells_of
 
-from lib import cascade, decision, metrics, paths, splitting, storage, training
-from lib.paths import UserError
+from lib import paths
+from lib.data import splitting
+from lib.errors import UserError
+from lib.evaluation import metrics, predictions, statistics, threshold_search
+from lib.files import read_json, write_json
+from lib.inference import predictor
+from lib.models import saving, training
 
 HEIGHT, WIDTH = 64, 96
 DEFECT = "641 20 705 20"  # 40 pixels in two columns
@@ -35,7 +40,7 @@ def data(tmp_path_factory):
         rows += [f"{number:02}.png,1,{DEFECT}"] if number < 18 or 30 <= number < 36 else []
         rows += [f"{number:02}.png,2,{DEFECT}"] if 18 <= number < 36 else []
     (folder / "train.csv").write_text("\n".join(["ImageId,ClassId,EncodedPixels", *rows]) + "\n")
-    paths.write_json(folder / "dataset.json", {"classes": 2, "height": HEIGHT, "width": WIDTH})
+    write_json(folder / "dataset.json", {"classes": 2, "height": HEIGHT, "width": WIDTH})
     return folder
 
 
@@ -46,7 +51,7 @@ def classes_of(image_id):
 
 
 class KnownNetwork:
-    """Stands in for `cascade.Network`: `answer(name, image_id, members)` says what it predicts for an image; `asked` keeps which member
+    """Stands in for `predictor.Network`: `answer(name, image_id, members)` says what it predicts for an image; `asked` keeps which member
     answered alone."""
 
     answer, count, asked = None, 1, {}  # count: members of each ensemble
@@ -74,9 +79,9 @@ def judged(data, tmp_path, monkeypatch):
         fitted.append((list(batches.paths), list(validation.paths)))
         return pd.DataFrame({name: [0.5] for name in ("loss", "val_loss", "val_probability_loss", "val_dice", monitor)})
 
-    monkeypatch.setattr(cascade, "Network", KnownNetwork)
+    monkeypatch.setattr(predictor, "Network", KnownNetwork)
     monkeypatch.setattr(training, "fit", fit)
-    monkeypatch.setattr(storage, "save", lambda *_: None)
+    monkeypatch.setattr(saving, "save", lambda *_: None)
 
     def execute(name, answer=None, until="", **parameters):
         monkeypatch.setattr(KnownNetwork, "answer", staticmethod(answer))
@@ -106,7 +111,7 @@ def parts_of(run):
 
 
 def figures_of(run, name):
-    return paths.read_json(run / "metrics" / f"{name}.json")["figures"]
+    return read_json(run / "metrics" / f"{name}.json")["figures"]
 
 
 def ids(files):
@@ -193,7 +198,7 @@ def two_kinds(run):
     """Held-out strips as 40_evaluation divides them for its two parts: {image_id: 0 or 1}."""
     held_out = [image_id for image_id, part in parts_of(run).items() if part == "held_out"]
     group = pd.read_csv(run / "split.csv", dtype={"image_id": str}).set_index("image_id")["group"]
-    return dict(zip(held_out, decision.folds_of(group[held_out].to_numpy(), 2, 42), strict=True))
+    return dict(zip(held_out, statistics.assign_folds(group[held_out].to_numpy(), 2, 42), strict=True))
 
 
 @pytest.fixture
@@ -214,7 +219,7 @@ def two_halves(judged, tmp_path):
         return areas * 0.5 * there
 
     for name in paths.network_names(2):
-        paths.write_json(tmp_path / "models" / name / "model.json", {"weights_sha256": name})
+        write_json(tmp_path / "models" / name / "model.json", {"weights_sha256": name})
     judged("40_evaluation", until="load_split(", **SHARES)
     kinds = two_kinds(tmp_path)
     given = {"strategy": "segment everything", "parts": 2, "rounds": 20, "pictures": 1, "engine": "float32", **SHARES}
@@ -243,10 +248,10 @@ def test_the_score_is_that_of_thresholds_which_other_strips_chose(two_halves, tm
 def test_what_is_handed_on_is_chosen_on_all_held_out_strips(two_halves, tmp_path):
     variables, figures, ((first, first_without), (second, second_without)) = two_halves
     pairs = first + first_without + second + second_without
-    written = paths.read_json(tmp_path / "decision.json")
-    by_all = decision.choose(variables.evidence, "segment everything")
+    written = read_json(tmp_path / "decision.json")
+    by_all = threshold_search.choose_thresholds(variables.evidence, "segment everything")
     assert {name: written[name] for name in by_all} == by_all
-    assert figures["naive_competition_score"] == pytest.approx(decision.pair_scores(variables.evidence, by_all).mean())
+    assert figures["naive_competition_score"] == pytest.approx(predictions.pair_scores(variables.evidence, by_all).mean())
     assert figures["naive_competition_score"] >= (max(first, second) + first_without + second_without) / pairs
     assert figures["naive_minus_honest"] == pytest.approx(figures["naive_competition_score"] - figures["competition_score"])
 
@@ -265,13 +270,13 @@ def test_the_filters_cost_is_that_of_thresholds_which_other_strips_chose(two_hal
 @pytest.mark.parametrize("name", paths.network_names(2))
 def test_networks_that_learned_from_another_division_are_not_judged(name, judged, tmp_path):
     for one in paths.network_names(2):
-        paths.write_json(tmp_path / "models" / one / "model.json", {"weights_sha256": one})
+        write_json(tmp_path / "models" / one / "model.json", {"weights_sha256": one})
     judged("40_evaluation", until="load_split(", **SHARES)
     made_from = splitting.made_from(tmp_path)
     for one in paths.network_names(2):
-        paths.write_json(tmp_path / "models" / one / "model.json", {"weights_sha256": one, "split": made_from})
+        write_json(tmp_path / "models" / one / "model.json", {"weights_sha256": one, "split": made_from})
     judged("40_evaluation", until="load_split(", **SHARES)
-    paths.write_json(tmp_path / "models" / name / "model.json", {"weights_sha256": name, "split": "another"})
+    write_json(tmp_path / "models" / name / "model.json", {"weights_sha256": name, "split": "another"})
     with pytest.raises(UserError, match=f"{name} was trained on another division of the images"):
         judged("40_evaluation", until="load_split(", **SHARES)
 
@@ -297,19 +302,19 @@ def test_where_nothing_is_held_out_every_strip_is_judged_by_the_network_that_it_
 def test_the_evaluation_of_all_strips_asks_the_network_that_each_validated(judged, tmp_path):
     """Nothing held out, three networks of each kind: all sixty strips are judged, and the cards must say the same division."""
     for one in paths.network_names(2):
-        paths.write_json(tmp_path / "models" / one / "model.json", {"weights_sha256": one})
+        write_json(tmp_path / "models" / one / "model.json", {"weights_sha256": one})
     zero = {**SHARES, "held_out": 0.0}
     with pytest.raises(UserError, match="is not network 1 of 1"):
         judged("40_evaluation", until="load_split(", **zero)
     for one in paths.network_names(2):
         for number in range(3):
             folder = paths.member_folder(tmp_path / "models" / one, number)
-            paths.write_json(folder / "model.json", {"weights_sha256": f"{one}{number}", "fold": [number, 3]})
+            write_json(folder / "model.json", {"weights_sha256": f"{one}{number}", "fold": [number, 3]})
     found = judged("40_evaluation", until="judges(table", folds=3, **zero)
     assert len(found.rows) == 60
     fold = {number: splitting.fold_parts(found.table, 3, number, 42)["part"].to_numpy() for number in range(3)}
     for one in found.members.values():
         assert all(fold[member][row] == "validation" for row, member in enumerate(one["member"]))
-    paths.write_json(paths.member_folder(tmp_path / "models" / "binary", 1) / "model.json", {"weights_sha256": "x", "fold": [1, 2]})
+    write_json(paths.member_folder(tmp_path / "models" / "binary", 1) / "model.json", {"weights_sha256": "x", "fold": [1, 2]})
     with pytest.raises(UserError, match=r"binary\.2 is not network 2 of 3"):
         judged("40_evaluation", until="judges(table", folds=3, **zero)

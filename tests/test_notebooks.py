@@ -12,7 +12,9 @@ import papermill
 import pytest
 from whole_run import PARAMETERS
 
-from lib import cascade, params, paths
+from lib import files, paths
+from lib.inference import predictor
+from lib.pipeline import params
 
 FOLDER = paths.PROJECT / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
@@ -155,20 +157,20 @@ def execute(name, data, run, **parameters):
     unknown = set(parameters) - set(params.declared(FOLDER / f"{name}.ipynb"))
     assert not unknown  # papermill would only warn
     papermill.execute_notebook(FOLDER / f"{name}.ipynb", run / f"{name}.ipynb", parameters, cwd=FOLDER, progress_bar=False)
-    return paths.read_json(run / "metrics" / f"{name}.json")
+    return files.read_json(run / "metrics" / f"{name}.json")
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", FIGURES)
 def test_runs_on_a_few_strips(name, run):
-    handed_on = paths.read_json(run / "metrics" / f"{name}.json")
+    handed_on = files.read_json(run / "metrics" / f"{name}.json")
     assert handed_on["headline"]
     assert set(FIGURES[name]) <= set(handed_on["figures"])
     assert not list(run.glob("scratch/*"))  # a notebook calls its own as the pipeline does, which removes it
-    cells = paths.read_json(run / f"{name}.ipynb")["cells"]
+    cells = files.read_json(run / f"{name}.ipynb")["cells"]
     noise = ["".join(part["text"]) for cell in cells for part in cell.get("outputs", ()) if part.get("name") == "stderr"]
     assert not noise  # it would stand in the report
-    ran_with = paths.read_json(run / "run.json")["notebooks"][name]["ran"]["parameters"]
+    ran_with = files.read_json(run / "run.json")["notebooks"][name]["ran"]["parameters"]
     for parameter, value in PARAMETERS[name].items():
         assert ran_with[parameter] == ({**ran_with[parameter], **value} if isinstance(value, dict) else value)
 
@@ -185,14 +187,14 @@ def by_hand(strips, run, tmp_path, monkeypatch):
     for name in ("lib", "notebooks"):
         shutil.copytree(paths.PROJECT / name, project / name, ignore=shutil.ignore_patterns("__pycache__", ".ipynb_checkpoints"))
     shutil.copytree(run, project / "runs" / "finished")
-    paths.write_json(project / "runs" / "finished" / "run.json", {"run": "finished", "status": "done"})
+    files.write_json(project / "runs" / "finished" / "run.json", {"run": "finished", "status": "done"})
     monkeypatch.delenv(paths.RUN_VARIABLE, raising=False)
 
     def execute_in(name, **parameters):
         folder = project / "notebooks"
         parameters |= {"data_dir": str(strips)}
         papermill.execute_notebook(folder / f"{name}.ipynb", tmp_path / f"{name}.ipynb", parameters, cwd=folder, progress_bar=False)
-        outputs = [part for cell in paths.read_json(tmp_path / f"{name}.ipynb")["cells"] for part in cell.get("outputs", ())]
+        outputs = [part for cell in files.read_json(tmp_path / f"{name}.ipynb")["cells"] for part in cell.get("outputs", ())]
         return "".join("".join(part.get("text", "")) for part in outputs)
 
     return project, execute_in
@@ -210,10 +212,10 @@ def test_what_is_opened_by_hand_reads_the_newest_and_leaves_a_finished_run_as_it
 
     said = execute_in("40_evaluation", **BY_HAND["40_evaluation"])
     assert f"The networks are those of {finished / 'models'} and {own / 'models'}." in said
-    decision, cards = paths.read_json(own / "decision.json"), finished / "models"
+    decision, cards = files.read_json(own / "decision.json"), finished / "models"
     taken = {"binary": "binary", "multilabel": "multilabel", "seg_class1": "seg_class2", "seg_class2": "seg_class2",
              "seg_class3": "seg_class3", "seg_class4": "seg_class4"}  # fmt: skip
-    assert decision["models"] == {name: paths.read_json(cards / real / "model.json")["weights_sha256"] for name, real in taken.items()}
+    assert decision["models"] == {name: files.read_json(cards / real / "model.json")["weights_sha256"] for name, real in taken.items()}
     assert (own / "metrics" / "40_evaluation.json").is_file() and (own / "evidence.npz").is_file()
 
     execute_in("90_inference", **BY_HAND["90_inference"])  # the decision just made, with networks of two folders
@@ -226,7 +228,7 @@ def test_what_is_opened_by_hand_reads_the_newest_and_leaves_a_finished_run_as_it
 def test_networks_that_learned_from_other_strips_are_not_judged(by_hand):
     project, execute_in = by_hand
     card = project / "runs" / "finished" / "models" / "seg_class3" / "model.json"
-    paths.write_json(card, paths.read_json(card) | {"split": "another"})
+    files.write_json(card, files.read_json(card) | {"split": "another"})
     with pytest.raises(papermill.PapermillExecutionError, match="seg_class3 was trained on another division of the images"):
         execute_in("40_evaluation", **PARAMETERS["40_evaluation"])
 
@@ -241,9 +243,9 @@ def test_an_ensemble_of_folds_learns_in_16_bits_and_from_pseudo_labels(name, str
     execute(name, strips, tmp_path, **MEMBERS[name], pseudo_labels=str(sure))
     folder = tmp_path / "models" / name.split("_", 1)[1]
     assert [path.name for path in paths.member_folders(folder)] == [folder.name, f"{folder.name}.2"]
-    cards = [paths.read_json(path / "model.json") for path in paths.member_folders(folder)]
+    cards = [files.read_json(path / "model.json") for path in paths.member_folders(folder)]
     assert cards[0]["weights_sha256"] != cards[1]["weights_sha256"]
-    assert len(np.stack(list(cascade.Network(folder)([str(path) for path in (strips / "test_images").iterdir()])))) == 4
+    assert len(np.stack(list(predictor.Network(folder)([str(path) for path in (strips / "test_images").iterdir()])))) == 4
 
 
 @pytest.mark.slow
@@ -258,7 +260,7 @@ def test_eda_counts_another_data_set(tmp_path):
         cv2.imwrite(str(data / "train_images" / f"{name}.png"), picture)
     (data / "test_images" / "t.png").write_bytes(b"no picture")
     (data / "train.csv").write_text("ImageId,ClassId,EncodedPixels\na.png,1,1 5\na.png,3,61 20\nb.png,3,100 9 200 9\n")
-    paths.write_json(data / "dataset.json", {"classes": 3, "height": 60, "width": 90, "class_names": ["dent", "hole", "rust"]})
+    files.write_json(data / "dataset.json", {"classes": 3, "height": 60, "width": 90, "class_names": ["dent", "hole", "rust"]})
     figures = execute("00_eda", data, tmp_path)["figures"]
     assert figures["images"] == 5
     assert figures["defective_share"] == pytest.approx(2 / 5)

@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lib import dataset, params, pipeline, plan
-from lib.paths import UserError
+from lib.data import dataset
+from lib.errors import UserError
+from lib.pipeline import graph, inputs, params, profiles
 
 CELL = """\
 epochs: int = 3  # passes over the images
@@ -92,7 +93,7 @@ def test_segmenters_are_set_together_between_all_and_the_one(segmenters):
         (2, "own.yaml, all"), (3, "own.yaml, segmenters"), (4, "own.yaml, 32_seg_class2"), (3, "own.yaml, segmenters"),
     ]  # fmt: skip
     texts = ("310.epochs=7", "segmenters.epochs=6", "all.epochs=5")
-    values = params.effective(segmenters, "own", profile, [params.parse_override(text, segmenters) for text in texts])
+    values = params.effective(segmenters, "own", profile, [profiles.parse_override(text, segmenters) for text in texts])
     assert [values[name]["epochs"] for name in values] == [
         (5, "-p all.epochs"), (6, "-p segmenters.epochs"), (6, "-p segmenters.epochs"), (7, "-p 310_seg_class10.epochs"),
     ]  # fmt: skip
@@ -142,8 +143,8 @@ def test_a_text_for_a_whole_number_is_called_so(declarations, text):
 def test_a_parameter_given_twice_is_refused_unless_both_say_the_same():
     for other in ("10.epochs=4", "10_binary.epochs=4", "10.epochs= 3 "):
         with pytest.raises(UserError, match=r"-p 10_binary\.epochs is given twice, as '3' and as ' ?[34] ?'\. Give it once\."):
-            plan.overrides_of(["10.epochs=3", "all.seed=7", other], plan.HOUSE)
-    assert len(plan.overrides_of(["10.epochs=3", "10.epochs=3", "all.epochs=4", "20.epochs=5"], plan.HOUSE)) == 4
+            graph.overrides_of(["10.epochs=3", "all.seed=7", other], graph.DEFAULT_PROJECT)
+    assert len(graph.overrides_of(["10.epochs=3", "10.epochs=3", "all.epochs=4", "20.epochs=5"], graph.DEFAULT_PROJECT)) == 4
 
 
 @pytest.mark.parametrize(
@@ -183,7 +184,7 @@ def test_what_is_wrong_is_said_with_its_place(declarations, profile, said):
     ],
 )
 def test_parse_override(text, result):
-    assert params.parse_override(text, ("10_one", "20_two")) == result
+    assert profiles.parse_override(text, ("10_one", "20_two")) == result
 
 
 @pytest.mark.parametrize(
@@ -191,12 +192,12 @@ def test_parse_override(text, result):
 )
 def test_parse_override_refuses(text, said):
     with pytest.raises(UserError, match=said):
-        params.parse_override(text, ("10_one", "20_two"))
+        profiles.parse_override(text, ("10_one", "20_two"))
 
 
 def test_first_letters_must_mean_one_notebook():
     with pytest.raises(UserError, match="'3' can be 31_seg_class1 or 32_seg_class2"):
-        params.resolve("3", ("10_one", "31_seg_class1", "32_seg_class2"), "--only")
+        profiles.resolve("3", ("10_one", "31_seg_class1", "32_seg_class2"), "--only")
 
 
 @pytest.mark.parametrize(
@@ -207,7 +208,7 @@ def test_first_letters_must_mean_one_notebook():
 def test_a_number_is_read_as_people_read_it(tmp_path, declarations, text, number):
     """YAML 1.1 takes 010 for 8 and leaves 08 as text."""
     (tmp_path / "own.yaml").write_text(f"10_one:\n  rate: {text}\n  sizes: [{text}]\n")
-    profile = params.load_profile("own", tmp_path)
+    profile = profiles.load_profile("own", tmp_path)
     if type(number) is int:
         assert profile["10_one"]["sizes"] == [number]
         assert plain(params.effective(declarations, overrides=[("10_one", "epochs", text)]))["10_one"]["epochs"] == number
@@ -222,7 +223,7 @@ def test_a_number_is_read_as_people_read_it(tmp_path, declarations, text, number
 def test_a_number_that_people_would_read_otherwise_is_refused(tmp_path, declarations, text):
     (tmp_path / "own.yaml").write_text(f"10_one:\n  rate: {text}\n")
     with pytest.raises(UserError, match=r"own\.yaml, line 2: .* is not written in decimal digits"):
-        params.load_profile("own", tmp_path)
+        profiles.load_profile("own", tmp_path)
     with pytest.raises(UserError, match=r"-p 10_one\.rate cannot be read \(.* is not written in decimal digits, such as 90\)"):
         params.effective(declarations, overrides=[("10_one", "rate", text)])
 
@@ -243,17 +244,17 @@ def test_a_number_that_people_would_read_otherwise_is_refused(tmp_path, declarat
 def test_profiles_that_are_refused(tmp_path, text, said):
     (tmp_path / "demo.yaml").write_text(text)
     with pytest.raises(UserError) as caught:
-        params.load_profile("demo", tmp_path)
+        profiles.load_profile("demo", tmp_path)
     assert said in str(caught.value)
 
 
 def test_profiles_that_are_read(tmp_path):
     (tmp_path / "demo.yaml").write_text("all:\n  seed: 1\n10_one:\n")
     (tmp_path / "empty.yaml").write_text("# nothing differs\n")
-    assert params.load_profile("demo", tmp_path) == {"all": {"seed": 1}, "10_one": {}}
-    assert params.load_profile("empty", tmp_path) == {}
+    assert profiles.load_profile("demo", tmp_path) == {"all": {"seed": 1}, "10_one": {}}
+    assert profiles.load_profile("empty", tmp_path) == {}
     with pytest.raises(UserError, match="no profile 'dem'; did you mean demo"):
-        params.load_profile("dem", tmp_path)
+        profiles.load_profile("dem", tmp_path)
 
 
 @given(st.binary(max_size=200) | st.text(max_size=200).map(lambda text: text.encode("utf-8", "replace")))
@@ -262,7 +263,7 @@ def test_any_file_is_a_profile_or_a_sentence(tmp_path_factory, content):
     folder.mkdir(exist_ok=True)
     (folder / "any.yaml").write_bytes(content)
     try:
-        assert isinstance(params.load_profile("any", folder), dict)
+        assert isinstance(profiles.load_profile("any", folder), dict)
     except UserError as error:
         assert str(error).startswith("any.yaml")
 
@@ -277,7 +278,7 @@ def with_entries(tmp_path):
 
 def test_entries_of_a_dictionary_are_set_one_by_one(with_entries):
     profile = {"all": {"augmentation": {"light": 1, "blackout": 0.5}}, "20_two": {"augmentation": {"light": 0.3}}}
-    values = params.effective(with_entries, "demo", profile, [params.parse_override("1.augmentation.flips=none", with_entries)])
+    values = params.effective(with_entries, "demo", profile, [profiles.parse_override("1.augmentation.flips=none", with_entries)])
     assert plain(values) == {
         "10_one": {"augmentation": {"flips": "none", "light": 1.0, "blackout": 0.5}},
         "20_two": {"augmentation": {"flips": "both", "light": 0.3}},
@@ -314,8 +315,8 @@ def test_listing_names_value_and_origin(declarations):
 )
 def test_notebooks_that_would_divide_the_images_differently_are_refused(override):
     with pytest.raises(UserError, match=f"{override[1]} is .* in .*Set it alike, best by all.{override[1]} alone"):
-        plan.values_of(plan.HOUSE, "demo", [override])
-    everywhere = plan.values_of(plan.HOUSE, "demo", [("all", *override[1:])])
+        graph.values_of(graph.DEFAULT_PROJECT, "demo", [override])
+    everywhere = graph.values_of(graph.DEFAULT_PROJECT, "demo", [("all", *override[1:])])
     assert len({str(keys[override[1]].value) for keys in everywhere.values() if override[1] in keys}) == 1
 
 
@@ -324,7 +325,7 @@ def test_other_pseudo_labels_are_another_training(tmp_path):
     for content in ("a", "b", "b"):
         path.write_text(content)
         values = {"10_binary": {"pseudo_labels": params.Value(str(path), "-p")}}
-        keys.add(plan.keys_of(plan.HOUSE, ["10_binary"], values, "data", None)["10_binary"])
+        keys.add(graph.keys_of(graph.DEFAULT_PROJECT, ["10_binary"], values, "data", None)["10_binary"])
     assert len(keys) == 2
 
 
@@ -335,10 +336,10 @@ def test_the_profile_for_unknown_data_follows_from_how_many_images_there_are(tmp
     (tmp_path / "train_images").mkdir()
     for number in range(count):
         (tmp_path / "train_images" / f"{number}.png").touch()
-    found, why = pipeline.choose_profile("", pipeline.Data(tmp_path, "named by --data", False))
+    found, why = inputs.choose_profile("", inputs.Data(tmp_path, "named by --data", False))
     assert found == profile and said in why
-    assert pipeline.choose_profile("demo", pipeline.Data(tmp_path, "named by --data", False)) == ("demo", "named by --profile")
-    assert pipeline.choose_profile("", pipeline.Data(None, "", True))[0] == "demo"
+    assert inputs.choose_profile("demo", inputs.Data(tmp_path, "named by --data", False)) == ("demo", "named by --profile")
+    assert inputs.choose_profile("", inputs.Data(None, "", True))[0] == "demo"
 
 
 @pytest.mark.parametrize("own, given, expected", [

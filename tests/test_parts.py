@@ -9,8 +9,11 @@ import pandas as pd
 import pytest
 
 import run_all
-from lib import dataset, duplicates, generators, guard, params, parts, pipeline, plan, rle, shift, splitting
-from lib.paths import UserError
+from lib import errors
+from lib.data import dataset, duplicates, generators, rle, split_check, splitting
+from lib.errors import UserError
+from lib.evaluation import shift
+from lib.pipeline import graph, inputs, params, run
 
 HEIGHT, WIDTH = 64, 128
 
@@ -64,8 +67,8 @@ SMALL = ["all.height=32", "all.width=64", "all.crop_width=0", "all.epochs=1", "a
 
 def start(tmp_path, data, *settings, **options):
     """Run the project's notebooks on a data folder, in a folder for runs of its own; the exit code."""
-    given = pipeline.Options(profile="demo", data=str(data), run="x", overrides=settings, **options)
-    return guard.guarded(pipeline.run, given, plan.HOUSE._replace(runs=tmp_path / "runs"))
+    given = run.Options(profile="demo", data=str(data), run="x", overrides=settings, **options)
+    return errors.exit_code_of(run.run, given, graph.DEFAULT_PROJECT._replace(runs=tmp_path / "runs"))
 
 
 @pytest.mark.parametrize("name", REFUSED)
@@ -102,9 +105,9 @@ def test_what_is_not_refused_runs_to_its_end(tmp_path, capsys):
 
 def test_enough_of_everything_is_nothing_to_remark(tmp_path):
     data = write(tmp_path / "data", [(number, [1, 2] if number % 2 else []) for number in range(40)])
-    values = plan.values_of(plan.house_of(plan.HOUSE, 2), "demo", ())
+    values = graph.values_of(graph.project_for(graph.DEFAULT_PROJECT, 2), "demo", ())
     names = [name for name in values if "held_out" in values[name]]
-    assert parts.look(values, names, data, tmp_path) == []
+    assert split_check.look(values, names, data, tmp_path) == []
     written = (tmp_path / "split.csv").read_bytes()  # what a notebook finds, which divides no more
     given = {key: value.value for key, value in values["10_binary"].items()}
     table = dataset.load_table(data, given["sample"], given["seed"])
@@ -131,20 +134,20 @@ def test_every_network_of_an_ensemble_needs_its_parts(tmp_path, capsys):
 
 def test_a_run_that_is_gone_on_with_is_looked_at_by_what_is_left_to_do(tmp_path, capsys):
     data = write(tmp_path / "data", REFUSED["no defect"][0])
-    values = plan.values_of(plan.house_of(plan.HOUSE, 2), "demo", ())
-    assert pipeline.divide(values, ["00_eda", "90_inference"], data, tmp_path) == ([], b"")
-    remarks, split = pipeline.divide(values, ["31_seg_class1"], data, tmp_path)
+    values = graph.values_of(graph.project_for(graph.DEFAULT_PROJECT, 2), "demo", ())
+    assert inputs.divide(values, ["00_eda", "90_inference"], data, tmp_path) == ([], b"")
+    remarks, split = inputs.divide(values, ["31_seg_class1"], data, tmp_path)
     assert len(remarks) == 2 and (tmp_path / "split.csv").read_bytes() == split
     with pytest.raises(UserError, match=r"train_images: none of 20 images has a defect, so 20_multilabel cannot learn"):
-        pipeline.divide(values, ["00_eda", "20_multilabel"], data, tmp_path)
+        inputs.divide(values, ["00_eda", "20_multilabel"], data, tmp_path)
 
 
 def test_a_command_that_ended_before_its_first_notebook_leaves_a_folder_to_begin_in(tmp_path):
     (tmp_path / "split.csv").write_text("image_id,part,group,made_from\n")
-    pipeline.insist_on_empty(tmp_path)
+    run.insist_on_empty(tmp_path)
     (tmp_path / "run.json").write_text("{}")
     with pytest.raises(UserError, match="already holds a run"):
-        pipeline.insist_on_empty(tmp_path)
+        run.insist_on_empty(tmp_path)
 
 
 def test_batches_of_nothing_say_what_to_look_at():
@@ -179,10 +182,10 @@ def test_images_that_are_together_already_are_not_compared_again(tmp_path, monke
     assert len(compared) < 80 + 2 * duplicates.LOOKS
 
 
-@pytest.mark.parametrize("name", parts.LEARN_DEFECTS)
+@pytest.mark.parametrize("name", split_check.LEARN_DEFECTS)
 def test_a_classifier_opened_by_hand_says_before_it_is_trained_that_a_part_has_no_defect(tmp_path, name):
     data, known = write(tmp_path / "data", REFUSED["two of twelve"][0]), {}
-    cells = params.read_notebook(plan.HOUSE.notebooks / f"{name}.ipynb")["cells"]
+    cells = params.read_notebook(graph.DEFAULT_PROJECT.notebooks / f"{name}.ipynb")["cells"]
     with pytest.raises(UserError, match=rf"2 of 12 images have a defect, .* so {name} cannot learn or be judged\. Add images"):
         for source, tags in [("".join(cell["source"]), cell["metadata"].get("tags", [])) for cell in cells if cell["cell_type"] == "code"]:
             assert "training.fit" not in source

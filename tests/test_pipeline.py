@@ -18,9 +18,11 @@ import numpy as np
 import psutil
 import pytest
 
-from lib import artifacts, params, paths, pipeline, pipes, plan, processes, provenance, remedies, report
-from lib import journal as journals
-from lib.paths import UserError
+from lib import paths
+from lib.errors import LONGEST, MEMORY, UserError, process_end, shorten, with_remedy
+from lib.pipeline import cache_key, graph, inputs, params, processes, products, run_state, scheduler
+from lib.report.cells import cut
+from lib.report.pages import write_index
 
 FIXTURES = Path(__file__).resolve().parent / "fixtures"
 specification = importlib.util.spec_from_file_location("small_house", FIXTURES / "small_house.py")
@@ -77,7 +79,7 @@ def alive(pids):
 
 
 def statuses(run_dir):
-    return {name: entry["status"] for name, entry in journals.read(run_dir)["notebooks"].items()}
+    return {name: entry["status"] for name, entry in run_state.read(run_dir)["notebooks"].items()}
 
 
 def executions(run_dir):
@@ -92,7 +94,7 @@ def test_a_run_a_resume_and_what_changes_run_again(tmp_path, call):
     assert said.startswith("profile  small, named by --profile")
     assert "product 8" in said and "score    8.0000, all-empty 0.5000" in said and "(4 of 4)" in said
     assert statuses(run_dir) == dict.fromkeys(small_house.GRAPH, "done")
-    assert journals.latest_run(tmp_path / "runs") == run_dir
+    assert run_state.latest_run(tmp_path / "runs") == run_dir
     assert json.loads((run_dir / "metrics.json").read_text()) == {
         "run": "a", "written": 4, "competition_score": 8, "all_empty_score": 0.5, "behaved": 1, "followed": 1,
     }  # fmt: skip
@@ -100,7 +102,7 @@ def test_a_run_a_resume_and_what_changes_run_again(tmp_path, call):
         assert (run_dir / f"{name}.html").stat().st_size and (run_dir / f"{name}.ipynb").stat().st_size
     assert (run_dir / "index.html").is_file()
     assert not list(run_dir.glob(".*.ipynb"))
-    journal = journals.read(run_dir)
+    journal = run_state.read(run_dir)
     assert journal["status"] == "done" and journal["parameters"]["10_writes_value"]["value"] == 4
     assert journal["notebooks"]["20_reads_value"]["headline"] == "product 8"
 
@@ -116,7 +118,7 @@ def test_a_run_a_resume_and_what_changes_run_again(tmp_path, call):
     (run_dir / "value.json").unlink()  # a product that is gone is made again
     code, said = call("--resume", "--only", "10")
     assert code == 0 and len(executions(run_dir)) == 3
-    assert journals.read(run_dir)["notebooks"]["20_reads_value"]["outdated"] is True
+    assert run_state.read(run_dir)["notebooks"]["20_reads_value"]["outdated"] is True
 
 
 def test_a_failure_blocks_what_needs_it_and_nothing_else(tmp_path, call):
@@ -137,7 +139,7 @@ def test_a_failure_blocks_what_needs_it_and_nothing_else(tmp_path, call):
     "how, said",
     [
         ("exit", "Code cell 4 left the notebook early (SystemExit 0)."),
-        ("kill", "The kernel died in code cell 4: killed, or out of memory. " + remedies.MEMORY),
+        ("kill", "The kernel died in code cell 4: killed, or out of memory. " + MEMORY),
         ("refuse", "The strip a.jpg is upside down. Turn it."),
     ],
 )
@@ -145,7 +147,7 @@ def test_what_papermill_takes_for_success_is_a_failure(tmp_path, call, how, said
     code, printed = call("--profile", "small", "--run", "a", "--only", "30", "-p", f"30.how={how}")
     assert code == 1
     run_dir = tmp_path / "runs" / "a"
-    entry = journals.read(run_dir)["notebooks"]["30_misbehaves"]
+    entry = run_state.read(run_dir)["notebooks"]["30_misbehaves"]
     assert (entry["status"], entry["error"], entry["key"]) == ("failed", said, "")
     assert said in printed
     assert (run_dir / "30_misbehaves.html").is_file()
@@ -173,10 +175,10 @@ def test_what_papermill_takes_for_success_is_a_failure(tmp_path, call, how, said
     ],
 )
 def test_what_the_machine_lacks_is_told_with_its_remedy(error, remedy):
-    told = remedies.with_remedy(error)
-    assert told.startswith(error.rstrip(".")) and remedy in told and remedies.with_remedy(told) == told
-    assert remedies.with_remedy("ValueError: 240 (code cell 2)") == "ValueError: 240 (code cell 2)"
-    assert "ulimit -f unlimited" in remedies.process_end(-25, "")  # SIGXFSZ
+    told = with_remedy(error)
+    assert told.startswith(error.rstrip(".")) and remedy in told and with_remedy(told) == told
+    assert with_remedy("ValueError: 240 (code cell 2)") == "ValueError: 240 (code cell 2)"
+    assert "ulimit -f unlimited" in process_end(-25, "")  # SIGXFSZ
 
 
 @pytest.mark.parametrize("hard, ended", [(60, "Too many files are open at once"), (500, "value 3")])
@@ -194,10 +196,10 @@ def test_few_open_files_are_raised_or_named(tmp_path, data, hard, ended):
 def test_a_long_error_ends_the_notebook_and_is_told_short(tmp_path, call):
     code, said = call("--profile", "small", "--run", "a", "--only", "10,30", "-p", "30.how=shout")
     run_dir = tmp_path / "runs" / "a"
-    entry = journals.read(run_dir)["notebooks"]["30_misbehaves"]
+    entry = run_state.read(run_dir)["notebooks"]["30_misbehaves"]
     assert code == 1 and entry["status"] == "failed"
     assert entry["error"].startswith("ValueError: begin xxx") and entry["error"].endswith("x end (code cell 4)")
-    assert "(200,0" in entry["error"] and len(entry["error"]) <= pipes.LONGEST and len(said) < 3000
+    assert "(200,0" in entry["error"] and len(entry["error"]) <= LONGEST and len(said) < 3000
     pages = [(run_dir / name).stat().st_size for name in ("index.html", "30_misbehaves.html", "run.json")]
     assert max(pages) < 150_000
 
@@ -205,18 +207,18 @@ def test_a_long_error_ends_the_notebook_and_is_told_short(tmp_path, call):
 def test_what_a_process_says_is_read_while_it_runs():
     script = "import sys; [sys.stdout.write('o' * 99 + chr(10)) for _ in range(20_000)]; sys.stderr.write('e' * 10**6 + 'END')"
     process = subprocess.Popen([sys.executable, "-c", script], stdout=-1, stderr=-1)
-    said, errors = pipes.Tail(process.stdout), pipes.Tail(process.stderr)
+    said, errors = processes.Tail(process.stdout), processes.Tail(process.stderr)
     assert process.wait(60) == 0
-    assert errors.text(60).endswith("eEND") and len(errors.text()) == len(said.text(60)) == pipes.KEPT
+    assert errors.text(60).endswith("eEND") and len(errors.text()) == len(said.text(60)) == processes.KEPT
 
 
 def test_texts_are_cut_where_they_are_long():
-    assert pipes.shorten("a\n b\tc") == "a b c"
-    assert pipes.shorten("x" * 600) == "x" * 600
-    short = pipes.shorten("begin" + "x" * 1000 + "end")
+    assert shorten("a\n b\tc") == "a b c"
+    assert shorten("x" * 600) == "x" * 600
+    short = shorten("begin" + "x" * 1000 + "end")
     assert len(short) == 600 and short.startswith("beginx") and short.endswith("xend") and "(1,008 characters in all)" in short
-    assert pipes.cut("ab\n" * 3, 9) == "ab\n" * 3
-    assert pipes.cut("0123456789", 4) == "01\n[... 6 characters left out ...]\n89"
+    assert cut("ab\n" * 3, 9) == "ab\n" * 3
+    assert cut("0123456789", 4) == "01\n[... 6 characters left out ...]\n89"
 
 
 def test_long_figures_and_headlines_are_short_on_the_index(tmp_path):
@@ -225,7 +227,7 @@ def test_long_figures_and_headlines_are_short_on_the_index(tmp_path):
     (tmp_path / "metrics" / "a.json").write_text(json.dumps(content))
     entry = {"status": "done", "headline": "h" * 100_000, "error": "e" * 100_000}
     (tmp_path / "run.json").write_text(json.dumps({"notebooks": {"a": entry}, "parameters": {"a": {"p": "q" * 100_000}}}))
-    report.write_index(tmp_path)
+    write_index(tmp_path)
     text = (tmp_path / "index.html").read_text()
     assert all(letter * 40 in text and letter * 1000 not in text for letter in "htueq")
 
@@ -233,9 +235,9 @@ def test_long_figures_and_headlines_are_short_on_the_index(tmp_path):
 def test_a_missing_product_is_a_failure(tmp_path, data):
     entry = {"started_key": "k"}
     process = subprocess.Popen([sys.executable, "-c", "print('{\"ok\": true, \"error\": \"\"}')"], stdin=-1, stdout=-1)
-    process.answer, process.errors = pipes.Tail(process.stdout), pipes.Tail(io.BytesIO())
-    house = plan.HOUSE._replace(products={"x": ("models/x/model.json",)})
-    processes.finish("x", process, 1.0, entry, tmp_path, house)
+    process.answer, process.errors = processes.Tail(process.stdout), processes.Tail(io.BytesIO())
+    house = graph.DEFAULT_PROJECT._replace(products={"x": ("models/x/model.json",)})
+    scheduler.finish("x", process, 1.0, entry, tmp_path, house)
     assert (entry["status"], entry["error"]) == ("failed", "It ended without writing models/x/model.json.")
 
 
@@ -288,7 +290,7 @@ def test_numbers_of_strips_that_make_no_sense(first, second, said):
     values = {name: {"generated": params.Value(given, "-p"), "seed": params.Value(1, "notebook")} for name, given in
               (("10_binary", first), ("40_evaluation", second))}  # fmt: skip
     with pytest.raises(UserError, match=said):
-        pipeline.make_data(values)
+        inputs.make_data(values)
 
 
 def test_a_run_is_not_overwritten(tmp_path, call):
@@ -309,7 +311,7 @@ def test_stopping_leaves_no_process_and_resume_goes_on(tmp_path, data, how, code
     assert command.returncode == code
     wait_for(lambda: not alive(pids))
     assert "stopped. Go on with: python run_all.py --resume --run a" in said and "Traceback" not in said
-    assert journals.read(run_dir)["status"] == "stopped"
+    assert run_state.read(run_dir)["status"] == "stopped"
     assert list(statuses(run_dir).values()) == ["done", "waiting", "waiting", "waiting"]
     assert not list(run_dir.glob(".*.ipynb"))
 
@@ -323,7 +325,7 @@ def test_a_killed_command_and_its_successor(tmp_path, data, call):
     (run_dir / "scratch" / "30_misbehaves" / "0").mkdir(parents=True)
     command.kill()
     command.wait()
-    assert journals.read(run_dir)["status"] == "running"
+    assert run_state.read(run_dir)["status"] == "running"
     code, printed = call("--resume", "--only", "30,10", "-p", "30.how=well")  # takes the lock over as the rest dies
     assert code == 0 and printed.count("kept") == 1 and "behaved" in printed
     assert not alive(pids)
@@ -353,7 +355,7 @@ def test_prepare(tmp_path, call):
 def test_odd_paths_and_texts_arrive_as_they_are(tmp_path, data, monkeypatch, capsys):
     odd = tmp_path / "a {b} 'c'"
     shutil.copytree(FIXTURES, odd / "notebooks", ignore=shutil.ignore_patterns("*.py", "__pycache__"))
-    monkeypatch.setenv("PYTHONPATH", str(plan.PROJECT))
+    monkeypatch.setenv("PYTHONPATH", str(paths.PROJECT))
     title = """it's "{odd}" \\ <b>\\n"""
     arguments = ("--profile", "small", "--run", "x", "--only", "10", "-p", f"10.title={title}", "--data", str(data))
     assert small_house.call(odd, *arguments) == 0
@@ -367,13 +369,13 @@ def test_keys_change_with_what_a_notebook_uses(tmp_path, monkeypatch):
     (library / "low.py").write_text("VALUE = 1\n")
     (library / "high.py").write_text("def get():\n    from lib import low\n    return low.VALUE\n")
     (library / "other.py").write_text("")
-    monkeypatch.setattr(provenance, "LIB", library)
+    monkeypatch.setattr(cache_key, "LIB", library)
     notebook = tmp_path / "n.ipynb"
 
     def code(source, prose="words"):
         cells = [{"cell_type": "markdown", "source": [prose]}, {"cell_type": "code", "source": [source]}]
         notebook.write_text(json.dumps({"cells": cells}))
-        return provenance.code_of(notebook, provenance.library())[0]
+        return cache_key.code_of(notebook, cache_key.library())[0]
 
     first = code("from lib.high import get")
     assert set(first) == {"cells", "high", "low"}
@@ -391,30 +393,30 @@ def test_keys_change_with_what_a_notebook_uses(tmp_path, monkeypatch):
 KEYS, MODULES = {}, {}  # of the project as it is, made once
 
 
-def project_keys(library=None, notebooks=plan.HOUSE.notebooks):
+def project_keys(library=None, notebooks=graph.DEFAULT_PROJECT.notebooks):
     """{notebook: key} of the project with another folder of modules or of notebooks."""
-    house = plan.HOUSE._replace(notebooks=notebooks)
-    values = params.effective(plan.declarations_of(house))
+    house = graph.DEFAULT_PROJECT._replace(notebooks=notebooks)
+    values = params.effective(graph.declarations_of(house))
     with pytest.MonkeyPatch.context() as patch:
         if library:
-            patch.setattr(provenance, "LIB", library)
+            patch.setattr(cache_key, "LIB", library)
         else:
-            MODULES.update(MODULES or provenance.library())
-            patch.setattr(provenance, "library", lambda: MODULES)  # reading them takes a second
-        return plan.keys_of(house, list(house.graph), values, {"sha256": "f"}, None)
+            MODULES.update(MODULES or cache_key.library())
+            patch.setattr(cache_key, "library", lambda: MODULES)  # reading them takes a second
+        return graph.keys_of(house, list(house.graph), values, {"sha256": "f"}, None)
 
 
 def changed_keys(keys):
     """The notebooks whose keys differ from those of the project as it is."""
     if not KEYS:
         KEYS.update(project_keys())
-    return [name for name in plan.GRAPH if keys[name] != KEYS[name]]
+    return [name for name in graph.GRAPH if keys[name] != KEYS[name]]
 
 
-@pytest.mark.parametrize("module", [*provenance.DRAWS, *provenance.REPORTS])
+@pytest.mark.parametrize("module", [*cache_key.DRAWS, *cache_key.REPORTS])
 def test_what_only_draws_or_reports_trains_no_network_again(tmp_path, module):
     library = tmp_path / "lib"
-    shutil.copytree(plan.PROJECT / "lib", library, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(paths.PROJECT / "lib", library, ignore=shutil.ignore_patterns("__pycache__"))
     with open(library / f"{module}.py", "a") as file:
         file.write("\nCOLOURS = ('#000000',) * 7\n")
     pictures = {"plots": ["00_eda", "05_shift", "40_evaluation", "90_inference"], "charts": ["05_shift", "40_evaluation", "90_inference"]}
@@ -423,10 +425,10 @@ def test_what_only_draws_or_reports_trains_no_network_again(tmp_path, module):
 
 def test_a_module_that_computes_trains_the_networks_again(tmp_path):
     library = tmp_path / "lib"
-    shutil.copytree(plan.PROJECT / "lib", library, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(paths.PROJECT / "lib", library, ignore=shutil.ignore_patterns("__pycache__"))
     with open(library / "losses.py", "a") as file:
         file.write("\nWEIGHT = 2\n")
-    assert changed_keys(project_keys(library)) == [*plan.SEGMENTERS, "40_evaluation", "90_inference"]
+    assert changed_keys(project_keys(library)) == [*graph.SEGMENTERS, "40_evaluation", "90_inference"]
 
 
 @pytest.mark.parametrize(
@@ -439,14 +441,14 @@ def test_a_module_that_computes_trains_the_networks_again(tmp_path):
 )
 def test_what_a_cell_only_draws_or_remarks_trains_no_network_again(tmp_path, old, new, again):
     notebooks = tmp_path / "notebooks"
-    shutil.copytree(plan.HOUSE.notebooks, notebooks)
+    shutil.copytree(graph.DEFAULT_PROJECT.notebooks, notebooks)
     text = (notebooks / "10_binary.ipynb").read_text()
     assert text.count(old) == 1
     (notebooks / "10_binary.ipynb").write_text(text.replace(old, new))
     assert changed_keys(project_keys(notebooks=notebooks)) == again
 
 
-EVERY = list(plan.GRAPH)
+EVERY = list(graph.GRAPH)
 
 
 @pytest.mark.parametrize(
@@ -456,10 +458,10 @@ EVERY = list(plan.GRAPH)
         ("opencv-python-headless", EVERY),
         ("scikit-learn", EVERY[1:]),  # 00_eda neither divides the images nor tells them apart
         ("scipy", EVERY),
-        ("keras", [*plan.MODELS, "40_evaluation", "90_inference"]),
-        ("tensorflow-cpu", [*plan.MODELS, "40_evaluation", "90_inference"]),
-        ("h5py", [*plan.MODELS, "40_evaluation", "90_inference"]),
-        ("image-classifiers", [*plan.MODELS, "40_evaluation", "90_inference"]),
+        ("keras", [*graph.MODELS, "40_evaluation", "90_inference"]),
+        ("tensorflow-cpu", [*graph.MODELS, "40_evaluation", "90_inference"]),
+        ("h5py", [*graph.MODELS, "40_evaluation", "90_inference"]),
+        ("image-classifiers", [*graph.MODELS, "40_evaluation", "90_inference"]),
         ("matplotlib", ["00_eda", "05_shift", "40_evaluation", "90_inference"]),
         ("pillow", EVERY),  # it says whether a TIFF is whole
         ("papermill", []),
@@ -471,19 +473,19 @@ def test_another_version_of_a_package_runs_again_what_it_computes_for(monkeypatc
     monkeypatch.setattr(metadata, "version", lambda name: "999" if name == package else installed(name))
     assert changed_keys(project_keys()) == again
     if again:
-        assert "999" in provenance.versions().values()
+        assert "999" in cache_key.versions().values()
 
 
 def test_every_package_that_lib_imports_is_known():
     """What is neither of Python nor counted is one that cannot change a figure."""
     harmless = {"psutil", "jupyter_client", "bleach", "markupsafe", "nbconvert", "nbformat", "nbclient", "papermill", "pygments", "jinja2",
                 "pyyaml"}  # fmt: skip
-    for path in provenance.LIB.glob("*.py"):
+    for path in cache_key.LIB.glob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             names += [node.module] if isinstance(node, ast.ImportFrom) and node.module else []
             for top in {name.partition(".")[0] for name in names} - {"lib", *sys.stdlib_module_names}:
-                assert provenance.DISTRIBUTIONS.get(top, top) in {*harmless, *provenance.PACKAGES}, f"{path.name}: {top}"
+                assert cache_key.DISTRIBUTIONS.get(top, top) in {*harmless, *cache_key.PACKAGES}, f"{path.name}: {top}"
 
 
 def executed(*cells):
@@ -503,11 +505,11 @@ def test_whatever_a_notebook_left_is_missed_where_it_is_gone_or_changed(tmp_path
     for file, text in files.items():
         (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / file).write_text(text)
-    entry = {"status": "done", "key": "k", "made": artifacts.digests(tmp_path, artifacts.left_by(name, plan.HOUSE))}
+    entry = {"status": "done", "key": "k", "made": products.digests(tmp_path, products.left_by(name, graph.DEFAULT_PROJECT))}
     assert set(entry["made"]) == set(files)
 
     def kept():
-        return plan.is_kept(name, "k", tmp_path, {"notebooks": {name: entry}}, plan.HOUSE)
+        return graph.is_kept(name, "k", tmp_path, {"notebooks": {name: entry}}, graph.DEFAULT_PROJECT)
 
     assert kept()
     for file, text in files.items():
@@ -525,12 +527,12 @@ def test_whatever_a_notebook_left_is_missed_where_it_is_gone_or_changed(tmp_path
 
 def test_a_split_that_is_not_the_one_that_was_judged_by_is_made_again(tmp_path):
     (tmp_path / "split.csv").write_text("as it was")
-    entries = {"10_binary": {}, "40_evaluation": {"made": artifacts.digests(tmp_path, ["split.csv"])}}
-    artifacts.drop_split(tmp_path, {"40_evaluation": {"made": {}}})
-    artifacts.drop_split(tmp_path, entries)
+    entries = {"10_binary": {}, "40_evaluation": {"made": products.digests(tmp_path, ["split.csv"])}}
+    products.drop_split(tmp_path, {"40_evaluation": {"made": {}}})
+    products.drop_split(tmp_path, entries)
     assert (tmp_path / "split.csv").is_file()
     (tmp_path / "split.csv").write_text("another")
-    artifacts.drop_split(tmp_path, entries)
+    products.drop_split(tmp_path, entries)
     assert not (tmp_path / "split.csv").is_file()
 
 
@@ -549,11 +551,11 @@ def test_a_report_is_rendered_again_and_figures_are_missed(tmp_path, call):
 
 def test_keys_pass_changes_on_to_dependents_only(tmp_path):
     house = small_house.build(tmp_path)
-    declarations = plan.declarations_of(house)
+    declarations = graph.declarations_of(house)
 
     def keys(fingerprint="f", **changed):
         values = params.effective(declarations, overrides=[("10_writes_value", key, text) for key, text in changed.items()])
-        return plan.keys_of(house, list(house.graph), values, {"sha256": fingerprint}, None)
+        return graph.keys_of(house, list(house.graph), values, {"sha256": fingerprint}, None)
 
     before, after = keys(), keys(value="9")
     assert [name for name in house.graph if before[name] != after[name]] == ["10_writes_value", "20_reads_value"]
@@ -562,14 +564,14 @@ def test_keys_pass_changes_on_to_dependents_only(tmp_path):
 
 
 def test_the_content_of_a_file_that_a_parameter_names_is_part_of_the_key(tmp_path, monkeypatch):
-    declarations = plan.declarations_of(plan.HOUSE)
+    declarations = graph.declarations_of(graph.DEFAULT_PROJECT)
 
     def key(name, parameter, value, backbone):
         values = params.effective(declarations, overrides=[(name, parameter, value), (name, "backbone", backbone)])
-        return plan.keys_of(plan.HOUSE, [name], values, {"sha256": "f"}, None)[name]
+        return graph.keys_of(graph.DEFAULT_PROJECT, [name], values, {"sha256": "f"}, None)[name]
 
-    modules = provenance.library()
-    monkeypatch.setattr(provenance, "library", lambda: modules)  # read once: it takes a second
+    modules = cache_key.library()
+    monkeypatch.setattr(cache_key, "library", lambda: modules)  # read once: it takes a second
     monkeypatch.setattr(paths, "PROJECT", tmp_path)
     cases = ("32_seg_class2", "weights", "resnet18"), ("10_binary", "weights", "ResNet50"), ("10_binary", "pseudo_labels", "compact")
     for name, parameter, backbone in cases:
@@ -579,7 +581,7 @@ def test_the_content_of_a_file_that_a_parameter_names_is_part_of_the_key(tmp_pat
         assert absolute == relative  # relative to the project, wherever this runs
         assert key(name, parameter, "file", backbone) == key(name, parameter, str(tmp_path / "file"), backbone) != relative
     for text in ("none", "imagenet", "~nosuch", "nul\0", "x" * 5000, "", 3, None, ["file"]):
-        assert plan.content_of(text) == text  # the path of nothing that is there
+        assert graph.content_of(text) == text  # the path of nothing that is there
 
 
 def test_paths_that_parameters_name_count_from_the_project(tmp_path, monkeypatch):
@@ -592,25 +594,25 @@ def test_paths_that_parameters_name_count_from_the_project(tmp_path, monkeypatch
 
 def test_a_torn_journal_falls_back_to_the_one_before(tmp_path):
     journal = {"run": "a", "profile": "p", "started": "s", "data": {}, "notebooks": {}, "status": "running"}
-    journals.write(tmp_path, journal)
-    journals.write(tmp_path, journal | {"status": "done"})
-    assert journals.read(tmp_path)["status"] == "done"
+    run_state.write(tmp_path, journal)
+    run_state.write(tmp_path, journal | {"status": "done"})
+    assert run_state.read(tmp_path)["status"] == "done"
     (tmp_path / "run.json").write_text('{"run": "a", "prof')
-    assert journals.read(tmp_path)["status"] == "running"
-    journals.write(tmp_path, journal | {"status": "failed"})
-    assert journals.read(tmp_path)["status"] == "failed"
+    assert run_state.read(tmp_path)["status"] == "running"
+    run_state.write(tmp_path, journal | {"status": "failed"})
+    assert run_state.read(tmp_path)["status"] == "failed"
     (tmp_path / "run.json").write_text("")
-    assert journals.read(tmp_path)["status"] == "running"
+    assert run_state.read(tmp_path)["status"] == "running"
 
 
 def test_a_lock_left_by_a_dead_process_does_not_block(tmp_path):
     (tmp_path / ".lock").write_text("999999999")
-    with journals.open_lock(tmp_path) as lock:
+    with run_state.open_lock(tmp_path) as lock:
         assert (tmp_path / ".lock").read_text() == str(os.getpid())
-        with pytest.raises(journals.UserError, match=f"process {os.getpid()}"):
-            journals.open_lock(tmp_path)
+        with pytest.raises(UserError, match=f"process {os.getpid()}"):
+            run_state.open_lock(tmp_path)
         assert not lock.closed
-    journals.open_lock(tmp_path).close()
+    run_state.open_lock(tmp_path).close()
 
 
 @pytest.mark.parametrize(
@@ -622,14 +624,14 @@ def test_duration(seconds, text):
 
 def test_what_is_left_follows_earlier_runs_and_this_ones_pace():
     entries = {name: {"status": "waiting", "seconds": 0} for name in "bc"} | {"a": {"status": "done", "seconds": 20}}
-    assert processes.left(entries, list(entries), {}, {"a": 10, "b": 30}, 1) == 60 + 20  # twice as slow; c: as long as those done
-    assert processes.left(entries, list(entries), {}, {}, 2) == 20
-    assert processes.left({"b": entries["b"]}, ["b"], {}, {}, 1) is None
+    assert scheduler.estimate_remaining(entries, list(entries), {}, {"a": 10, "b": 30}, 1) == 60 + 20  # twice as slow; c: as long as those done
+    assert scheduler.estimate_remaining(entries, list(entries), {}, {}, 2) == 20
+    assert scheduler.estimate_remaining({"b": entries["b"]}, ["b"], {}, {}, 1) is None
 
 
 def test_the_projects_graph_is_in_an_order_that_can_be_run():
-    names = list(plan.GRAPH)
-    assert all(names.index(need) < names.index(name) for name, needs in plan.GRAPH.items() for need in needs)
-    assert plan.PRODUCTS["31_seg_class1"] == ("models/seg_class1/model.json",)
-    assert plan.select("", "33", plan.HOUSE) == ["33_seg_class3", "40_evaluation", "90_inference"]
-    assert plan.select("90,10", "", plan.HOUSE) == ["10_binary", "90_inference"]
+    names = list(graph.GRAPH)
+    assert all(names.index(need) < names.index(name) for name, needs in graph.GRAPH.items() for need in needs)
+    assert graph.PRODUCTS["31_seg_class1"] == ("models/seg_class1/model.json",)
+    assert graph.select("", "33", graph.DEFAULT_PROJECT) == ["33_seg_class3", "40_evaluation", "90_inference"]
+    assert graph.select("90,10", "", graph.DEFAULT_PROJECT) == ["10_binary", "90_inference"]

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import skimage.data
 
-from lib import models, pretrained, storage
-from lib.paths import UserError
+from lib.errors import UserError
+from lib.models import builders, pretrained, saving
 
 ESPRESSO, EGYPTIAN_CAT, TRIPOD, MOPED = 967, 285, 872, 665  # ImageNet's numbers
 
@@ -47,7 +47,7 @@ def test_classifier_and_segmenter_start_from_imagenet_train_and_come_back(tmp_pa
         ("classifier", {"backbone": "efficientnetlite0", "classes": 3, "height": 64, "width": None}, np.zeros((2, 3))),
         ("segmenter", {"backbone": "efficientnetlite0", "height": 64, "width": None}, np.zeros((2, 64, 96, 1))),
     ):
-        model = storage.BUILDERS[kind](**build, weights="imagenet")
+        model = saving.BUILDERS[kind](**build, weights="imagenet")
         np.testing.assert_array_equal(model.get_layer("efficientnetlite0").get_layer("stem").get_weights()[0], stem)
         before = model(image, training=False).numpy()
         model.compile(keras.optimizers.Adam(1e-3), loss="binary_crossentropy", run_eagerly=True)
@@ -57,16 +57,16 @@ def test_classifier_and_segmenter_start_from_imagenet_train_and_come_back(tmp_pa
         with monkeypatch.context() as patch:
             if kind == "classifier":  # the graph of one of them is enough: it takes longer than all the rest
                 patch.setattr(keras.Model, "export", lambda self, path, **_: path.mkdir())
-            storage.save(model, tmp_path / kind, {"kind": kind, "build": build, "input": [64, 96]})
-        np.testing.assert_array_equal(storage.load(tmp_path / kind)(image, training=False).numpy(), after)
-    run, _ = storage.predictor(tmp_path / "segmenter")
+            saving.save(model, tmp_path / kind, {"kind": kind, "build": build, "input": [64, 96]})
+        np.testing.assert_array_equal(saving.load(tmp_path / kind)(image, training=False).numpy(), after)
+    run, _ = saving.predictor(tmp_path / "segmenter")
     np.testing.assert_allclose(run(image), after, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", ["grey", "white", "black"])
 def test_the_scaling_is_part_of_the_graph(name):
     level = {"black": 0, "grey": 127, "white": 255}[name]
-    model = models.build_segmenter("Unet", "efficientnetlite0", 32, 32)
+    model = builders.build_segmenter("Unet", "efficientnetlite0", 32, 32)
     prepared = keras.Model(model.input, model.get_layer("prepare").output)(np.full((1, 32, 32, 1), level, np.uint8)).numpy()
     assert prepared.shape == (1, 32, 32, 3)
     np.testing.assert_allclose(prepared, (level - 127) / 128, atol=1e-6)
@@ -74,7 +74,7 @@ def test_the_scaling_is_part_of_the_graph(name):
 
 def test_another_architecture_is_refused():
     with pytest.raises(UserError, match="efficientnetlite0 exists as a Unet, not as FPN"):
-        models.build_segmenter("FPN", "efficientnetlite0", 32, 32)
+        builders.build_segmenter("FPN", "efficientnetlite0", 32, 32)
 
 
 def test_a_changed_byte_is_refused_by_name(tmp_path, monkeypatch):

@@ -8,8 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import run_all
-from lib import augmentation, choices, decision, engines, params, paths, plan, ranges
-from lib.paths import UserError
+from lib import files, paths
+from lib.data import augmentation, choices
+from lib.errors import UserError
+from lib.inference import postprocess
+from lib.models import runtime
+from lib.pipeline import graph, params, ranges
 
 NOTEBOOKS = sorted((paths.PROJECT / "notebooks").glob("*.ipynb"))
 FREE_TEXT = {"data_dir", "run_dir", "manifest_sha256"}  # all other texts are choices
@@ -113,7 +117,7 @@ def test_a_number_just_outside_of_its_range_is_refused_before_the_first_cell(pat
 
 def written(path, source):
     """A notebook with one cell, that of its parameters."""
-    paths.write_json(path, {"cells": [{"cell_type": "code", "metadata": {"tags": ["parameters"]}, "source": source}]})
+    files.write_json(path, {"cells": [{"cell_type": "code", "metadata": {"tags": ["parameters"]}, "source": source}]})
     return path
 
 
@@ -147,7 +151,7 @@ def test_defaults_are_held_against_their_ranges_too(tmp_path):
 )
 def test_values_that_do_not_go_together_are_told_before_the_first_cell(overrides, said):
     with pytest.raises(UserError, match=said):
-        plan.values_of(plan.HOUSE, "demo", plan.overrides_of(overrides.split(), plan.HOUSE))
+        graph.values_of(graph.DEFAULT_PROJECT, "demo", graph.overrides_of(overrides.split(), graph.DEFAULT_PROJECT))
 
 
 def test_values_of_a_notebook_that_is_not_asked_for_hold_up_no_other(capsys):
@@ -164,21 +168,21 @@ def test_values_of_a_notebook_that_is_not_asked_for_hold_up_no_other(capsys):
     "10.backbone=MobileNetV2 10.width=700 10.crop_width=0", "10.backbone=ResNet50 10.width=700",
 ])  # fmt: skip
 def test_sizes_that_go_together_are_taken(overrides):
-    plan.values_of(plan.HOUSE, "demo", plan.overrides_of(overrides.split(), plan.HOUSE))
+    graph.values_of(graph.DEFAULT_PROJECT, "demo", graph.overrides_of(overrides.split(), graph.DEFAULT_PROJECT))
 
 
 def test_every_profile_is_within_the_ranges():
-    for path in plan.HOUSE.profiles.glob("*.yaml"):
-        plan.values_of(plan.HOUSE, path.stem, ())
+    for path in graph.DEFAULT_PROJECT.profiles.glob("*.yaml"):
+        graph.values_of(graph.DEFAULT_PROJECT, path.stem, ())
 
 
 def test_choices_written_out_in_comments_are_those_of_the_code():
     def options(name, key):
-        return params.declared(plan.HOUSE.notebooks / f"{name}.ipynb")[key].domain.options
+        return params.declared(graph.DEFAULT_PROJECT.notebooks / f"{name}.ipynb")[key].domain.options
 
-    assert set(options("40_evaluation", "strategy")) == set(decision.STRATEGIES)
-    assert options("40_evaluation", "engine") == engines.ENGINES
-    assert options("40_evaluation", "tta") == augmentation.FLIPS == choices.FLIPS
+    assert set(options("40_evaluation", "strategy")) == set(postprocess.STRATEGIES)
+    assert options("40_evaluation", "engine") == runtime.ENGINES
+    assert options("40_evaluation", "tta") == choices.FLIPS == choices.FLIPS
 
 
 def opened(parameters, **changes):

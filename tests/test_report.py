@@ -11,7 +11,8 @@ import cv2
 import numpy as np
 import pytest
 
-from lib import cells, paths, report
+from lib import errors, files
+from lib.report import cells, pages
 
 HOSTILE = "<script>document.title='run'</script><img src=x onerror=\"document.title='run'\">.jpg"
 LOADING = {"src", "srcset", "data", "poster", "background", "action", "formaction", "xlink:href", "manifest", "ping"}
@@ -81,7 +82,7 @@ def sample(failed=False):
 def rendered(tmp_path, notebook, name="10_binary"):
     """The report of a notebook as text."""
     (tmp_path / f"{name}.ipynb").write_text(json.dumps(notebook))
-    report.render(tmp_path / f"{name}.ipynb", tmp_path / f"{name}.html")
+    pages.render(tmp_path / f"{name}.ipynb", tmp_path / f"{name}.html")
     return (tmp_path / f"{name}.html").read_text()
 
 
@@ -110,9 +111,9 @@ def run_folder(tmp_path):
     (tmp_path / "run.json").write_text(json.dumps(journal))
     (tmp_path / "dataset.json").write_text(json.dumps({"generated": True, "note": f"Lifted. {HOSTILE}"}))
     judged = {"competition_score": 0.73214, "competition_score_interval": [0.70126, 0.76]}
-    paths.record_figures(tmp_path, "40_evaluation", "score", **judged, all_empty_score=0.64, text=HOSTILE)
-    paths.record_figures(tmp_path, "90_inference", "old", test_competition_score=0.98765, test_all_empty_score=0.6)
-    report.write_index(tmp_path)
+    files.record_metrics(tmp_path, "40_evaluation", "score", **judged, all_empty_score=0.64, text=HOSTILE)
+    files.record_metrics(tmp_path, "90_inference", "old", test_competition_score=0.98765, test_all_empty_score=0.6)
+    pages.write_index(tmp_path)
     return (tmp_path / "index.html").read_text()
 
 
@@ -205,8 +206,8 @@ def test_killed_notebook_says_so(tmp_path):
 def test_broken_notebook_is_a_sentence(tmp_path):
     for content in ("{", "[]", '{"cells": 3}'):
         (tmp_path / "x.ipynb").write_text(content)
-        with pytest.raises(paths.UserError, match=r"x\.ipynb"):
-            report.render(tmp_path / "x.ipynb", tmp_path / "x.html")
+        with pytest.raises(errors.UserError, match=r"x\.ipynb"):
+            pages.render(tmp_path / "x.ipynb", tmp_path / "x.html")
     assert not (tmp_path / "x.html").exists()
 
 
@@ -252,13 +253,13 @@ def test_assignments():
 
 @pytest.mark.parametrize(("seconds", "text"), [(None, ""), (0, "0 s"), (59.6, "1 min 00 s"), (7800, "2 h 10 min")])
 def test_duration(seconds, text):
-    assert report.duration_text(seconds) == text
+    assert pages.duration_text(seconds) == text
 
 
 def test_a_long_list_stays_in_its_file():
-    assert report.number_text([1, 2]) == "[1, 2]"
-    assert report.number_text([{"image": "a.jpg"}]) == "1 values, in metrics.json"
-    assert report.number_text([0.5] * 200) == "200 values, in metrics.json"
+    assert pages.number_text([1, 2]) == "[1, 2]"
+    assert pages.number_text([{"image": "a.jpg"}]) == "1 values, in metrics.json"
+    assert pages.number_text([0.5] * 200) == "200 values, in metrics.json"
 
 
 def test_index(tmp_path):
@@ -286,7 +287,7 @@ def index_of(folder, figures, **about):
     (folder / "run.json").write_text(json.dumps({"notebooks": {"40": {"status": "done"}}, "data": {"folder": folder_said}}))
     (folder / "metrics").mkdir()
     (folder / "metrics" / "40.json").write_text(json.dumps({"headline": "", "figures": figures}))
-    report.write_index(folder)
+    pages.write_index(folder)
     return (folder / "index.html").read_text(encoding="utf-8")
 
 
@@ -318,24 +319,24 @@ def test_only_generated_test_strips_come_from_other_rolls(tmp_path, generated):
 
 
 def test_index_of_an_empty_or_broken_folder(tmp_path):
-    report.write_index(tmp_path)
+    pages.write_index(tmp_path)
     assert "No notebook of this run has been started" in (tmp_path / "index.html").read_text()
     (tmp_path / "run.json").write_text('{"notebooks": [1, {"name": "x"}], "data": 3, "versions": [], "parameters": {"a": 1}}')
     (tmp_path / "metrics").mkdir()
     (tmp_path / "metrics" / "x.json").write_text('{"figures": [1]}')
     (tmp_path / "x.ipynb").write_text("{")
-    report.write_index(tmp_path)
+    pages.write_index(tmp_path)
     check_harmless((tmp_path / "index.html").read_text())
 
 
 def test_outdated_notebooks_are_named_at_the_top(tmp_path):
     entries = {name: {"status": "done", "outdated": name != "a"} for name in "abc"}
     (tmp_path / "run.json").write_text(json.dumps({"notebooks": entries}))
-    report.write_index(tmp_path)
+    pages.write_index(tmp_path)
     text = (tmp_path / "index.html").read_text()
     assert "Outdated: b, c." in text and text.index("Outdated: b, c.") < text.index("<h2>Notebooks</h2>")
     (tmp_path / "run.json").write_text(json.dumps({"notebooks": {"a": entries["a"]}}))
-    report.write_index(tmp_path)
+    pages.write_index(tmp_path)
     assert "Outdated" not in (tmp_path / "index.html").read_text()
 
 
@@ -343,15 +344,15 @@ def test_thumbnail_is_the_tagged_picture_made_small(tmp_path):
     tagged = code("b", shown(image_png=png(2000, 1000)), tags=["thumbnail"])
     notebook = {"cells": [code("a", shown(image_png=png(50, 50))), tagged]}
     (tmp_path / "x.ipynb").write_text(json.dumps(notebook))
-    address = report.thumbnail(tmp_path / "x.ipynb")
+    address = pages.thumbnail(tmp_path / "x.ipynb")
     image = cv2.imdecode(np.frombuffer(base64.b64decode(address.split(",")[1]), np.uint8), cv2.IMREAD_COLOR)
     assert image.shape == (288, 480, 3)
     (tmp_path / "wide.ipynb").write_text(json.dumps({"cells": [code("a", shown(image_png=png(400, 2000)))]}))
-    address = report.thumbnail(tmp_path / "wide.ipynb")
+    address = pages.thumbnail(tmp_path / "wide.ipynb")
     image = cv2.imdecode(np.frombuffer(base64.b64decode(address.split(",")[1]), np.uint8), cv2.IMREAD_COLOR)
     assert image.shape == (240, 480, 3) and (image[110:] > 250).all()  # a card is two to one and cuts what is wider
     (tmp_path / "y.ipynb").write_text(json.dumps({"cells": [code("a", shown(image_png="bm9wZQ=="))]}))
-    assert report.thumbnail(tmp_path / "y.ipynb") == ""
+    assert pages.thumbnail(tmp_path / "y.ipynb") == ""
 
 
 BROWSER = "not an origin"  # who asks, in the browser's log, where the browser does by itself and not for a page

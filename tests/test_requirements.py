@@ -5,8 +5,8 @@ import re
 import sys
 from importlib.metadata import packages_distributions
 
-from lib import params
 from lib.paths import PROJECT
+from lib.pipeline import params
 
 OPTIONAL = {"kaggle", "openvino"}  # asked for by name where they are missed
 

@@ -8,16 +8,16 @@ import subprocess
 import pytest
 from test_pipeline import EVERY, FIXTURES, call, data, small_house  # noqa: F401
 
-from lib import artifacts, params, pipeline, plan, processes, provenance, resume
-from lib import journal as journals
-from lib.paths import UserError
+from lib import paths
+from lib.errors import UserError
+from lib.pipeline import cache_key, graph, inputs, params, products, profiles, resume, run, run_state, scheduler
 
 CHAIN = {"10_writes_value": (), "20_reads_value": ("10_writes_value",), "40_follows": ("20_reads_value",)}
 
 
 def flags(run_dir):
     """The notebooks that the journal calls outdated."""
-    return [name for name, entry in journals.read(run_dir)["notebooks"].items() if entry["outdated"]]
+    return [name for name, entry in run_state.read(run_dir)["notebooks"].items() if entry["outdated"]]
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ def chain(monkeypatch):
 def test_a_part_that_runs_again_outdates_what_follows_and_the_record_says_what_was_done(tmp_path, call, chain, monkeypatch):  # noqa: F811
     run_dir = tmp_path / "runs" / "a"
     first = ("--profile", "small", "--run", "a", "--jobs", "1")
-    monkeypatch.setattr(provenance, "code_version", lambda: "first")
+    monkeypatch.setattr(cache_key, "code_version", lambda: "first")
     assert call(*first)[0] == 0 and flags(run_dir) == []
 
     code, said = call("--run", "a", "--only", "10", "-p", "10.value=9")  # goes on without --resume
@@ -45,11 +45,11 @@ def test_a_part_that_runs_again_outdates_what_follows_and_the_record_says_what_w
     assert code == 2 and "40_follows needs 20_reads_value, which is outdated" in said and "--only 20,40" in said
     assert before == ((run_dir / "metrics" / "40_follows.json").stat().st_mtime_ns, (run_dir / "run.json").read_bytes())
 
-    monkeypatch.setattr(provenance, "code_version", lambda: "second")
-    versions = provenance.versions()
-    monkeypatch.setattr(provenance, "versions", lambda packages=(): versions | {"numpy": "999"})
+    monkeypatch.setattr(cache_key, "code_version", lambda: "second")
+    versions = cache_key.versions()
+    monkeypatch.setattr(cache_key, "versions", lambda packages=(): versions | {"numpy": "999"})
     code, said = call("--run", "a", "--only", "20", "-p", "10.value=77", "--jobs", "2")
-    journal = journals.read(run_dir)
+    journal = run_state.read(run_dir)
     entries = journal["notebooks"]
     assert code == 0 and flags(run_dir) == ["40_follows"] and "score    18.0000, all-empty 0.5000\n" in said
     assert journal["parameters"]["10_writes_value"]["value"] == 9  # not the 77 that was asked for and not run
@@ -61,7 +61,7 @@ def test_a_part_that_runs_again_outdates_what_follows_and_the_record_says_what_w
     assert "77" not in text.split("<h2>What the run was made from</h2>")[1].split("sha256")[0] and "first, second" in text
 
     code, said = call("--resume")
-    assert code == 0 and flags(run_dir) == [] and journals.read(run_dir)["parameters"]["10_writes_value"]["value"] == 77
+    assert code == 0 and flags(run_dir) == [] and run_state.read(run_dir)["parameters"]["10_writes_value"]["value"] == 77
 
 
 def other_data(data, folder):  # noqa: F811
@@ -93,23 +93,23 @@ def test_a_run_belongs_to_its_data(tmp_path, data, capsys):  # noqa: F811
     assert before == {path: path.read_bytes() for path in run_dir.rglob("*") if path.is_file()}
     moved = shutil.copytree(data, tmp_path / "moved")
     assert said("--run", "a", "--only", "10,20", "--data", str(moved))[1].count("kept") == 2  # the same data elsewhere
-    (run_dir / pipeline.FINDINGS).unlink()
+    (run_dir / inputs.FINDINGS).unlink()
     shutil.copy(moved / "test_images" / "a.jpg", moved / "test_images" / "c.jpg")
     code, text = said("--resume", "--run", "a")  # all of it: nothing is mixed
-    assert code == 0 and text.count("started") == 4 and (run_dir / pipeline.FINDINGS).is_file()
+    assert code == 0 and text.count("started") == 4 and (run_dir / inputs.FINDINGS).is_file()
 
 
 def journal_of(tmp_path, **changes):
     """The journal of a finished run on strips that it made itself."""
     data = {"folder": str(tmp_path / "gone"), "why": resume.GENERATED, "sha256": "s"}  # noqa: F811
-    parameters = {name: {"generated": [40, 8], "seed": 42} for name in plan.GRAPH}
-    return {"data": data, "parameters": parameters, "notebooks": {name: {"status": "done"} for name in plan.GRAPH}} | changes
+    parameters = {name: {"generated": [40, 8], "seed": 42} for name in graph.GRAPH}
+    return {"data": data, "parameters": parameters, "notebooks": {name: {"status": "done"} for name in graph.GRAPH}} | changes
 
 
 @pytest.mark.parametrize("key, text", [("generated", "[48, 8]"), ("seed", "7")])
 def test_strips_that_would_be_others_are_another_run(tmp_path, key, text):
     def values(*overrides):
-        return params.effective(plan.declarations_of(plan.HOUSE), overrides=[("all", "generated", "[40, 8]"), *overrides])
+        return params.effective(graph.declarations_of(graph.DEFAULT_PROJECT), overrides=[("all", "generated", "[40, 8]"), *overrides])
 
     resume.check_strips(journal_of(tmp_path), values())
     with pytest.raises(UserError, match=f"generated with {key} .* means others"):
@@ -135,16 +135,16 @@ def test_what_has_not_finished_anything_belongs_to_no_data(tmp_path):
 
 def entries_of(tmp_path, only, made, used):
     """The entries of the project as a run starts that was whole, with what 40 and 90 had found."""
-    keys = dict.fromkeys(plan.GRAPH, "k")
-    entries = {name: {"status": "done", "key": "k", "made": made.get(name, {}), "used": used.get(name, {})} for name in plan.GRAPH}
+    keys = dict.fromkeys(graph.GRAPH, "k")
+    entries = {name: {"status": "done", "key": "k", "made": made.get(name, {}), "used": used.get(name, {})} for name in graph.GRAPH}
     old = {"notebooks": entries, "data": {}}
-    return plan.entries_of(plan.HOUSE, plan.select(only, "", plan.HOUSE), keys, tmp_path, old, set())
+    return graph.entries_of(graph.DEFAULT_PROJECT, graph.select(only, "", graph.DEFAULT_PROJECT), keys, tmp_path, old, set())
 
 
 def test_thresholds_of_other_networks_are_outdated_and_so_is_what_they_decided(tmp_path):
     card = "models/seg_class1/model.json"
-    made = {name: dict.fromkeys(plan.PRODUCTS[name], "1") for name in plan.PRODUCTS}
-    used = {name: artifacts.of_needs(plan.GRAPH[name], {need: {"made": made.get(need, {})} for need in EVERY}, plan.PRODUCTS)
+    made = {name: dict.fromkeys(graph.PRODUCTS[name], "1") for name in graph.PRODUCTS}
+    used = {name: products.of_needs(graph.GRAPH[name], {need: {"made": made.get(need, {})} for need in EVERY}, graph.PRODUCTS)
             for name in ("40_evaluation", "90_inference")}  # fmt: skip
     assert not any(entry["outdated"] for entry in entries_of(tmp_path, "00", made, used).values())
     made["31_seg_class1"] = {card: "2"}
@@ -163,32 +163,32 @@ def test_thresholds_of_other_networks_are_outdated_and_so_is_what_they_decided(t
 def test_a_notebook_s_process_takes_no_more_of_a_graphics_card_than_it_needs(tmp_path, monkeypatch, jobs):
     started = {}
     monkeypatch.delenv("TF_FORCE_GPU_ALLOW_GROWTH", raising=False)
-    real = processes.subprocess.Popen
+    real = scheduler.subprocess.Popen
 
     def popen(command, **options):
         started.update(options["env"])
         return real(["true"], **options)
 
-    monkeypatch.setattr(processes.subprocess, "Popen", popen)
+    monkeypatch.setattr(scheduler.subprocess, "Popen", popen)
     with open(tmp_path / "lock", "w") as lock:
-        processes.start(FIXTURES / "10_writes_value.ipynb", tmp_path, {}, lock, jobs).wait(60)
+        scheduler.start(FIXTURES / "10_writes_value.ipynb", tmp_path, {}, lock, jobs).wait(60)
     assert started["TF_FORCE_GPU_ALLOW_GROWTH"] == "true" and started["PATH"] == os.environ["PATH"]
     assert started["TF_CPP_MIN_LOG_LEVEL"] == "3"  # at 2, oneDNN's remarks on the processor stand in the segmenters' reports
 
 
 def test_make_and_python_start_as_many_notebooks(monkeypatch, tmp_path):
-    makefile = (plan.PROJECT / "Makefile").read_text()
+    makefile = (paths.PROJECT / "Makefile").read_text()
     assert "run_all.py $(if $(JOBS),--jobs $(JOBS)) $(ARGS)" in makefile and "JOBS ?=\n" in makefile
-    assert pipeline.JOBS == 2
+    assert run.JOBS == 2
 
 
 def test_a_number_means_the_notebook_that_has_it():
     names = ("31_seg_class1", "310_seg_class10", "311_seg_class11", "40_evaluation")
-    assert params.resolve("31", names, "--only") == "31_seg_class1"
-    assert params.resolve("310", names, "--only") == "310_seg_class10"
-    assert params.parse_override("31.epochs=3", names) == ("31_seg_class1", "epochs", "3")
+    assert profiles.resolve("31", names, "--only") == "31_seg_class1"
+    assert profiles.resolve("310", names, "--only") == "310_seg_class10"
+    assert profiles.parse_override("31.epochs=3", names) == ("31_seg_class1", "epochs", "3")
     with pytest.raises(UserError, match="'3' can be"):
-        params.resolve("3", names, "--only")
+        profiles.resolve("3", names, "--only")
 
 
 @pytest.mark.parametrize("only", [",", " , ,", ", "])
@@ -209,9 +209,9 @@ def test_an_exact_record_of_an_older_journal_is_kept():
     same = {"code": "c", "versions": {"numpy": "1"}, "environment": {"OMP_NUM_THREADS": "1"}}
     old = {"notebooks": {"10_binary": {"status": "done"}, "90_inference": {"status": "failed"}}, **same}
     old |= {"parameters": {"10_binary": {"epochs": 16}}, "data": {"sha256": "s"}}
-    assert plan.ran_before("10_binary", old) == {"parameters": {"epochs": 16}, **same, "jobs": 1, "data": "s"}
-    assert plan.ran_before("90_inference", old) == {} == plan.ran_before("10_binary", None)
-    assert json.dumps(plan.ran_before("10_binary", old))
+    assert graph.ran_before("10_binary", old) == {"parameters": {"epochs": 16}, **same, "jobs": 1, "data": "s"}
+    assert graph.ran_before("90_inference", old) == {} == graph.ran_before("10_binary", None)
+    assert json.dumps(graph.ran_before("10_binary", old))
 
 
 def test_the_recorded_commit_is_this_projects_and_not_that_of_a_repository_around_it(tmp_path, monkeypatch):
@@ -222,14 +222,14 @@ def test_the_recorded_commit_is_this_projects_and_not_that_of_a_repository_aroun
     for arguments in (("init", "-q"), (*identity, "commit", "-q", "--allow-empty", "-m", "another project's")):
         if shutil.which("git") is None or subprocess.run(["git", "-C", around, *arguments]).returncode:
             pytest.skip("no git")
-    monkeypatch.setattr(provenance, "PROJECT", project)
-    monkeypatch.setattr(provenance, "LIB", project / "lib")
-    assert provenance.code_version().startswith("source ")
-    monkeypatch.setattr(provenance, "PROJECT", tmp_path)
+    monkeypatch.setattr(cache_key, "PROJECT", project)
+    monkeypatch.setattr(cache_key, "LIB", project / "lib")
+    assert cache_key.code_version().startswith("source ")
+    monkeypatch.setattr(cache_key, "PROJECT", tmp_path)
     monkeypatch.setenv("GIT_DIR", str(around / ".git"))
-    assert provenance.code_version().startswith("source ")
+    assert cache_key.code_version().startswith("source ")
     subprocess.run(["git", "-C", around, "add", "-A"], check=True, env={**os.environ, "GIT_DIR": str(around / ".git")})
     subprocess.run(["git", "-C", around, *identity, "commit", "-q", "-m", "with it"], check=True)
     monkeypatch.delenv("GIT_DIR")
-    monkeypatch.setattr(provenance, "PROJECT", project)
-    assert not provenance.code_version().startswith("source ")
+    monkeypatch.setattr(cache_key, "PROJECT", project)
+    assert not cache_key.code_version().startswith("source ")

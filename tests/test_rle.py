@@ -12,8 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from lib import generators, rle
-from lib.paths import PROJECT, UserError
+from lib.data import images, rle
+from lib.errors import UserError
+from lib.paths import PROJECT
 
 REAL = Path(os.environ.get("SEVERSTAL_REAL", PROJECT.parent / "shared" / "data"))
 PARTIAL = REAL / "severstal_train_partial.csv"
@@ -106,7 +107,7 @@ def test_half_size_equals_decoding_and_counting(case):
     blocks = mask.reshape(shape[0] // 2, 2, shape[1] // 2, 2).sum(axis=(1, 3))
     assert half.dtype == np.uint8 and half.flags.c_contiguous
     np.testing.assert_array_equal(half, blocks >= 2)
-    np.testing.assert_array_equal(half, generators.resize_mask(mask, shape[0] // 2, shape[1] // 2))
+    np.testing.assert_array_equal(half, images.resize_mask(mask, shape[0] // 2, shape[1] // 2))
 
 
 @given(st.lists(pairs_of_masks, max_size=6))
@@ -192,7 +193,7 @@ def test_every_real_row():
     for text in pd.read_csv(PARTIAL, dtype=str)["EncodedPixels"]:
         mask = rle.decode(text)
         assert rle.encode(mask) == text
-        np.testing.assert_array_equal(rle.decode_half(text), generators.resize_mask(mask, 128, 800))
+        np.testing.assert_array_equal(rle.decode_half(text), images.resize_mask(mask, 128, 800))
 
 
 @given(st.lists(st.lists(st.integers(0, 1), min_size=12, max_size=12), max_size=4))

@@ -4,8 +4,9 @@ import os
 
 import pytest
 
-from lib import paths, runs
-from lib.paths import UserError
+from lib import files, paths
+from lib.errors import UserError
+from lib.inference import sources
 
 CLASSES = 2
 NAMES = paths.network_names(CLASSES)
@@ -23,7 +24,7 @@ def home(tmp_path, monkeypatch):
 def network(folder, name, age, split="split", weights=""):
     """A network's card, written so many hours ago."""
     path = folder / "models" / name / "model.json"
-    paths.write_json(path, {"split": split, "weights_sha256": weights or f"{folder.name} {name}"})
+    files.write_json(path, {"split": split, "weights_sha256": weights or f"{folder.name} {name}"})
     os.utime(path, (10**9 - 3600 * age,) * 2)
     return path.parent
 
@@ -32,10 +33,10 @@ def finished(home, name, age, decision=True):
     """A finished run, its files written so many hours ago."""
     for each in NAMES:
         network(home / name, each, age)
-    paths.write_json(home / name / "run.json", {"run": name})
+    files.write_json(home / name / "run.json", {"run": name})
     if decision:
         hashes = {each: f"{name} {each}" for each in NAMES}
-        paths.write_json(home / name / "decision.json", {"label_thresholds": [0.5] * CLASSES, "models": hashes})
+        files.write_json(home / name / "decision.json", {"label_thresholds": [0.5] * CLASSES, "models": hashes})
         os.utime(home / name / "decision.json", (10**9 - 3600 * age,) * 2)
     return home / name
 
@@ -53,7 +54,7 @@ def test_what_is_opened_by_hand_writes_aside(home, capsys):
     (run / "run.json").rename(run / "run.previous.json")  # a journal that was torn while it was written
     assert paths.open_run(run) == home / "interactive"
     assert paths.open_run("runs/monday") == home / "interactive"  # wherever the notebook lies
-    assert set(folders(runs.networks_to_judge("runs/monday", CLASSES)).values()) == {"monday"}
+    assert set(folders(sources.networks_to_judge("runs/monday", CLASSES)).values()) == {"monday"}
     assert paths.open_run(str(home / "prepared")) == home / "prepared"  # --prepare leaves no journal: it waits to be run by hand
 
 
@@ -78,10 +79,10 @@ def test_on_kaggle_predictions_go_to_the_working_folder(home, tmp_path, monkeypa
 def test_the_newest_networks_are_judged_whatever_the_folders_times(home):
     old, new = finished(home, "zebra", 5), finished(home, "ant", 3)
     os.utime(old, (2 * 10**9,) * 2)
-    assert set(folders(runs.networks_to_judge("", CLASSES)).values()) == {"ant"}
-    assert set(folders(runs.networks_to_judge(str(old), CLASSES)).values()) == {"zebra"}
+    assert set(folders(sources.networks_to_judge("", CLASSES)).values()) == {"ant"}
+    assert set(folders(sources.networks_to_judge(str(old), CLASSES)).values()) == {"zebra"}
     (new / "models" / "seg_class2" / "model.json").unlink()  # not all of them
-    assert set(folders(runs.networks_to_judge("", CLASSES)).values()) == {"zebra"}
+    assert set(folders(sources.networks_to_judge("", CLASSES)).values()) == {"zebra"}
 
 
 def test_a_network_just_trained_by_hand_stands_in_for_the_runs(home, capsys):
@@ -90,12 +91,12 @@ def test_a_network_just_trained_by_hand_stands_in_for_the_runs(home, capsys):
     network(home / "interactive", "seg_class2", age=9)  # older than the run's
     network(home / "interactive", "multilabel", age=1, split="another")
     os.utime(home / "interactive", (0, 0))
-    found = runs.networks_to_judge("", CLASSES)
+    found = sources.networks_to_judge("", CLASSES)
     assert folders(found) == {"binary": "monday", "multilabel": "monday", "seg_class1": "interactive", "seg_class2": "monday"}
     assert "learned from another division of the images" in capsys.readouterr().out
-    assert set(folders(runs.networks_to_judge(str(home / "monday"), CLASSES)).values()) == {"monday"}
-    assert runs.origin(found, home / "monday").count("models") == 2
-    assert runs.origin(runs.networks_to_judge(str(home / "monday"), CLASSES), home / "monday") == ""
+    assert set(folders(sources.networks_to_judge(str(home / "monday"), CLASSES)).values()) == {"monday"}
+    assert sources.origin(found, home / "monday").count("models") == 2
+    assert sources.origin(sources.networks_to_judge(str(home / "monday"), CLASSES), home / "monday") == ""
 
 
 def test_all_networks_trained_by_hand_are_the_newest_run(home):
@@ -103,7 +104,7 @@ def test_all_networks_trained_by_hand_are_the_newest_run(home):
     for name in NAMES:
         network(home / "interactive", name, age=1, split="another")
     os.utime(home / "interactive", (0, 0))
-    assert set(folders(runs.networks_to_judge("", CLASSES)).values()) == {"interactive"}
+    assert set(folders(sources.networks_to_judge("", CLASSES)).values()) == {"interactive"}
 
 
 def test_a_decision_is_used_with_the_networks_it_was_chosen_with(home):
@@ -112,53 +113,53 @@ def test_a_decision_is_used_with_the_networks_it_was_chosen_with(home):
     network(home / "interactive", "seg_class1", age=1)
     hashes = {name: f"monday {name}" for name in NAMES} | {"seg_class1": "interactive seg_class1"}
     decision = {"label_thresholds": [0.5] * CLASSES, "models": hashes}
-    paths.write_json(home / "interactive" / "decision.json", decision)
-    assert runs.decided("", CLASSES) == home / "interactive"
-    found = runs.networks_of(home / "interactive", decision, CLASSES)
+    files.write_json(home / "interactive" / "decision.json", decision)
+    assert sources.decided("", CLASSES) == home / "interactive"
+    found = sources.networks_of(home / "interactive", decision, CLASSES)
     assert folders(found) == {"binary": "monday", "multilabel": "monday", "seg_class1": "interactive", "seg_class2": "monday"}
-    assert runs.decided(str(home / "monday"), CLASSES) == home / "monday"
+    assert sources.decided(str(home / "monday"), CLASSES) == home / "monday"
 
     network(home / "interactive", "seg_class1", age=0, weights="trained once more")
     with pytest.raises(UserError, match=r"another network seg_class1 than there is now\. Run 40_evaluation again"):
-        runs.networks_of(home / "interactive", decision, CLASSES)
+        sources.networks_of(home / "interactive", decision, CLASSES)
 
 
 @pytest.mark.parametrize("there", [{}, {"binary.2": "other"}, {"binary.2": "second", "binary.3": "third"}], ids=["gone", "other", "more"])
 def test_a_decision_is_used_with_all_members_it_was_chosen_with(home, there):
     """A second training of an ensemble that is cut off leaves the first member, equal to the one before, alone."""
     run = finished(home, "monday", 5)
-    decision = paths.read_json(run / "decision.json")
+    decision = files.read_json(run / "decision.json")
     decision["models"]["binary.2"] = "second"
     network(run, "binary.2", 4, weights="second")
-    assert runs.networks_of(run, decision, CLASSES)["binary"] == run / "models" / "binary"
+    assert sources.networks_of(run, decision, CLASSES)["binary"] == run / "models" / "binary"
     (run / "models" / "binary.2" / "model.json").unlink()
     (run / "models" / "binary.2").rmdir()
     for name, weights in there.items():
         network(run, name, 3, weights=weights)
     with pytest.raises(UserError, match=r"another network binary than there is now\. Run 40_evaluation again"):
-        runs.networks_of(run, decision, CLASSES)
+        sources.networks_of(run, decision, CLASSES)
 
 
 def test_the_newest_decision_is_that_of_data_with_as_many_classes(home):
     finished(home, "monday", 5)
-    paths.write_json(home / "interactive" / "decision.json", {"label_thresholds": [0.5] * 4})
-    assert runs.decided("", CLASSES) == home / "monday"
+    files.write_json(home / "interactive" / "decision.json", {"label_thresholds": [0.5] * 4})
+    assert sources.decided("", CLASSES) == home / "monday"
     with pytest.raises(UserError, match="is for 4 classes and the data have 2"):
-        runs.networks_of(home / "interactive", {"label_thresholds": [0.5] * 4}, CLASSES)
+        sources.networks_of(home / "interactive", {"label_thresholds": [0.5] * 4}, CLASSES)
 
 
 def test_a_run_of_its_own_uses_its_own_networks_alone(home):
     run = finished(home, "monday", 5)
     twin = finished(home, "tuesday", 3)
-    decision = paths.read_json(run / "decision.json")
+    decision = files.read_json(run / "decision.json")
     network(run, "binary", age=0, weights="new")
     network(twin, "binary", age=0, weights="monday binary")
     with pytest.raises(UserError, match="another network binary"):
-        runs.networks_of(run, decision, CLASSES)
+        sources.networks_of(run, decision, CLASSES)
 
 
 def test_without_any_run_a_sentence(home):
     with pytest.raises(UserError, match=r"Run `python run_all\.py` or the training notebooks first"):
-        runs.networks_to_judge("", CLASSES)
+        sources.networks_to_judge("", CLASSES)
     with pytest.raises(UserError, match=r"has decision\.json"):
-        runs.decided("", CLASSES)
+        sources.decided("", CLASSES)

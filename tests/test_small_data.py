@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 import whole_run
 
-from lib import decision, paths, storage
+from lib import files, paths
+from lib.evaluation import predictions
+from lib.models import saving
 
 SHAPE = (60, 90)  # the networks' input is 64 x 96
 DEFECT = "601 20 665 20"
@@ -37,7 +39,7 @@ def data(tmp_path_factory):
         cv2.imwrite(str(folder / part / f"{number:02}.png"), rng.integers(0, 255, SHAPE, np.uint8))
         rows += [f"{number:02}.png,{1 + number % 4},{DEFECT}"] if number < 40 and number % 4 < 2 else []
     (folder / "train.csv").write_text("\n".join(rows) + "\n")
-    paths.write_json(folder / "dataset.json", {"classes": 2, "height": SHAPE[0], "width": SHAPE[1]})
+    files.write_json(folder / "dataset.json", {"classes": 2, "height": SHAPE[0], "width": SHAPE[1]})
     return folder
 
 
@@ -45,14 +47,14 @@ def test_the_judge_of_real_strips_reads_a_run_as_it_is(tmp_path, monkeypatch):
     """Three strips of one class, each its own group: one defect found exactly, one by half, one strip without."""
     monkeypatch.syspath_prepend(str(paths.PROJECT / "benchmarks"))
     real = importlib.import_module("real")
-    area = np.zeros((3, 1, len(decision.PIXEL_THRESHOLDS), len(decision.SMALLEST_COMPONENTS)), np.int64)
+    area = np.zeros((3, 1, len(predictions.PIXEL_THRESHOLDS), len(predictions.SMALLEST_COMPONENTS)), np.int64)
     shared = area.copy()
     area[0], area[1], shared[0], shared[1] = 5000, 5000, 5000, 2500
     true_area = np.array([[5000], [2500], [0]])
-    evidence = decision.Evidence(np.float32([0.9, 0.8, 0.1]), np.float32([[0.9], [0.8], [0.1]]), true_area, area, shared, np.arange(3))
+    evidence = predictions.CascadePredictions(np.float32([0.9, 0.8, 0.1]), np.float32([[0.9], [0.8], [0.1]]), true_area, area, shared, np.arange(3))
     evidence.save(tmp_path / "evidence.npz")
-    paths.write_json(tmp_path / "decision.json", {"strategy": "segment everything"})
-    paths.write_json(tmp_path / "run.json", {"seconds": 90.0})
+    files.write_json(tmp_path / "decision.json", {"strategy": "segment everything"})
+    files.write_json(tmp_path / "run.json", {"seconds": 90.0})
     found = real.figures_of(tmp_path, 1)
     assert (found["strips"], found["positives"].tolist(), found["minutes"]) == (3, [2], 1.5)
     assert found["all_empty"] == pytest.approx(1 / 3) and found["auc"] == 1 and found["auc_classes"] == [1]
@@ -72,15 +74,15 @@ def test_every_image_judges_classes_learn_together_and_a_network_that_learned_no
     assert ended.returncode == 0, ended.stdout + ended.stderr
     run = tmp_path / "project" / "runs" / "few"
 
-    evidence, figures = decision.Evidence.load(run / "evidence.npz"), paths.read_json(run / "metrics.json")
+    evidence, figures = predictions.CascadePredictions.load(run / "evidence.npz"), files.read_json(run / "metrics.json")
     assert evidence.true_area.shape == (40, 2) and (evidence.true_area > 0).sum() == 20
     assert figures["judged_out_of_fold"] and figures["held_out_strips"] == 40
     for name in ("binary", "multilabel", "seg_class1", "seg_class2"):
-        cards = [paths.read_json(folder / "model.json") for folder in paths.member_folders(run / "models" / name)]
+        cards = [files.read_json(folder / "model.json") for folder in paths.member_folders(run / "models" / name)]
         assert [card["fold"] for card in cards] == [[0, 2], [1, 2]]
         assert all(card["input"] == [64, 96] for card in cards)
 
-    first, second = (storage.load(run / "models" / f"seg_class{number}").get_weights() for number in (1, 2))
+    first, second = (saving.load(run / "models" / f"seg_class{number}").get_weights() for number in (1, 2))
     same = [np.array_equal(one, other) for one, other in zip(first, second, strict=True)]
     assert all(same[:-2]) and not same[-2]  # all but the last layer, which has an output a class
 

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from lib import submission
-from lib.paths import UserError
+from lib.errors import UserError
+from lib.inference import submission
 
 IDS = ["a.jpg", "b_1.jpg"]
 RLES = [["1 3", "", "7 2", ""], ["", "", "", ""]]

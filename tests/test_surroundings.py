@@ -10,9 +10,12 @@ import nbformat
 import pytest
 from test_pipeline import small_house
 
-from lib import journal as journals
-from lib import paths, report, surroundings, system
-from lib.paths import UserError
+from lib import files, paths
+from lib.errors import UserError
+from lib.models import environment as environment_module
+from lib.models.environment import DROPPED, FOREIGN, cores, of_notebook, set_up
+from lib.pipeline import run_state
+from lib.report import pages
 
 STATE = """import json, keras, matplotlib, sys
 from lib import losses, plots
@@ -59,16 +62,16 @@ def test_lib_sets_keras_and_matplotlib_as_it_means_them(foreign):
     assert json.loads(ended.stdout.splitlines()[-1]) == OWN, ended.stderr
 
 
-@pytest.mark.parametrize("jobs, threads", [(1, "3"), (2, str(max(system.cores() // 2, 1)))])
+@pytest.mark.parametrize("jobs, threads", [(1, "3"), (2, str(max(cores() // 2, 1)))])
 def test_a_notebooks_environment_is_the_projects_and_what_changes_last_bits_is_recorded(jobs, threads, monkeypatch):
-    for name, value in (VARIABLES | dict.fromkeys(surroundings.FOREIGN, "1")).items():
+    for name, value in (VARIABLES | dict.fromkeys(FOREIGN, "1")).items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("KAGGLE_KEY", "secret")
-    environment = surroundings.of_notebook(jobs)
+    environment = of_notebook(jobs)
     assert [environment[name] for name in ("KERAS_BACKEND", "SM_FRAMEWORK", "TF_USE_LEGACY_KERAS")] == ["tensorflow", "tf.keras", "0"]
     assert not {"KERAS_MAX_EPOCHS", "KERAS_MAX_STEPS_PER_EPOCH", "MPLBACKEND", "PYTHONSTARTUP"} & set(environment)
     assert not {"PYTHONSAFEPATH", "PYTHONWARNINGS", "PYTHONOPTIMIZE"} & set(environment)
-    found = surroundings.recorded(environment)
+    found = environment_module.recorded(environment)
     assert (found["TF_ENABLE_ONEDNN_OPTS"], found["OMP_NUM_THREADS"]) == ("0", threads)
     assert not {"KAGGLE_KEY", "TF_CPP_MIN_LOG_LEVEL", "KERAS_BACKEND", "HOME"} & set(found)
 
@@ -84,9 +87,9 @@ def test_the_journal_tells_the_environments_of_notebooks_that_ran_in_several():
     ran = [{"parameters": {}, "code": "c", "versions": {"numpy": "1"}, **more}
            for more in ({"environment": {"OMP_NUM_THREADS": "1"}}, {"environment": {"OMP_NUM_THREADS": "2", "TF_X": "0"}}, {})]  # fmt: skip
     journal = {"notebooks": {str(number): {"ran": one} for number, one in enumerate(ran)}}
-    journals.record(journal, {"parameters": {name: {} for name in "012"}})
+    run_state.record(journal, {"parameters": {name: {} for name in "012"}})
     assert journal["environment"] == {"OMP_NUM_THREADS": "1, 2, none", "TF_X": "none, 0"}
-    assert dict(report.ran_with(journal, "1")) == {"environment.OMP_NUM_THREADS": "2", "environment.TF_X": "0"}
+    assert dict(pages.ran_with(journal, "1")) == {"environment.OMP_NUM_THREADS": "2", "environment.TF_X": "0"}
 
 
 @pytest.mark.parametrize("content, said", [
@@ -97,12 +100,12 @@ def test_the_journal_tells_the_environments_of_notebooks_that_ran_in_several():
 def test_a_keras_file_that_keras_does_not_start_with_is_named(content, said, tmp_path, monkeypatch, capsys):
     """`import keras` would fail in every notebook, with an AssertionError without a word."""
     file = tmp_path / ".keras" / "keras.json"
-    paths.write_json(file, content)
+    files.write_json(file, content)
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.delenv("KERAS_HOME", raising=False)
     expected = f"{file}: {said}"
     with pytest.raises(UserError) as raised:
-        surroundings.set_up()
+        set_up()
     assert str(raised.value).startswith(expected) and str(raised.value).endswith("Correct it, or delete the file: this project needs none.")
     assert small_house.call(tmp_path, "--profile", "small", "--data", str(tmp_path)) == 2
     assert expected in capsys.readouterr().err and not (tmp_path / "runs").exists()
@@ -112,11 +115,11 @@ def test_a_keras_file_that_keras_does_not_start_with_is_named(content, said, tmp
 def test_a_keras_file_that_keras_starts_with_has_no_effect(content, tmp_path, monkeypatch):
     (tmp_path / "keras.json").write_text(content)
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
-    surroundings.set_up()
+    set_up()
 
 
 def test_a_notebook_opened_by_hand_names_a_bad_keras_file(tmp_path):
-    paths.write_json(tmp_path / "keras.json", {"floatx": "float99"})
+    files.write_json(tmp_path / "keras.json", {"floatx": "float99"})
     command = [sys.executable, "-c", f"{bootstrap()}\nimport keras"]
     ended = subprocess.run(command, env=os.environ | {"KERAS_HOME": str(tmp_path)}, cwd=paths.PROJECT, capture_output=True, text=True)
     assert f"{tmp_path / 'keras.json'}: floatx is 'float99'" in ended.stderr and "AssertionError" not in ended.stderr
@@ -151,7 +154,7 @@ def test_a_run_starts_kernels_with_this_python_and_reads_nothing_of_the_users(fo
     code, printed, said = small_run(tmp_path, foreign | {"PYTHONWARNINGS": "error", "PYTHONSAFEPATH": "1"})
     assert code == 0, said
     assert json.loads(printed.splitlines()[-1]) == [sys.executable, "tensorflow", True, True]
-    recorded = paths.read_json(tmp_path / "project" / "runs" / "a" / "run.json")["environment"]
+    recorded = files.read_json(tmp_path / "project" / "runs" / "a" / "run.json")["environment"]
     assert recorded["TF_ENABLE_ONEDNN_OPTS"] == "0" and "OMP_NUM_THREADS" in recorded
 
 
@@ -174,10 +177,10 @@ def test_a_notebook_started_from_elsewhere_says_where_to_start_it(tmp_path):
 
 @pytest.mark.parametrize(("user_s", "expected"), [(None, "true"), ("false", "false")])
 def test_a_notebook_opened_by_hand_leaves_room_on_a_graphics_card_for_the_next(user_s, expected, monkeypatch):
-    for variable in (*surroundings.OWN, *surroundings.DROPPED, "TF_FORCE_GPU_ALLOW_GROWTH"):
+    for variable in (*environment_module.OWN, *DROPPED, "TF_FORCE_GPU_ALLOW_GROWTH"):
         monkeypatch.setenv(variable, "")  # so that the test's end brings back what was there
         monkeypatch.delenv(variable)
     if user_s:
         monkeypatch.setenv("TF_FORCE_GPU_ALLOW_GROWTH", user_s)
-    surroundings.set_up()
+    set_up()
     assert os.environ["TF_FORCE_GPU_ALLOW_GROWTH"] == expected

@@ -9,7 +9,11 @@ import cv2
 import numpy as np
 import pytest
 
-from lib import defects, paths, rle, synthetic, texture
+from lib import errors, paths
+from lib.data import rle
+from lib.files import read_json, write_json
+from lib.synthetic import __main__ as synthetic_command
+from lib.synthetic import defects, generate, texture
 
 
 def rows_of(path):
@@ -26,7 +30,7 @@ def contents(folder):
 @pytest.fixture(scope="module")
 def small_set(tmp_path_factory):
     """The smallest useful set: 8 training and 8 test strips."""
-    return synthetic.generate(tmp_path_factory.mktemp("small") / "set", 8, 8, seed=3, processes=1)
+    return generate.generate(tmp_path_factory.mktemp("small") / "set", 8, 8, seed=3, processes=1)
 
 
 def test_the_layout_is_the_competitions(small_set):
@@ -61,57 +65,57 @@ def test_images_are_jpeg_grey_in_three_equal_channels_of_the_originals_quality(s
 
 
 def test_dataset_json_says_that_it_is_generated_and_lifted(small_set, tmp_path):
-    described = paths.read_json(small_set / "dataset.json")
+    described = read_json(small_set / "dataset.json")
     assert described["generated"] is True and described["classes"] == 4 and described["settings"]["lift"] is True
     assert "raised" in described["note"]
-    assert "raised" not in synthetic.settings(8, 8, 3, lift=False)["note"]
+    assert "raised" not in generate.settings(8, 8, 3, lift=False)["note"]
 
 
 def test_same_seed_same_bytes_whatever_the_number_of_processes(small_set, tmp_path, monkeypatch):
-    monkeypatch.setattr(synthetic, "CHUNK", 3)
-    again = synthetic.generate(tmp_path / "again", 8, 8, seed=3, processes=2)
+    monkeypatch.setattr(generate, "CHUNK", 3)
+    again = generate.generate(tmp_path / "again", 8, 8, seed=3, processes=2)
     assert contents(again) == contents(small_set)
-    other = synthetic.generate(tmp_path / "other", 8, 8, seed=4, processes=1)
+    other = generate.generate(tmp_path / "other", 8, 8, seed=4, processes=1)
     assert contents(other)["train.csv"] != contents(small_set)["train.csv"]
 
 
 def test_a_strip_does_not_depend_on_those_made_before_it():
-    first, second = synthetic.plan("train", 8, 5)[:2]
-    alone = synthetic.make_strip(second)
-    synthetic.make_strip(first)
-    np.testing.assert_array_equal(synthetic.make_strip(second)[0], alone[0])
+    first, second = generate.plan("train", 8, 5)[:2]
+    alone = generate.make_strip(second)
+    generate.make_strip(first)
+    np.testing.assert_array_equal(generate.make_strip(second)[0], alone[0])
 
 
 def test_train_and_test_share_no_roll_and_no_name():
-    train, test = synthetic.plan("train", 40, 5), synthetic.plan("test", 40, 5)
+    train, test = generate.plan("train", 40, 5), generate.plan("test", 40, 5)
     assert not {entry["image_id"] for entry in train} & {entry["image_id"] for entry in test}
     rolls = [texture.make_roll(np.random.default_rng([5, part, 1, roll]), float(part)) for part in (0, 1) for roll in range(5)]
     assert len({roll["base"] for roll in rolls}) == 10
 
 
 def test_unlifted_labels_follow_the_facts_exactly_at_full_size():
-    assert Counter(entry["labels"] for entry in synthetic.plan("train", 12568, 0, lift=False)) == Counter(synthetic.FACTS)
+    assert Counter(entry["labels"] for entry in generate.plan("train", 12568, 0, lift=False)) == Counter(generate.FACTS)
 
 
 @pytest.mark.parametrize("lift", [True, False])
 def test_label_plan_of_any_size(lift):
     for count in (1, 5, 8, 40, 1000):
-        labels = synthetic.plan_labels(count, np.random.default_rng(0), lift)
+        labels = generate.plan_labels(count, np.random.default_rng(0), lift)
         assert len(labels) == count and (1, 4) not in labels
         if count >= 5:
             assert {c for combination in labels for c in combination} == {1, 2, 3, 4} and () in labels
 
 
 def test_lifted_thousand_has_enough_of_every_class():
-    labels = synthetic.plan_labels(1000, np.random.default_rng(0))
+    labels = generate.plan_labels(1000, np.random.default_rng(0))
     counts = Counter(c for combination in labels for c in combination)
     assert counts[1] >= 150 and counts[2] >= 120 and counts[3] >= 250 and counts[4] >= 160
     assert 450 <= labels.count(()) <= 550
 
 
 def test_masks_hold_the_planned_classes_and_never_overlap():
-    for entry in synthetic.plan("train", 60, 11):
-        image, masks = synthetic.make_strip(entry)
+    for entry in generate.plan("train", 60, 11):
+        image, masks = generate.make_strip(entry)
         assert image.shape == (256, 1600) and image.dtype == np.uint8 and masks.shape == (256, 1600, 4)
         assert masks.max() <= 1 and masks.sum(axis=2).max() <= 1
         assert tuple(np.flatnonzero(masks.any(axis=(0, 1))) + 1) == entry["labels"]
@@ -134,13 +138,13 @@ def test_a_defect_is_seen_where_its_mask_lies():
 
 
 def test_twins_are_near_duplicates_and_one_has_other_masks():
-    planned = synthetic.plan("train", 300, 2)
+    planned = generate.plan("train", 300, 2)
     streams = Counter(entry["number"] for entry in planned)
     pairs = [[entry for entry in planned if entry["number"] == number] for number, times in streams.items() if times == 2]
     assert len(pairs) == 3 and max(streams.values()) == 2
     different = 0
     for pair in pairs:
-        made = [synthetic.make_strip(entry) for entry in pair]
+        made = [generate.make_strip(entry) for entry in pair]
         small = [cv2.resize(image, (50, 8), interpolation=cv2.INTER_AREA).astype(float) for image, _ in made]
         assert np.abs(made[0][0].astype(int) - made[1][0]).mean() > 0
         assert np.corrcoef(small[0].ravel(), small[1].ravel())[0, 1] > 0.9
@@ -172,16 +176,16 @@ def test_outline_fills_its_box_to_the_borders(shape):
 
 def test_equal_settings_are_reused_and_others_refused(small_set):
     before = (small_set / "train.csv").stat().st_mtime_ns
-    assert synthetic.generate(small_set, 8, 8, seed=3) == small_set
+    assert generate.generate(small_set, 8, 8, seed=3) == small_set
     assert (small_set / "train.csv").stat().st_mtime_ns == before
-    with pytest.raises(paths.UserError, match="something else"):
-        synthetic.generate(small_set, 9, 8, seed=3)
+    with pytest.raises(errors.UserError, match="something else"):
+        generate.generate(small_set, 9, 8, seed=3)
 
 
 def test_a_folder_with_other_things_is_left_alone(tmp_path):
     (tmp_path / "mine.txt").write_text("mine")
-    with pytest.raises(paths.UserError, match="something else"):
-        synthetic.generate(tmp_path, 8, 8, seed=3)
+    with pytest.raises(errors.UserError, match="something else"):
+        generate.generate(tmp_path, 8, 8, seed=3)
     assert (tmp_path / "mine.txt").read_text() == "mine"
 
 
@@ -189,7 +193,7 @@ def test_what_lies_beside_the_folder_is_left_alone(small_set, tmp_path):
     for name in ("set.partial", ".set.partial", ".set.x.partial"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "mine.txt").write_text("mine")
-    made = synthetic.generate(tmp_path / "set", 8, 8, seed=3, processes=1)
+    made = generate.generate(tmp_path / "set", 8, 8, seed=3, processes=1)
     assert contents(made) == contents(small_set)
     assert sorted(path.name for path in tmp_path.iterdir()) == [".set.partial", ".set.x.partial", "set", "set.partial"]
     assert all((path / "mine.txt").is_file() for path in tmp_path.iterdir() if path != made)
@@ -197,96 +201,96 @@ def test_what_lies_beside_the_folder_is_left_alone(small_set, tmp_path):
 
 def test_of_two_that_make_the_same_at_once_the_second_takes_the_finished_set(small_set, tmp_path, monkeypatch):
     """While the first is writing, a second one begins and ends; the first then finds the set there."""
-    write_parts = synthetic.write_parts
+    write_parts = generate.write_parts
 
     def write_after_another(*arguments):
-        monkeypatch.setattr(synthetic, "write_parts", write_parts)
-        assert contents(synthetic.generate(tmp_path / "set", 8, 8, seed=3, processes=1)) == contents(small_set)
+        monkeypatch.setattr(generate, "write_parts", write_parts)
+        assert contents(generate.generate(tmp_path / "set", 8, 8, seed=3, processes=1)) == contents(small_set)
         write_parts(*arguments)
 
-    monkeypatch.setattr(synthetic, "write_parts", write_after_another)
-    made = synthetic.generate(tmp_path / "set", 8, 8, seed=3, processes=1)
+    monkeypatch.setattr(generate, "write_parts", write_after_another)
+    made = generate.generate(tmp_path / "set", 8, 8, seed=3, processes=1)
     assert contents(made) == contents(small_set) and [path.name for path in tmp_path.iterdir()] == ["set"]
 
 
 def test_an_older_version_of_the_same_set_is_made_anew(small_set, tmp_path):
-    made = synthetic.generate(tmp_path / "set", 8, 8, seed=3, processes=1)
-    described = paths.read_json(made / "dataset.json")
+    made = generate.generate(tmp_path / "set", 8, 8, seed=3, processes=1)
+    described = read_json(made / "dataset.json")
     described["settings"]["version"] -= 1
-    paths.write_json(made / "dataset.json", described)
+    write_json(made / "dataset.json", described)
     (made / "train.csv").write_text("old")
-    assert contents(synthetic.generate(made, 8, 8, seed=3, processes=1)) == contents(small_set)
+    assert contents(generate.generate(made, 8, 8, seed=3, processes=1)) == contents(small_set)
 
 
 @pytest.mark.parametrize("name", ["mine.txt", "train_images/mine.jpg", "train_images/x/0123456789.jpg", "runs/run.json", ".mine/a"])
 def test_what_else_lies_in_the_folder_of_an_older_version_is_not_deleted(tmp_path, name):
-    made = synthetic.generate(tmp_path / "set", 1, 1, seed=3, processes=1)
-    described = paths.read_json(made / "dataset.json")
+    made = generate.generate(tmp_path / "set", 1, 1, seed=3, processes=1)
+    described = read_json(made / "dataset.json")
     described["settings"]["version"] -= 1
-    paths.write_json(made / "dataset.json", described)
+    write_json(made / "dataset.json", described)
     (made / name).parent.mkdir(exist_ok=True)
     (made / name).write_text("mine")
     before = contents(made)
-    with pytest.raises(paths.UserError, match=r"is none of the strips .* Move it elsewhere"):
-        synthetic.generate(made, 1, 1, seed=3, processes=1)
+    with pytest.raises(errors.UserError, match=r"is none of the strips .* Move it elsewhere"):
+        generate.generate(made, 1, 1, seed=3, processes=1)
     assert contents(made) == before and [path.name for path in tmp_path.iterdir()] == ["set"]
     (made / name).unlink()
     if (made / name).parent not in (made, made / "train_images"):
         (made / name).parent.rmdir()
-    synthetic.generate(made, 1, 1, seed=3, processes=1)
-    assert paths.read_json(made / "dataset.json")["settings"]["version"] == synthetic.VERSION
+    generate.generate(made, 1, 1, seed=3, processes=1)
+    assert read_json(made / "dataset.json")["settings"]["version"] == generate.VERSION
 
 
 @pytest.mark.parametrize("train, test, seed", [(0, 8, 1), (8, 0, 1), (8, 8, -1)])
 def test_impossible_sizes_are_refused(tmp_path, train, test, seed):
-    with pytest.raises(paths.UserError, match="at least one"):
-        synthetic.generate(tmp_path / "set", train, test, seed)
+    with pytest.raises(errors.UserError, match="at least one"):
+        generate.generate(tmp_path / "set", train, test, seed)
 
 
 def test_one_strip_each_will_do(tmp_path):
-    made = synthetic.generate(tmp_path / "set", 1, 1, seed=0)
+    made = generate.generate(tmp_path / "set", 1, 1, seed=0)
     assert len(rows_of(made / "sample_submission.csv")) == 1
 
 
 def test_find_or_generate_takes_what_is_named(small_set):
-    assert synthetic.find_or_generate(str(small_set)) == small_set
+    assert generate.find_or_generate(str(small_set)) == small_set
 
 
 def test_find_or_generate_makes_a_set_inside_the_project(tmp_path, monkeypatch):
     monkeypatch.setattr(paths, "PROJECT", tmp_path)
     monkeypatch.delenv(paths.DATA_VARIABLE, raising=False)
-    made = synthetic.find_or_generate(generated=[5, 1], seed=9)
+    made = generate.find_or_generate(generated=[5, 1], seed=9)
     assert made == tmp_path / "data" / "generated-5-1-9"
-    assert synthetic.find_or_generate(generated=[5, 1], seed=9) == made
+    assert generate.find_or_generate(generated=[5, 1], seed=9) == made
 
 
 @pytest.mark.parametrize("generated", [[1500], [1500, 240, 1], [], [0, 240], [1500, -1], [1.5, 2], [True, 2], ["9", "9"], 9, "99", None])
 def test_other_than_two_numbers_of_strips_are_refused(tmp_path, monkeypatch, generated):
     monkeypatch.setattr(paths, "PROJECT", tmp_path)
     monkeypatch.delenv(paths.DATA_VARIABLE, raising=False)
-    with pytest.raises(paths.UserError, match=r"generated is .* two whole numbers"):
-        synthetic.find_or_generate(generated=generated)
+    with pytest.raises(errors.UserError, match=r"generated is .* two whole numbers"):
+        generate.find_or_generate(generated=generated)
     assert not (tmp_path / "data").exists()
 
 
 def test_works_in_processes_that_start_afresh(small_set, tmp_path, monkeypatch):
     assert "spawn" in multiprocessing.get_all_start_methods()
-    monkeypatch.setattr(synthetic.system, "start_method", lambda: "spawn")
-    made = synthetic.generate(tmp_path / "set", 8, 8, seed=3, processes=2)
+    monkeypatch.setattr(generate.system, "start_method", lambda: "spawn")
+    made = generate.generate(tmp_path / "set", 8, 8, seed=3, processes=2)
     assert contents(made) == contents(small_set)
 
 
 def test_command_line(tmp_path, capsys):
-    synthetic.main(["--out", str(tmp_path / "set"), "--train", "5", "--test", "1", "--seed", "1"])
+    synthetic_command.main(["--out", str(tmp_path / "set"), "--train", "5", "--test", "1", "--seed", "1"])
     assert capsys.readouterr().out.count("\n") == 1
-    assert synthetic.main(["--out", str(tmp_path / "set"), "--train", "6", "--test", "1", "--seed", "1"]) == 2
+    assert synthetic_command.main(["--out", str(tmp_path / "set"), "--train", "6", "--test", "1", "--seed", "1"]) == 2
     assert "error: " in capsys.readouterr().err
 
 
 def test_every_mask_survives_the_round_trip(small_set):
-    planned = {entry["image_id"]: entry for entry in synthetic.plan("train", 8, 3)}
+    planned = {entry["image_id"]: entry for entry in generate.plan("train", 8, 3)}
     for row in rows_of(small_set / "train.csv"):
-        _, masks = synthetic.make_strip(planned[row["ImageId"]])
+        _, masks = generate.make_strip(planned[row["ImageId"]])
         np.testing.assert_array_equal(rle.decode(row["EncodedPixels"]), masks[..., int(row["ClassId"]) - 1])
 
 
@@ -297,8 +301,8 @@ def test_global_statistics_do_not_give_the_task_away(tmp_path):
     from sklearn.model_selection import cross_val_score
 
     figures, defective = [], []
-    for entry in synthetic.plan("train", 300, 21):
-        image, masks = synthetic.make_strip(entry)
+    for entry in generate.plan("train", 300, 21):
+        image, masks = generate.make_strip(entry)
         image = cv2.resize(image, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA).astype(np.float32)
         edges = cv2.magnitude(cv2.Sobel(image, cv2.CV_32F, 0, 1), cv2.Sobel(image, cv2.CV_32F, 1, 0))
         figures.append([image.mean(), image.std(), edges.mean(), edges.std(), cv2.Laplacian(image, cv2.CV_32F).std(),
@@ -311,12 +315,12 @@ def test_global_statistics_do_not_give_the_task_away(tmp_path):
 def test_small_sets_of_any_seed_can_be_planned():
     for count in (8, 16, 24, 40):
         for seed in range(60):  # 24 strips of seed 4 once had none that may be a twin
-            assert len(synthetic.plan("train", count, seed)) == count
+            assert len(generate.plan("train", count, seed)) == count
 
 
 @pytest.mark.parametrize("content", ["[]", "null", '{"settings": "x"}', '{"settings": {}}'])
 def test_a_folder_with_another_description_is_not_taken_for_strips(tmp_path, content):
     (tmp_path / "dataset.json").write_text(content)
-    with pytest.raises(paths.UserError, match="holds something else than these generated strips"):
-        synthetic.generate(tmp_path, 8, 8, seed=1)
+    with pytest.raises(errors.UserError, match="holds something else than these generated strips"):
+        generate.generate(tmp_path, 8, 8, seed=1)
     assert (tmp_path / "dataset.json").read_text() == content

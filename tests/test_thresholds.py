@@ -6,7 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lib import cascade, decision, generators, masks, metrics, rle
+from lib.data import generators, rle
+from lib.evaluation import metrics, predictions, threshold_search
+from lib.inference import cascade, postprocess
 
 SHAPE = (40, 60)
 
@@ -17,8 +19,8 @@ def beside(threshold):
     return [np.nextafter(at, np.float32(0)), at, np.nextafter(at, np.float32(1))]
 
 
-GATES = [value for gate in decision.GATES for value in beside(gate)]
-PIXELS = [value for threshold in decision.PIXEL_THRESHOLDS for value in beside(threshold)]
+GATES = [value for gate in threshold_search.CANDIDATE_THRESHOLDS for value in beside(gate)]
+PIXELS = [value for threshold in predictions.PIXEL_THRESHOLDS for value in beside(threshold)]
 AREAS = [0, 1, *(area + step for area in (75, 150, 300, 400, 600) for step in (-1, 0, 1))]
 STRIP = st.tuples(st.sampled_from(GATES), st.sampled_from(GATES + PIXELS), st.sampled_from(PIXELS), st.sampled_from(AREAS))
 
@@ -35,26 +37,26 @@ def stand_ins(strips):
 
 
 @given(
-    strips=st.lists(STRIP, min_size=1, max_size=6), strategy=st.sampled_from(list(decision.STRATEGIES)),
-    gate=st.sampled_from(decision.GATES), label=st.sampled_from(decision.GATES), pixel=st.sampled_from(decision.PIXEL_THRESHOLDS),
-    smallest=st.sampled_from(decision.SMALLEST_COMPONENTS), least=st.sampled_from(decision.MINIMUM_AREAS),
+    strips=st.lists(STRIP, min_size=1, max_size=6), strategy=st.sampled_from(list(postprocess.STRATEGIES)),
+    gate=st.sampled_from(threshold_search.CANDIDATE_THRESHOLDS), label=st.sampled_from(threshold_search.CANDIDATE_THRESHOLDS), pixel=st.sampled_from(predictions.PIXEL_THRESHOLDS),
+    smallest=st.sampled_from(predictions.SMALLEST_COMPONENTS), least=st.sampled_from(threshold_search.MINIMUM_AREAS),
 )  # fmt: skip
 @settings(deadline=None, max_examples=150)
 def test_what_is_judged_is_what_is_predicted(strips, strategy, gate, label, pixel, smallest, least):
     chosen = {"strategy": strategy, "binary_threshold": gate, "label_thresholds": [label], "pixel_thresholds": [pixel],
               "smallest_components": [smallest], "minimum_areas": [least]}  # fmt: skip
     networks, files = stand_ins(strips), [str(number) for number in range(len(strips))]
-    evidence = cascade.gather_evidence(networks, pd.DataFrame({"path": files}), [[""]] * len(files), SHAPE)
+    evidence = predictions.collect_predictions(networks, pd.DataFrame({"path": files}), [[""]] * len(files), SHAPE)
     predicted = cascade.predict(networks, files, chosen, SHAPE)[0]
-    assert decision.kept_pairs(evidence, chosen)[2][:, 0].tolist() == [row[0] != "" for row in predicted]
+    assert predictions.passing_pairs(evidence, chosen)[2][:, 0].tolist() == [row[0] != "" for row in predicted]
 
 
-@pytest.mark.parametrize("threshold", sorted({*decision.GATES[1:], *decision.PIXEL_THRESHOLDS}))
+@pytest.mark.parametrize("threshold", sorted({*threshold_search.CANDIDATE_THRESHOLDS[1:], *predictions.PIXEL_THRESHOLDS}))
 def test_a_probability_equal_to_its_threshold_passes_and_the_next_one_below_does_not(threshold):
     below, at, above = beside(threshold)
     for given_ in (threshold, [threshold], np.array([threshold]), np.float64(threshold)):
-        assert np.ravel([masks.reaches(value, given_) for value in (below, at, above)]).tolist() == [False, True, True]
-    assert masks.reaches(np.array([below, at]), threshold).tolist() == [False, True]
+        assert np.ravel([postprocess.reaches(value, given_) for value in (below, at, above)]).tolist() == [False, True, True]
+    assert postprocess.reaches(np.array([below, at]), threshold).tolist() == [False, True]
 
 
 def test_an_area_equal_to_the_minimum_is_kept_when_judged_and_when_predicted():
@@ -62,10 +64,10 @@ def test_an_area_equal_to_the_minimum_is_kept_when_judged_and_when_predicted():
     chosen = {"strategy": "both filters", "binary_threshold": 0.5, "label_thresholds": [0.7], "pixel_thresholds": [0.7],
               "smallest_components": [150], "minimum_areas": [150]}  # fmt: skip
     networks, files = stand_ins(strips), ["0", "1", "2"]
-    evidence = cascade.gather_evidence(networks, pd.DataFrame({"path": files}), [[""]] * 3, SHAPE)
+    evidence = predictions.collect_predictions(networks, pd.DataFrame({"path": files}), [[""]] * 3, SHAPE)
     for piece in (0, 150):
         chosen["smallest_components"] = [piece]
-        assert decision.kept_pairs(evidence, chosen)[2][:, 0].tolist() == [False, True, True]
+        assert predictions.passing_pairs(evidence, chosen)[2][:, 0].tolist() == [False, True, True]
         assert [row[0] != "" for row in cascade.predict(networks, files, chosen, SHAPE)[0]] == [False, True, True]
 
 
@@ -74,10 +76,10 @@ def test_a_choice_at_the_very_edge_keeps_its_defects_and_drops_its_alarms(strate
     """Two defects whose probability is a gate and whose area is a minimum; alarms one step below either."""
     below, at, _ = beside(0.7)
     label, area, truth = np.array([[at], [below], [at]]), np.array([150, 4000, 149]), np.array([[150], [0], [0]])
-    some = decision.Evidence(np.ones(3, np.float32), label, truth, area.reshape(3, 1, 1, 1), (truth[:, 0] * 1).reshape(3, 1, 1, 1),
+    some = predictions.CascadePredictions(np.ones(3, np.float32), label, truth, area.reshape(3, 1, 1, 1), (truth[:, 0] * 1).reshape(3, 1, 1, 1),
                              np.arange(3), (0.5,), (0,))  # fmt: skip
-    chosen = decision.choose(some, strategy, steady=False)
-    assert decision.pair_scores(some, chosen).tolist() == [[1], [1], [1]]
+    chosen = threshold_search.choose_thresholds(some, strategy, steady=False)
+    assert predictions.pair_scores(some, chosen).tolist() == [[1], [1], [1]]
     assert (chosen["label_thresholds"], chosen["minimum_areas"]) == ([0.7], [150])
 
 
@@ -87,10 +89,10 @@ def test_the_most_accurate_threshold_is_as_accurate_as_it_was_counted(truth, dat
     probability = np.array([data.draw(st.sampled_from(near)) for _ in truth], np.float32)
     best = max(((probability >= np.float32(one)) == truth).mean() for one in [0.0, *near, 1.0])
     threshold = metrics.threshold_for_accuracy(truth, probability)
-    assert metrics.classification_figures(truth, probability, threshold)["accuracy"] == best
+    assert metrics.classification_metrics(truth, probability, threshold)["accuracy"] == best
 
 
-@pytest.mark.parametrize("strategy", ["binary filter", "both filters", "multilabel filter", decision.SOFT])
+@pytest.mark.parametrize("strategy", ["binary filter", "both filters", "multilabel filter", postprocess.SOFT])
 def test_a_probability_equal_to_its_filters_threshold_passes_when_judged_and_when_predicted(strategy):
     """A mask of 150 pixels that nothing but the filter can drop; for soft gating the probability of the class is the product."""
     one = np.float32(1)
@@ -100,9 +102,9 @@ def test_a_probability_equal_to_its_filters_threshold_passes_when_judged_and_whe
     chosen = {"strategy": strategy, "binary_threshold": 0.7, "label_thresholds": [0.7], "pixel_thresholds": [0.7],
               "smallest_components": [0], "minimum_areas": [0]}  # fmt: skip
     networks, files = stand_ins(strips), [str(number) for number in range(len(strips))]
-    evidence = cascade.gather_evidence(networks, pd.DataFrame({"path": files}), [[""]] * len(files), SHAPE)
+    evidence = predictions.collect_predictions(networks, pd.DataFrame({"path": files}), [[""]] * len(files), SHAPE)
     expected = [False, True, True] * (len(strips) // 3)
-    assert decision.kept_pairs(evidence, chosen)[2][:, 0].tolist() == expected
+    assert predictions.passing_pairs(evidence, chosen)[2][:, 0].tolist() == expected
     assert [row[0] != "" for row in cascade.predict(networks, files, chosen, SHAPE)[0]] == expected
 
 
@@ -111,17 +113,17 @@ def test_soft_gating_weighs_the_map_by_the_probability_of_the_class_when_judged_
     strips = [(np.float32(1), np.float32(label), np.float32(0.8), 200) for label in (0.9, 0.5, 0.1)]
     networks, files, mask = stand_ins(strips), ["0", "1", "2"], np.zeros(SHAPE, np.uint8)
     mask.ravel()[:200] = 1
-    evidence = cascade.gather_evidence(networks, pd.DataFrame({"path": files}), [[rle.encode(mask)]] * 3, SHAPE)
-    reached = [[0.8 * label >= threshold for threshold in decision.PIXEL_THRESHOLDS] for label in (0.9, 0.5, 0.1)]
+    evidence = predictions.collect_predictions(networks, pd.DataFrame({"path": files}), [[rle.encode(mask)]] * 3, SHAPE)
+    reached = [[0.8 * label >= threshold for threshold in predictions.PIXEL_THRESHOLDS] for label in (0.9, 0.5, 0.1)]
     for found in (evidence.soft_area, evidence.soft_intersection):
         assert (found[:, 0, :, 0] // 200).tolist() == [[int(one) for one in row] for row in reached]
     assert (evidence.area[:, 0, :, 0] == 200).all()  # without the weight the map reaches every threshold
-    for place, threshold in enumerate(decision.PIXEL_THRESHOLDS):
-        chosen = {"strategy": decision.SOFT, "binary_threshold": 0.5, "label_thresholds": [0.0], "pixel_thresholds": [threshold],
+    for place, threshold in enumerate(predictions.PIXEL_THRESHOLDS):
+        chosen = {"strategy": postprocess.SOFT, "binary_threshold": 0.5, "label_thresholds": [0.0], "pixel_thresholds": [threshold],
                   "smallest_components": [0], "minimum_areas": [0]}  # fmt: skip
         predicted = cascade.predict(networks, files, chosen, SHAPE)[0]
         assert [row[0] == rle.encode(mask) for row in predicted] == [row[place] for row in reached]
-        assert decision.pair_scores(evidence, chosen)[:, 0].tolist() == [float(row[place]) for row in reached]
+        assert predictions.pair_scores(evidence, chosen)[:, 0].tolist() == [float(row[place]) for row in reached]
 
 
 def test_every_class_has_its_own_network_truth_and_threshold():
@@ -136,12 +138,12 @@ def test_every_class_has_its_own_network_truth_and_threshold():
         truth.append(rle.encode(mask))
     answers = {"binary": [0.9], "multilabel": [0.9, 0.8, 0.7], **{f"seg_class{number}": maps[number - 1] for number in (1, 2, 3)}}
     networks = {name: lambda files, *_, value=value: [np.asarray(value, np.float32) for _ in files] for name, value in answers.items()}
-    evidence = cascade.gather_evidence(networks, pd.DataFrame({"path": ["0", "1"]}), [truth, ["", truth[1], ""]], SHAPE)
+    evidence = predictions.collect_predictions(networks, pd.DataFrame({"path": ["0", "1"]}), [truth, ["", truth[1], ""]], SHAPE)
     assert evidence.true_area.tolist() == [[50, 50, 50], [0, 50, 0]]
     assert evidence.area[0, :, 0, 0].tolist() == [100, 200, 300]
     assert evidence.intersection[:, :, 0, 0].tolist() == [[10, 20, 30], [0, 20, 0]]
-    drawn = {threshold: [int(0.4 + 0.1 * number >= threshold - 1e-6) for number in (1, 2, 3)] for threshold in decision.PIXEL_THRESHOLDS}
-    for place, threshold in enumerate(decision.PIXEL_THRESHOLDS):
+    drawn = {threshold: [int(0.4 + 0.1 * number >= threshold - 1e-6) for number in (1, 2, 3)] for threshold in predictions.PIXEL_THRESHOLDS}
+    for place, threshold in enumerate(predictions.PIXEL_THRESHOLDS):
         assert evidence.area[0, :, place, 0].tolist() == [100 * number * drawn[threshold][number - 1] for number in (1, 2, 3)]
     chosen = {"strategy": "both filters", "binary_threshold": 0.5, "label_thresholds": [0.5, 0.85, 0.5],
               "pixel_thresholds": [0.3, 0.3, 0.6], "smallest_components": [0] * 3}  # fmt: skip
@@ -149,7 +151,7 @@ def test_every_class_has_its_own_network_truth_and_threshold():
         chosen["minimum_areas"] = [0, 0, least]
         predicted = cascade.predict(networks, ["0", "1"], chosen, SHAPE)[0]
         assert [[rle.area(text) for text in row] for row in predicted] == [[100, 0, third]] * 2
-        assert decision.kept_pairs(evidence, chosen)[2].tolist() == [[True, False, third > 0]] * 2
+        assert predictions.passing_pairs(evidence, chosen)[2].tolist() == [[True, False, third > 0]] * 2
 
 
 def test_crops_begin_anywhere_about_the_defect():

@@ -10,8 +10,10 @@ import keras
 import numpy as np
 import pytest
 
-from lib import fingerprints, generators, losses, models, storage, training
-from lib.paths import PROJECT, UserError
+from lib.data import generators
+from lib.errors import UserError
+from lib.models import builders, losses, saving, training, training_hash
+from lib.paths import PROJECT
 
 SIZE = (12, 16)
 
@@ -53,12 +55,12 @@ def network():
 
 
 def train(scratch, cut=None, seed=0, spoilt=None, **options):
-    with models.computing_in(options.pop("precision", "float32")):
+    with builders.computing_in(options.pop("precision", "float32")):
         model = network()
     batches = Batches(seed)
     batches.cut, batches.spoilt = cut, spoilt
     history = training.fit(model, batches, Batches(7, shuffle=False), scratch, "binary_crossentropy", **{"epochs": 4, **options})
-    return storage.weights_hash(model), history
+    return saving.weights_hash(model), history
 
 
 @pytest.mark.parametrize("options", [
@@ -151,7 +153,7 @@ def test_without_a_monitor_the_last_epoch_is_kept_and_goes_on_after_a_cut(tmp_pa
 HOLD = """
 import sys, time
 from lib import system
-with system.locked(sys.argv[1]):
+with files.locked(sys.argv[1]):
     print("held", flush=True)
     sys.stdin.readline()
 """
@@ -214,7 +216,7 @@ def hash_of(paths, rles, loss=some_loss, metrics=None, dropout=0.1, settings=(2,
     options = {"crop_width": 32, "batch_size": 2, "augmentation": {"flips": "both"}, **options}
     batches = generators.SegmentationBatches(paths, rles, (32, 64), 32, 64, seed=seed, shuffle=True, **options)
     validation = generators.SegmentationBatches(paths, rles, (32, 64), 32, 64)
-    return fingerprints.of_training(model, batches, validation, list(settings), [loss, metrics or [losses.HardDice()]])
+    return training_hash.of_training(model, batches, validation, list(settings), [loss, metrics or [losses.HardDice()]])
 
 
 def test_whatever_a_training_follows_from_is_in_its_fingerprint(tmp_path):
@@ -254,5 +256,5 @@ def test_labels_or_a_loss_that_were_changed_train_anew(tmp_path, change, capsys)
         batches = generators.SegmentationBatches(paths, texts, (32, 64), 32, 64, batch_size=1)
         wrapped = lambda truth, probability, loss=loss: loss(truth, probability)  # noqa: E731 - both have one name
         training.fit(model, batches, batches, tmp_path / "scratch", wrapped, epochs=2)
-        weights.append(storage.weights_hash(model))
+        weights.append(saving.weights_hash(model))
     assert weights[0] != weights[1] and "Goes on" not in capsys.readouterr().out

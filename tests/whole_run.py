@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 
-from lib import paths, system
+from lib import files, paths
 
 STRIPS = [12, 4]  # generated ones, to train and to test on
 SHARES = {"held_out": 0.4, "validation": 0.2}  # of a dozen strips
@@ -65,10 +65,10 @@ def of_session(temporary):
     folder = (temporary.parent if "PYTEST_XDIST_WORKER" in os.environ else temporary) / "whole_run"
     outcome = folder.with_suffix(".json")
     with open(folder.with_suffix(".lock"), "a+") as file:
-        while not system.try_lock(file):
+        while not files.try_lock(file):
             time.sleep(0.1)
         if not outcome.is_file():
-            paths.write_json(outcome, make(folder))
-    code, said = paths.read_json(outcome)
+            files.write_json(outcome, make(folder))
+    code, said = files.read_json(outcome)
     assert code == 0 and "Traceback" not in said, said[-3000:]
     return folder

@@ -1,0 +1,208 @@
+"""Bytes of an image file as grey pixels, and what is wrong with them: asked of the decoders, strictly."""
+
+import io
+import os
+from pathlib import Path
+
+import cv2
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from lib.errors import UserError
+
+try:
+    import simplejpeg  # as fast as OpenCV, the same pixels, and it says where it had to guess
+except ImportError:  # Kaggle's image
+    simplejpeg = None
+MOST_PIXELS = 2**26  # of an image or a mask; below what Pillow warns of
+TOO_WHITE = "The image {path} has 8 bits, of which --white {white:g} would leave next to nothing. Import it with others of 8 bits alone."
+REDUCED = {1: cv2.IMREAD_GRAYSCALE, 2: cv2.IMREAD_REDUCED_GRAYSCALE_2, 4: cv2.IMREAD_REDUCED_GRAYSCALE_4,
+           8: cv2.IMREAD_REDUCED_GRAYSCALE_8}  # fmt: skip
+
+
+def jpeg_shape(data):
+    """(height, width, channels) from a JPEG's header.
+
+    Arguments:
+        data: bytes of the file.
+
+    Returns None if it is no JPEG or its header is broken (ITU T.81, B.2.2).
+    """
+    if data[:2] != b"\xff\xd8":
+        return None
+    position = 2
+    while position + 9 < len(data):
+        if data[position] != 0xFF:
+            return None
+        marker = data[position + 1]
+        if marker == 0xFF:  # fill byte
+            position += 1
+            continue
+        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):  # a frame header
+            height = int.from_bytes(data[position + 5 : position + 7], "big")
+            width = int.from_bytes(data[position + 7 : position + 9], "big")
+            return height, width, data[position + 9]
+        position += 2 + int.from_bytes(data[position + 2 : position + 4], "big")
+    return None
+
+
+def image_shape(data):
+    """(height, width) from the header of a JPEG, PNG or BMP; None if it is another file or broken."""
+    if data[:4] == b"\x89PNG" and len(data) > 25:
+        return int.from_bytes(data[20:24], "big"), int.from_bytes(data[16:20], "big")
+    if data[:2] == b"BM" and len(data) > 26:
+        return abs(int.from_bytes(data[22:26], "little", signed=True)), abs(int.from_bytes(data[18:22], "little", signed=True))
+    shape = jpeg_shape(data)
+    return shape[:2] if shape else None
+
+
+def read_bytes(path):
+    """The bytes of a file; UserError that names it if it cannot be read or is empty."""
+    try:
+        data = Path(path).read_bytes()
+    except FileNotFoundError:
+        what = "is a link that leads nowhere" if os.path.islink(path) else "does not exist"
+        raise UserError(f"The image {path} {what}. Put it there or take its rows out of the table.") from None
+    except (OSError, ValueError) as error:
+        raise UserError(f"The image {path} cannot be read ({error}). Replace it by the original file.") from None
+    if not data:
+        raise UserError(f"The image {path} is empty. Replace it by the original file.")
+    return data
+
+
+def decode_image(data, path, step=1):
+    """An image's bytes as grey levels, uint8 (H, W); a JPEG at 1 / step of its size, 1, 2, 4 or 8. `path` is for messages alone.
+
+    Raises UserError if it is no image, too large, cut off or damaged: OpenCV fills what a JPEG or TIFF lacks with grey and only
+    prints a warning. Without simplejpeg, as on Kaggle, a JPEG that is damaged but has its end passes; the pixels are the same.
+    """
+    shape = image_shape(data)
+    if shape and shape[0] * shape[1] > MOST_PIXELS:
+        raise UserError(f"The image {path} has {shape[0]} x {shape[1]} pixels, more than {MOST_PIXELS:,} in all. Cut it into strips.")
+    if data[:2] == b"\xff\xd8" and b"\xff\xd9" not in data:
+        raise UserError(f"The image {path} {what_is_wrong(data)}")
+    image = None
+    if is_tiff(data):
+        insist_on_whole_tiff(data, path)
+    elif simplejpeg and jpeg_shape(data):
+        image = strict_jpeg(data, shape, step, path)
+    if image is None:
+        image = opencv(data, REDUCED[step])
+    if image is None:
+        raise UserError(f"The image {path} {what_is_wrong(data)}")
+    return image
+
+
+def strict_jpeg(data, shape, step, path):
+    """As `decode_image` for a JPEG; None if OpenCV must say, as of CMYK. UserError where the decoder had to guess pixels."""
+    if step > 1 and max(shape) < 8:
+        return None
+    try:
+        return simplejpeg.decode_jpeg(data, "GRAY", min_height=-(-shape[0] // step), min_width=-(-shape[1] // step))[..., 0]
+    except ValueError as error:
+        if "Premature end" in str(error):
+            raise UserError(f"The image {path} is cut off: its end is missing. Replace it by the original file.") from None
+        if "Corrupt JPEG data" in str(error) and "ICC" not in str(error):
+            raise UserError(f"The image {path} is damaged ({error}). Replace it by the original file.") from None
+        return None
+
+
+def is_tiff(data):
+    """Whether the bytes begin as a TIFF."""
+    return data[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+
+
+def insist_on_whole_tiff(data, path):
+    """UserError if a TIFF is too large or damaged; a kind that Pillow does not know is left to OpenCV."""
+    try:
+        opened = Image.open(io.BytesIO(data))
+        if opened.width * opened.height <= MOST_PIXELS:
+            for stream in jpegs_inside(opened, data):
+                strict_jpeg(stream, jpeg_shape(stream), 1, path)
+            opened.load()
+            return
+    except (UnidentifiedImageError, KeyError, TypeError):
+        return
+    except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
+        raise UserError(f"The image {path} is damaged or too large ({str(error)[:80]}). Replace it by the original file.") from None
+    raise UserError(f"The image {path} has {opened.height} x {opened.width} pixels, more than {MOST_PIXELS:,} in all. Cut it into strips.")
+
+
+def jpegs_inside(opened, data):
+    """The JPEGs that the first picture of a TIFF consists of, bytes each: the decoders fill a hole in one of them without an error.
+
+    None without simplejpeg, or of another compression. Their tables lie apart from them (TIFF Technical Note 2).
+    """
+    tags = opened.tag_v2
+    if not simplejpeg or tags.get(259) != 7:
+        return []
+    tables, places = tags.get(347, b""), (273, 279) if 273 in tags else (324, 325)  # of strips, or of tiles
+    streams = [data[start : start + length] for start, length in zip(*(tags.get(place, ()) for place in places), strict=False)]
+    streams = [tables[:-2] + stream[2:] if tables else stream for stream in streams]
+    return [stream for stream in streams if jpeg_shape(stream)]
+
+
+def opencv(data, flag):
+    """What OpenCV makes of an image's bytes, or None."""
+    try:
+        return cv2.imdecode(np.frombuffer(data, np.uint8), flag | cv2.IMREAD_IGNORE_ORIENTATION)
+    except cv2.error:  # for example, more pixels than OpenCV accepts
+        return None
+
+
+def what_is_wrong(data):
+    """Why an image's bytes give no grey levels, and what to do, in words."""
+    if (data[:2] == b"\xff\xd8" and b"\xff\xd9" not in data) or (data[:4] == b"\x89PNG" and b"IEND" not in data):
+        return "is cut off: its end is missing. Replace it by the original file."
+    values = opencv(data, cv2.IMREAD_UNCHANGED)
+    if values is not None:
+        return f"holds {values.dtype}, which is not read as grey levels. Save it with 8 bits a pixel, each image on the same scale."
+    return "is no image that can be decoded. Replace it by the original file."
+
+
+def picture_count(data):
+    """How many pictures a TIFF or PNG holds: scanners and cameras write several into one file; 1 of any other file."""
+    if not (is_tiff(data) or data[:4] == b"\x89PNG"):
+        return 1
+    try:
+        with Image.open(io.BytesIO(data)) as opened:
+            return getattr(opened, "n_frames", 1)
+    except (OSError, ValueError, SyntaxError, EOFError, KeyError, TypeError, Image.DecompressionBombError):
+        return 1  # a kind that Pillow does not know
+
+
+def pixel_kind(data):
+    """(channels, type of number, highest value) of an image that `decode_image` takes; of 8 bits the highest is 255, looked at or not."""
+    header = jpeg_shape(data)
+    if header:
+        return header[2], "uint8", 255
+    if data[:4] == b"\x89PNG" and data[24] <= 8:
+        return {0: 1, 2: 3, 3: 3, 4: 2, 6: 4}.get(data[25], 1), "uint8", 255
+    values = opencv(data, cv2.IMREAD_UNCHANGED)
+    return values.shape[2] if values.ndim == 3 else 1, str(values.dtype), 255 if values.dtype == np.uint8 else values.max().item()
+
+
+def on_scale(path, white=0):
+    """An image's grey levels uint8 (H, W), and its highest value as stored (255 of 8 bits).
+
+    `white`: the value that becomes 255, the same for all images of a set; 0: the highest that the file's kind can hold. UserError for
+    an image of 8 bits that a higher one would make all but black.
+    """
+    data = read_bytes(path)
+    if white > 255 and jpeg_shape(data):
+        raise UserError(TOO_WHITE.format(path=path, white=white))
+    if not white or jpeg_shape(data):
+        image, kind = decode_image(data, path), pixel_kind(data)
+        return (np.rint(np.minimum(image * (255 / white), 255)).astype(np.uint8) if white else image), kind[2]
+    if is_tiff(data):
+        insist_on_whole_tiff(data, path)
+    shape = image_shape(data)
+    values = None if shape and shape[0] * shape[1] > MOST_PIXELS else opencv(data, cv2.IMREAD_UNCHANGED)
+    if values is None:
+        return decode_image(data, path), 255  # which says why
+    if white > 255 and values.dtype == np.uint8:
+        raise UserError(TOO_WHITE.format(path=path, white=white))
+    values = np.nan_to_num(values.astype(np.float32))
+    if values.ndim == 3:
+        values = cv2.cvtColor(np.ascontiguousarray(values[..., :3]), cv2.COLOR_BGR2GRAY) if values.shape[2] > 2 else values[..., 0]
+    return np.rint(np.clip(values * (255 / white), 0, 255)).astype(np.uint8), 255

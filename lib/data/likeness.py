@@ -1,0 +1,188 @@
+"""How alike images are: fingerprints that bear shifts, light and turns, and the pairs of them that are close."""
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+
+import cv2
+import numpy as np
+
+from lib.data.images import read_image
+
+CANDIDATE = 0.4  # fingerprints further apart than this are not looked at again
+ROUGH = 0.7  # nor are those whose sums over the offsets are: near-duplicates' have at most 0.48, 1 of 2,400 unrelated pairs below 0.7
+PIXELS = 1600  # of a fingerprint: 16 x 100 for a strip of 256 x 1600
+LONG_OFFSETS = (0, 0), (0, -2), (0, -1), (0, 1), (0, 2)  # quarters of a fingerprint's row and column by which one picture is moved
+SQUARE_OFFSETS = (0, 0), (0, -2), (0, 2), (-2, 0), (2, 0)  # alike in all eight turns
+SHIFTS = 1, 3  # rows and columns of a fingerprint by which the second look shifts the pictures: 16 and 48 pixels of a strip
+FLAT = 1.0  # grey levels; detail that is flatter than this is noise
+BLOCK = 512  # fingerprints compared at a time; 1 MB of distances
+
+
+def turned(array, turn):
+    """An array (H, W) or (H, W, channels) in one of the eight turns, see the module; a view."""
+    array = array.swapaxes(0, 1) if turn & 4 else array
+    array = array[::-1] if turn & 2 else array
+    return array[:, ::-1] if turn & 1 else array
+
+
+def of_length_one(values):
+    """Rows (N, pixels), each divided by its length."""
+    return values / np.maximum(np.linalg.norm(values, axis=1, keepdims=True), 1e-6)
+
+
+def products(ones, others, one, other):
+    """The products (M,) of rows `one` and `other` of two tables, which are functions that give a slice of their rows."""
+    found = np.zeros(len(one), np.float32)
+    if not len(one):
+        return found
+    order = np.lexsort((other // BLOCK, one // BLOCK))
+    tile = np.stack([one // BLOCK, other // BLOCK])[:, order]
+    begins = np.flatnonzero(np.r_[True, (np.diff(tile) != 0).any(axis=0)])
+    for begin, end in zip(begins, [*begins[1:], len(one)], strict=True):
+        rows, (top, left) = order[begin:end], tile[:, begin] * BLOCK
+        table = ones(slice(top, top + BLOCK)) @ others(slice(left, left + BLOCK)).T
+        found[rows] = table[one[rows] - top, other[rows] - left]
+    return found
+
+
+def position_detail(image, finer):
+    """The coarser detail of a picture of the second look, by which crowds are brought into one position: twice a fingerprint's size."""
+    rows, columns = image.shape[0] // finer * 2, image.shape[1] // finer * 2
+    return less_surroundings(cv2.resize(image, (columns, rows), interpolation=cv2.INTER_AREA))
+
+
+def position(coarse, reference, finer):
+    """How many rows and columns of the second look a picture lies below and right of the hub, from the `position_detail` of both."""
+    limits = 2 * SHIFTS[0], 2 * SHIFTS[1]
+    match = cv2.matchTemplate(coarse, reference[limits[0] : -limits[0], limits[1] : -limits[1]], cv2.TM_CCORR_NORMED)
+    peak = np.unravel_index(match.argmax(), match.shape)
+    found = []
+    for at, limit, line in zip(peak, limits, (match[:, peak[1]], match[peak[0]]), strict=True):
+        rest = 0.0
+        if 0 < at < len(line) - 1:  # the top of a parabola through three values
+            before, top, behind = line[at - 1 : at + 2]
+            rest = float((before - behind) / 2 / min(before - 2 * top + behind, -1e-6))
+        found.append(int(np.clip(round((at + rest - limit) * finer / 2), -limit * finer // 2, limit * finer // 2)))
+    return found
+
+
+def fingerprint_size(paths):
+    """(rows, columns) of a fingerprint, about 1,600 pixels in the shape of the first image."""
+    height, width = read_image(paths[0]).shape if paths else (256, 1600)
+    rows = min(max(round((PIXELS * height / width) ** 0.5), 8), PIXELS // 8)
+    return rows, PIXELS // rows
+
+
+def fingerprints(paths, size):
+    """The fingerprints of N images, float32 (5 offsets, N, rows x columns), of length 1, or shorter where an image is nearly flat.
+
+    One for each small shift: a column's average is another one if the picture is shifted by half a column.
+    """
+    offsets = SQUARE_OFFSETS if size[0] == size[1] else LONG_OFFSETS
+    if not paths:
+        return np.zeros((len(offsets), 0, size[0] * size[1]), np.float32)
+
+    def fingerprint(path):
+        fine, found = read_image(path, (size[0] * 4, size[1] * 4)), []
+        for offset in offsets:
+            values = less_surroundings(cv2.resize(np.roll(fine, offset, (0, 1)), size[::-1], interpolation=cv2.INTER_AREA)).ravel()
+            found.append(values / max(np.linalg.norm(values), FLAT * values.size**0.5))
+        return np.stack(found)
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:  # OpenCV decodes outside Python's lock
+        return np.stack(list(pool.map(fingerprint, paths)), axis=1)
+
+
+def less_surroundings(small):
+    """What tells a picture from others, float32 (rows, columns): its grey levels less their surroundings, rows and columns.
+
+    Dark side blocks, uneven light and the streaks that run along a whole roll are taken away: they make unrelated strips
+    look alike.
+    """
+    small = small.astype(np.float32)
+    small -= cv2.GaussianBlur(small, (0, 0), 2.0, borderType=cv2.BORDER_REFLECT)
+    return small - small.mean(axis=0) - small.mean(axis=1, keepdims=True) + small.mean()
+
+
+def close_pairs(prints, size, max_distance=CANDIDATE):
+    """The pairs of fingerprints, of which the second may be turned, whose distance is at most `max_distance`.
+
+    A rough look goes over all pairs, a block at a time: 12,568 images are 79 million pairs in four turns, about three seconds of
+    processor time. What passes it is compared under all offsets.
+
+    Returns first, second (first < second), turn, distance: `turned(second, turn)` is that far from the first. A pair may be close in
+    several turns.
+    """
+    found = [(np.zeros(0, int), np.zeros(0, int), np.zeros(0, int), np.zeros(0, np.float32))]
+    total = sums(prints).reshape(-1, *size)
+    plain = mirror_parts(total)
+    across = mirror_parts(total.swapaxes(1, 2)) if size[0] == size[1] else None
+    for top in range(0, len(total), BLOCK):
+        for left in range(top, len(total), BLOCK):
+            for base, parts in ((0, plain), (4, across)) if across else ((0, plain),):
+                for turn, alike in alike_at_all([part[top : top + BLOCK] for part in plain], [part[left : left + BLOCK] for part in parts]):
+                    row, column = np.nonzero(np.triu(alike, 1) if top == left else alike)
+                    likeness = likeness_of(prints, size, top, left, row, column, base + turn)
+                    near = likeness >= 1 - max_distance
+                    found.append((row[near] + top, column[near] + left, np.full(near.sum(), base + turn), 1 - likeness[near]))
+    return tuple(np.concatenate(values) for values in zip(*found, strict=True))
+
+
+def sums(prints):
+    """The fingerprints' sums over the offsets, float32 (N, pixels): a small shift changes such a sum little.
+
+    It gets the length of its unshifted fingerprint, so that flat images stay like nothing.
+    """
+    total = prints.sum(axis=0)
+    return total * (np.linalg.norm(prints[0], axis=1) / np.maximum(np.linalg.norm(total, axis=1), 1e-6))[:, None]
+
+
+def mirror_parts(pictures):
+    """Pictures (N, rows, columns) as sums of four parts, float32 (N, about a quarter of the pixels) each.
+
+    Rows and columns even, rows odd, columns odd, both odd: a mirror leaves an even part and changes the sign of an odd one, so that
+    the products of two pictures' parts tell their product in all four mirrorings.
+    """
+    parts = []
+    for columns in halves(pictures):
+        for part in halves(columns.swapaxes(1, 2)):
+            parts.append(np.ascontiguousarray(part.reshape(len(part), part.shape[1] * part.shape[2])))
+    return parts
+
+
+def halves(pictures):
+    """The even and the odd part of pictures along their last axis, each half as long (the middle belongs to the even one)."""
+    length = pictures.shape[-1]
+    begin, end = pictures[..., : length // 2], pictures[..., ::-1][..., : length // 2]
+    middle = pictures[..., length // 2 : length - length // 2]
+    return np.concatenate([(begin + end) / 2**0.5, middle], axis=-1), (begin - end) / 2**0.5
+
+
+def alike_at_all(ones, others):
+    """Which pairs of sums are worth comparing under all offsets, for each mirroring that has some: (turn 0..3, bool (A, B))."""
+    even, odd_rows, odd_columns, odd = (one @ other.T for one, other in zip(ones, others, strict=True))
+    for rows in (0, 2):
+        kept, swapped = (even + odd_rows, odd_columns + odd) if not rows else (even - odd_rows, odd_columns - odd)
+        if (kept + np.abs(swapped)).max(initial=-1) >= 1 - ROUGH:
+            yield rows, kept + swapped >= 1 - ROUGH
+            yield rows + 1, kept - swapped >= 1 - ROUGH
+
+
+def likeness_of(prints, size, top, left, row, column, turn):
+    """The best correlation (M,) under all offsets of fingerprints top + row and left + column, the second ones turned."""
+
+    def seconds(rows):
+        pictures = prints[0, rows].reshape(-1, *size)
+        return np.stack([turned(picture, turn) for picture in pictures]).reshape(len(rows), -1) if len(rows) else prints[0, rows]
+
+    likeness = np.full(len(row), -1, np.float32)
+    if 16 * len(row) > BLOCK**2:  # most of a block, as where all images show one view: products of all pairs are faster
+        others = seconds(np.arange(left, min(left + BLOCK, prints.shape[1]))).T
+        for shifted in prints:
+            likeness = np.maximum(likeness, (shifted[top : top + BLOCK] @ others)[row, column])
+        return likeness
+    for start in range(0, len(row), BLOCK):
+        part = slice(start, start + BLOCK)
+        others, one = seconds(column[part] + left), row[part] + top
+        likeness[part] = np.max([np.einsum("ij,ij->i", shifted[one], others) for shifted in prints], axis=0)
+    return likeness

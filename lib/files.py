@@ -1,0 +1,272 @@
+"""How a file is written so that it is complete or absent, even where systems differ; and manifest.json, a list of files with sizes and hashes."""
+
+import contextlib
+import errno
+import hashlib
+import json
+import math
+import os
+import re
+import shutil
+import tempfile
+import time
+from pathlib import Path
+
+from lib import errors
+from lib.errors import UserError
+
+
+@contextlib.contextmanager
+def scratch(target):
+    """A context with a new folder beside `target`, to be filled and then moved there by `put`; at its end it is removed if it is
+    still there, and nothing else ever is: its name is unique."""
+    target = Path(target)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name[:100]}.", suffix=".partial"))
+    os.chmod(folder, 0o755)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def is_scratch(path):
+    """Whether a file or folder has a name such as `scratch` and `replacing` give: .NAME, eight letters by chance, .partial."""
+    return re.fullmatch(r"\..+\.[a-z0-9_]{8}\.partial", Path(path).name) is not None
+
+
+def put(folder, target):
+    """Move a finished `scratch` folder to `target`, which may be an empty folder; whether it came there: False where somebody else
+    has put something there meanwhile."""
+    try:
+        if os.path.isdir(target):
+            os.rmdir(target)  # only if it is empty
+        moving(os.rename, folder, target)
+    except OSError:
+        if not os.path.exists(target):
+            raise
+        return False
+    return True
+
+
+@contextlib.contextmanager
+def replacing(path):
+    """A context that gives the name of a file to write, and moves it to `path` at its end: `path` is complete or as it was.
+
+    It is written aside, synced and renamed; if the context is left by an error, what was written is removed.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, partial = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:100]}.", suffix=".partial")
+    os.close(descriptor)
+    try:
+        yield partial
+        with open(partial, "rb+") as file:
+            os.fsync(file.fileno())
+        os.chmod(partial, 0o644)
+        moving(os.replace, partial, path)
+    except BaseException as error:
+        if isinstance(error, OSError) and error.filename is None:  # writing on a full disk does not say where
+            error.filename = str(path)
+        Path(partial).unlink(missing_ok=True)
+        raise
+
+
+def write_atomic(path, content):
+    """Write text or bytes so that `path` is either complete or as it was."""
+    with replacing(path) as partial:  # a file's name can hold bytes that are no UTF-8
+        Path(partial).write_bytes(content.encode("utf-8", "backslashreplace") if isinstance(content, str) else content)
+
+
+def write_json(path, value):
+    """Write `value` as indented JSON, atomically; numpy scalars become numbers; NaN is refused."""
+    write_atomic(path, json.dumps(value, indent=2, allow_nan=False, default=lambda x: x.item()) + "\n")
+
+
+def read_json(path):
+    """The content of a JSON file; UserError if it is missing or broken, or sets a name twice, of which the first would not count."""
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8-sig"), object_pairs_hook=_once)
+    except FileNotFoundError:
+        raise errors.UserError(f"{path} does not exist.") from None
+    except (ValueError, RecursionError) as error:
+        reason = "nested too deep" if isinstance(error, RecursionError) else str(error)
+        raise errors.UserError(f"{path} is not valid JSON ({reason}). Correct it, or delete it and make it again.") from None
+
+
+def _once(pairs):
+    """A dictionary of names and values; ValueError if a name stands there twice."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"{next(name for name in names if names.count(name) > 1)} is set twice")
+    return found
+
+
+def number(value):
+    """A float for JSON: None where `value` is NaN or infinite, because JSON knows neither."""
+    return float(value) if math.isfinite(value) else None
+
+
+def record_metrics(run_dir, notebook, headline, **figures):
+    """Hand a notebook's figures to the run: `metrics/NOTEBOOK.json`, merged into `metrics.json` by the pipeline.
+
+    Arguments:
+        headline: the one figure a reader wants, in words, such as "recall 0.97, accuracy 0.93".
+        figures: numbers, strings, lists or dictionaries of them; names are unique over the whole run.
+    """
+    write_json(Path(run_dir) / "metrics" / f"{notebook}.json", {"headline": headline, "figures": figures})
+
+
+try:
+    import fcntl
+except ImportError:  # Windows has msvcrt
+    fcntl = None
+IN_USE = (5, 32, 33)  # numbers of Windows' errors: another program has the file open
+NO_LOCKS = {getattr(errno, name) for name in ("ENOLCK", "ENOSYS", "ENOTSUP", "EOPNOTSUPP") if hasattr(errno, name)}
+
+
+def moving(move, source, target, seconds=5.0):
+    """Call os.replace or os.rename; where the system refuses because another program reads the file just then (a virus scanner, a
+    viewer, the index of files), try again for some seconds."""
+    end = time.monotonic() + seconds
+    while True:
+        try:
+            return move(source, target)
+        except PermissionError as error:
+            if getattr(error, "winerror", None) not in IN_USE or time.monotonic() > end:
+                raise
+        time.sleep(0.05)
+
+
+def sync(path):
+    """Wait until a file, or a folder's list of names, is on the disk; where folders cannot be opened, theirs is the system's."""
+    folder = os.path.isdir(path)
+    try:
+        descriptor = os.open(path, os.O_RDONLY if folder else os.O_RDWR)
+    except PermissionError:
+        if folder:
+            return
+        raise
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if not folder or error.errno not in (errno.EINVAL, errno.EBADF, *NO_LOCKS):  # network drives know no folders either
+            raise
+    finally:
+        os.close(descriptor)
+
+
+def try_lock(file):
+    """Whether the lock on an open file was free and is now ours. On a file system that knows no locks it is always free."""
+    try:
+        if fcntl:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        else:
+            import msvcrt
+
+            file.seek(1 << 20)  # beyond the content, which others must be able to read
+            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+    except (BlockingIOError, PermissionError):
+        return False
+    except OSError as error:
+        if error.errno not in NO_LOCKS:
+            raise
+    return True
+
+
+@contextlib.contextmanager
+def locked(path, pause=0.5):
+    """A context that one process at a time is in; the others wait. `path` is the lock's file, which stays."""
+    with open(path, "a", encoding="utf-8") as file:
+        while not try_lock(file):
+            time.sleep(pause)
+        yield
+
+
+MANIFEST = "manifest.json"
+
+
+def file_hash(path):
+    """SHA-256 of a file's content, hexadecimal."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def manifest_of(folder, names=None):
+    """What manifest.json says of a folder: {"files": {path relative to it, with /: {"bytes": size, "sha256": hash}}}, sorted.
+
+    Arguments:
+        names: the files to list; None for every one below the folder.
+    """
+    folder = Path(folder)
+    if names is None:
+        names = [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
+    return {"files": {name: {"bytes": (folder / name).stat().st_size, "sha256": file_hash(folder / name)} for name in sorted(names)}}
+
+
+def manifest_hashes(content):
+    """{path: SHA-256} that the content of a manifest.json states, {} if it states nothing: it may come from anybody.
+
+    Models that were saved before the sizes were noted have just that dictionary.
+    """
+    files = content.get("files", content) if isinstance(content, dict) else {}
+    files = files if isinstance(files, dict) else {}
+    return {name: str(entry.get("sha256") if isinstance(entry, dict) else entry) for name, entry in files.items()}
+
+
+def check_manifest(folder, content):
+    """UserError that names the first file below `folder` that is missing, was changed, or is not in a manifest's content."""
+    folder, found, expected = Path(folder), manifest_hashes(manifest_of(folder)), manifest_hashes(content)
+    for name in sorted(set(found) | set(expected)):
+        if found.get(name) != expected.get(name):
+            what = "is missing" if name not in found else "was added" if name not in expected else "was changed"
+            raise UserError(f"{folder / name} {what} since the model was saved, so it is not used. Train the model again.")
+
+
+PACK_AGAIN = "Upload the folder again, or pack the run again: python -m lib.kaggle pack"
+
+
+def write_manifest(folder, names):
+    """Write manifest.json for the files `names` (paths relative to `folder`, with /); the SHA-256 of the manifest itself."""
+    folder = Path(folder)
+    write_json(folder / MANIFEST, manifest_of(folder, names))
+    return file_hash(folder / MANIFEST)
+
+
+def check_data_set(folder, sha256=""):
+    """Compare a data set with its manifest.
+
+    Arguments:
+        folder: holds manifest.json; a run's own folder does not, and passes if `sha256` is empty.
+        sha256: of the manifest that is expected; empty: any.
+
+    Returns the number of files compared. Raises UserError that names the first file that is missing, of another size, changed
+    or, in models/, not listed.
+    """
+    folder = Path(folder)
+    path = folder / MANIFEST
+    if not path.is_file() and not sha256:
+        return 0
+    if not path.is_file():
+        raise UserError(f"{path} is missing. {PACK_AGAIN}.")
+    if sha256 and file_hash(path) != sha256:
+        raise UserError(f"{path} is not the one that this notebook was packed with. Attach the data set of the same pack. {PACK_AGAIN}.")
+    try:
+        files = {name: (int(entry["bytes"]), str(entry["sha256"])) for name, entry in read_json(path)["files"].items()}
+    except (KeyError, TypeError, ValueError, AttributeError):
+        raise UserError(f"{path} is no manifest. {PACK_AGAIN}.") from None
+    for name, (size, expected) in files.items():
+        file = folder / name
+        if Path(name).is_absolute() or ".." in Path(name).parts:
+            raise UserError(f"{path}: {name!r} is outside the folder. {PACK_AGAIN}.")
+        if not file.is_file():
+            raise UserError(f"{file} is missing. {PACK_AGAIN}.")
+        if file.stat().st_size != size:
+            raise UserError(f"{file} has {file.stat().st_size} bytes, not {size}. {PACK_AGAIN}.")
+        if file_hash(file) != expected:
+            raise UserError(f"{file} was changed: its SHA-256 is not the manifest's. {PACK_AGAIN}.")
+    for file in sorted((folder / "models").rglob("*")):
+        if file.is_file() and file.relative_to(folder).as_posix() not in files:
+            raise UserError(f"{file} is not in the manifest. {PACK_AGAIN}.")
+    return len(files)

@@ -1,0 +1,182 @@
+"""One network with test-time augmentation: strips read ahead, an ensemble's members averaged, mirrored answers turned back."""
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+
+from lib.data.augmentation import flip
+from lib.data.images import read_image
+from lib.errors import UserError
+from lib.models import runtime, saving
+from lib.paths import member_folders
+
+BATCHES = 8  # that a network's own reader keeps
+
+
+class Network:
+    """A saved model, or an ensemble of several, with test-time augmentation.
+
+    Arguments:
+        folder: models/NAME of a run; further members of an ensemble lie beside it as models/NAME.2, models/NAME.3 ...
+        augmentations: names in augmentation.FLIPS; predictions are averaged over these, mirrored masks mirrored back first.
+        engine: what should run the SavedModel, one of `runtime.ENGINES`; `self.engine` is what does on this machine.
+
+    `seconds`, `images` and `passes` count what it was used for; a pass is one image through one member once.
+    """
+
+    def __init__(self, folder, augmentations=("none",), batch_size=16, clock=time.monotonic, engine="float32"):
+        folder = Path(folder)
+        self.folders, self.engine = member_folders(folder), runtime.choose(engine)
+        opened = [saving.predictor(place, self.engine) for place in self.folders]
+        self.members, cards = [predict for predict, _ in opened], [card for _, card in opened]
+        if any(card["input"] != cards[0]["input"] for card in cards):
+            raise UserError(f"{folder} and the members of its ensemble beside it take images of different sizes. Use one size.")
+        self.card, self.size = cards[0], tuple(cards[0]["input"])
+        self.augmentations, self.batch_size, self.clock = tuple(augmentations), batch_size, clock
+        self.name, self.pace = folder.name, 0.0  # seconds of a pass in the last batch
+        self.use(len(self.augmentations), len(self.members))
+        self.reset()
+
+    def reset(self):
+        """Begin to count anew."""
+        self.reading, self.predicting, self.images, self.passes = 0.0, 0.0, 0, 0
+
+    def use(self, augmentations, members, first=0):
+        """Take only the first so many augmentations, and so many members beginning with `first`, from now on."""
+        self.used, self.first = (augmentations, members), first
+
+    @property
+    def turns(self):
+        """How many passes an image takes with the augmentations and members in use."""
+        return self.used[0] * self.used[1]
+
+    @property
+    def seconds(self):
+        """What its images took so far."""
+        return self.reading + self.predicting
+
+    def seconds_per_image(self, done):
+        """What it would take with the augmentations and members now in use, for each image of the data set: of the `done`
+        ones so far it saw a part."""
+        if not self.images:
+            return 0.0
+        return (self.reading + self.images * self.turns * self.predicting / max(self.passes, 1)) / done
+
+    def warm_up(self):
+        """Begin to count anew, after one batch of black images: what a network does only once belongs to no image's time."""
+        began = self.clock()
+        self.answer(np.zeros((self.batch_size, *self.size, 1), np.uint8))
+        self.pace = (self.clock() - began) / (self.batch_size * self.turns)
+        self.reset()
+
+    def __call__(self, paths, broken=None, budget=None, reader=None):
+        """Yield one prediction an image, in order: (classes,) float32 or a probability map (h, w) float32.
+
+        Arguments:
+            broken: a dict, to note images that cannot be read or predicted as {path: why} and to yield None for them, or None,
+                to raise; budget: a Budget, to raise OutOfTime between batches; reader: a Reader that several networks share and
+                that keeps the images, or None for one of its own.
+        """
+        if reader is None:
+            block = BATCHES * self.batch_size
+            for start in range(0, len(paths), block):
+                with Reader() as own:
+                    yield from self(paths[start : start + block], broken, budget, own)
+            return
+        start = 0
+        while start < len(paths):
+            batch, began, results = paths[start : start + self.batch_size], self.clock(), {}
+            if budget:
+                budget.check(self.pace * len(batch) * self.turns)
+            reader.ask(paths[start : start + 2 * len(batch)], self.size)  # the next batch is read while this one is predicted
+            start += len(batch)
+            for path in batch:
+                try:
+                    results[path] = reader.get(path, self.size)
+                except UserError as error:
+                    if broken is None:
+                        raise
+                    broken[path] = str(error)
+            self.reading += (read := self.clock()) - began
+            try:
+                answers = self.answer(np.stack(list(results.values()))[..., None]) if results else ()
+                results = dict(zip(results, answers, strict=True))
+            except Exception as error:
+                if broken is None:
+                    raise
+                reason = (str(error).splitlines() or [""])[0]
+                broken |= {path: f"{self.name} failed on the image {path} ({type(error).__name__}: {reason})." for path in results}
+                results = {}
+            self.predicting += self.clock() - read
+            self.images += len(results)
+            self.passes += len(results) * self.turns
+            self.pace = (self.clock() - began) / (len(batch) * self.turns)
+            yield from [results.get(path) for path in batch]
+
+    def answer(self, images):
+        """Predictions for images (B, h, w, 1) uint8. If they do not fit into memory, in halves, from then on for good."""
+        try:
+            return self.average(images)
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+        if len(images) == 1:
+            raise UserError(f"Not even one image of {self.size} fits into memory. Use a machine or a card with more of it.")
+        self.batch_size = half = (len(images) + 1) // 2
+        return np.concatenate([self.answer(images[:half]), self.answer(images[half:])])
+
+    def average(self, images):
+        """The mean over augmentations and members in use."""
+        turns, members = self.augmentations[: self.used[0]], self.members[self.first : self.first + self.used[1]]
+        total = 0
+        for which in turns:
+            turned = np.ascontiguousarray(mirror(images, which))
+            for predict in members:
+                result = predict(turned)
+                total = total + (mirror(result[..., 0], which) if result.ndim == 4 else result)
+        return total / (len(turns) * len(members))
+
+
+def mirror(batch, which):
+    """Mirror images or maps (B, h, w, ...) as named in FLIPS; a view."""
+    return np.moveaxis(flip(np.moveaxis(batch, 0, -1), which), -1, 0)
+
+
+def is_out_of_memory(error):
+    """Whether an exception of any Keras backend says that memory did not suffice."""
+    words = f"{type(error).__name__} {error}".lower()
+    return isinstance(error, MemoryError) or any(sign in words for sign in ("resourceexhausted", "resource_exhausted", "out of memory"))
+
+
+THREADS = 4  # decoders; they wait for a disk, or leave the processor to the network where it has fewer cores
+
+
+class Reader:
+    """Reads strips when asked to and keeps them; to be used in a `with` statement, for as many as memory holds.
+
+    Arguments:
+        shape: (H, W) that every file must have, or None.
+    """
+
+    def __init__(self, shape=None):
+        self.shape, self.strips, self.pool = shape, {}, ThreadPoolExecutor(THREADS)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.pool.shutdown(cancel_futures=True)
+        self.strips.clear()  # a strip that could not be read has an error that holds this reader, and with it all the others
+
+    def ask(self, paths, size):
+        """Begin to read these strips at `size` (h, w), but for those that are there already."""
+        for path in paths:
+            if (path, size) not in self.strips:
+                self.strips[path, size] = self.pool.submit(read_image, path, size, self.shape)
+
+    def get(self, path, size):
+        """A strip, (h, w) uint8, not to be changed in place; UserError as from `read_image`."""
+        self.ask([path], size)
+        return self.strips[path, size].result()

@@ -1,0 +1,164 @@
+"""What a result was made from: versions, code, and the key that tells whether a notebook must run again."""
+
+import ast
+import hashlib
+import json
+import os
+import platform
+import subprocess
+from importlib import metadata
+
+from lib.paths import PROJECT
+from lib.pipeline import params
+
+# What is imported under another name than it is installed by, and what computes for it in turn.
+DISTRIBUTIONS = {"cv2": "opencv-python-headless", "sklearn": "scikit-learn", "PIL": "pillow", "segmentation_models": "segmentation-models",
+                 "yaml": "pyyaml"}  # fmt: skip
+BRINGS = {
+    "keras": ("tensorflow", "h5py"),
+    "segmentation-models": ("image-classifiers", "efficientnet"),
+    "scikit-learn": ("scipy",),
+    "seaborn": ("matplotlib", "pillow"),
+    "matplotlib": ("pillow",),
+}
+PACKAGES = ("numpy", "pandas", "scipy", "scikit-learn", "opencv-python-headless", "pillow", "simplejpeg", "keras", "tensorflow", "h5py",
+            "openvino", "segmentation-models", "image-classifiers", "efficientnet", "matplotlib", "seaborn")  # fmt: skip
+ELSEWHERE = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_COMMON_DIR", "GIT_OBJECT_DIRECTORY", "GIT_NAMESPACE")
+LIB = PROJECT / "lib"
+DRAWS = ("plots", "charts")  # modules of lib that only draw
+REPORTS = ("cells", "report", "pipes", "guard", "remedies")  # that only say how a run went
+
+
+def versions(packages=PACKAGES):
+    """{"python": "3.12.1", "numpy": ...} of packages, by default of all that a figure may depend on; nothing is imported for it."""
+    found = {"python": platform.python_version()}
+    for package in packages:
+        for name in (package, f"{package}-cpu", package.removesuffix("-headless")):
+            try:
+                found[package] = metadata.version(name)
+                break
+            except metadata.PackageNotFoundError:
+                continue
+    return found
+
+
+def code_version():
+    """The git commit, with "+changes" where files differ from it; a hash over lib without git, or where it is another project's
+    repository that this folder lies in."""
+    try:
+        git("ls-files", "--error-unmatch", "lib/pipeline/cache_key.py")
+        changes = git("status", "--porcelain", "--untracked-files=no", "--", "lib", "notebooks", "params")
+        return git("rev-parse", "HEAD") + ("+changes" if changes else "")
+    except (OSError, subprocess.SubprocessError):
+        content = b"".join(path.name.encode() + path.read_bytes() for path in sorted(LIB.glob("*.py")))
+        return "source " + hashlib.sha256(content).hexdigest()[:16]
+
+
+def git(*arguments):
+    """What a git command prints about this folder's repository, also where the environment names another one, as in git's hooks;
+    an error if there is no git or no repository."""
+    command = ["git", "-C", str(PROJECT), *arguments]
+    environment = {name: value for name, value in os.environ.items() if name not in ELSEWHERE}
+    return subprocess.run(
+        command, capture_output=True, encoding="utf-8", errors="replace", timeout=10, check=True, env=environment
+    ).stdout.strip()
+
+
+def digest(value):
+    """A short hash of anything JSON can hold, independent of the order of keys."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def imported_modules(tree, known):
+    """The names of the modules of lib, out of `known`, that a syntax tree imports anywhere in it."""
+    found = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found |= {alias.name.removeprefix("lib.").split(".")[0] for alias in node.names if alias.name.startswith("lib.")}
+        elif isinstance(node, ast.ImportFrom):
+            module = (node.module or "").split(".")
+            if module == ["lib"] or (node.level and module == [""]):
+                found |= {alias.name for alias in node.names}
+            elif module[0] == "lib" or node.level:
+                found.add(module[1] if module[0] == "lib" else module[0])
+    return set(known) if "*" in found else found & set(known)
+
+
+def imported_packages(tree):
+    """The packages of PACKAGES that a syntax tree imports, and what computes for them."""
+    found = set()
+    for node in ast.walk(tree):
+        names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        names += [node.module] if isinstance(node, ast.ImportFrom) and node.module and not node.level else []
+        tops = {name.partition(".")[0] for name in names}
+        found |= {DISTRIBUTIONS.get(top, top) for top in tops}
+    found |= {brought for package in found for brought in BRINGS.get(package, ())}
+    return found & set(PACKAGES)
+
+
+def library():
+    """The modules of lib: {name: (hash of its code without comments and layout, names of the modules it imports, packages)}."""
+    paths = {path.stem: path for path in sorted(LIB.glob("*.py"))}
+    modules = {}
+    for name, path in paths.items():
+        source = path.read_text(encoding="utf-8")
+        try:
+            tree = ast.parse(source)
+        except SyntaxError:
+            modules[name] = (digest(source), set(), set())  # the notebook that imports it will say so
+            continue
+        modules[name] = (digest(ast.dump(tree)), imported_modules(tree, paths), imported_packages(tree))
+    return modules
+
+
+def code_of(notebook, modules, pictures=True):
+    """What of the code counts for a notebook: {"cells": hash of its code cells, module: hash of each module of lib that it imports,
+    directly or through others}, and the set of packages that these import.
+
+    Prose, comments and layout do not count: correcting a sentence must not train a network again. Nor do modules that only say how
+    a run went, and the cell `parameters`, whose values count as such.
+
+    Arguments:
+        pictures: whether pictures count; else modules that only draw are left out, and so are the calls of them.
+    """
+    left_out = set(REPORTS) if pictures else {*REPORTS, *DRAWS}
+    cells, waiting, packages = [], set(), set()
+    for cell in params.read_notebook(notebook)["cells"]:
+        if cell["cell_type"] != "code" or "parameters" in cell.get("metadata", {}).get("tags", []):
+            continue
+        lines = "".join(cell["source"]).splitlines()
+        magics = [line for line in lines if line.lstrip().startswith(("%", "!"))]
+        try:
+            tree = ast.parse("\n".join(line for line in lines if line not in magics))
+        except SyntaxError:
+            cells.append(lines)
+            waiting, packages = set(modules), set(PACKAGES)  # not to be read: anything may be used
+            continue
+        waiting |= imported_modules(tree, modules)
+        packages |= imported_packages(tree)
+        tree.body = [node for node in tree.body if pictures or not only_draws(node)]
+        if tree.body or magics:
+            cells.append([ast.dump(tree), magics])
+    used = set()
+    while waiting := waiting - left_out:
+        name = waiting.pop()
+        used.add(name)
+        packages |= modules[name][2]
+        waiting = (waiting | modules[name][1]) - used
+    return {"cells": digest(cells), **{name: modules[name][0] for name in sorted(used)}}, packages
+
+
+def only_draws(node):
+    """Whether a statement is nothing but a call of a module that only draws, such as `plots.strips(...)`."""
+    call = getattr(node, "value", None) if isinstance(node, ast.Expr) else None
+    return isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute) and getattr(call.func.value, "id", "") in DRAWS
+
+
+def key(parameters, code, data, upstream, made_with):
+    """The key of a notebook: equal keys, equal results.
+
+    Arguments:
+        parameters: {name: value} without the folders' paths; code: code_of(...); data: the data's fingerprint;
+        upstream: {notebook: key} of those it needs; made_with: versions(packages).
+    """
+    return digest([parameters, code, data, upstream, made_with])

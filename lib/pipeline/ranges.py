@@ -1,0 +1,196 @@
+"""What a parameter may be, as the comment of its line says it: `epochs: int = 16  # 1..1000: passes over the training strips`.
+
+    1..1000              a number from 1 to 1000; `0..` has no end, `0<..1` leaves out 0, `0..<1` leaves out 1
+    32..8192 by 32       the multiples of 32 among them
+    grouped | random     one of several: texts, numbers, ranges; `empty` is the empty text, FILE is a file that exists
+    choices.FLIPS        the names of lib/data/choices.py
+    2 of 0..100          a list of two; `1..4 of none | both`: of one to four, each another one
+    choices.AUGMENTATION a dictionary, where choices.py says what each of its entries may be
+
+It ends with the comment or at ": ", where words for the reader begin. A comment that begins otherwise says nothing about values.
+"""
+
+import ast
+import difflib
+import re
+import tokenize
+from collections import namedtuple
+from io import StringIO
+
+from lib import paths
+from lib.data import choices
+from lib.errors import UserError
+
+NUMBER = r"-?\d+(?:\.\d+)?(?:e-?\d+)?"
+RANGE = re.compile(rf"({NUMBER})(<?)\.\.(<?)({NUMBER})?(?: by (\d+))?")
+FREE = ("data_dir", "run_dir")  # folders, which the command line gives and the notebooks look into themselves
+Range = namedtuple("Range", "low above below high step")
+Domain = namedtuple("Domain", "count options entries", defaults=(None, (), None))  # `options`: of texts, numbers and Ranges
+
+
+def read(comment):
+    """The Domain that the comment of a parameter declares, or None if it declares none; ValueError if it is written wrongly."""
+    text = re.split(r":(?: |$)", comment.strip(), maxsplit=1)[0].strip()
+    head = re.fullmatch(r"(\d+(?:\.\.\d*)?) of (.+)", text)
+    count, text = (_range(head[1] if ".." in head[1] else f"{head[1]}..{head[1]}"), head[2]) if head else (None, text)
+    if not (head or "|" in text or ".." in text or re.fullmatch(r"choices\.[A-Z]+", text)):
+        return None
+    options = []
+    for option in re.split(r"\s*\|\s*", text):
+        if option.startswith("choices."):
+            names = getattr(choices, option.removeprefix("choices."), None)
+            if names is None:
+                raise ValueError(f"{option} is not in lib/choices.py")
+            if option == "choices.AUGMENTATION":
+                return Domain(entries={name: read(declared) for name, declared in names.items()})
+            options += names
+        elif not option:
+            raise ValueError(f"{text!r} is neither a range such as 1..9 nor a choice such as one | other")
+        else:
+            options.append(_range(option) if ".." in option else option)
+    return Domain(count, tuple(options))
+
+
+def _range(text):
+    found = RANGE.fullmatch(text)
+    if not found:
+        raise ValueError(f"{text!r} is not a range such as 1..9, 0.., 0<..<1 or 32..640 by 32")
+    low, above, below, high, step = found.groups()
+    return Range(float(low), bool(above), bool(below), float(high) if high else None, int(step or 0))
+
+
+def comments_of(source):
+    """{line number: comment} of Python source."""
+    tokens = tokenize.generate_tokens(StringIO(source).readline)
+    return {token.start[0]: token.string.lstrip("# ") for token in tokens if token.type == tokenize.COMMENT}
+
+
+def problem(value, domain):
+    """What is wrong with a value, in words that follow "is"; "" if nothing is, or if there is no domain."""
+    if domain is None or value is None:
+        return ""
+    if domain.entries is not None:
+        for name, one in value.items():
+            if name not in domain.entries:
+                return f"{value}, and {name!r} is none of {', '.join(domain.entries)}"
+            if wrong := problem(one, domain.entries[name]):
+                return f"{value}, where {name} is {wrong}"
+        return ""
+    if domain.count is not None:
+        if not isinstance(value, list):
+            return f"{shown(value)}, not a list"
+        if not _within(len(value), domain.count):
+            return f"{shown(value)}: it has {len(value)} entries, and must have {_words(domain.count)}"
+        if any(isinstance(item, str) and item in value[:place] for place, item in enumerate(value)):
+            return f"{shown(value)}: an entry stands in it twice"
+        wrong = next(filter(None, (_problem_of_one(item, domain.options) for item in value)), "")
+        return f"{shown(value)}, where an entry is {wrong}" if wrong else ""
+    return _problem_of_one(value, domain.options)
+
+
+def _problem_of_one(value, options):
+    if any(_fits(value, option) for option in options):
+        return ""
+    names = {option.lower(): option for option in options if isinstance(option, str)}
+    near = difflib.get_close_matches(value.lower(), names, n=1) if isinstance(value, str) else ()
+    hint = f" (did you mean {names[near[0]]}?)" if near else ""
+    words = [_words(option) for option in options]
+    return f"{shown(value)}{hint}, and must be {' or '.join(filter(None, [', '.join(words[:-1]), words[-1]]))}"
+
+
+def _fits(value, option):
+    if isinstance(option, Range):
+        return isinstance(value, int | float) and not isinstance(value, bool) and _within(value, option)
+    if not isinstance(value, str):
+        return not isinstance(value, bool) and str(value) == option
+    if option == "FILE":
+        return bool(value) and paths.from_project(value, "The file").is_file()
+    return value == ("" if option == "empty" else option)
+
+
+def _within(value, one):
+    low = value > one.low if one.above else value >= one.low
+    high = one.high is None or (value < one.high if one.below else value <= one.high)
+    return low and high and not (one.step and value % one.step)
+
+
+def _words(option):
+    if not isinstance(option, Range):
+        return {"empty": "empty", "FILE": "a file that exists (its path from the project's folder, or in full)"}.get(option, option)
+    low, high = f"{option.low:.12g}", "" if option.high is None else f"{option.high:.12g}"
+    if high == low:
+        return low
+    if not option.above and not option.below:
+        text = f"{low} to {high}" if high else f"{low} or more"
+    else:
+        text = f"above {low}" if option.above else f"{low} or more"
+        text += f" and below {high}" if option.below else f" and at most {high}" if high else ""
+    return f"a multiple of {option.step}, {text}" if option.step else text
+
+
+def shown(value):
+    """A value for a sentence: in quotes if it is text, never long."""
+    text = repr(value)
+    return text if len(text) <= 100 else f"{text[:97]}..."
+
+
+def clash(values):
+    """Why a notebook's values, each right by itself, do not go together, as a sentence; "" if they do.
+
+    Arguments:
+        values: {parameter: value} of one notebook.
+    """
+    backbone, weights, architecture = (values.get(key) for key in ("backbone", "weights", "architecture"))
+    if "validation" in values and values["held_out"] + values["validation"] >= 1:
+        return f"held_out is {values['held_out']} and validation {values['validation']}, which leaves nothing to teach with. " \
+               "Both are shares, below 1 together."  # fmt: skip
+    if values.get("held_out") == 0 and values.get("folds", 2) < 2:
+        return "held_out is 0 and folds below 2, so that nothing is left to judge. Set held_out above 0, or folds to 2 or more."
+    if values.get("held_out") == 0 and values.get("keep") == "best":
+        return "held_out is 0, so that each network's validation strips judge it, and keep is best: they would choose its epoch too. " \
+               "Set keep to last, or held_out above 0."  # fmt: skip
+    if values.get("held_out") == 0 and values.get("pseudo_labels"):
+        return "held_out is 0, so that all strips judge, and pseudo_labels come from networks that learned them. Set held_out above 0."
+    if values.get("keep") == "last" and values.get("patience"):
+        return "patience waits for a better epoch, and keep is last. Set patience to 0, or keep to best."
+    if backbone == "compact" and weights not in ("none", None):
+        return f"weights is {weights!r}, but the backbone compact has none to begin with. Set weights to none, or choose another backbone."
+    if architecture not in ("Unet", None) and backbone in ("compact", *choices.LITE):
+        return f"The backbone {backbone} exists as a Unet, not as {architecture}. Set architecture to Unet, or choose another backbone."
+    return clash_of_sizes(backbone, values) if "crop_width" in values else ""
+
+
+def clash_of_sizes(backbone, values):
+    """Why a network's height, width and crop_width do not go together or with its backbone, as a sentence; "" if they do."""
+    height, width, crop_width, segments = values["height"], values["width"], values["crop_width"], "architecture" in values
+    least = choices.SMALLEST.get(backbone, 0)  # a segmenter is built for any width
+    if 0 < height < least or (0 < width < least and not segments):  # 0: the images' own, which the notebook learns
+        return f"height is {height} and width {width}, but the backbone {backbone} needs {least} pixels or more. Set them higher, or " \
+               "choose another backbone."  # fmt: skip
+    if crop_width and width % 32 and backbone in choices.BY_32:
+        return f"width is {width}, but to learn from crops the backbone {backbone} needs a multiple of 32. Set width to such a one, " \
+               "or crop_width to 0."  # fmt: skip
+    if segments and width and crop_width > width:
+        return f"crop_width is {crop_width}, but the strips are only {width} pixels wide at the network's input. Set crop_width to " \
+               f"{width} or less, or to 0 for whole strips."  # fmt: skip
+    return ""
+
+
+def check_opened(namespace):
+    """Check the parameters of a notebook that somebody runs cell by cell: UserError for a value that its comment rules out.
+
+    Arguments:
+        namespace: the notebook's globals(), with IPython's `In`, from which the parameters cell is read. Elsewhere, nothing is done.
+    """
+    for source in reversed(namespace.get("In", [])):
+        if "\nrun_dir: str" not in source:
+            continue
+        comments, values = comments_of(source), {}
+        for line in ast.parse(source).body:
+            name = getattr(getattr(line, "target", None), "id", "")
+            values[name] = namespace.get(name)
+            if wrong := problem(values[name], read(comments.get(line.end_lineno, ""))):
+                raise UserError(f"{name} is {wrong}. Change it in the parameters cell, and run that again.")
+        if wrong := clash(values):
+            raise UserError(wrong)
+        return
