@@ -1,7 +1,14 @@
-"""The small library that the notebooks share.
+"""What the notebooks share, in eight rooms. A room imports only from those above it in this list.
 
-A module depends only on those before it: system paths guard manifest archive rle images mask_files reading duplicates checks dataset
-splitting parts texture defects synthetic importer blocks augmentation generators engines normalization models storage metrics losses
-training decision calibration sensitivity gallery shift masks budget cascade submission inventory overlap lookup plots charts cells
-report params provenance artifacts journal plan execution processes pipeline packing kaggle.
+errors, files, paths   what a user can mend; files that are complete or absent; where things lie
+data/                  images and tables: read, checked, divided, varied, in batches; other people's masks
+models/                networks: built, trained, saved, run
+synthetic/             generated strips
+plots, report/         pictures, and the pages that people read
+inference/             a trained cascade at work: probabilities, filters, masks, time budget, submission
+evaluation/            what a cascade is worth: thresholds, scores with intervals, where points are lost
+pipeline/              run_all.py: parameters, the graph of notebooks, processes, what must run again
+kaggle/                Kaggle's data in, a packed run out
+
+`importer`, `lookup` and `overlap` are commands: python -m lib.importer --help
 """

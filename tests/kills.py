@@ -63,7 +63,7 @@ def family(process):
     try:
         for child in process.children(recursive=True):
             line = " ".join(child.cmdline())
-            for word, kind in (("lib.execution", "papermill"), ("ipykernel", "kernel")):
+            for word, kind in (("lib.pipeline.worker", "papermill"), ("ipykernel", "kernel")):
                 if word in line:
                     found[kind].append(child)
     except psutil.Error:

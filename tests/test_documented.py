@@ -36,7 +36,7 @@ from lib.pipeline import graph, params, ranges
 
 PROJECT = paths.PROJECT
 DOCUMENTS = ["README.md", *sorted(path.relative_to(PROJECT).as_posix() for path in PROJECT.glob("benchmarks/*.md"))]
-SOURCES = sorted(path for pattern in ("run_all.py", "lib/*.py", "benchmarks/*.py", "tests/[!t]*.py") for path in PROJECT.glob(pattern))
+SOURCES = sorted(path for pattern in ("run_all.py", "lib/**/*.py", "benchmarks/*.py", "tests/[!t]*.py") for path in PROJECT.glob(pattern))
 PROGRAM = r"(?:\S*python3?|py|pip|make|jupyter|nbstripout|ruff|conda|kaggle|pack|push|download)"
 IN_TEXT = re.compile(r"(?<![\w./-])(?=((?:python (?:-m [\w.]+|[\w/]+\.py)|make (?:run|test|bench)\b)[^`;\n]*))")
 WORDS = re.compile(r"\w+/?\w*\.py|run|test|bench|pack|push|download|install|kaggle|datasets|kernels|competitions|create|submit|version")

@@ -134,7 +134,7 @@ def test_the_segmentation_notebooks_differ_in_parameters_and_story_alone():
 
 @per_notebook
 def test_hands_its_figures_on_and_has_a_thumbnail(path):
-    assert sum(source.count("record_figures(") for source, _ in cells_of(path)) == 1
+    assert sum(source.count("record_metrics(") for source, _ in cells_of(path)) == 1
     assert len(tagged(path, "thumbnail")) == 1
 
 

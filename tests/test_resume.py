@@ -216,8 +216,8 @@ def test_an_exact_record_of_an_older_journal_is_kept():
 
 def test_the_recorded_commit_is_this_projects_and_not_that_of_a_repository_around_it(tmp_path, monkeypatch):
     around, project = tmp_path / "around", tmp_path / "around" / "steel"
-    (project / "lib").mkdir(parents=True)
-    (project / "lib" / "provenance.py").write_text("x = 1")
+    (project / "lib" / "pipeline").mkdir(parents=True)
+    (project / "lib" / "pipeline" / "cache_key.py").write_text("x = 1")
     identity = ("-c", "user.name=x", "-c", "user.email=x")
     for arguments in (("init", "-q"), (*identity, "commit", "-q", "--allow-empty", "-m", "another project's")):
         if shutil.which("git") is None or subprocess.run(["git", "-C", around, *arguments]).returncode:

@@ -275,7 +275,7 @@ def test_other_than_two_numbers_of_strips_are_refused(tmp_path, monkeypatch, gen
 
 def test_works_in_processes_that_start_afresh(small_set, tmp_path, monkeypatch):
     assert "spawn" in multiprocessing.get_all_start_methods()
-    monkeypatch.setattr(generate.system, "start_method", lambda: "spawn")
+    monkeypatch.setattr(generate, "start_method", lambda: "spawn")
     made = generate.generate(tmp_path / "set", 8, 8, seed=3, processes=2)
     assert contents(made) == contents(small_set)
 

@@ -82,7 +82,7 @@ def test_a_finished_training_is_not_trained_again(tmp_path, capsys):
     capsys.readouterr()
     again, known = train(tmp_path)
     assert again == weights and known.equals(history)
-    assert capsys.readouterr().out == "This training is done: all 4 epochs lie in its folder.\n"
+    assert capsys.readouterr().out == "This training is done: its 4 epochs are made from the same as now.\n"
 
 
 def test_patience_that_had_run_out_still_has(tmp_path):
@@ -152,7 +152,7 @@ def test_without_a_monitor_the_last_epoch_is_kept_and_goes_on_after_a_cut(tmp_pa
 
 HOLD = """
 import sys, time
-from lib import system
+from lib import files
 with files.locked(sys.argv[1]):
     print("held", flush=True)
     sys.stdin.readline()
@@ -171,7 +171,7 @@ def test_two_notebooks_do_not_train_in_one_folder_at_once(tmp_path):
             holder.stdin.write("\n")
             holder.stdin.flush()
             assert waiting.result(timeout=120)
-    assert (tmp_path / "state.npz").exists()
+    assert (tmp_path / "trained.npz").exists() and not (tmp_path / "state.npz").exists()
 
 
 def test_patience_waits_until_the_floor_is_passed():

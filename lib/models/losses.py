@@ -3,6 +3,8 @@
 import keras
 from keras import ops
 
+from lib.models import backend  # noqa: F401 - sets Keras up
+
 
 def soft_dice(truth, probability, smooth=1.0):
     """Soft Dice of each image (B,): (2 sum(t p) + s) / (sum t + sum p + s), for (B, h, w, 1) tensors.

@@ -2,6 +2,8 @@
 
 import keras
 
+from lib.models import backend  # noqa: F401 - sets Keras up
+
 
 @keras.saving.register_keras_serializable("steel")
 class BatchNormalization(keras.layers.BatchNormalization):

@@ -12,9 +12,9 @@ import pandas as pd
 
 from lib import files
 from lib.errors import UserError
-from lib.models import training_hash
+from lib.models import backend, training_hash  # noqa: F401 - sets Keras up
 
-STATE, LOCK = "state.npz", ".lock"
+STATE, TRAINED, LOCK = "state.npz", "trained.npz", ".lock"
 
 
 class _Keeper(keras.callbacks.Callback):
@@ -106,6 +106,24 @@ def read_arrays(path):
         return None
 
 
+def load_trained(model, training):
+    """Set the model to the weights of a training that is finished; its history, None where there is none made from the same."""
+    stored = read_arrays(training["scratch"] / TRAINED)
+    about = json.loads(str(stored[0])) if stored else {}
+    if about.get("made_from") != training["made_from"]:
+        return None
+    model.set_weights(stored[1:])
+    return about["history"]
+
+
+def keep_trained(model, training, history):
+    """Write the weights of a finished training, and remove what going on with it needed."""
+    about = {"made_from": training["made_from"], "history": history}
+    write_arrays(training["scratch"] / TRAINED, [np.array(json.dumps(about)), *model.get_weights()])
+    for path in [training["scratch"] / STATE, *training["scratch"].glob("best-*.npz")]:
+        path.unlink(missing_ok=True)
+
+
 def load_state(model, training):
     """Set the model and its optimizer to the last finished epoch; (history, seconds), empty where there is none to go on from."""
     stored = read_arrays(training["scratch"] / STATE)
@@ -130,13 +148,14 @@ def fit(model, batches, validation, scratch, loss, metrics=None, epochs=10, lear
         mode="min", patience=0, minutes=0.0, ema=0.0, loss_weights=None, floor=None):  # fmt: skip
     """Train `model` in place and leave it with the weights of its best epoch.
 
-    A training that was cut off and goes on from `scratch` ends with the same weights, to the bit, as an uncut one on the same
+    A finished training whose folder is still there is not repeated: a change of what judges or draws its network costs no training.
+    One that was cut off and goes on from `scratch` ends with the same weights, to the bit, as an uncut one on the same
     processor with the same number of threads. Not under a time limit: how far one gets then depends on the machine's load.
 
     Arguments:
         batches, validation: generators; `batches` must have `start_epoch`.
-        scratch: folder for the state of a training that is under way; one that was cut off goes on from its last epoch, one
-            made from anything else starts anew.
+        scratch: folder for the state of a training that is under way, and for its weights when it is finished; one that was cut off goes
+            on from its last epoch, one made from anything else starts anew.
         schedule: "cosine" (warm-up and cosine decay) or "constant".
         monitor, mode: figure that names the best epoch, and whether "min" or "max" is better; "": the last epoch counts as the best,
             for too few validation images to choose by, or those that judge.
@@ -146,7 +165,7 @@ def fit(model, batches, validation, scratch, loss, metrics=None, epochs=10, lear
             Dice which it takes some epochs to beat.
         ema: momentum of averaged weights, 0 for none.
 
-    Returns the history as a DataFrame, one row an epoch. Raises UserError on a loss that is not finite.
+    Returns the history as a DataFrame, one row an epoch; its attrs["training_hash"] names all that it was made from. Raises UserError on a loss that is not finite.
     """
     scratch = Path(scratch)
     scratch.mkdir(parents=True, exist_ok=True)
@@ -164,11 +183,15 @@ def _fit(model, batches, validation, scratch, loss, metrics, epochs, learning_ra
     model.compile(optimizer, loss=loss, loss_weights=loss_weights, metrics=metrics or None, jit_compile=False)
     model.optimizer.build(model.trainable_variables)  # else a state would find nothing to be restored to
     settings = [epochs, learning_rate, schedule, monitor, mode, patience, minutes, ema, loss_weights, floor, model.dtype_policy.name]
-    made_from = training_hash.of_training(model, batches, validation, settings, [loss, metrics])
+    made_from = training_hash.of_training(model, batches, validation, settings, [loss, metrics, _Keeper, learning_rates, best_epoch])
     training = {
         "batches": batches, "scratch": scratch, "epochs": epochs, "monitor": monitor, "mode": mode, "patience": patience,
         "minutes": minutes, "floor": floor, "made_from": made_from,
     }  # fmt: skip
+    done = load_trained(model, training)
+    if done is not None:
+        print(f"This training is done: its {len(done)} epochs are made from the same as now.")
+        return history_of(done, made_from)
     swap = [keras.callbacks.SwapEMAWeights(swap_on_epoch=True)] if ema else []
     history, seconds = load_state(model, training)
     if history and len(history) == epochs:
@@ -188,4 +211,12 @@ def _fit(model, batches, validation, scratch, loss, metrics, epochs, learning_ra
     best = best_epoch(keeper.history, training)
     if best:
         model.set_weights(read_arrays(best_file(scratch, best)))
-    return pd.DataFrame(keeper.history)
+    keep_trained(model, training, keeper.history)
+    return history_of(keeper.history, made_from)
+
+
+def history_of(records, made_from):
+    """The history of a training as a DataFrame, with its hash."""
+    history = pd.DataFrame(records)
+    history.attrs["training_hash"] = made_from
+    return history

@@ -25,8 +25,9 @@ PACKAGES = ("numpy", "pandas", "scipy", "scikit-learn", "opencv-python-headless"
             "openvino", "segmentation-models", "image-classifiers", "efficientnet", "matplotlib", "seaborn")  # fmt: skip
 ELSEWHERE = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_COMMON_DIR", "GIT_OBJECT_DIRECTORY", "GIT_NAMESPACE")
 LIB = PROJECT / "lib"
-DRAWS = ("plots", "charts")  # modules of lib that only draw
-REPORTS = ("cells", "report", "pipes", "guard", "remedies")  # that only say how a run went
+DRAWS = ("plots", "charts")  # modules of lib that only draw, as notebooks name them
+# Modules and rooms that change no result: pictures and pages; how a run goes; and generated strips, which count by their pixels.
+HARMLESS = ("errors", "plots", "report", "pipeline", "kaggle", "synthetic")
 
 
 def versions(packages=PACKAGES):
@@ -50,7 +51,7 @@ def code_version():
         changes = git("status", "--porcelain", "--untracked-files=no", "--", "lib", "notebooks", "params")
         return git("rev-parse", "HEAD") + ("+changes" if changes else "")
     except (OSError, subprocess.SubprocessError):
-        content = b"".join(path.name.encode() + path.read_bytes() for path in sorted(LIB.glob("*.py")))
+        content = b"".join(path.name.encode() + path.read_bytes() for path in sorted(LIB.rglob("*.py")))
         return "source " + hashlib.sha256(content).hexdigest()[:16]
 
 
@@ -70,18 +71,16 @@ def digest(value):
 
 
 def imported_modules(tree, known):
-    """The names of the modules of lib, out of `known`, that a syntax tree imports anywhere in it."""
+    """The modules of lib, out of `known` (such as "data.rle"), that a syntax tree imports anywhere in it."""
     found = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            found |= {alias.name.removeprefix("lib.").split(".")[0] for alias in node.names if alias.name.startswith("lib.")}
-        elif isinstance(node, ast.ImportFrom):
-            module = (node.module or "").split(".")
-            if module == ["lib"] or (node.level and module == [""]):
-                found |= {alias.name for alias in node.names}
-            elif module[0] == "lib" or node.level:
-                found.add(module[1] if module[0] == "lib" else module[0])
-    return set(known) if "*" in found else found & set(known)
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    found = {name.removeprefix("lib.") for name in found if name.startswith("lib")}
+    everything = any(name.endswith("*") for name in found)
+    return set(known) if everything else found & set(known)
 
 
 def imported_packages(tree):
@@ -97,8 +96,8 @@ def imported_packages(tree):
 
 
 def library():
-    """The modules of lib: {name: (hash of its code without comments and layout, names of the modules it imports, packages)}."""
-    paths = {path.stem: path for path in sorted(LIB.glob("*.py"))}
+    """The modules of lib: {name, such as "data.rle": (hash of its code without comments and layout, modules it imports, packages)}."""
+    paths = {".".join(path.relative_to(LIB).with_suffix("").parts): path for path in sorted(LIB.rglob("*.py"))}
     modules = {}
     for name, path in paths.items():
         source = path.read_text(encoding="utf-8")
@@ -115,13 +114,12 @@ def code_of(notebook, modules, pictures=True):
     """What of the code counts for a notebook: {"cells": hash of its code cells, module: hash of each module of lib that it imports,
     directly or through others}, and the set of packages that these import.
 
-    Prose, comments and layout do not count: correcting a sentence must not train a network again. Nor do modules that only say how
-    a run went, and the cell `parameters`, whose values count as such.
+    Prose, comments and layout do not count: correcting a sentence must not train a network again. Nor do the rooms of HARMLESS, and the
+    cell `parameters`, whose values count as such.
 
     Arguments:
-        pictures: whether pictures count; else modules that only draw are left out, and so are the calls of them.
+        pictures: whether the cells' calls of modules that only draw count.
     """
-    left_out = set(REPORTS) if pictures else {*REPORTS, *DRAWS}
     cells, waiting, packages = [], set(), set()
     for cell in params.read_notebook(notebook)["cells"]:
         if cell["cell_type"] != "code" or "parameters" in cell.get("metadata", {}).get("tags", []):
@@ -140,7 +138,7 @@ def code_of(notebook, modules, pictures=True):
         if tree.body or magics:
             cells.append([ast.dump(tree), magics])
     used = set()
-    while waiting := waiting - left_out:
+    while waiting := {name for name in waiting if name.split(".")[0] not in HARMLESS}:
         name = waiting.pop()
         used.add(name)
         packages |= modules[name][2]
@@ -152,6 +150,12 @@ def only_draws(node):
     """Whether a statement is nothing but a call of a module that only draws, such as `plots.strips(...)`."""
     call = getattr(node, "value", None) if isinstance(node, ast.Expr) else None
     return isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute) and getattr(call.func.value, "id", "") in DRAWS
+
+
+def pages_hash():
+    """A hash of what makes a page from an executed notebook: the code of `report` and its templates."""
+    found = [path for path in sorted((LIB / "report").rglob("*")) if path.is_file() and path.suffix != ".pyc"]
+    return digest([[path.name, hashlib.sha256(path.read_bytes()).hexdigest()] for path in found])
 
 
 def key(parameters, code, data, upstream, made_with):

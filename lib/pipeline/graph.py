@@ -205,7 +205,7 @@ def entries_of(house, selected, keys, run_dir, old, forced):
     entries = {}
     for name in house.graph:
         before = (old or {"notebooks": {}})["notebooks"].get(name, {})
-        entry = {"status": "waiting", "seconds": 0, "headline": "", "error": "", "key": "", "started_key": ""}
+        entry = {"status": "waiting", "seconds": 0, "headline": "", "error": "", "key": "", "started_key": "", "pages": ""}
         entry |= {"made": {}, "used": {}, "ran": ran_before(name, old)}
         entry |= {key: value for key, value in before.items() if key in entry}
         entry |= {"needs": list(house.graph[name]), "outdated": name not in selected and before.get("outdated", False)}

@@ -63,14 +63,19 @@ def joined(value):
     return value
 
 
-def mend_report(run_dir, name, made):
-    """Render a finished notebook's report again where it is missing or was changed; `made` then holds the new hash."""
-    page = f"{name}.html"
-    if digests(run_dir, [page])[page] != made.get(page):
-        from lib.report import pages
+def mend_report(run_dir, name, entry, pages):
+    """Render a finished notebook's report again where it is missing, was changed, or was made with other templates.
 
-        pages.render(Path(run_dir) / f"{name}.ipynb", Path(run_dir) / page)
-        made |= digests(run_dir, [page])
+    Arguments:
+        entry: of the notebook in run.json, which then holds the new hashes; pages: `cache_key.pages_hash()`.
+    """
+    page = f"{name}.html"
+    if digests(run_dir, [page])[page] != entry["made"].get(page) or entry["pages"] != pages:
+        from lib.report.pages import render
+
+        render(Path(run_dir) / f"{name}.ipynb", Path(run_dir) / page)
+        entry["made"] |= digests(run_dir, [page])
+        entry["pages"] = pages
 
 
 def drop_split(run_dir, entries):

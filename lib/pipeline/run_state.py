@@ -21,12 +21,13 @@ run.json:
         headline     the figure a reader wants, in words; "" before
         error        one sentence; "" without an error
         key          what it was made from, as a hash; only of a finished notebook, else ""
-        started_key  what its last start was made from: an unfinished training may only go on if this is unchanged
+        started_key  what its last start was made from: its key, once it is finished
         needs        the notebooks it needs
         made         {file: hash} of all that it left, see `products.left_by`; only of a finished notebook
         used         {notebook it needs: hash of that one's products} as they were at its start
         ran          what its last start ran with: {"parameters": {key: value}, "code", "versions", "environment", "jobs", "data": the
                      fingerprint's sha256}; empty before. What a later command asks for and does not run is not written here
+        pages        a hash of the code and the templates that its report was made with
         outdated     true if it is finished and one that it needs was run again without it (--only)
 
 Each state is written aside, synced and renamed, and the one before it is kept as `run.previous.json`.

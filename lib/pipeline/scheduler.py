@@ -3,7 +3,6 @@
 import contextlib
 import graphlib
 import json
-import shutil
 import signal
 import subprocess
 import sys
@@ -13,6 +12,7 @@ from lib.errors import print_line, process_end, shorten
 from lib.models.environment import of_notebook
 from lib.paths import PROJECT
 from lib.pipeline import processes, run_state
+from lib.pipeline.cache_key import pages_hash
 from lib.pipeline.processes import Tail
 from lib.pipeline.products import NOTEBOOK, RUN, SPLIT, digests, end_strays, files_of, left_by, mark_outdated, mend_report, of_needs, sync
 from lib.pipeline.run_state import FINISHED
@@ -34,11 +34,11 @@ def run_all(journal, run_dir, lock, house, selected, keys, asked, declarations):
     expected = run_state.expected_seconds(house.runs, journal["profile"])
     update(journal, run_dir)
     run_state.point_latest(house.runs, run_dir.name)
-    begun, before = time.monotonic(), journal["seconds"]
+    begun, before, pages = time.monotonic(), journal["seconds"], pages_hash()
     try:
         while sorter.is_active():
             ready += sorter.get_ready()
-            passed = next((name for name in ready if passes(name, entries, selected, house, run_dir)), None)
+            passed = next((name for name in ready if passes(name, entries, selected, house, run_dir, pages)), None)
             if passed:
                 ready.remove(passed)
                 sorter.done(passed)
@@ -46,9 +46,10 @@ def run_all(journal, run_dir, lock, house, selected, keys, asked, declarations):
             ready.sort(key=list(house.graph).index)
             while ready and len(running) < jobs:
                 name = ready.pop(0)
-                clear(run_dir, name, entries[name], keys[name], house)
+                clear(run_dir, name, house)
                 found = of_needs(house.graph[name], entries, house.products)
                 entries[name] |= {"status": "running", "started_key": keys[name], "made": {}, "used": found}
+                entries[name]["pages"] = pages
                 entries[name]["ran"] = {**asked, "parameters": asked["parameters"][name]}
                 run_state.record(journal, asked)
                 update(journal, run_dir)
@@ -65,14 +66,11 @@ def run_all(journal, run_dir, lock, house, selected, keys, asked, declarations):
                 finish(name, process, time.monotonic() - begin, entries[name], run_dir, house)
                 if entries[name]["status"] == "done":
                     sorter.done(name)
-                    shutil.rmtree(run_dir / "scratch" / name, ignore_errors=True)
                 block(entries, selected, house.graph)
                 update(journal, run_dir)
                 report_progress(name, entries, selected, house.graph, estimate_remaining(entries, selected, running, expected, jobs))
         mark_outdated(entries, [name for name in house.graph if name not in selected], house)
         failed = any(entries[name]["status"] not in FINISHED for name in selected)
-        if all(entries[name]["status"] in FINISHED for name in house.graph):
-            shutil.rmtree(run_dir / "scratch", ignore_errors=True)  # what notebooks trained together
         seconds = round(before + time.monotonic() - begun, 1)
         journal |= {"status": "failed" if failed else "done", "finished": run_state.now(), "seconds": seconds}
         update(journal, run_dir)
@@ -92,13 +90,13 @@ def run_all(journal, run_dir, lock, house, selected, keys, asked, declarations):
         raise
 
 
-def passes(name, entries, selected, house, run_dir):
+def passes(name, entries, selected, house, run_dir, pages):
     """Whether a notebook whose needs are met is passed over: not asked for, or it stands, made from what lies there now."""
     entry = entries[name]
     if name not in selected or entry["status"] != "kept":
         return name not in selected
     if entry["used"] == of_needs(house.graph[name], entries, house.products):
-        mend_report(run_dir, name, entry["made"])
+        mend_report(run_dir, name, entry, pages)
         print_line(f"{processes.clock()}  {name:16} kept: nothing that it is made from has changed")
         return True
     entry |= {"status": "waiting", "seconds": 0, "headline": "", "key": "", "ran": {}}
@@ -110,16 +108,14 @@ def changed(declared, values):
     return {key: value for key, value in values.items() if json.dumps(value) != json.dumps(declared[key].default)}
 
 
-def clear(run_dir, name, entry, key, house):
+def clear(run_dir, name, house):
     """Remove what an earlier start of this notebook left, so that nothing old stands for something new.
 
-    The state of a training that was cut off stays if the notebook is made from the same as then.
+    Its trainings stay, finished or cut off: `training.fit` takes one only if it is made from the same to the last line of code.
     """
     for path in (f".{name}.partial.ipynb", *left_by(name, house)):
         if path != SPLIT:  # which networks have learned by
             (run_dir / path).unlink(missing_ok=True)
-    if entry["started_key"] != key:
-        shutil.rmtree(run_dir / "scratch" / name, ignore_errors=True)
 
 
 def start(notebook, run_dir, given, lock, jobs):
@@ -133,7 +129,7 @@ def start(notebook, run_dir, given, lock, jobs):
         "folder": str(notebook.parent),
     }
     process = subprocess.Popen(
-        [sys.executable, "-m", "lib.execution"],
+        [sys.executable, "-m", "lib.pipeline.worker"],
         cwd=PROJECT,
         env=environment,
         stdin=subprocess.PIPE,
