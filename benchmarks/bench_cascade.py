@@ -87,7 +87,7 @@ def articles_way(networks, run, files):
 
 def articles_networks(classes):
     """The article's networks with random weights."""
-    build = {"backbone": "InceptionResNetV2", "height": 299, "width": 299, "locate": False}
+    build = {"backbone": "InceptionResNetV2", "height": 299, "width": 299, "localization_head": False}
     found = {name: builders.build_classifier(classes=count, **build) for name, count in (("binary", 1), ("multilabel", classes))}
     return found | {f"seg_class{k + 1}": builders.build_segmenter(backbone="resnet50", width=800) for k in range(classes)}
 

@@ -30,7 +30,7 @@ from lib.models import runtime, saving
 BATCH = 16
 LARGE = {  # name: (kind, how it is built, input, strips)
     "Unet-ResNet34, 128 x 800": ("segmenter", {"backbone": "resnet34", "height": 128, "width": 800}, [128, 800], 8),
-    "InceptionResNetV2, 299 x 299": ("classifier", {"backbone": "InceptionResNetV2", "height": 299, "width": 299, "locate": False},
+    "InceptionResNetV2, 299 x 299": ("classifier", {"backbone": "InceptionResNetV2", "height": 299, "width": 299, "localization_head": False},
                                      [299, 299], 8),
 }  # fmt: skip
 FLOAT, HALF, KERAS = "product, float32", "product, bfloat16", "keras.predict"

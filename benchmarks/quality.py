@@ -30,9 +30,9 @@ from lib.synthetic import generate  # noqa: E402
 
 TEST = 240  # test strips of a data set
 BASE, ARTICLE, FULL = "the demo's recipe in 16 bits", "article, cut to size", "full, cut to size"
-SIZE = ("all.held_out=0.4", "all.validation=0.1", "20.epochs=40", "40.rounds=100", "40.pictures=1",  # of all runs here
+SIZE = ("all.held_out=0.4", "all.validation=0.1", "20.epochs=40", "40.n_bootstrap=100", "40.n_examples=1",  # of all runs here
         *(f"{name}.batch_size=4" for name in graph.SEGMENTERS),  # half the strips of a demo, as many steps
-        "all.precision=mixed_bfloat16", 'all.tta=["none"]')  # half the time, on a processor that has bfloat16
+        "all.dtype_policy=mixed_bfloat16", 'all.tta=["none"]')  # half the time, on a processor that has bfloat16
 
 
 def of_segmenters(*settings):
@@ -43,16 +43,16 @@ def of_segmenters(*settings):
 WHOLE = of_segmenters("crop_width=0")
 SQUARE = 320  # pixels: as many as in 128 x 800, and a little more than in the article's 299 x 299
 SQUASHED = ("10.crop_width=0", "20.crop_width=0", *(f"{name}.{side}={SQUARE}" for name in (10, 20) for side in ("height", "width")))
-NO_CELLS = ("10.locate=false", "20.locate=false")
+NO_CELLS = ("10.localization_head=false", "20.localization_head=false")
 FOUR = '40.tta=["none", "vertical", "horizontal", "both"]'
 VARIANTS = {  # what differs from the base; the most telling ones first
     BASE: (),
-    ARTICLE: (FOUR, *NO_CELLS, *SQUASHED, "20.balance=false", *WHOLE, "all.loss=bce", "all.negatives=0.0", "all.schedule=constant"),
+    ARTICLE: (FOUR, *NO_CELLS, *SQUASHED, "20.balanced_sampling=false", *WHOLE, "all.loss=bce", "all.negative_ratio=0.0", "all.schedule=constant"),
     FULL: ("all.augmentation.blackout=0.1", FOUR),
     "decision: soft gating": ("40.strategy=soft gating",),
     "prediction: one mirrored copy": ('40.tta=["none", "vertical"]',),
     "prediction: all mirrored copies": (FOUR,),
-    "all: 32 bits in training": ("all.precision=float32",),
+    "all: 32 bits in training": ("all.dtype_policy=float32",),
     "class 2: no horizontal flips": ("32_seg_class2.augmentation.flips=vertical",),
     "segmenters: averaged weights (EMA 0.99)": ("all.ema=0.99",),
     "segmenters: 1 in 10 defects painted over": ("all.augmentation.blackout=0.1",),
@@ -60,7 +60,7 @@ VARIANTS = {  # what differs from the base; the most telling ones first
     "segmenters: focal loss": ("all.loss=focal",),
     "segmenters: cross-entropy alone": ("all.loss=bce",),
     "classifiers: whole strips squashed to 320 x 320": SQUASHED,
-    "classifiers: natural frequencies": ("20.balance=false",),
+    "classifiers: natural frequencies": ("20.balanced_sampling=false",),
     "segmenters: one round of pseudo-labels": of_segmenters("pseudo_labels={base}/pseudo_labels.csv"),
     "segmenters: no flips": of_segmenters("augmentation.flips=none"),
     "segmenters: constant learning rate": of_segmenters("schedule=constant"),
@@ -68,7 +68,7 @@ VARIANTS = {  # what differs from the base; the most telling ones first
     "segmenters: moved up and down by a tenth": ("all.augmentation.shift=0.1",),
     "segmenters: whole strips, no crops": WHOLE,
     "segmenters: ensembles of three folds": of_segmenters("folds=3"),
-    "segmenters: defective strips alone": ("all.negatives=0.0",),
+    "segmenters: defective strips alone": ("all.negative_ratio=0.0",),
     "classifiers: labels alone, no masks": (*NO_CELLS, "10.crop_width=0", "20.crop_width=0"),
     "classifiers: whole strips, no crops": ("10.crop_width=0", "20.crop_width=0"),
     "segmenters: Dice loss alone": ("all.loss=dice",),

@@ -3,7 +3,7 @@
 python benchmarks/real.py --data FOLDER [--profile small_data] [--seeds 42] [-p SECTION.KEY=VALUE]... [--out benchmarks/real.md]
 
 FOLDER is in the competition's layout. For each seed the pipeline runs with nothing held out (small_data does so; another profile gets
-`all.held_out=0 all.folds=3 all.keep=last`): a cross-validation whose folds keep near-duplicates together and spread the classes, drawn
+`all.held_out=0 all.n_members=3 all.keep=last`): a cross-validation whose folds keep near-duplicates together and spread the classes, drawn
 anew for each seed. Runs lie in runs/real-*; a second call goes on where the first was cut off. Two hours a seed for 161 strips on two
 cores with small_data.
 """
@@ -25,7 +25,7 @@ from lib import errors, files  # noqa: E402
 from lib.data import dataset  # noqa: E402
 from lib.evaluation import predictions, statistics, threshold_search  # noqa: E402
 
-OUT_OF_FOLD = ("all.held_out=0", "all.folds=3", "all.keep=last")
+OUT_OF_FOLD = ("all.held_out=0", "all.n_members=3", "all.keep=last")
 
 
 def run(given, seed):

@@ -28,7 +28,7 @@ from lib.pipeline import products, run_state  # noqa: E402
 
 VICTIMS = ("everything", "command", "papermill", "kernel", "write")
 TINY = ("all.height=32", "all.width=192", "all.epochs=3", "all.crop_width=64", "all.held_out=0.4", "all.validation=0.2",
-        "40.rounds=50", "00.pictures=1")  # fmt: skip
+        "40.n_bootstrap=50", "00.n_examples=1")  # fmt: skip
 Kill = namedtuple("Kill", "victim seconds running finished again problems")
 
 

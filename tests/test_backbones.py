@@ -109,7 +109,7 @@ def test_imagenet_a_file_of_it_and_the_saved_network_make_the_same_classifier(tm
     def features(network):
         return keras.Model(network.input, network.get_layer("mean").output)(image, training=False).numpy()
 
-    build = functools.partial(builders.build_classifier, "EfficientNetB0", height=64, width=None, locate=False)
+    build = functools.partial(builders.build_classifier, "EfficientNetB0", height=64, width=None, localization_head=False)
     downloaded, rebuilt = build(weights="imagenet"), build()
     rebuilt.set_weights(downloaded.get_weights())  # as `storage` has it
     expected = features(downloaded)

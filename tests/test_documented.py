@@ -40,7 +40,7 @@ SOURCES = sorted(path for pattern in ("run_all.py", "lib/**/*.py", "benchmarks/*
 PROGRAM = r"(?:\S*python3?|py|pip|make|jupyter|nbstripout|ruff|conda|kaggle|pack|push|download)"
 IN_TEXT = re.compile(r"(?<![\w./-])(?=((?:python (?:-m [\w.]+|[\w/]+\.py)|make (?:run|test|bench)\b)[^`;\n]*))")
 WORDS = re.compile(r"\w+/?\w*\.py|run|test|bench|pack|push|download|install|kaggle|datasets|kernels|competitions|create|submit|version")
-SMALL = ("-p", "00.pictures=1", *(word for name, value in whole_run.SEGMENTER.items() for word in whole_run.settings("all", {name: value})))
+SMALL = ("-p", "00.n_examples=1", *(word for name, value in whole_run.SEGMENTER.items() for word in whole_run.settings("all", {name: value})))
 
 
 def in_markdown(text):
@@ -323,7 +323,7 @@ HOW = [  # the first that fits the whole command
     (r"(?:python -m lib\.kaggle )?(?:pack|push|download).*", parsed),
     (r"python -m kaggle (?!.*runs).*", uploads),
     (r"python -m lib\.pipeline\.worker <", not_here("the pipeline's own: every run begins its notebooks so")),
-    (r"python -m lib\.\w+", helps),
+    (r"python -m lib\.[\w.]+", helps),
     (r"(?:\.venv-bench/bin/)?python benchmarks/\w+\.py.*", parsed),
     (r"python tests/\w+\.py.*", parsed),
     (r"make .*", make_only_says),
@@ -474,11 +474,11 @@ def test_a_choice_that_is_new_is_one_that_nothing_tries(tmp_path):
 
 @pytest.mark.slow
 def test_the_settings_of_the_table(house):
-    apart = ("all.folds=", "all.held_out=0", "all.keep=last")  # go together: test_small_data.py
+    apart = ("all.n_members=", "all.held_out=0", "all.keep=last")  # go together: test_small_data.py
     settings = [setting for setting in settings_of("all") if not setting.startswith(apart)]
     assert len(settings) == len(settings_of("all")) - 3 > 5 and len(settings_of("(?:-p )?40")) > 1
     everywhere = [word for setting in settings for word in ("-p", setting)]
     training = in_the_other("--data", "data/set", "--only", "31", "--run", "settings", *SMALL, *everywhere, says="done")
     training(house, ["python", "run_all.py"])
     # Five trainings would be five times one: test_notebooks.py has ensembles of two, and test_dataset.py divides strips into five.
-    assert "all.folds=5" in settings_of("all")
+    assert "all.n_members=5" in settings_of("all")

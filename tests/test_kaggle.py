@@ -48,7 +48,7 @@ def run_dir(tmp_path):
         write_json(folder / "models" / name / "model.json", {"weights_sha256": name})
         write_json(folder / "models" / name / "manifest.json", manifest_of(folder / "models" / name / "saved_model"))
     write_json(folder / "decision.json", DECISION | {"models": {name: name for name in NETWORKS}})
-    parameters = {"90_inference": {"batch_size": 7, "test_sample": 3, "data_dir": "/data", "run_dir": "/run"},
+    parameters = {"90_inference": {"batch_size": 7, "max_test_images": 3, "data_dir": "/data", "run_dir": "/run"},
                   "33_seg_class3": {"architecture": "Unet", "backbone": "resnet34", "weights": "imagenet", "epochs": 3}}  # fmt: skip
     journal = {"notebooks": {}, "profile": "demo", "started": "", "data": {}, "parameters": parameters}
     write_json(folder / "run.json", journal)
@@ -80,8 +80,8 @@ def test_the_packed_notebook_is_90_inference_with_the_modules_of_lib_it_needs(ru
     ]  # fmt: skip
     assert not re.search(r"pip install|segmentation_models\b.*import", "\n".join(own))
     declared = params.declared(folder / "notebook" / "90_inference.ipynb")
-    values = {name: declared[name].default for name in ("batch_size", "test_sample", "data_dir", "run_dir", "manifest_sha256")}
-    expected = {"batch_size": 7, "test_sample": 0, "data_dir": "", "run_dir": ""}
+    values = {name: declared[name].default for name in ("batch_size", "max_test_images", "data_dir", "run_dir", "manifest_sha256")}
+    expected = {"batch_size": 7, "max_test_images": 0, "data_dir": "", "run_dir": ""}
     assert values == expected | {"manifest_sha256": file_hash(folder / "dataset" / "manifest.json")}
 
 

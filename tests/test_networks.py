@@ -181,7 +181,7 @@ def test_a_network_without_padding_learns_from_whole_strips(crop, expected, monk
 
 @pytest.mark.parametrize("build", [
     {"backbone": "compact", "width": None},
-    pytest.param({"backbone": "MobileNetV2", "width": 128, "locate": False}, marks=pytest.mark.slow),
+    pytest.param({"backbone": "MobileNetV2", "width": 128, "localization_head": False}, marks=pytest.mark.slow),
 ])  # fmt: skip
 def test_a_saved_classifier_predicts_the_same_in_every_form(tmp_path, build):
     build = {"classes": 2, "height": 64, "dropout": 0.0, **build}
@@ -245,7 +245,7 @@ def test_a_segmentation_models_network_builds_trains_and_saves(tmp_path, strips)
         (lambda: builders.build_classifier("ResNet5"), "ResNet5"),
         (lambda: builders.build_segmenter(backbone="resnet99"), "resnet99"),
         (lambda: builders.build_segmenter(height=100), "multiple of 32"),
-        (lambda: builders.build_classifier("MobileNetV2", weights="none.h5", locate=False, height=64, width=64), "none.h5"),
+        (lambda: builders.build_classifier("MobileNetV2", weights="none.h5", localization_head=False, height=64, width=64), "none.h5"),
         (lambda: builders.build_classifier("InceptionV3", height=64, width=None), "64 x any pixels, but the backbone InceptionV3 needs 75"),
         (lambda: builders.build_segmenter("FPN", "inceptionv3", 96, 64), "96 x 64 pixels, but the backbone inceptionv3 needs 75 or more"),
     ],

@@ -85,7 +85,7 @@ def judged(data, tmp_path, monkeypatch):
 
     def execute(name, answer=None, until="", **parameters):
         monkeypatch.setattr(KnownNetwork, "answer", staticmethod(answer))
-        monkeypatch.setattr(KnownNetwork, "count", parameters.get("folds", 1))
+        monkeypatch.setattr(KnownNetwork, "count", parameters.get("n_members", 1))
         KnownNetwork.asked.clear()
         variables = {"__name__": "__main__"}
         for source, tags in cells_of(FOLDER / f"{name}.ipynb"):
@@ -145,7 +145,7 @@ def test_the_members_of_an_ensemble_that_learned_the_validation_strips_do_not_ch
         truth = classes_of(image_id) if name == "20_multilabel" else [classes_of(image_id).any()]
         return [0.9 * there + 0.05 for there in truth] if members > 1 else [0.6 + 0.1 * there for there in truth]
 
-    judged(name, answer, folds=2, **TINY)
+    judged(name, answer, n_members=2, **TINY)
     figures = figures_of(tmp_path, name)
     thresholds = [figures["binary_threshold"]] if name == "10_binary" else figures["multilabel_thresholds"]
     assert all(0.6 < threshold <= 0.7001 for threshold in thresholds)
@@ -170,7 +170,7 @@ def test_the_multilabel_thresholds_are_chosen_on_validation_strips_and_judged_on
 @pytest.mark.parametrize("name", ["10_binary", "20_multilabel", "31_seg_class1"])
 @pytest.mark.parametrize("folds", [1, 2])
 def test_held_out_strips_neither_teach_nor_name_the_best_epoch(name, folds, judged, tmp_path):
-    found = judged(name, until="training.fit(", folds=folds, **TINY)
+    found = judged(name, until="training.fit(", n_members=folds, **TINY)
     parts = parts_of(tmp_path)
     assert len(found.fitted) == folds
     for number, (taught, watched) in enumerate(found.fitted):
@@ -222,7 +222,7 @@ def two_halves(judged, tmp_path):
         write_json(tmp_path / "models" / name / "model.json", {"weights_sha256": name})
     judged("40_evaluation", until="load_split(", **SHARES)
     kinds = two_kinds(tmp_path)
-    given = {"strategy": "segment everything", "parts": 2, "rounds": 20, "pictures": 1, "engine": "float32", **SHARES}
+    given = {"strategy": "segment everything", "cv_folds": 2, "n_bootstrap": 20, "n_examples": 1, "engine": "float32", **SHARES}
     variables = judged("40_evaluation", answer, **given)
     counts = [[0, 0], [0, 0]]
     for image_id, kind in kinds.items():
@@ -289,7 +289,7 @@ def test_where_nothing_is_held_out_every_strip_is_judged_by_the_network_that_it_
             return np.zeros((HEIGHT, WIDTH))
         return [0.9 * truth.any()] if name == "10_binary" else 0.9 * truth
 
-    found = judged(name, answer, **{**TINY, "held_out": 0.0, "folds": 3, "keep": "last"})
+    found = judged(name, answer, **{**TINY, "held_out": 0.0, "n_members": 3, "keep": "last"})
     if name == "10_binary":
         assert [len(ids(watched) | ids(taught)) for taught, watched in found.fitted] == [60, 60, 60]
     watched = {image_id: number for number, (_, files) in enumerate(found.fitted) for image_id in ids(files)}
@@ -310,11 +310,11 @@ def test_the_evaluation_of_all_strips_asks_the_network_that_each_validated(judge
         for number in range(3):
             folder = paths.member_folder(tmp_path / "models" / one, number)
             write_json(folder / "model.json", {"weights_sha256": f"{one}{number}", "fold": [number, 3]})
-    found = judged("40_evaluation", until="judges(table", folds=3, **zero)
+    found = judged("40_evaluation", until="judges(table", n_members=3, **zero)
     assert len(found.rows) == 60
     fold = {number: splitting.fold_parts(found.table, 3, number, 42)["part"].to_numpy() for number in range(3)}
     for one in found.members.values():
         assert all(fold[member][row] == "validation" for row, member in enumerate(one["member"]))
     write_json(paths.member_folder(tmp_path / "models" / "binary", 1) / "model.json", {"weights_sha256": "x", "fold": [1, 2]})
     with pytest.raises(UserError, match=r"binary\.2 is not network 2 of 3"):
-        judged("40_evaluation", until="judges(table", folds=3, **zero)
+        judged("40_evaluation", until="judges(table", n_members=3, **zero)

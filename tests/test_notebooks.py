@@ -18,7 +18,7 @@ from lib.pipeline import params
 
 FOLDER = paths.PROJECT / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
-COMMON = {"data_dir": "", "run_dir": "", "seed": 42, "sample": 0, "generated": [1500, 240]}
+COMMON = {"data_dir": "", "run_dir": "", "seed": 42, "max_images": 0, "synthetic_sizes": [1500, 240]}
 LONGEST_CELL = 30  # lines
 CELLS_WITHOUT_PROSE = 3
 
@@ -35,14 +35,14 @@ FIGURES = {  # that a notebook must hand on
     "90_inference": ("test_competition_score", "test_all_empty_score", "masks_per_class"),
 }  # fmt: skip
 MEMBERS = {  # ensembles of two in 16 bits, with pseudo-labels
-    "10_binary": {**PARAMETERS["10_binary"], "folds": 2, "precision": "mixed_bfloat16", "split_method": "random",
-                  "sample": 11, "balance": True},
-    "31_seg_class1": {**PARAMETERS["31_seg_class1"], "folds": 2, "precision": "mixed_bfloat16", "loss": "focal",
+    "10_binary": {**PARAMETERS["10_binary"], "n_members": 2, "dtype_policy": "mixed_bfloat16", "split_method": "random",
+                  "max_images": 11, "balanced_sampling": True},
+    "31_seg_class1": {**PARAMETERS["31_seg_class1"], "n_members": 2, "dtype_policy": "mixed_bfloat16", "loss": "focal",
                       "augmentation": {"flips": "horizontal", "brightness": 0.0, "contrast": 0.0}},
 }  # fmt: skip
 BY_HAND = {
     "40_evaluation": {**PARAMETERS["40_evaluation"], "strategy": "multilabel filter", "engine": "openvino"},
-    "90_inference": {"test_sample": 1, "submission_format": "current", "time_budget": 60.0},
+    "90_inference": {"max_test_images": 1, "submission_format": "current", "time_budget": 60.0},
 }
 
 
@@ -103,7 +103,7 @@ def test_parameters_are_typed_with_a_trailing_comment(path):
 def test_every_parameter_is_used(path):
     code = "\n".join(re.sub(r"(?m)^%.*$", "", source) for source, tags in cells_of(path) if "parameters" not in tags)
     used = {node.id for node in ast.walk(ast.parse(code)) if isinstance(node, ast.Name)}
-    assert set(params.declared(path)) - used <= ({"sample"} if path.stem == "90_inference" else set())
+    assert set(params.declared(path)) - used <= ({"max_images"} if path.stem == "90_inference" else set())
 
 
 @per_notebook

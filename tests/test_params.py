@@ -1,5 +1,6 @@
 """Profiles and parameters: declared, merged, checked."""
 
+import ast
 import json
 
 import pytest
@@ -347,3 +348,12 @@ def test_the_profile_for_unknown_data_follows_from_how_many_images_there_are(tmp
 ])  # fmt: skip
 def test_a_networks_size_is_the_images_own_where_none_is_given(own, given, expected):
     assert dataset.network_size({"height": own[0], "width": own[1]}, *given) == expected
+
+
+@pytest.mark.parametrize("old, new", params.RENAMED.items())
+def test_a_parameter_with_another_name_than_before_is_told(old, new):
+    declared = {"10_binary": {new: params.Parameter(1, ast.Name("int"))}}
+    with pytest.raises(UserError, match=f"^-p all.{old}: {old} is called {new} now. Use that name.$"):
+        params.effective(declared, overrides=[("all", old, "1")])
+    house = graph.declarations_of(graph.DEFAULT_PROJECT)
+    assert any(new in keys for keys in house.values()) and not any(old in keys for keys in house.values())

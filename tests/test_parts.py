@@ -62,7 +62,7 @@ REMARKED = {
     "defects everywhere": ([(number, [1 + number % 2]) for number in range(40)],
                            "every image has a defect: how often images without one are taken for defective stays unknown"),
 }  # fmt: skip
-SMALL = ["all.height=32", "all.width=64", "all.crop_width=0", "all.epochs=1", "all.rounds=20", "all.pictures=1", "05_shift.trees=10"]
+SMALL = ["all.height=32", "all.width=64", "all.crop_width=0", "all.epochs=1", "all.n_bootstrap=20", "all.n_examples=1", "05_shift.n_estimators=10"]
 
 
 def start(tmp_path, data, *settings, **options):
@@ -110,7 +110,7 @@ def test_enough_of_everything_is_nothing_to_remark(tmp_path):
     assert split_check.look(values, names, data, tmp_path) == []
     written = (tmp_path / "split.csv").read_bytes()  # what a notebook finds, which divides no more
     given = {key: value.value for key, value in values["10_binary"].items()}
-    table = dataset.load_table(data, given["sample"], given["seed"])
+    table = dataset.load_table(data, given["max_images"], given["seed"])
     splitting.load_split(tmp_path, table, given["split_method"], given["held_out"], given["validation"], given["seed"],
                          max_distance=given["duplicate_distance"])  # fmt: skip
     assert (tmp_path / "split.csv").read_bytes() == written
@@ -125,11 +125,11 @@ def test_notebooks_that_need_no_defects_run_without(tmp_path, capsys):
 def test_every_network_of_an_ensemble_needs_its_parts(tmp_path, capsys):
     data = write(tmp_path / "data", [(number, [1, 2] if number < 8 else []) for number in range(16)])
     command = ["--check", "--data", str(data), "--profile", "demo"]
-    assert run_all.main([*command, "-p", "all.folds=4"]) == 0
-    assert run_all.main([*command, "-p", "all.folds=14"]) == 2
+    assert run_all.main([*command, "-p", "all.n_members=4"]) == 0
+    assert run_all.main([*command, "-p", "all.n_members=14"]) == 2
     assert "folds is 14, but the 13 images that are not held out are only 13 once" in capsys.readouterr().out
-    assert run_all.main([*command, "-p", "all.folds=10"]) == 2
-    assert re.search(f"{CANNOT}.*set folds lower", capsys.readouterr().out)
+    assert run_all.main([*command, "-p", "all.n_members=10"]) == 2
+    assert re.search(f"{CANNOT}.*set n_members lower", capsys.readouterr().out)
 
 
 def test_a_run_that_is_gone_on_with_is_looked_at_by_what_is_left_to_do(tmp_path, capsys):

@@ -135,9 +135,9 @@ def test_defaults_are_held_against_their_ranges_too(tmp_path):
     "overrides, said",
     [
         ("all.held_out=0.9", "held_out is 0.9 and validation 0.15, which leaves nothing"),
-        ("all.held_out=0 all.keep=last", "held_out is 0 and folds below 2, so that nothing is left to judge"),
-        ("all.held_out=0 all.folds=3", "held_out is 0, so that each network's validation strips judge it, and keep is best"),
-        ("all.held_out=0 all.folds=3 all.keep=last all.pseudo_labels=README.md", "pseudo_labels come from networks that learned them"),
+        ("all.held_out=0 all.keep=last", "held_out is 0 and n_members below 2, so that nothing is left to judge"),
+        ("all.held_out=0 all.n_members=3", "held_out is 0, so that each network's validation strips judge it, and keep is best"),
+        ("all.held_out=0 all.n_members=3 all.keep=last all.pseudo_labels=README.md", "pseudo_labels come from networks that learned them"),
         ("31.keep=last 31.patience=3", "patience waits for a better epoch, and keep is last"),
         ("31.weights=imagenet", "the backbone compact has none"),
         ("32.architecture=FPN", "The backbone compact exists as a Unet, not as FPN"),
@@ -162,7 +162,7 @@ def test_values_of_a_notebook_that_is_not_asked_for_hold_up_no_other(capsys):
 
 
 @pytest.mark.parametrize("overrides", [
-    "all.held_out=0 all.folds=2 all.keep=last", "segmenters.crop_width=800", "segmenters.crop_width=0 all.width=64", "10.crop_width=900",
+    "all.held_out=0 all.n_members=2 all.keep=last", "segmenters.crop_width=800", "segmenters.crop_width=0 all.width=64", "10.crop_width=900",
     "10.backbone=Xception 10.height=71",
     "31.backbone=inceptionv3 31.height=96 31.width=64 31.crop_width=32",
     "10.backbone=MobileNetV2 10.width=700 10.crop_width=0", "10.backbone=ResNet50 10.width=700",

@@ -102,14 +102,14 @@ def test_a_run_belongs_to_its_data(tmp_path, data, capsys):  # noqa: F811
 def journal_of(tmp_path, **changes):
     """The journal of a finished run on strips that it made itself."""
     data = {"folder": str(tmp_path / "gone"), "why": resume.GENERATED, "sha256": "s"}  # noqa: F811
-    parameters = {name: {"generated": [40, 8], "seed": 42} for name in graph.GRAPH}
+    parameters = {name: {"synthetic_sizes": [40, 8], "seed": 42} for name in graph.GRAPH}
     return {"data": data, "parameters": parameters, "notebooks": {name: {"status": "done"} for name in graph.GRAPH}} | changes
 
 
-@pytest.mark.parametrize("key, text", [("generated", "[48, 8]"), ("seed", "7")])
+@pytest.mark.parametrize("key, text", [("synthetic_sizes", "[48, 8]"), ("seed", "7")])
 def test_strips_that_would_be_others_are_another_run(tmp_path, key, text):
     def values(*overrides):
-        return params.effective(graph.declarations_of(graph.DEFAULT_PROJECT), overrides=[("all", "generated", "[40, 8]"), *overrides])
+        return params.effective(graph.declarations_of(graph.DEFAULT_PROJECT), overrides=[("all", "synthetic_sizes", "[40, 8]"), *overrides])
 
     resume.check_strips(journal_of(tmp_path), values())
     with pytest.raises(UserError, match=f"generated with {key} .* means others"):

@@ -17,13 +17,13 @@ from lib.models import saving
 SHAPE = (60, 90)  # the networks' input is 64 x 96
 DEFECT = "601 20 665 20"
 EVERYWHERE = {"held_out": 0.0, "validation": 0.2}
-NETWORK = {**EVERYWHERE, "height": 0, "width": 0, "crop_width": 64, "folds": 2, "keep": "last", "crops": 2, "epochs": 1, "tta": ["none"]}
+NETWORK = {**EVERYWHERE, "height": 0, "width": 0, "crop_width": 64, "n_members": 2, "keep": "last", "crops": 2, "epochs": 1, "tta": ["none"]}
 OUT_OF_FOLD = {
     "10_binary": NETWORK,
     "20_multilabel": NETWORK,
     "31_seg_class1": {**NETWORK, "together": True, "loss": "bce_batch_dice"},
     "32_seg_class2": {**NETWORK, "together": True, "loss": "bce_batch_dice"},
-    "40_evaluation": {**EVERYWHERE, "rounds": 50, "pictures": 1, "tta": ["none"]},
+    "40_evaluation": {**EVERYWHERE, "n_bootstrap": 50, "n_examples": 1, "tta": ["none"]},
 }
 
 

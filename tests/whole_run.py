@@ -17,15 +17,15 @@ SHARES = {"held_out": 0.4, "validation": 0.2}  # of a dozen strips
 TINY = {"height": 32, "width": 192, "epochs": 1, "tta": ["none", "vertical"], **SHARES}
 SEGMENTER = {**TINY, "crop_width": 64}
 PARAMETERS = {  # in the order of the notebooks' needs
-    "00_eda": {"pictures": 1},
-    "05_shift": {"pictures": 1, "trees": 20, "rounds": 20},
+    "00_eda": {"n_examples": 1},
+    "05_shift": {"n_examples": 1, "n_estimators": 20, "n_bootstrap": 20},
     "10_binary": {**TINY, "crop_width": 64},
-    "20_multilabel": {**TINY, "locate": False, "crop_width": 0, "defective_only": False, "balance": False, "schedule": "constant"},
+    "20_multilabel": {**TINY, "localization_head": False, "crop_width": 0, "defective_only": False, "balanced_sampling": False, "schedule": "constant"},
     "31_seg_class1": SEGMENTER,
     "32_seg_class2": {**SEGMENTER, "loss": "bce", "ema": 0.9, "patience": 1, "augmentation": {"shift": 0.1, "blackout": 0.1}},
-    "33_seg_class3": {**SEGMENTER, "loss": "dice", "precision": "mixed_float16", "augmentation": {"flips": "vertical"}},
+    "33_seg_class3": {**SEGMENTER, "loss": "dice", "dtype_policy": "mixed_float16", "augmentation": {"flips": "vertical"}},
     "34_seg_class4": {**SEGMENTER, "loss": "bce_dice", "crop_width": 0, "augmentation": {"flips": "none"}},
-    "40_evaluation": {"rounds": 50, "pictures": 1, "tta": ["none", "vertical", "horizontal", "both"], **SHARES},
+    "40_evaluation": {"n_bootstrap": 50, "n_examples": 1, "tta": ["none", "vertical", "horizontal", "both"], **SHARES},
     "90_inference": {},
 }
 
@@ -49,7 +49,7 @@ def copy_project(folder):
 def make(folder):
     """Copy the project to a folder and run everything there as `ID`; (exit code, what the command said)."""
     copy_project(folder)
-    words = [sys.executable, "run_all.py", "--run", "ID", "--jobs", "2", "-p", f"all.generated={STRIPS}"]
+    words = [sys.executable, "run_all.py", "--run", "ID", "--jobs", "2", "-p", f"all.synthetic_sizes={STRIPS}"]
     for notebook, parameters in PARAMETERS.items():
         words += settings(notebook, parameters)
     ended = subprocess.run(words, cwd=folder, capture_output=True, text=True, timeout=900)

@@ -26,12 +26,12 @@ def look(values, names, data_dir, run_dir, progress=None):
     Returns a list of findings, see `findings`. UserError where a part would have no image.
     """
     given, about = {key: value.value for key, value in values[names[0]].items()}, dataset.describe(data_dir)
-    table = dataset.load_table(data_dir, given["sample"], given["seed"])
+    table = dataset.load_table(data_dir, given["max_images"], given["seed"])
     if progress and len(table) >= 1000:
         progress(f"{len(table):,} images are divided; near-duplicates stay together")
     table = splitting.load_split(run_dir, table, given["split_method"], given["held_out"], given["validation"], given["seed"],
                                  max_distance=given["duplicate_distance"])  # fmt: skip
-    folds = {name: values[name]["folds"].value if "folds" in values[name] else 1 for name in names}
+    folds = {name: values[name]["n_members"].value if "n_members" in values[name] else 1 for name in names}
     return findings(table, folds, Path(data_dir) / "train_images", dataset.titles(about), given["seed"])
 
 
@@ -78,7 +78,7 @@ def findings(table, folds, folder, titles, seed=42):
     learners = [name for name in LEARN_DEFECTS if name in folds]
     if lacking[0] and learners:
         what = f"{where_they_are('a defect', defective, groups, lacking[0])}, so {' and '.join(learners)} cannot learn or be judged"
-        larger = "set folds lower" if max(folds.values()) > 1 else "set all.validation and all.held_out higher"
+        larger = "set n_members lower" if max(folds.values()) > 1 else "set all.validation and all.held_out higher"
         return [validation.finding(folder, 0, what, f"Add images with defects, {larger}, or run --only 00,05, which need none.")]
     found = []
     for title, chosen, missing in zip(titles, present.T, lacking[2:], strict=True):

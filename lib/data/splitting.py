@@ -86,7 +86,7 @@ def judges(table, folds=1, seed=0):
     if len(held_out):
         return held_out.assign(member=-1)
     if folds < 2:
-        raise UserError("Nothing is held out, so that nothing can judge. Set held_out above 0, or folds to 2 or more.")
+        raise UserError("Nothing is held out, so that nothing can judge. Set held_out above 0, or n_members to 2 or more.")
     member = np.full(len(table), -1)
     for number in range(folds):
         member[(fold_parts(table, folds, number, seed)["part"] == "validation").to_numpy()] = number

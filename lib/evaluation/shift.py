@@ -59,7 +59,7 @@ def tell_apart(table, is_test, group, folds=5, trees=200, seed=0):
     fewer than two strips of a kind. UserError for fewer than two folds.
     """
     if folds < 2:
-        raise UserError(f"The forests learn on some parts and judge another, so {folds} is too few. Set parts to 2 or more.")
+        raise UserError(f"The forests learn on some parts and judge another, so {folds} is too few. Set cv_folds to 2 or more.")
     folds = min(folds, int(is_test.sum()), int((~is_test).sum()))
     probability = np.full(len(table), 0.5)
     if folds < 2:

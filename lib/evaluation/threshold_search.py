@@ -61,7 +61,7 @@ def fold_thresholds(evidence, strategy="both filters", folds=5, seed=0):
     UserError for fewer than two folds: the score would be the naive one.
     """
     if folds < 2:
-        raise UserError(f"Cross-fitting chooses on some parts and judges on another, so {folds} is too few. Set parts to 2 or more.")
+        raise UserError(f"Cross-fitting chooses on some parts and judges on another, so {folds} is too few. Set cv_folds to 2 or more.")
     fold = statistics.assign_folds(evidence.group, min(folds, len(np.unique(evidence.group))), seed)
     parts = [fold == number for number in np.unique(fold)]
     return [(part, choose_thresholds(evidence.take(~part if len(parts) > 1 else part), strategy)) for part in parts]

@@ -114,7 +114,7 @@ def fill(partial, files, run_dir, owner, slug, gpu, training):
     write_json(partial / "dataset" / "dataset-metadata.json",
                      {"title": title, "id": f"{owner}/{slug}-models", "licenses": [{"name": "other"}]})  # fmt: skip
     values, modules = (run_state.read(run_dir) or {}).get("parameters", {}), cache_key.library()
-    own = {"manifest_sha256": sha256, "test_sample": 0, "sample": 0}
+    own = {"manifest_sha256": sha256, "max_test_images": 0, "max_images": 0}
     run_values = values.get(NOTEBOOK, {})
     own["time_budget"] = run_values.get("time_budget") or MINUTES
     write_notebook(partial / "notebook", NOTEBOOK, run_values | own, modules)

@@ -132,14 +132,14 @@ def _published(make):
         ) from None
 
 
-def build_classifier(backbone="compact", classes=1, height=128, width=800, weights="none", dropout=0.2, locate=True):
+def build_classifier(backbone="compact", classes=1, height=128, width=800, weights="none", dropout=0.2, localization_head=True):
     """A classifier: uint8 (B, height, width, 1) -> probabilities (B, classes) float32, one sigmoid each.
 
     Arguments:
         backbone: "compact" (made for two cores) or one of CLASSIFIERS (keras.applications).
         weights: "none" (random), "imagenet" (downloaded at first use), or a file with the backbone's weights.
         width: pixels; None accepts any, so that crops train and whole strips predict.
-        locate: judge every cell of the last feature map too, and let the strongest cell count: a defect is a small part of a
+        localization_head: judge every cell of the last feature map too, and let the strongest cell count: a defect is a small part of a
             strip. `with_cells` gives the model that learns the cells.
     """
     inputs, file = keras.Input((height, width, 1), dtype="uint8", name="image"), _weights_file(weights)
@@ -168,7 +168,7 @@ def build_classifier(backbone="compact", classes=1, height=128, width=800, weigh
         own_scaling = (layers.Rescaling, layers.Normalization) if scale == "torch" else ()
         features = normalization.fused(encoder, keras.Input((height, width, 3)), own_scaling)(_prepared(inputs, scale, 3))
     x = layers.Dropout(dropout, name="dropout")(layers.GlobalAveragePooling2D(name="mean")(features))
-    if locate:
+    if localization_head:
         cells = layers.Conv2D(classes, 1, dtype="float32", name="cell_logits")(features)
         # After the dropout: the strongest cell is the one witness of a small defect, and must not be dropped.
         x = layers.Concatenate(name="pool")([x, layers.GlobalMaxPooling2D(name="strongest_cell")(cells)])

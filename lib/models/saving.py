@@ -31,6 +31,8 @@ def read_card(folder):
     path = Path(folder) / "model.json"
     card = read_json(path)
     try:
+        if "locate" in card["build"]:  # of models that were saved before version 2
+            card["build"]["localization_head"] = card["build"].pop("locate")
         inspect.signature(BUILDERS[card["kind"]]).bind(**card["build"])
         if [type(size) for size in card["input"]] != [int, int] or min(card["input"]) < 1:
             raise ValueError

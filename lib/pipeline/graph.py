@@ -92,7 +92,7 @@ def remark_on_copies(names, values):
             "-p segmenters.epochs=N sets another number for all classes.")  # fmt: skip
 
 
-SPLIT = ("seed", "sample", "generated", "split_method", "duplicate_distance", "held_out", "validation")  # the same for all that divide
+SPLIT = ("seed", "max_images", "synthetic_sizes", "split_method", "duplicate_distance", "held_out", "validation")  # the same for all that divide
 
 
 def fitting(profile, house):

@@ -45,11 +45,11 @@ def make_data(values):
     """Generate strips in the size and from the seed that the notebooks' parameters say; the folder."""
     from lib.synthetic import generate
 
-    generated, seeds = ([keys[key].value for keys in values.values() if key in keys] for key in ("generated", "seed"))
+    generated, seeds = ([keys[key].value for keys in values.values() if key in keys] for key in ("synthetic_sizes", "seed"))
     if not generated or not seeds:
         raise UserError("No data were found, and no notebook says how many strips to generate. Name a folder with --data.")
     if any(other != generated[0] for other in generated):
-        raise UserError('generated differs between notebooks that read the same strips. Set it with -p "all.generated=[TRAIN, TEST]".')
+        raise UserError('synthetic_sizes differs between notebooks that read the same strips. Set it with -p "all.synthetic_sizes=[TRAIN, TEST]".')
     train, test = generate.sizes(generated[0])
     print_line(f"strips   {train} to train on and {test} to test on, seed {seeds[0]}: made once, then reused")
     return Path(generate.find_or_generate("", generated[0], seeds[0]))

@@ -13,6 +13,12 @@ from lib.errors import UserError
 from lib.pipeline import profiles, ranges
 
 TYPES = {"bool": bool, "int": int, "float": float, "str": str, "list": list, "dict": dict}
+RENAMED = {  # parameters that had other names before version 2
+    "balance": "balanced_sampling", "folds": "n_members", "generated": "synthetic_sizes", "locate": "localization_head",
+    "missed_cost": "false_negative_cost", "negatives": "negative_ratio", "parts": "cv_folds", "pictures": "n_examples",
+    "precision": "dtype_policy", "rounds": "n_bootstrap", "sample": "max_images", "test_sample": "max_test_images",
+    "trees": "n_estimators", "wanted_recall": "min_recall",
+}  # fmt: skip
 GIVEN = {"data_dir": "--data", "run_dir": "--run"}  # set by the command line, the same for every notebook
 Parameter = namedtuple("Parameter", "default type domain", defaults=(None,))  # annotation, an ast node; see ranges.Domain
 Value = namedtuple("Value", "value origin")  # origin: "notebook", "demo.yaml, all", "demo.yaml, segmenters", "-p ..."
@@ -158,6 +164,8 @@ def effective(declarations, profile_name="", profile=None, overrides=(), selecte
         owners = [name for name in names if key in declarations[name]]
         if not owners:
             known = sorted({known for name in names for known in declarations[name]} - set(GIVEN))
+            if RENAMED.get(key) in known:
+                raise UserError(f"{origin}: {key} is called {RENAMED[key]} now. Use that name.")
             place = {"all": "no notebook has", "segmenters": "no segmenter has"}.get(section, f"{section} has no")
             raise UserError(f"{origin}: {place} parameter {key!r}{profiles.nearest(key, known)}")
         for name in owners:

@@ -144,8 +144,8 @@ def clash(values):
     if "validation" in values and values["held_out"] + values["validation"] >= 1:
         return f"held_out is {values['held_out']} and validation {values['validation']}, which leaves nothing to teach with. " \
                "Both are shares, below 1 together."  # fmt: skip
-    if values.get("held_out") == 0 and values.get("folds", 2) < 2:
-        return "held_out is 0 and folds below 2, so that nothing is left to judge. Set held_out above 0, or folds to 2 or more."
+    if values.get("held_out") == 0 and values.get("n_members", 2) < 2:
+        return "held_out is 0 and n_members below 2, so that nothing is left to judge. Set held_out above 0, or n_members to 2 or more."
     if values.get("held_out") == 0 and values.get("keep") == "best":
         return "held_out is 0, so that each network's validation strips judge it, and keep is best: they would choose its epoch too. " \
                "Set keep to last, or held_out above 0."  # fmt: skip

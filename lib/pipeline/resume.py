@@ -31,9 +31,9 @@ def check_strips(old, values):
     if old["data"].get("why") != GENERATED:
         return
     for name, before in old.get("parameters", {}).items():
-        for key in ("generated", "seed"):
+        for key in ("synthetic_sizes", "seed"):
             asked = values.get(name, {}).get(key)
-            if asked is not None and "generated" in before and asked.value != before.get(key):
+            if asked is not None and "synthetic_sizes" in before and asked.value != before.get(key):
                 raise UserError(
                     f"This run is made from strips that were generated with {key} {before.get(key)}, and {key} {asked.value} means others. "
                     "Leave it out, or start a new run: without --resume and --run."
