@@ -47,7 +47,7 @@ class Ways:
         self.folder, self.data = Path(folder), Path(folder) / "data"
         with contextlib.redirect_stdout(sys.stderr):
             generate.generate(self.data, 16, 8, 1, processes=1)
-        self.house = FIXTURES / "small_house.py"
+        self.project = FIXTURES / "small_project.py"
 
     def fresh(self):
         """An empty folder in place of the last call's."""
@@ -56,7 +56,7 @@ class Ways:
         return self.folder / "work"
 
     def run_all(self):
-        call(self.house, self.fresh(), "--data", self.data, "--profile", "small", "--only", "10,20")
+        call(self.project, self.fresh(), "--data", self.data, "--profile", "small", "--only", "10,20")
 
     def bare(self):
         work = self.fresh()
@@ -70,7 +70,7 @@ class Ways:
             call("-m", "nbconvert", "--to", "html", work / f"{name}.ipynb")
 
     def resume(self):
-        call(self.house, self.folder / "done", "--data", self.data, "--resume", "--only", "10,20")
+        call(self.project, self.folder / "done", "--data", self.data, "--resume", "--only", "10,20")
 
 
 def import_seconds(names, runs):
@@ -90,7 +90,7 @@ def main():
         if importlib.util.find_spec("papermill"):
             calls["papermill and nbconvert by hand"] = ways.by_hand
         seconds = measure.interleaved(calls, runs)
-        call(ways.house, ways.folder / "done", "--data", ways.data, "--profile", "small", "--only", "10,20")
+        call(ways.project, ways.folder / "done", "--data", ways.data, "--profile", "small", "--only", "10,20")
         nothing = measure.interleaved({"run_all.py --resume": ways.resume}, runs)
 
     print("## Overhead of the pipeline\n")

@@ -25,7 +25,7 @@ import numpy as np
 
 from lib.pipeline import run_state
 
-SCRIPT = Path(__file__).resolve().parent / "fixtures" / "small_house.py"
+SCRIPT = Path(__file__).resolve().parent / "fixtures" / "small_project.py"
 Case = namedtuple("Case", "fault stage how act code said short", defaults=(False,))
 Ended = namedtuple("Ended", "code seconds said finished problems")
 

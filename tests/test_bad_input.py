@@ -4,7 +4,7 @@ import re
 
 import pytest
 from corpus import ARCHIVES, DATA, PARAMETERS, strips
-from test_pipeline import small_house
+from test_pipeline import small_project
 
 import run_all
 from lib.kaggle import archive
@@ -43,13 +43,13 @@ def test_bad_data(case, tmp_path, capsys, monkeypatch):
 @named(PARAMETERS)
 def test_bad_parameters(case, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "house").mkdir()
+    (tmp_path / "project").mkdir()
     strips(tmp_path / "data")
-    arguments = case.build(tmp_path / "house")
-    small_house.build(tmp_path / "house")
+    arguments = case.build(tmp_path / "project")
+    small_project.build(tmp_path / "project")
     before = contents(tmp_path)
     chosen = () if {"--profile", "--resume"} & set(arguments) else ("--profile", "small")
-    judge(case, small_house.call(tmp_path / "house", *chosen, *arguments, "--data", str(tmp_path / "data")), capsys)
+    judge(case, small_project.call(tmp_path / "project", *chosen, *arguments, "--data", str(tmp_path / "data")), capsys)
     after = contents(tmp_path)
     assert {path: after[path] for path in after if path.name != ".lock"} == before
 

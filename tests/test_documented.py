@@ -135,10 +135,10 @@ def filled(words):
     return given
 
 
-def do(house, words, input=None, **environment):
+def do(project, words, input=None, **environment):
     """Run a command in the copy of the project; how it ended, without an error. `python` is this one."""
     words = [sys.executable if word == "python" else word for word in words]
-    ended = subprocess.run(words, cwd=house, env=os.environ | environment, input=input, capture_output=True, text=True, timeout=900)
+    ended = subprocess.run(words, cwd=project, env=os.environ | environment, input=input, capture_output=True, text=True, timeout=900)
     said = ended.stdout + ended.stderr
     assert ended.returncode == 0 and (input or "Traceback" not in said), said[-3000:]
     return ended
@@ -146,8 +146,8 @@ def do(house, words, input=None, **environment):
 
 def run(*more, says=""):
     """Execute the command with more words after it; it says so."""
-    def act(house, words):
-        ended = do(house, [*filled(words), *more])
+    def act(project, words):
+        ended = do(project, [*filled(words), *more])
         assert re.search(says, ended.stdout + ended.stderr, re.DOTALL), f"{says} was not said:\n{ended.stdout}"
 
     return act
@@ -156,10 +156,10 @@ def run(*more, says=""):
 def in_the_other(*more, says=""):
     """The same in a copy of its own, so that the run that is there stays the newest."""
 
-    def act(house, words):
-        other = house.with_name("other")
+    def act(project, words):
+        other = project.with_name("other")
         if not other.exists():
-            shutil.copytree(house, other, symlinks=True)
+            shutil.copytree(project, other, symlinks=True)
             shutil.rmtree(other / "runs" / "neu")  # no run, but a submission for lib.overlap
         return run(*more, says=says)(other, words)
 
@@ -219,7 +219,7 @@ def as_parsed(words):
 
 
 @functools.cache
-def parse_all(house):
+def parse_all(project):
     """{words: (how it ended, what it said)} of all commands that are only parsed; those of benchmarks apart, whose modules have names
     that the project has too."""
     jobs = [as_parsed(unix(command)) for command in COMMANDS if how(command) in (parsed, uploads)]
@@ -227,78 +227,78 @@ def parse_all(house):
     found, token = {}, {"KAGGLE_USERNAME": "me", "KAGGLE_KEY": "0" * 32}
     for part in ([job for job in jobs if job[0].startswith("benchmarks/")],
                  [job for job in jobs if not job[0].startswith("benchmarks/")] + HELPS):  # fmt: skip
-        said = do(house, ["python", "-c", PARSER], input=json.dumps(part), PYTHONPATH=str(house), **token)
+        said = do(project, ["python", "-c", PARSER], input=json.dumps(part), PYTHONPATH=str(project), **token)
         found |= json.loads(said.stdout.splitlines()[-1])
     return found
 
 
-def parsed(house, words, expected="parsed"):
+def parsed(project, words, expected="parsed"):
     """Only up to the end of the parsing of its options; what it said until then."""
-    code, said = parse_all(house)["\0".join(as_parsed(words))]
+    code, said = parse_all(project)["\0".join(as_parsed(words))]
     assert code == expected and "Traceback" not in said, f"{code}\n{said}"
     return said
 
 
-def helps(house, words):
+def helps(project, words):
     """What it says when it is asked how it is used."""
-    assert re.search("usage: python -m lib", parsed(house, [*words, "--help"], 0))
+    assert re.search("usage: python -m lib", parsed(project, [*words, "--help"], 0))
 
 
-def uploads(house, words):
+def uploads(project, words):
     """The client's parser takes it, and the folders that it names are in the pack."""
-    pack = house / "runs" / "ID" / "kaggle"
+    pack = project / "runs" / "ID" / "kaggle"
     if not (pack / "training").exists():
-        do(house, ["python", "-m", "lib.kaggle", "pack", "ID", "--owner", "me", "--training"])
+        do(project, ["python", "-m", "lib.kaggle", "pack", "ID", "--owner", "me", "--training"])
     for option, name in itertools.pairwise(words):
         assert option != "-p" or name in ("FOLDER", "X") or (pack / name).is_dir(), f"the pack has no {name}"
-    parsed(house, words)
+    parsed(project, words)
 
 
-def make_only_says(house, words):
+def make_only_says(project, words):
     """The target is there, and what make would do can be worked out."""
-    said = do(house, ["make", "-n", *words[1:]]).stdout
+    said = do(project, ["make", "-n", *words[1:]]).stdout
     arguments = [word.partition("=")[2] for word in words if word.startswith("ARGS=")]
     assert all(argument in said for argument in arguments)
 
 
-def pins_are_there(house, words):
+def pins_are_there(project, words):
     """Not installed again: the files and the versions that it names are this project's."""
     for before, word in itertools.pairwise(words):
-        assert before != "-r" or (house / word).is_file()
+        assert before != "-r" or (project / word).is_file()
         if "==" in word and "X" not in word:
-            assert re.sub(r"\[.*]", "", word) in (house / "requirements.txt").read_text(encoding="utf-8")
+            assert re.sub(r"\[.*]", "", word) in (project / "requirements.txt").read_text(encoding="utf-8")
 
 
-def strips_notebooks(house, words):
-    books = sorted((house / "notebooks").glob("*.ipynb"))
+def strips_notebooks(project, words):
+    books = sorted((project / "notebooks").glob("*.ipynb"))
     before = [book.read_bytes() for book in books]
-    expanded = [name for word in words[1:] for name in (sorted(glob.glob(word, root_dir=house)) or [word])]
-    do(house, [str(Path(sys.executable).with_name("nbstripout")), *expanded])
+    expanded = [name for word in words[1:] for name in (sorted(glob.glob(word, root_dir=project)) or [word])]
+    do(project, [str(Path(sys.executable).with_name("nbstripout")), *expanded])
     assert [book.read_bytes() for book in books] == before
 
 
-def sets(house, words):
+def sets(project, words):
     """Settings that a line shows: every one is known and in its range."""
-    said = do(house, ["python", "run_all.py", "--list", *filled(words)]).stdout
+    said = do(project, ["python", "run_all.py", "--list", *filled(words)]).stdout
     assert all(f"-p {name}" in said for name in re.findall(r"-p (\w+_\w+\.\w+)=", " ".join(words)))
 
 
-def options(house, words):
+def options(project, words):
     """Options named by themselves: a command has them."""
-    known = " ".join(parse_all(house)["\0".join(command)][1] for command in HELPS)
-    known += " ".join(path.read_text(encoding="utf-8") for path in (house / "benchmarks").glob("*.py"))
+    known = " ".join(parse_all(project)["\0".join(command)][1] for command in HELPS)
+    known += " ".join(path.read_text(encoding="utf-8") for path in (project / "benchmarks").glob("*.py"))
     for word in words:
         assert not word.startswith("-") or re.search(rf"(?<![\w-]){word}(?![\w-])", known), word
 
 
 def not_here(reason):
-    return lambda house, words: reason
+    return lambda project, words: reason
 
 
-def judged_again(house, words):
+def judged_again(project, words):
     """40_evaluation and 90_inference, with what README sets for them."""
     judging = [word for setting in (*settings_of("(?:-p )?40"), '40.tta=["none"]') for word in ("-p", setting)]
-    in_the_other(*judging, says="40_evaluation +started.*90_inference +started")(house, words)
+    in_the_other(*judging, says="40_evaluation +started.*90_inference +started")(project, words)
 
 
 HOW = [  # the first that fits the whole command
@@ -359,38 +359,38 @@ def test_nothing_here_is_about_a_command_that_is_gone():
 
 
 @pytest.fixture(scope="module")
-def house(tmp_path_factory, whole_project):
+def project(tmp_path_factory, whole_project):
     """The copy of the project with the run of all tests, ID; data/set as its data, a small set of another kind as NEU and data/neu."""
-    house = shutil.copytree(whole_project, tmp_path_factory.mktemp("documented") / "house", symlinks=True)
-    (made,) = (house / "data").iterdir()
-    shutil.copytree(made, house / "data" / "set")
-    shutil.make_archive(str(house / "set"), "zip", made / "test_images")
+    project = shutil.copytree(whole_project, tmp_path_factory.mktemp("documented") / "project", symlinks=True)
+    (made,) = (project / "data").iterdir()
+    shutil.copytree(made, project / "data" / "set")
+    shutil.make_archive(str(project / "set"), "zip", made / "test_images")
     random = np.random.default_rng(0)
     for part in ("training", "test"):
         for kind in ("images", "annotations"):
-            (house / "NEU" / kind / part).mkdir(parents=True)
+            (project / "NEU" / kind / part).mkdir(parents=True)
         for number in range(16):
             mask = np.zeros((64, 64), np.uint8)
             mask[10:30, 10 : 20 + 2 * number] = number % 4
             picture = random.integers(60, 120, mask.shape, np.uint8) + 40 * mask
-            cv2.imwrite(str(house / "NEU" / "images" / part / f"{part}{number}.png"), picture)
-            cv2.imwrite(str(house / "NEU" / "annotations" / part / f"{part}{number}.png"), mask)
+            cv2.imwrite(str(project / "NEU" / "images" / part / f"{part}{number}.png"), picture)
+            cv2.imwrite(str(project / "NEU" / "annotations" / part / f"{part}{number}.png"), mask)
     for out in ("data/mine", "data/neu"):
         where = [f"--{word}={place}" for word, place in (("images", "images/training"), ("masks", "annotations/training"))]
         where = [word.replace("=", "=NEU/") for word in [*where, "--test-images=images/test", "--test-masks=annotations/test"]]
-        do(house, ["python", "-m", "lib.importer", *where, "--out", out])
+        do(project, ["python", "-m", "lib.importer", *where, "--out", out])
     rows = [f"test{number}.png_{k}," for number in range(16) for k in (1, 2, 3)]
-    files.write_atomic(house / "runs" / "neu" / "submission.csv", "\n".join(["ImageId_ClassId,EncodedPixels", *rows, ""]))
-    return house
+    files.write_atomic(project / "runs" / "neu" / "submission.csv", "\n".join(["ImageId_ClassId,EncodedPixels", *rows, ""]))
+    return project
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("command", [command for command in COMMANDS if how(command)], ids=lambda command: command[:70])
-def test_a_command(command, house):
+def test_a_command(command, project):
     if re.match(r"python -m lib\.(?:importer|synthetic) --", command):
         words = filled(unix(command))
-        shutil.rmtree(house / words[words.index("--out") + 1], ignore_errors=True)
-    how(command)(house, unix(command.replace("\\", "/")))
+        shutil.rmtree(project / words[words.index("--out") + 1], ignore_errors=True)
+    how(command)(project, unix(command.replace("\\", "/")))
 
 
 def settings_of(notebook):
@@ -473,12 +473,12 @@ def test_a_choice_that_is_new_is_one_that_nothing_tries(tmp_path):
 
 
 @pytest.mark.slow
-def test_the_settings_of_the_table(house):
+def test_the_settings_of_the_table(project):
     apart = ("all.n_members=", "all.held_out=0", "all.keep=last")  # go together: test_small_data.py
     settings = [setting for setting in settings_of("all") if not setting.startswith(apart)]
     assert len(settings) == len(settings_of("all")) - 3 > 5 and len(settings_of("(?:-p )?40")) > 1
     everywhere = [word for setting in settings for word in ("-p", setting)]
     training = in_the_other("--data", "data/set", "--only", "31", "--run", "settings", *SMALL, *everywhere, says="done")
-    training(house, ["python", "run_all.py"])
+    training(project, ["python", "run_all.py"])
     # Five trainings would be five times one: test_notebooks.py has ensembles of two, and test_dataset.py divides strips into five.
     assert "all.n_members=5" in settings_of("all")

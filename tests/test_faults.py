@@ -8,7 +8,7 @@ from pathlib import Path
 import faults
 import kills
 import pytest
-from test_pipeline import small_house
+from test_pipeline import small_project
 
 from lib import files
 from lib.pipeline import graph, inputs, params, products, run_state, scheduler
@@ -44,7 +44,7 @@ def test_a_machine_that_fails(case, tmp_path, data, expected):
 
 def one_notebook(tmp_path, data, *arguments):
     """Run 10 and 20 of the small project; the lines that say what was done."""
-    return small_house.call(tmp_path, *arguments, "--profile", "small", "--only", "10,20", "--run", "a", "--data", str(data))
+    return small_project.call(tmp_path, *arguments, "--profile", "small", "--only", "10,20", "--run", "a", "--data", str(data))
 
 
 @pytest.mark.slow
@@ -78,7 +78,7 @@ def test_a_changed_parameter_of_one_segmenter_changes_it_and_what_follows():
 
 
 def test_what_a_killed_command_was_writing_is_removed_and_a_run_without_a_journal_starts_anew(tmp_path):
-    house, run_dir = small_house.build(tmp_path), tmp_path / "runs" / "a"
+    project, run_dir = small_project.build(tmp_path), tmp_path / "runs" / "a"
     (run_dir / "models").mkdir(parents=True)
     killed = []  # contexts that never end
     for path in ("run.json", "models/binary"):
@@ -96,7 +96,7 @@ def test_what_a_killed_command_was_writing_is_removed_and_a_run_without_a_journa
     shutil.rmtree(run_dir / "models")
     killed.append(files.replacing(run_dir / "run.json"))
     killed[-1].__enter__()
-    open_folder(Options(run="a"), "small", house)[1].close()
+    open_folder(Options(run="a"), "small", project)[1].close()
 
 
 def test_strays_of_a_run_are_ended_and_no_others(tmp_path):

@@ -355,5 +355,5 @@ def test_a_parameter_with_another_name_than_before_is_told(old, new):
     declared = {"10_binary": {new: params.Parameter(1, ast.Name("int"))}}
     with pytest.raises(UserError, match=f"^-p all.{old}: {old} is called {new} now. Use that name.$"):
         params.effective(declared, overrides=[("all", old, "1")])
-    house = graph.declarations_of(graph.DEFAULT_PROJECT)
-    assert any(new in keys for keys in house.values()) and not any(old in keys for keys in house.values())
+    project = graph.declarations_of(graph.DEFAULT_PROJECT)
+    assert any(new in keys for keys in project.values()) and not any(old in keys for keys in project.values())

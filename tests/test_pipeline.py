@@ -25,9 +25,9 @@ from lib.report.cells import cut
 from lib.report.pages import write_index
 
 FIXTURES = Path(__file__).resolve().parent / "fixtures"
-specification = importlib.util.spec_from_file_location("small_house", FIXTURES / "small_house.py")
-small_house = importlib.util.module_from_spec(specification)
-specification.loader.exec_module(small_house)
+specification = importlib.util.spec_from_file_location("small_project", FIXTURES / "small_project.py")
+small_project = importlib.util.module_from_spec(specification)
+specification.loader.exec_module(small_project)
 
 
 @pytest.fixture(scope="session")
@@ -49,7 +49,7 @@ def call(tmp_path, data, capsys, monkeypatch):
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
 
     def inner(*arguments):
-        code = small_house.call(tmp_path, *arguments, "--data", str(data))
+        code = small_project.call(tmp_path, *arguments, "--data", str(data))
         return code, "".join(capsys.readouterr())
 
     yield inner
@@ -59,7 +59,7 @@ def call(tmp_path, data, capsys, monkeypatch):
 
 def begin(tmp_path, data, *arguments):
     """Start the small project as a command of its own."""
-    command = [sys.executable, str(FIXTURES / "small_house.py"), str(tmp_path), "--data", str(data), *arguments]
+    command = [sys.executable, str(FIXTURES / "small_project.py"), str(tmp_path), "--data", str(data), *arguments]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True)
 
 
@@ -93,12 +93,12 @@ def test_a_run_a_resume_and_what_changes_run_again(tmp_path, call):
     assert code == 0
     assert said.startswith("profile  small, named by --profile")
     assert "product 8" in said and "score    8.0000, all-empty 0.5000" in said and "(4 of 4)" in said
-    assert statuses(run_dir) == dict.fromkeys(small_house.GRAPH, "done")
+    assert statuses(run_dir) == dict.fromkeys(small_project.GRAPH, "done")
     assert run_state.latest_run(tmp_path / "runs") == run_dir
     assert json.loads((run_dir / "metrics.json").read_text()) == {
         "run": "a", "written": 4, "competition_score": 8, "all_empty_score": 0.5, "behaved": 1, "followed": 1,
     }  # fmt: skip
-    for name in small_house.GRAPH:
+    for name in small_project.GRAPH:
         assert (run_dir / f"{name}.html").stat().st_size and (run_dir / f"{name}.ipynb").stat().st_size
     assert (run_dir / "index.html").is_file()
     assert not list(run_dir.glob(".*.ipynb"))
@@ -188,7 +188,7 @@ def test_few_open_files_are_raised_or_named(tmp_path, data, hard, ended):
     def few():
         resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 70), hard))
 
-    command = [sys.executable, str(FIXTURES / "small_house.py"), str(tmp_path), "--data", str(data), "--profile", "small", "--only", "10"]
+    command = [sys.executable, str(FIXTURES / "small_project.py"), str(tmp_path), "--data", str(data), "--profile", "small", "--only", "10"]
     said = subprocess.run(command, capture_output=True, text=True, timeout=300, preexec_fn=few)
     assert ended in said.stdout and said.returncode == (hard < 80) and "Traceback" not in said.stdout + said.stderr
 
@@ -236,8 +236,8 @@ def test_a_missing_product_is_a_failure(tmp_path, data):
     entry = {"started_key": "k"}
     process = subprocess.Popen([sys.executable, "-c", "print('{\"ok\": true, \"error\": \"\"}')"], stdin=-1, stdout=-1)
     process.answer, process.errors = processes.Tail(process.stdout), processes.Tail(io.BytesIO())
-    house = graph.DEFAULT_PROJECT._replace(products={"x": ("models/x/model.json",)})
-    scheduler.finish("x", process, 1.0, entry, tmp_path, house)
+    project = graph.DEFAULT_PROJECT._replace(products={"x": ("models/x/model.json",)})
+    scheduler.finish("x", process, 1.0, entry, tmp_path, project)
     assert (entry["status"], entry["error"]) == ("failed", "It ended without writing models/x/model.json.")
 
 
@@ -356,7 +356,7 @@ def test_odd_paths_and_texts_arrive_as_they_are(tmp_path, data, monkeypatch, cap
     monkeypatch.setenv("PYTHONPATH", str(graph.PROJECT))
     title = """it's "{odd}" \\ <b>\\n"""
     arguments = ("--profile", "small", "--run", "x", "--only", "10", "-p", f"10.title={title}", "--data", str(data))
-    assert small_house.call(odd, *arguments) == 0
+    assert small_project.call(odd, *arguments) == 0
     assert (odd / "runs" / "x" / "10_writes_value.html").is_file()
     assert executions(odd / "runs" / "x") == [f"3 float 0.5 {title}"]
 
@@ -393,15 +393,15 @@ KEYS, MODULES = {}, {}  # of the project as it is, made once
 
 def project_keys(library=None, notebooks=graph.DEFAULT_PROJECT.notebooks):
     """{notebook: key} of the project with another folder of modules or of notebooks."""
-    house = graph.DEFAULT_PROJECT._replace(notebooks=notebooks)
-    values = params.effective(graph.declarations_of(house))
+    project = graph.DEFAULT_PROJECT._replace(notebooks=notebooks)
+    values = params.effective(graph.declarations_of(project))
     with pytest.MonkeyPatch.context() as patch:
         if library:
             patch.setattr(cache_key, "LIB", library)
         else:
             MODULES.update(MODULES or cache_key.library())
             patch.setattr(cache_key, "library", lambda: MODULES)  # reading them takes a second
-        return graph.keys_of(house, list(house.graph), values, {"sha256": "f"}, None)
+        return graph.keys_of(project, list(project.graph), values, {"sha256": "f"}, None)
 
 
 def changed_keys(keys):
@@ -557,15 +557,15 @@ def test_a_report_is_rendered_again_and_figures_are_missed(tmp_path, call):
 
 
 def test_keys_pass_changes_on_to_dependents_only(tmp_path):
-    house = small_house.build(tmp_path)
-    declarations = graph.declarations_of(house)
+    project = small_project.build(tmp_path)
+    declarations = graph.declarations_of(project)
 
     def keys(fingerprint="f", **changed):
         values = params.effective(declarations, overrides=[("10_writes_value", key, text) for key, text in changed.items()])
-        return graph.keys_of(house, list(house.graph), values, {"sha256": fingerprint}, None)
+        return graph.keys_of(project, list(project.graph), values, {"sha256": fingerprint}, None)
 
     before, after = keys(), keys(value="9")
-    assert [name for name in house.graph if before[name] != after[name]] == ["10_writes_value", "20_reads_value"]
+    assert [name for name in project.graph if before[name] != after[name]] == ["10_writes_value", "20_reads_value"]
     assert keys(value="3") == before
     assert all(before[name] != other for name, other in keys("g").items())
 

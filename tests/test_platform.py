@@ -121,7 +121,7 @@ def test_where_links_fail_a_page_leads_to_the_latest_run_and_an_old_link_is_not_
 
 def test_runs_that_start_in_one_second_have_folders_of_their_own(tmp_path, monkeypatch):
     """The clock stands still, and nobody makes a folder before all have come to make that of one and the same name."""
-    house = graph.DEFAULT_PROJECT._replace(runs=tmp_path / "runs")
+    project = graph.DEFAULT_PROJECT._replace(runs=tmp_path / "runs")
     monkeypatch.setattr(time, "gmtime", lambda: time.struct_time((2026, 1, 2, 3, 4, 5, 4, 2, 0)))
     stem, barrier, mkdir, waited = "20260102-030405-demo", threading.Barrier(AT_ONCE), paths.Path.mkdir, threading.local()
 
@@ -132,7 +132,7 @@ def test_runs_that_start_in_one_second_have_folders_of_their_own(tmp_path, monke
         return mkdir(path, *arguments, **options)
 
     monkeypatch.setattr(paths.Path, "mkdir", all_at_once)
-    opened = at_once(lambda _: run.open_folder(run.Options(), "demo", house))
+    opened = at_once(lambda _: run.open_folder(run.Options(), "demo", project))
     assert not [found for found in opened if isinstance(found, Exception)]
     assert {run_dir.name for run_dir, _, _ in opened} == {stem, *(f"{stem}-{number}" for number in range(2, AT_ONCE + 1))}
     for _, lock, _ in opened:
@@ -140,15 +140,15 @@ def test_runs_that_start_in_one_second_have_folders_of_their_own(tmp_path, monke
 
 
 def test_of_runs_that_ask_for_one_name_at_once_one_gets_it(tmp_path):
-    house = graph.DEFAULT_PROJECT._replace(runs=tmp_path / "runs")
-    opened = at_once(lambda _: run.open_folder(run.Options(run="a"), "demo", house))
+    project = graph.DEFAULT_PROJECT._replace(runs=tmp_path / "runs")
+    opened = at_once(lambda _: run.open_folder(run.Options(run="a"), "demo", project))
     assert sum(isinstance(found, tuple) for found in opened) == 1
     assert {type(found) for found in opened} == {tuple, UserError}
     next(found for found in opened if isinstance(found, tuple))[1].close()
 
 
 def test_a_run_that_was_finished_between_look_and_lock_is_not_overwritten(tmp_path, monkeypatch):
-    house = graph.DEFAULT_PROJECT._replace(runs=tmp_path / "runs")
+    project = graph.DEFAULT_PROJECT._replace(runs=tmp_path / "runs")
     lock = run_state.open_lock
 
     def late(run_dir):
@@ -157,7 +157,7 @@ def test_a_run_that_was_finished_between_look_and_lock_is_not_overwritten(tmp_pa
 
     monkeypatch.setattr(run_state, "open_lock", late)
     with pytest.raises(UserError, match="already holds a run"):
-        run.open_folder(run.Options(run="a"), "demo", house)
+        run.open_folder(run.Options(run="a"), "demo", project)
     lock(tmp_path / "runs" / "a").close()  # nobody holds it any more
 
 

@@ -6,7 +6,7 @@ import shutil
 import subprocess
 
 import pytest
-from test_pipeline import EVERY, FIXTURES, call, data, small_house  # noqa: F401
+from test_pipeline import EVERY, FIXTURES, call, data, small_project  # noqa: F401
 
 from lib import paths
 from lib.errors import UserError
@@ -23,7 +23,7 @@ def flags(run_dir):
 @pytest.fixture
 def chain(monkeypatch):
     """Three notebooks of which each needs the one before; the second hands a score and a file on."""
-    monkeypatch.setattr(small_house, "GRAPH", CHAIN)
+    monkeypatch.setattr(small_project, "GRAPH", CHAIN)
 
 
 @pytest.mark.slow
@@ -77,7 +77,7 @@ def test_a_run_belongs_to_its_data(tmp_path, data, capsys):  # noqa: F811
     small = ("--profile", "small", "--run", "a")
 
     def said(*arguments):
-        code = small_house.call(tmp_path, *arguments)
+        code = small_project.call(tmp_path, *arguments)
         return code, "".join(capsys.readouterr())
 
     assert said(*small, "--only", "10,20", "--data", str(own))[0] == 0

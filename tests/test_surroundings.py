@@ -8,7 +8,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from test_pipeline import small_house
+from test_pipeline import small_project
 
 from lib import files, paths
 from lib.errors import UserError
@@ -107,7 +107,7 @@ def test_a_keras_file_that_keras_does_not_start_with_is_named(content, said, tmp
     with pytest.raises(UserError) as raised:
         set_up()
     assert str(raised.value).startswith(expected) and str(raised.value).endswith("Correct it, or delete the file: this project needs none.")
-    assert small_house.call(tmp_path, "--profile", "small", "--data", str(tmp_path)) == 2
+    assert small_project.call(tmp_path, "--profile", "small", "--data", str(tmp_path)) == 2
     assert expected in capsys.readouterr().err and not (tmp_path / "runs").exists()
 
 
@@ -134,13 +134,13 @@ def small_run(tmp_path, environment):
     """Run a notebook of one cell in an environment; (exit code, what it printed)."""
     folder = tmp_path / "project"
     (folder / "notebooks").mkdir(parents=True)
-    source = nbformat.read(Path(small_house.__file__).parent / "10_writes_value.ipynb", as_version=4)
+    source = nbformat.read(Path(small_project.__file__).parent / "10_writes_value.ipynb", as_version=4)
     source.cells.append(nbformat.v4.new_code_cell(NOTEBOOK))
-    for name in small_house.GRAPH:
+    for name in small_project.GRAPH:
         nbformat.write(source, folder / "notebooks" / f"{name}.ipynb")
     data = folder / "data"
     (data / "test_images").mkdir(parents=True)
-    command = [sys.executable, small_house.__file__, str(folder), "--profile", "small", "--only", "10", "--run", "a", "--data", str(data)]
+    command = [sys.executable, small_project.__file__, str(folder), "--profile", "small", "--only", "10", "--run", "a", "--data", str(data)]
     path = os.pathsep.join([environment.get("PYTHONPATH", ""), str(paths.PROJECT)]).strip(os.pathsep)
     ended = subprocess.run(command, env=environment | {"PYTHONPATH": path}, capture_output=True, text=True)
     executed = folder / "runs" / "a" / "10_writes_value.ipynb"

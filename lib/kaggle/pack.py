@@ -119,11 +119,11 @@ def fill(partial, files, run_dir, owner, slug, gpu, training):
     own["time_budget"] = run_values.get("time_budget") or MINUTES
     write_notebook(partial / "notebook", NOTEBOOK, run_values | own, modules)
     write_metadata(partial / "notebook", NOTEBOOK, owner, f"{slug}-inference", gpu, [f"{owner}/{slug}-models"])
-    house = project_for(DEFAULT_PROJECT, len(read_json(run_dir / "decision.json")["label_thresholds"]))
-    for name in trainings(house) if training else ():
+    project = project_for(DEFAULT_PROJECT, len(read_json(run_dir / "decision.json")["label_thresholds"]))
+    for name in trainings(project) if training else ():
         own = values.get(name, {}) | {"run_dir": ".", "pseudo_labels": ""}
-        write_notebook(partial / "training" / name, name, own, modules, house)
-        own = {key: own.get(key, declared.default) for key, declared in params.declared(house.notebooks / f"{name}.ipynb").items()}
+        write_notebook(partial / "training" / name, name, own, modules, project)
+        own = {key: own.get(key, declared.default) for key, declared in params.declared(project.notebooks / f"{name}.ipynb").items()}
         write_metadata(partial / "training" / name, name, owner, f"{slug}-{name.replace('_', '-')}", True, [], needs_internet(own))
     write_atomic(partial / "UPLOAD.md", UPLOAD.format(run=run_dir.resolve().name, owner=owner, slug=slug,
         competition=paths.COMPETITION, training=TRAINING.format(owner=owner, slug=slug) if training else ""))  # fmt: skip
@@ -153,19 +153,19 @@ def files_of(run_dir):
     return sorted(files)
 
 
-def trainings(house):
-    """The notebooks of a house that train a network, in its order."""
-    return [name for name in house.graph if card_of(name) in house.products.get(name, ())]
+def trainings(project):
+    """The notebooks of a project that train a network, in its order."""
+    return [name for name in project.graph if card_of(name) in project.products.get(name, ())]
 
 
-def write_notebook(folder, name, values, modules, house=DEFAULT_PROJECT):
+def write_notebook(folder, name, values, modules, project=DEFAULT_PROJECT):
     """Write a notebook of the project as one file that needs no lib beside it, with these values as its defaults.
 
     Arguments:
-        modules: as from `cache_key.library`; house: that has the notebook.
+        modules: as from `cache_key.library`; project: that has the notebook.
     """
     cells, needed = [], modules_of([DATA])
-    for cell in params.read_notebook(house.notebooks / f"{name}.ipynb")["cells"]:
+    for cell in params.read_notebook(project.notebooks / f"{name}.ipynb")["cells"]:
         source, tags = "".join(cell["source"]), cell["metadata"].get("tags", [])
         if "parameters" in tags:
             own = {key: value for key, value in values.items() if key != "data_dir" and (key != "run_dir" or value == ".")}

@@ -33,41 +33,41 @@ PRODUCTS = {
 }
 # Files that it must leave as well, and that no other notebook of the run reads.
 FURTHER = {"40_evaluation": ("evidence.npz",), "90_inference": ("pseudo_labels.csv",)}
-Project = namedtuple("House", "notebooks profiles runs graph products further", defaults=({},))
+Project = namedtuple("Project", "notebooks profiles runs graph products further", defaults=({},))
 DEFAULT_PROJECT = Project(PROJECT / "notebooks", PROJECT / "params", PROJECT / "runs", GRAPH, PRODUCTS, FURTHER)
 
 
-def project_for(house, classes):
-    """The house for data with so many defect classes: a segmentation notebook for each.
+def project_for(project, classes):
+    """The project for data with so many defect classes: a segmentation notebook for each.
 
     Fewer than there are notebooks: the last ones are left out. More: those beyond are made from the last one, which differs
     from its siblings in its class and its story alone, in a folder of copies, so that the project's own stay
-    as they are. A house without segmentation notebooks is returned as it is.
+    as they are. A project without segmentation notebooks is returned as it is.
     """
-    own = [name for name in house.graph if name in SEGMENTERS]
+    own = [name for name in project.graph if name in SEGMENTERS]
     if not own or classes == len(own):
-        return house
+        return project
     wanted = [*own[:classes], *(f"3{number}_seg_class{number}" for number in range(len(own) + 1, classes + 1))]
     graph = {}
-    for name, needs in house.graph.items():
+    for name, needs in project.graph.items():
         if name == own[0]:
             graph |= dict.fromkeys(wanted, needs)
         if name not in own:
             graph[name] = tuple(need for need in needs if need not in own) + tuple(wanted if own[0] in needs else ())
-    products = {name: files for name, files in house.products.items() if name not in own}
+    products = {name: files for name, files in project.products.items() if name not in own}
     products |= {name: (card_of(name),) for name in wanted}
-    notebooks = house.notebooks if classes < len(own) else copies_of(house, own[-1], wanted[len(own) :])
-    return house._replace(notebooks=notebooks, graph=graph, products=products)
+    notebooks = project.notebooks if classes < len(own) else copies_of(project, own[-1], wanted[len(own) :])
+    return project._replace(notebooks=notebooks, graph=graph, products=products)
 
 
-def copies_of(house, template, more):
-    """The folder with copies of a house's notebooks and of one made from `template` for each name in `more`."""
-    folder = house.runs.parent / "data" / ".notebooks"
-    for name in house.graph:
-        write_atomic(folder / f"{name}.ipynb", (house.notebooks / f"{name}.ipynb").read_bytes())
+def copies_of(project, template, more):
+    """The folder with copies of a project's notebooks and of one made from `template` for each name in `more`."""
+    folder = project.runs.parent / "data" / ".notebooks"
+    for name in project.graph:
+        write_atomic(folder / f"{name}.ipynb", (project.notebooks / f"{name}.ipynb").read_bytes())
     for name in more:
         number = name.rsplit("class", 1)[1]
-        notebook = params.read_notebook(house.notebooks / f"{template}.ipynb")
+        notebook = params.read_notebook(project.notebooks / f"{template}.ipynb")
         title = f"# {name.split('_')[0]} Segmentation of class {number}\n\nWhere exactly is the defect of this class?"
         notebook["cells"][0]["source"] = title
         for cell in notebook["cells"]:
@@ -95,20 +95,20 @@ def remark_on_copies(names, values):
 SPLIT = ("seed", "max_images", "synthetic_sizes", "split_method", "duplicate_distance", "held_out", "validation")  # the same for all that divide
 
 
-def fitting(profile, house):
+def fitting(profile, project):
     """A profile without the sections of segmentation notebooks for classes that the data don't have."""
-    return {section: keys for section, keys in profile.items() if section in house.graph or not profiles.SEGMENTER.fullmatch(section)}
+    return {section: keys for section, keys in profile.items() if section in project.graph or not profiles.SEGMENTER.fullmatch(section)}
 
 
-def declarations_of(house):
+def declarations_of(project):
     """{notebook: its declared parameters}, in an order in which every notebook follows those it needs."""
-    return {name: params.declared(house.notebooks / f"{name}.ipynb") for name in house.graph}
+    return {name: params.declared(project.notebooks / f"{name}.ipynb") for name in project.graph}
 
 
-def values_of(house, profile, overrides, selected=None):
+def values_of(project, profile, overrides, selected=None):
     """What every notebook runs with, see `params.effective`; UserError if two would divide the images differently."""
-    loaded = fitting(profiles.load_profile(profile, house.profiles), house)
-    values = params.effective(declarations_of(house), profile, loaded, overrides, selected)
+    loaded = fitting(profiles.load_profile(profile, project.profiles), project)
+    values = params.effective(declarations_of(project), profile, loaded, overrides, selected)
     for key in SPLIT:
         stated = {name: keys[key] for name, keys in values.items() if key in keys and "held_out" in keys}
         for (one, first), (other, second) in itertools.pairwise(stated.items()):
@@ -120,9 +120,9 @@ def values_of(house, profile, overrides, selected=None):
     return values
 
 
-def overrides_of(texts, house):
+def overrides_of(texts, project):
     """[section, key, text] of every -p; UserError if one is given twice, because the last would win without a word."""
-    found = [list(profiles.parse_override(text, tuple(house.graph))) for text in texts]
+    found = [list(profiles.parse_override(text, tuple(project.graph))) for text in texts]
     for place, (section, key, value) in enumerate(found):
         before = next((other for *where, other in found[:place] if where == [section, key] and other != value), None)
         if before is not None:
@@ -136,9 +136,9 @@ def merge_overrides(before, now):
     return [[section, key, text] for (section, key), text in merged.items()]
 
 
-def select(only, start, house):
+def select(only, start, project):
     """The notebooks to run: all, those in `only` ("10,33"), or `start` and all that depend on it."""
-    names = tuple(house.graph)
+    names = tuple(project.graph)
     if only and start:
         raise UserError("--only and --from exclude each other. Use one of them.")
     if only:
@@ -147,27 +147,27 @@ def select(only, start, house):
             raise UserError(f"--only {only}: it names no notebook. Notebooks: {', '.join(names)}.")
     elif start:
         wanted = {profiles.resolve(start, names, "--from")}
-        for name in graphlib.TopologicalSorter(house.graph).static_order():
-            if wanted & set(house.graph[name]):
+        for name in graphlib.TopologicalSorter(project.graph).static_order():
+            if wanted & set(project.graph[name]):
                 wanted.add(name)
     else:
         wanted = set(names)
     return [name for name in names if name in wanted]
 
 
-def keys_of(house, selected, values, fingerprint, old):
+def keys_of(project, selected, values, fingerprint, old):
     """{notebook: key}. A notebook that is not to be run counts with the key it was last finished with."""
     modules, keys = cache_key.library(), {}
-    for name in graphlib.TopologicalSorter(house.graph).static_order():
+    for name in graphlib.TopologicalSorter(project.graph).static_order():
         if name not in selected:
             keys[name] = old["notebooks"].get(name, {}).get("key", "") if old else ""
             continue
         given = {key: value.value for key, value in values[name].items() if key not in params.GIVEN}
         given = {key: content_of(value) for key, value in given.items()}
-        upstream = {need: keys[need] for need in house.graph[name]}
+        upstream = {need: keys[need] for need in project.graph[name]}
         # A network is not trained again for another colour; the other notebooks are, so to say, their pictures.
-        trains = any(product.endswith("model.json") for product in house.products.get(name, ()))
-        code, packages = cache_key.code_of(house.notebooks / f"{name}.ipynb", modules, pictures=not trains)
+        trains = any(product.endswith("model.json") for product in project.products.get(name, ()))
+        code, packages = cache_key.code_of(project.notebooks / f"{name}.ipynb", modules, pictures=not trains)
         keys[name] = cache_key.key(given, code, fingerprint, upstream, cache_key.versions(sorted(packages)))
     return keys
 
@@ -183,12 +183,12 @@ def content_of(value):
         return value
 
 
-def is_kept(name, key, run_dir, old, house):
+def is_kept(name, key, run_dir, old, project):
     """Whether a finished notebook of the run stands: same key, and what it left is there unchanged; its page can be made again."""
     entry = (old or {"notebooks": {}})["notebooks"].get(name, {})
     if entry.get("status") not in FINISHED or entry.get("key") != key:
         return False
-    there = digests(run_dir, left_by(name, house))
+    there = digests(run_dir, left_by(name, project))
     return there | {f"{name}.html": ""} == entry.get("made", {}) | {f"{name}.html": ""}
 
 
@@ -200,30 +200,30 @@ def ran_before(name, old):
             "environment": old.get("environment", {}), "jobs": old.get("jobs", 1), "data": str(old["data"].get("sha256", ""))}  # fmt: skip
 
 
-def entries_of(house, selected, keys, run_dir, old, forced):
+def entries_of(project, selected, keys, run_dir, old, forced):
     """The journal's notebooks at the start; UserError if a notebook needs one that is neither done nor to be run."""
     entries = {}
-    for name in house.graph:
+    for name in project.graph:
         before = (old or {"notebooks": {}})["notebooks"].get(name, {})
         entry = {"status": "waiting", "seconds": 0, "headline": "", "error": "", "key": "", "started_key": "", "pages": ""}
         entry |= {"made": {}, "used": {}, "ran": ran_before(name, old)}
         entry |= {key: value for key, value in before.items() if key in entry}
-        entry |= {"needs": list(house.graph[name]), "outdated": name not in selected and before.get("outdated", False)}
+        entry |= {"needs": list(project.graph[name]), "outdated": name not in selected and before.get("outdated", False)}
         if name not in selected:
             entry["status"] = "waiting" if entry["status"] == "running" else entry["status"]
-        elif name not in forced and is_kept(name, keys[name], run_dir, old, house):
+        elif name not in forced and is_kept(name, keys[name], run_dir, old, project):
             entry["status"] = "kept"
         else:
             entry |= {"status": "waiting", "seconds": 0, "headline": "", "error": "", "key": "", "made": {}, "used": {}, "ran": {}}
         entries[name] = entry
     redone = {name for name in selected if entries[name]["status"] != "kept"}
-    for name in graphlib.TopologicalSorter(house.graph).static_order():
-        if name not in selected and redone & set(house.graph[name]):
+    for name in graphlib.TopologicalSorter(project.graph).static_order():
+        if name not in selected and redone & set(project.graph[name]):
             redone.add(name)
             entries[name]["outdated"] = entries[name]["status"] in FINISHED
-    mark_outdated(entries, [name for name in house.graph if name not in selected], house)
+    mark_outdated(entries, [name for name in project.graph if name not in selected], project)
     for name in selected:
-        for need in house.graph[name]:
+        for need in project.graph[name]:
             if need not in selected and entries[need]["outdated"]:
                 raise UserError(
                     f"{name} needs {need}, which is outdated: it was made before what it needs itself was run again. Add it: --only "

@@ -29,10 +29,10 @@ def files_of(run_dir, products):
     return sorted(path.relative_to(run_dir).as_posix() for path in found)
 
 
-def left_by(name, house):
+def left_by(name, project):
     """The files that a notebook leaves, relative to the run folder: its executed form, its report, its figures, its products, what
     no other notebook needs, and the split that it has judged by."""
-    files = *house.products.get(name, ()), *house.further.get(name, ()), *((SPLIT,) if name == "40_evaluation" else ())
+    files = *project.products.get(name, ()), *project.further.get(name, ()), *((SPLIT,) if name == "40_evaluation" else ())
     return f"{name}.ipynb", f"{name}.html", f"metrics/{name}.json", *files
 
 
@@ -93,12 +93,12 @@ def of_needs(needs, entries, products):
     return {need: cache_key.digest([entries[need]["made"].get(product) for product in products.get(need, ())]) for need in needs}
 
 
-def mark_outdated(entries, names, house):
+def mark_outdated(entries, names, project):
     """Mark the finished notebooks among `names` that found other products than there are now, or that need one that is outdated."""
-    for name in house.graph:
+    for name in project.graph:
         entry = entries[name]
         if name in names and entry["status"] in FINISHED:
-            now = of_needs(house.graph[name], entries, house.products)
+            now = of_needs(project.graph[name], entries, project.products)
             other = any(entry["used"].get(need, now[need]) != now[need] for need in now)
             entry["outdated"] = entry["outdated"] or other or any(entries[need]["outdated"] for need in now)
 

@@ -21,30 +21,30 @@ JOBS = 2  # notebooks side by side, for want of --jobs
 Options = namedtuple("Options", "profile data run resume only start overrides jobs", defaults=("", "", "", False, "", "", (), None))
 
 
-def fitting_project(options, house):
-    """The house for the classes of the data that a run will use; a run that is gone on with names its own."""
+def fitting_project(options, project):
+    """The project for the classes of the data that a run will use; a run that is gone on with names its own."""
     folder = options.data
     if options.resume and not folder:
-        run_dir = run_state.latest_run(house.runs) if options.run in ("", "latest") else house.runs / options.run
+        run_dir = run_state.latest_run(project.runs) if options.run in ("", "latest") else project.runs / options.run
         old = run_state.read(run_dir) if run_dir.is_dir() else None
         folder = resume.folder_of(old) if old else ""
         if old and not folder:  # strips that are made again
-            return house
+            return project
     from lib.data import dataset
 
     data = inputs.find_data(folder).folder
-    return graph.project_for(house, dataset.describe(data)["classes"]) if data else house
+    return graph.project_for(project, dataset.describe(data)["classes"]) if data else project
 
 
-def open_folder(options, profile, house):
+def open_folder(options, profile, project):
     """(run folder, its lock, the journal to go on with or None). UserError where another run would be overwritten."""
     if options.run and not re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}", options.run):
         raise UserError(f"--run {options.run}: a run's name has letters, digits, dots, - and _ only.")
     if options.resume:
         newest = options.run in ("", "latest")
-        run_dir = run_state.latest_run(house.runs) if newest else house.runs / options.run
+        run_dir = run_state.latest_run(project.runs) if newest else project.runs / options.run
         if not run_dir.is_dir():
-            known = [folder.name for folder in run_state.run_folders(house.runs)]
+            known = [folder.name for folder in run_state.run_folders(project.runs)]
             raise UserError(f"There is no run {options.run}{profiles.nearest(options.run, known)} Leave --resume out.")
         lock = run_state.open_lock(run_dir)
         old = run_state.read(run_dir)
@@ -53,7 +53,7 @@ def open_folder(options, profile, house):
         return run_dir, lock, old
     if options.run in ("latest", "interactive"):
         raise UserError(f"--run {options.run}: this name is taken. Choose another.")
-    run_dir = house.runs / options.run if options.run else new_folder(profile, house.runs)
+    run_dir = project.runs / options.run if options.run else new_folder(profile, project.runs)
     if os.path.lexists(run_dir) and not run_dir.is_dir():
         raise UserError(f"--run {options.run}: {run_dir} is there and no folder. Choose another name.")
     run_dir.mkdir(parents=True, exist_ok=True)
@@ -87,22 +87,22 @@ def new_folder(profile, runs):
     raise UserError(f"{runs} holds a thousand runs of {stem}. Name the run with --run.")
 
 
-def run(options, house=DEFAULT_PROJECT):
+def run(options, project=DEFAULT_PROJECT):
     """Run the notebooks; 0 if all that were asked for are done, 1 if one failed. UserError before the first cell."""
     if options.jobs is not None and options.jobs < 1:
         raise UserError(f"--jobs {options.jobs}: at least one notebook must run at a time.")
     environment.check_keras_file()
-    options = resume.meant(options, house.runs)
-    house = fitting_project(options, house)
-    declarations, selected = graph.declarations_of(house), graph.select(options.only, options.start, house)
-    overrides, profile, data_dir = graph.overrides_of(options.overrides, house), options.profile, options.data
+    options = resume.meant(options, project.runs)
+    project = fitting_project(options, project)
+    declarations, selected = graph.declarations_of(project), graph.select(options.only, options.start, project)
+    overrides, profile, data_dir = graph.overrides_of(options.overrides, project), options.profile, options.data
     from lib.data import dataset
 
     lock = None
     try:
         old = None
         if options.resume:
-            run_dir, lock, old = open_folder(options, "", house)
+            run_dir, lock, old = open_folder(options, "", project)
             if profile and profile != old["profile"]:
                 raise UserError(f"{run_dir.name} is a run of profile {old['profile']}. Leave --profile out, or start a new run.")
             profile, overrides = old["profile"], graph.merge_overrides(old.get("overrides", []), overrides)
@@ -111,7 +111,7 @@ def run(options, house=DEFAULT_PROJECT):
         if old:
             data = data._replace(why=data.why if options.data else str(old["data"].get("why", "")))
         profile, why = inputs.choose_profile(profile, data)
-        values = graph.values_of(house, profile, overrides, selected)
+        values = graph.values_of(project, profile, overrides, selected)
         if old:
             resume.check_strips(old, values)
         print_line(f"profile  {profile}, {'as before' if old else why}")
@@ -130,7 +130,7 @@ def run(options, house=DEFAULT_PROJECT):
             findings = validation.table([*findings.to_dict("records"), *remarks])
             known["findings"] = inputs.summary_of(findings)
         if lock is None:
-            run_dir, lock, _ = open_folder(options, profile, house)
+            run_dir, lock, _ = open_folder(options, profile, project)
         products.end_strays(run_dir)
         products.remove_partial(run_dir)
         products.drop_split(run_dir, old["notebooks"] if old else {})
@@ -142,7 +142,7 @@ def run(options, house=DEFAULT_PROJECT):
             for key, value in (("data_dir", str(folder)), ("run_dir", str(run_dir))):
                 if key in keys:
                     keys[key] = params.Value(value, params.GIVEN[key])
-        keys = graph.keys_of(house, selected, values, fingerprint, old)
+        keys = graph.keys_of(project, selected, values, fingerprint, old)
         jobs = options.jobs or (old or {}).get("jobs", JOBS)
         asked = {
             "parameters": {name: {key: value.value for key, value in found.items()} for name, found in values.items()},
@@ -162,14 +162,14 @@ def run(options, house=DEFAULT_PROJECT):
             "jobs": asked["jobs"],
             "data": known,
             "overrides": overrides,
-            "notebooks": graph.entries_of(house, selected, keys, run_dir, old, set(selected) if options.start else set()),
+            "notebooks": graph.entries_of(project, selected, keys, run_dir, old, set(selected) if options.start else set()),
         }
         if old:
             inputs.divide(values, [name for name in selected if journal["notebooks"][name]["status"] == "waiting"], folder, run_dir)
         print_line(f"run      {run_dir}")
         print_line()
         with resumable():
-            scheduler.run_all(journal, run_dir, lock, house, selected, keys, asked, declarations)
+            scheduler.run_all(journal, run_dir, lock, project, selected, keys, asked, declarations)
             return print_summary(journal, run_dir, selected)
     finally:
         if lock:
@@ -198,38 +198,38 @@ def print_summary(journal, run_dir, selected):
     return 1 if bad else 0
 
 
-def values_meant(options, profile, house):
+def values_meant(options, profile, project):
     """What every notebook would run with; UserError for whatever the command line names and there is not, used or not."""
-    selected = graph.select(options.only, options.start, house)
+    selected = graph.select(options.only, options.start, project)
     for name in filter(None, (options.profile, profile)):
-        profiles.load_profile(name, house.profiles)
-    return graph.values_of(house, profile, graph.overrides_of(options.overrides, house), selected)
+        profiles.load_profile(name, project.profiles)
+    return graph.values_of(project, profile, graph.overrides_of(options.overrides, project), selected)
 
 
-def print_values(options, house=DEFAULT_PROJECT):
+def print_values(options, project=DEFAULT_PROJECT):
     """`--list`: every effective value and where it comes from."""
     profile = options.profile or inputs.choose_profile("", inputs.find_data(options.data))[0]
-    house = fitting_project(options, house)
-    print_line(params.listing(values_meant(options, profile, house)))
+    project = fitting_project(options, project)
+    print_line(params.listing(values_meant(options, profile, project)))
     return 0
 
 
-def prepare(profile, options, house=DEFAULT_PROJECT):
+def prepare(profile, options, project=DEFAULT_PROJECT):
     """`--prepare`: write the notebooks into a run folder with the profile's parameters set and nothing executed."""
-    house = fitting_project(options, house)
-    declarations, data = graph.declarations_of(house), inputs.find_data(options.data)
-    values = values_meant(options, profile, house)
-    run_dir, lock, _ = open_folder(options._replace(resume=False), f"{profile}-prepared", house)
+    project = fitting_project(options, project)
+    declarations, data = graph.declarations_of(project), inputs.find_data(options.data)
+    values = values_meant(options, profile, project)
+    run_dir, lock, _ = open_folder(options._replace(resume=False), f"{profile}-prepared", project)
     with lock:
         for name, keys in values.items():
             given = {"data_dir": str(data.folder or ""), "run_dir": str(run_dir)}
             changed = scheduler.changed(declarations[name], {key: given.get(key, value.value) for key, value in keys.items()})
-            worker.prepare(house.notebooks / f"{name}.ipynb", run_dir / f"{name}.ipynb", changed)
+            worker.prepare(project.notebooks / f"{name}.ipynb", run_dir / f"{name}.ipynb", changed)
     print_line(f"{len(values)} notebooks with the profile {profile} lie in {run_dir}, not executed. Open them in Jupyter.")
     return 0
 
 
-def check(options, house=DEFAULT_PROJECT):
+def check(options, project=DEFAULT_PROJECT):
     """`--check`: the table of findings about the data, and about what the split leaves in each part; 2 if one of them would stop a run."""
     from lib.data import dataset
 
@@ -237,12 +237,12 @@ def check(options, house=DEFAULT_PROJECT):
     if folder is None:
         raise UserError("No data to check were found. Name their folder with --data DIR.")
     with contextlib.suppress(UserError):  # a description that cannot be read is among the findings
-        house = fitting_project(options, house)
-    values_meant(options, options.profile or "demo", house)
+        project = fitting_project(options, project)
+    values_meant(options, options.profile or "demo", project)
     print_line(f"data     {folder}")
     found = dataset.check(folder, progress=print_line).to_dict("records")
     if not any(each["severity"] == "error" for each in found):
-        found += check_division(options, folder, house)
+        found += check_division(options, folder, project)
     for finding in found:
         row = f", row {finding['row']}" if finding["row"] else ""
         print_line(f"{finding['severity']:8} {finding['file']}{row}: {finding['what']}. {finding['remedy']}")
@@ -251,10 +251,10 @@ def check(options, house=DEFAULT_PROJECT):
     return 2 if severe else 0
 
 
-def check_division(options, folder, house):
+def check_division(options, folder, project):
     """What the split of a run with these options would leave too little of, as findings; nothing is written."""
-    values = values_meant(options, options.profile or inputs.choose_profile("", inputs.find_data(options.data))[0], house)
-    names = [name for name in graph.select(options.only, options.start, house) if "held_out" in values[name]]
+    values = values_meant(options, options.profile or inputs.choose_profile("", inputs.find_data(options.data))[0], project)
+    names = [name for name in graph.select(options.only, options.start, project) if "held_out" in values[name]]
     if not names:
         return []
     from lib.data import split_check

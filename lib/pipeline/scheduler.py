@@ -18,7 +18,7 @@ from lib.pipeline.products import NOTEBOOK, RUN, SPLIT, digests, end_strays, fil
 from lib.pipeline.run_state import FINISHED
 
 
-def run_all(journal, run_dir, lock, house, selected, keys, asked, declarations):
+def run_all(journal, run_dir, lock, project, selected, keys, asked, declarations):
     """Run the selected notebooks in the order of the graph, so many at a time, and keep the journal up to date.
 
     Arguments:
@@ -29,32 +29,32 @@ def run_all(journal, run_dir, lock, house, selected, keys, asked, declarations):
     """
     entries, running, jobs = journal["notebooks"], {}, asked["jobs"]
     run_state.record(journal, asked)
-    sorter, ready = graphlib.TopologicalSorter(house.graph), []
+    sorter, ready = graphlib.TopologicalSorter(project.graph), []
     sorter.prepare()
-    expected = run_state.expected_seconds(house.runs, journal["profile"])
+    expected = run_state.expected_seconds(project.runs, journal["profile"])
     update(journal, run_dir)
-    run_state.point_latest(house.runs, run_dir.name)
+    run_state.point_latest(project.runs, run_dir.name)
     begun, before, pages = time.monotonic(), journal["seconds"], pages_hash()
     try:
         while sorter.is_active():
             ready += sorter.get_ready()
-            passed = next((name for name in ready if passes(name, entries, selected, house, run_dir, pages)), None)
+            passed = next((name for name in ready if passes(name, entries, selected, project, run_dir, pages)), None)
             if passed:
                 ready.remove(passed)
                 sorter.done(passed)
                 continue
-            ready.sort(key=list(house.graph).index)
+            ready.sort(key=list(project.graph).index)
             while ready and len(running) < jobs:
                 name = ready.pop(0)
-                clear(run_dir, name, house)
-                found = of_needs(house.graph[name], entries, house.products)
+                clear(run_dir, name, project)
+                found = of_needs(project.graph[name], entries, project.products)
                 entries[name] |= {"status": "running", "started_key": keys[name], "made": {}, "used": found}
                 entries[name]["pages"] = pages
                 entries[name]["ran"] = {**asked, "parameters": asked["parameters"][name]}
                 run_state.record(journal, asked)
                 update(journal, run_dir)
                 given = changed(declarations[name], asked["parameters"][name])
-                running[name] = (start(house.notebooks / f"{name}.ipynb", run_dir, given, lock, jobs), time.monotonic())
+                running[name] = (start(project.notebooks / f"{name}.ipynb", run_dir, given, lock, jobs), time.monotonic())
                 print_line(f"{processes.clock()}  {name:16} started")
             if not running:
                 break
@@ -63,13 +63,13 @@ def run_all(journal, run_dir, lock, house, selected, keys, asked, declarations):
                 if process.poll() is None:
                     continue
                 del running[name]
-                finish(name, process, time.monotonic() - begin, entries[name], run_dir, house)
+                finish(name, process, time.monotonic() - begin, entries[name], run_dir, project)
                 if entries[name]["status"] == "done":
                     sorter.done(name)
-                block(entries, selected, house.graph)
+                block(entries, selected, project.graph)
                 update(journal, run_dir)
-                report_progress(name, entries, selected, house.graph, estimate_remaining(entries, selected, running, expected, jobs))
-        mark_outdated(entries, [name for name in house.graph if name not in selected], house)
+                report_progress(name, entries, selected, project.graph, estimate_remaining(entries, selected, running, expected, jobs))
+        mark_outdated(entries, [name for name in project.graph if name not in selected], project)
         failed = any(entries[name]["status"] not in FINISHED for name in selected)
         seconds = round(before + time.monotonic() - begun, 1)
         journal |= {"status": "failed" if failed else "done", "finished": run_state.now(), "seconds": seconds}
@@ -90,12 +90,12 @@ def run_all(journal, run_dir, lock, house, selected, keys, asked, declarations):
         raise
 
 
-def passes(name, entries, selected, house, run_dir, pages):
+def passes(name, entries, selected, project, run_dir, pages):
     """Whether a notebook whose needs are met is passed over: not asked for, or it stands, made from what lies there now."""
     entry = entries[name]
     if name not in selected or entry["status"] != "kept":
         return name not in selected
-    if entry["used"] == of_needs(house.graph[name], entries, house.products):
+    if entry["used"] == of_needs(project.graph[name], entries, project.products):
         mend_report(run_dir, name, entry, pages)
         print_line(f"{processes.clock()}  {name:16} kept: nothing that it is made from has changed")
         return True
@@ -108,12 +108,12 @@ def changed(declared, values):
     return {key: value for key, value in values.items() if json.dumps(value) != json.dumps(declared[key].default)}
 
 
-def clear(run_dir, name, house):
+def clear(run_dir, name, project):
     """Remove what an earlier start of this notebook left, so that nothing old stands for something new.
 
     Its trainings stay, finished or cut off: `training.fit` takes one only if it is made from the same to the last line of code.
     """
-    for path in (f".{name}.partial.ipynb", *left_by(name, house)):
+    for path in (f".{name}.partial.ipynb", *left_by(name, project)):
         if path != SPLIT:  # which networks have learned by
             (run_dir / path).unlink(missing_ok=True)
 
@@ -144,7 +144,7 @@ def start(notebook, run_dir, given, lock, jobs):
     return process
 
 
-def finish(name, process, seconds, entry, run_dir, house):
+def finish(name, process, seconds, entry, run_dir, project):
     """Write into a notebook's entry how it ended. Done is what says so itself and has left its products."""
     try:
         answer = json.loads(process.answer.text())
@@ -154,8 +154,8 @@ def finish(name, process, seconds, entry, run_dir, house):
         end_strays(run_dir, name)  # its kernel
     with contextlib.suppress(OSError):
         process.stdin.close()  # the others are closed with their tails
-    files = left_by(name, house)
-    products = (*house.products.get(name, ()), *house.further.get(name, ()))
+    files = left_by(name, project)
+    products = (*project.products.get(name, ()), *project.further.get(name, ()))
     missing = [product for product in products if not (run_dir / product).is_file()]
     if answer["ok"] and missing:
         answer = {"ok": False, "error": f"It ended without writing {missing[0]}."}
