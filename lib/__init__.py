@@ -4,11 +4,12 @@ errors, files, paths   what a user can mend; files that are complete or absent; 
 data/                  images and tables: read, checked, divided, varied, in batches; other people's masks
 models/                networks: built, trained, saved, run
 synthetic/             generated strips
-plots, report/         pictures, and the pages that people read
+plots                  pictures
+report/                the pages that people read
 inference/             a trained cascade at work: probabilities, filters, masks, time budget, submission
 evaluation/            what a cascade is worth: thresholds, scores with intervals, where points are lost
 pipeline/              run_all.py: parameters, the graph of notebooks, processes, what must run again
 kaggle/                Kaggle's data in, a packed run out
 
-`importer`, `lookup` and `overlap` are commands that engineers type
+`importer`, `lookup` and `overlap` are commands that engineers type: they import from any room, and no room from them.
 """
