@@ -108,7 +108,7 @@ def run(name, seed, train):
     execute(folder, f"{NOTEBOOKS},90" if name == BASE else NOTEBOOKS, data, settings)
 
 
-def figures_of(name, seeds):
+def metrics_of(name, seeds):
     """(scores a seed, groups a seed, minutes of the quickest seed) of a variant over the seeds that are there; None unless all are."""
     scores, groups, minutes = [], [], []
     for seed in seeds:
@@ -153,7 +153,7 @@ def row_of(name, found):
 
 def table(seeds, train):
     """The page."""
-    found = {name: figures for name in VARIANTS if (figures := figures_of(name, seeds))}
+    found = {name: metrics for name in VARIANTS if (metrics := metrics_of(name, seeds))}
     if BASE not in found:
         raise errors.UserError(f"The runs of {BASE!r} are not finished. Call this without --table first.")
     base = found[BASE][0]

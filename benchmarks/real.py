@@ -49,7 +49,7 @@ def area_under(truth, probability):
     return roc_auc_score(truth, probability) if 0 < truth.sum() < len(truth) else float("nan")
 
 
-def figures_of(folder, seed):
+def metrics_of(folder, seed):
     """What one run found, a dictionary: strips, score, all-empty score, gain with its interval, areas under curves, Dice, minutes."""
     evidence, chosen = predictions.CascadePredictions.load(folder / "evidence.npz"), files.read_json(folder / "decision.json")
     there = evidence.true_area > 0
@@ -103,7 +103,7 @@ def main():
     parser.add_argument("-p", action="append", default=[], metavar="SECTION.KEY=VALUE", help="as for run_all.py; once or more")
     parser.add_argument("--out", default="", help="page to write the section to")
     given = parser.parse_args()
-    found = [figures_of(run(given, seed), seed) for seed in map(int, given.seeds.split(","))]
+    found = [metrics_of(run(given, seed), seed) for seed in map(int, given.seeds.split(","))]
     text = text_of(found, given)
     measure.publish(text, given.out)
 

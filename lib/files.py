@@ -108,14 +108,25 @@ def number(value):
     return float(value) if math.isfinite(value) else None
 
 
-def record_metrics(run_dir, notebook, headline, **figures):
-    """Hand a notebook's figures to the run: `metrics/NOTEBOOK.json`, merged into `metrics.json` by the pipeline.
+def record_metrics(run_dir, notebook, summary, **metrics):
+    """Hand a notebook's metrics to the run: `metrics/NOTEBOOK.json`, merged into `metrics.json` by the pipeline.
 
     Arguments:
-        headline: the one figure a reader wants, in words, such as "recall 0.97, accuracy 0.93".
-        figures: numbers, strings, lists or dictionaries of them; names are unique over the whole run.
+        summary: the one number a reader wants, in words, such as "recall 0.97, accuracy 0.93".
+        metrics: numbers, strings, lists or dictionaries of them; names are unique over the whole run.
     """
-    write_json(Path(run_dir) / "metrics" / f"{notebook}.json", {"headline": headline, "figures": figures})
+    write_json(Path(run_dir) / "metrics" / f"{notebook}.json", {"summary": summary, "metrics": metrics})
+
+
+def read_metrics(run_dir, notebook):
+    """(summary, {name: value}) as `record_metrics` wrote them; ("", {}) where they are missing or broken."""
+    try:
+        content = read_json(Path(run_dir) / "metrics" / f"{notebook}.json")
+        if "figures" in content:  # a run from before the keys were renamed
+            content = {"summary": content["headline"], "metrics": content["figures"]}
+        return str(content["summary"]), dict(content["metrics"])
+    except (UserError, OSError, KeyError, TypeError, ValueError):
+        return "", {}
 
 
 try:

@@ -36,7 +36,7 @@ MEASURED = ("strategy_milliseconds", "strategy_cheapest_near_the_best")  # times
 
 
 def results(run_dir):
-    """{file: hash} of everything a run is asked for: thresholds, tables, evidence, and the weights' hashes; and all figures but measured
+    """{file: hash} of everything a run is asked for: thresholds, tables, evidence, and the weights' hashes; and all metrics but measured
     times, to the last bit of 05_shift's weighted sums."""
     found = {}
     for pattern in ("*.csv", "*.npz", "decision.json", "value.json", "models/*/model.json"):
@@ -44,10 +44,10 @@ def results(run_dir):
             found[path.relative_to(run_dir).as_posix()] = hashlib.sha256(path.read_bytes()).hexdigest()
     for path in run_dir.glob("metrics/*.json"):
         content = json.loads(path.read_text())
-        figures = {name: value for name, value in content["figures"].items() if name not in MEASURED}
-        found[path.relative_to(run_dir).as_posix()] = {**content, "figures": figures}
-    figures = json.loads((run_dir / "metrics.json").read_text())
-    return found | {"metrics.json": {name: value for name, value in figures.items() if name not in ("run", *MEASURED)}}
+        metrics = {name: value for name, value in content["metrics"].items() if name not in MEASURED}
+        found[path.relative_to(run_dir).as_posix()] = {**content, "metrics": metrics}
+    metrics = json.loads((run_dir / "metrics.json").read_text())
+    return found | {"metrics.json": {name: value for name, value in metrics.items() if name not in ("run", *MEASURED)}}
 
 
 def finished(run_dir):
@@ -174,7 +174,7 @@ def chain(begin, run_dir, expected, longest, kills, chance, victims=VICTIMS):
 
 
 def journals_names(expected):
-    """The notebooks that handed figures on."""
+    """The notebooks that handed metrics on."""
     return [Path(file).stem for file in expected if file.startswith("metrics/")]
 
 

@@ -71,12 +71,12 @@ def test_the_advice_follows_from_how_it_was_trained(strips, steps, weights, said
 
 
 def test_the_index_shows_doubts_before_the_score(tmp_path):
-    write_json(tmp_path / "metrics" / "10_binary.json", {"headline": "x", "figures": {"binary_doubt": "It <b>guesses</b>.", "a": 1.0}})
-    write_json(tmp_path / "metrics" / "20_multilabel.json", {"headline": "x", "figures": {"multilabel_doubt": ""}})
+    write_json(tmp_path / "metrics" / "10_binary.json", {"summary": "x", "metrics": {"binary_doubt": "It <b>guesses</b>.", "a": 1.0}})
+    write_json(tmp_path / "metrics" / "20_multilabel.json", {"summary": "x", "metrics": {"multilabel_doubt": ""}})
     pages.write_index(tmp_path)
     page = (tmp_path / "index.html").read_text()
     assert page.count("No better than a constant answer") == 1
     assert "<li>It &lt;b&gt;guesses&lt;/b&gt;.</li>" in page
-    write_json(tmp_path / "metrics" / "10_binary.json", {"headline": "x", "figures": {"binary_doubt": ""}})
+    write_json(tmp_path / "metrics" / "10_binary.json", {"summary": "x", "metrics": {"binary_doubt": ""}})
     pages.write_index(tmp_path)
     assert "No better than a constant" not in (tmp_path / "index.html").read_text()

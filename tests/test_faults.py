@@ -143,9 +143,9 @@ def test_runs_are_compared_by_all_their_figures_but_not_by_measured_times(tmp_pa
     """A kill is survived where nothing but the clock differs; one figure in the last digit is another result."""
     def run(name, score, milliseconds):
         folder = tmp_path / name
-        figures = {"score": score, "strategy_milliseconds": {"both filters": milliseconds}}
-        files.write_json(folder / "metrics" / "40_evaluation.json", {"headline": "x", "figures": figures})
-        files.write_json(folder / "metrics.json", {"run": name, **figures})
+        metrics = {"score": score, "strategy_milliseconds": {"both filters": milliseconds}}
+        files.write_json(folder / "metrics" / "40_evaluation.json", {"summary": "x", "metrics": metrics})
+        files.write_json(folder / "metrics.json", {"run": name, **metrics})
         return kills.results(folder)
 
     assert run("a", 0.5, 20.1) == run("b", 0.5, 31.7)

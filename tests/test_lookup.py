@@ -108,13 +108,13 @@ def test_held_out_images_and_what_is_said_of_them(tmp_path):
 def test_the_notebooks_show_turned_copies(tmp_path):
     folder = make(tmp_path / "data")
     cv2.imwrite(str(folder / "train_images" / "d.png"), np.ascontiguousarray(likeness.turned(picture(3), 5)))
-    notebooks, figures = PROJECT / "notebooks", {}
+    notebooks, recorded = PROJECT / "notebooks", {}
     for name in ("00_eda", "05_shift"):
         given = {"data_dir": str(folder), "run_dir": str(tmp_path)}
         papermill.execute_notebook(notebooks / f"{name}.ipynb", tmp_path / f"{name}.ipynb", given, cwd=notebooks, progress_bar=False)
-        figures |= read_json(tmp_path / "metrics" / f"{name}.json")["figures"]
-    assert figures["turned_groups"] == 1
-    assert figures["shift_copied_share"] == pytest.approx(2 / 3)
-    assert figures["shift_lookup_baseline"] == pytest.approx((1 + 2 / 3) / 3)
-    assert figures["shift_held_out_copied_share"] is None
+        recorded |= read_json(tmp_path / "metrics" / f"{name}.json")["metrics"]
+    assert recorded["turned_groups"] == 1
+    assert recorded["shift_copied_share"] == pytest.approx(2 / 3)
+    assert recorded["shift_lookup_baseline"] == pytest.approx((1 + 2 / 3) / 3)
+    assert recorded["shift_held_out_copied_share"] is None
     assert "Warning: 2 of 3 test images (67%)" in (tmp_path / "05_shift.ipynb").read_text(encoding="utf-8")

@@ -47,8 +47,8 @@ def test_dice_over_positives_leaves_out_empty_truth():
 
 
 def test_classification_figures():
-    figures = metrics.classification_metrics([1, 1, 0, 0, 0], [0.9, 0.4, 0.6, 0.1, 0.2], 0.5)
-    assert figures == {"accuracy": 0.6, "precision": 0.5, "recall": 0.5}
+    computed = metrics.classification_metrics([1, 1, 0, 0, 0], [0.9, 0.4, 0.6, 0.1, 0.2], 0.5)
+    assert computed == {"accuracy": 0.6, "precision": 0.5, "recall": 0.5}
     assert np.isnan(metrics.classification_metrics([0, 0], [0.1, 0.1])["precision"])
 
 

@@ -110,8 +110,8 @@ def parts_of(run):
     return dict(zip(split["image_id"], split["part"], strict=True))
 
 
-def figures_of(run, name):
-    return read_json(run / "metrics" / f"{name}.json")["figures"]
+def metrics_of(run, name):
+    return read_json(run / "metrics" / f"{name}.json")["metrics"]
 
 
 def ids(files):
@@ -131,11 +131,11 @@ def test_the_binary_threshold_is_chosen_on_validation_strips_and_judged_on_held_
     held_out = [image_id for image_id, part in parts_of(tmp_path).items() if part == "held_out"]
     found = [classes_of(image_id).any() and not int(image_id[:2]) % 2 for image_id in held_out]
     right = [one or not classes_of(image_id).any() for one, image_id in zip(found, held_out, strict=True)]
-    figures = figures_of(tmp_path, "10_binary")
-    assert figures["binary_threshold"] == pytest.approx(0.6)
-    assert figures["binary_recall"] == pytest.approx(sum(found) / sum(classes_of(image_id).any() for image_id in held_out))
-    assert 0 < figures["binary_recall"] < 1
-    assert (figures["binary_accuracy"], figures["binary_precision"]) == (pytest.approx(np.mean(right)), 1)
+    recorded = metrics_of(tmp_path, "10_binary")
+    assert recorded["binary_threshold"] == pytest.approx(0.6)
+    assert recorded["binary_recall"] == pytest.approx(sum(found) / sum(classes_of(image_id).any() for image_id in held_out))
+    assert 0 < recorded["binary_recall"] < 1
+    assert (recorded["binary_accuracy"], recorded["binary_precision"]) == (pytest.approx(np.mean(right)), 1)
 
 
 @pytest.mark.parametrize("name", ["10_binary", "20_multilabel"])
@@ -146,8 +146,8 @@ def test_the_members_of_an_ensemble_that_learned_the_validation_strips_do_not_ch
         return [0.9 * there + 0.05 for there in truth] if members > 1 else [0.6 + 0.1 * there for there in truth]
 
     judged(name, answer, n_members=2, **TINY)
-    figures = figures_of(tmp_path, name)
-    thresholds = [figures["binary_threshold"]] if name == "10_binary" else figures["multilabel_thresholds"]
+    recorded = metrics_of(tmp_path, name)
+    thresholds = [recorded["binary_threshold"]] if name == "10_binary" else recorded["multilabel_thresholds"]
     assert all(0.6 < threshold <= 0.7001 for threshold in thresholds)
 
 
@@ -159,12 +159,12 @@ def test_the_multilabel_thresholds_are_chosen_on_validation_strips_and_judged_on
         return np.array(middle) + 0.02 * (2 * classes_of(image_id) - 1)
 
     judged("20_multilabel", answer, **TINY)
-    figures = figures_of(tmp_path, "20_multilabel")
-    assert figures["multilabel_thresholds"] == pytest.approx([0.7, 0.8])
+    recorded = metrics_of(tmp_path, "20_multilabel")
+    assert recorded["multilabel_thresholds"] == pytest.approx([0.7, 0.8])
     held_out = [image_id for image_id, part in parts_of(tmp_path).items() if part == "held_out" and classes_of(image_id).any()]
     truth = np.array([classes_of(image_id) for image_id in held_out])
-    assert figures["multilabel_accuracy"] == pytest.approx(1 - truth.mean())  # nothing is named
-    assert figures["multilabel_recall"] == [0, 0]
+    assert recorded["multilabel_accuracy"] == pytest.approx(1 - truth.mean())  # nothing is named
+    assert recorded["multilabel_recall"] == [0, 0]
 
 
 @pytest.mark.parametrize("name", ["10_binary", "20_multilabel", "31_seg_class1"])
@@ -189,9 +189,9 @@ def test_a_segmenter_is_judged_on_held_out_strips_alone(judged, tmp_path):
         return drawn
 
     judged("31_seg_class1", answer, **TINY)
-    figures = figures_of(tmp_path, "31_seg_class1")
-    assert figures["seg_class1_dice_unfiltered"] == pytest.approx(2 / 3)
-    assert figures["seg_class1_false_alarms_unfiltered"] == 0
+    recorded = metrics_of(tmp_path, "31_seg_class1")
+    assert recorded["seg_class1_dice_unfiltered"] == pytest.approx(2 / 3)
+    assert recorded["seg_class1_false_alarms_unfiltered"] == 0
 
 
 def two_kinds(run):
@@ -204,7 +204,7 @@ def two_kinds(run):
 @pytest.fixture
 def two_halves(judged, tmp_path):
     """40_evaluation where half of the held-out strips are outlined exactly below a pixel threshold of 0.5 and not at all above, and the
-    other half exactly above 0.65 and everywhere below; the figures, the number of pairs of either half with and without a defect."""
+    other half exactly above 0.65 and everywhere below; the metrics, the number of pairs of either half with and without a defect."""
     areas = np.zeros((HEIGHT, WIDTH), bool)
     areas[:20, 10:12] = True
 
@@ -228,43 +228,43 @@ def two_halves(judged, tmp_path):
     for image_id, kind in kinds.items():
         counts[kind][0] += int(classes_of(image_id).sum())
         counts[kind][1] += int((1 - classes_of(image_id)).sum())
-    return variables, figures_of(tmp_path, "40_evaluation"), counts
+    return variables, metrics_of(tmp_path, "40_evaluation"), counts
 
 
 def test_the_score_is_that_of_thresholds_which_other_strips_chose(two_halves, tmp_path):
     """Either half chooses the threshold that is wrong for the other: nothing, or everything, is drawn there."""
-    variables, figures, ((first, first_without), (second, second_without)) = two_halves
+    variables, recorded, ((first, first_without), (second, second_without)) = two_halves
     pairs = first + first_without + second + second_without
     everywhere = 2 * 40 / (40 + HEIGHT * WIDTH)
     assert min(first, second) > 3
-    assert figures["competition_score"] == pytest.approx((second * everywhere + first_without + second_without) / pairs)
-    assert {round(one["pixel_thresholds"][0], 1) >= 0.7 for one in figures["chosen_by_part"]} == {False, True}
-    assert figures["competition_score_interval"][1] < figures["naive_competition_score"]
-    assert figures["all_empty_score"] == pytest.approx((first_without + second_without) / pairs)
-    assert sum(map(sum, figures["lost_points"].values())) == pytest.approx(1 - figures["competition_score"])
-    assert metrics.competition_score(variables.truth, variables.predicted) == pytest.approx(figures["competition_score"])
+    assert recorded["competition_score"] == pytest.approx((second * everywhere + first_without + second_without) / pairs)
+    assert {round(one["pixel_thresholds"][0], 1) >= 0.7 for one in recorded["chosen_by_part"]} == {False, True}
+    assert recorded["competition_score_interval"][1] < recorded["naive_competition_score"]
+    assert recorded["all_empty_score"] == pytest.approx((first_without + second_without) / pairs)
+    assert sum(map(sum, recorded["lost_points"].values())) == pytest.approx(1 - recorded["competition_score"])
+    assert metrics.competition_score(variables.truth, variables.predicted) == pytest.approx(recorded["competition_score"])
 
 
 def test_what_is_handed_on_is_chosen_on_all_held_out_strips(two_halves, tmp_path):
-    variables, figures, ((first, first_without), (second, second_without)) = two_halves
+    variables, recorded, ((first, first_without), (second, second_without)) = two_halves
     pairs = first + first_without + second + second_without
     written = read_json(tmp_path / "decision.json")
     by_all = threshold_search.choose_thresholds(variables.evidence, "segment everything")
     assert {name: written[name] for name in by_all} == by_all
-    assert figures["naive_competition_score"] == pytest.approx(predictions.pair_scores(variables.evidence, by_all).mean())
-    assert figures["naive_competition_score"] >= (max(first, second) + first_without + second_without) / pairs
-    assert figures["naive_minus_honest"] == pytest.approx(figures["naive_competition_score"] - figures["competition_score"])
+    assert recorded["naive_competition_score"] == pytest.approx(predictions.pair_scores(variables.evidence, by_all).mean())
+    assert recorded["naive_competition_score"] >= (max(first, second) + first_without + second_without) / pairs
+    assert recorded["naive_minus_honest"] == pytest.approx(recorded["naive_competition_score"] - recorded["competition_score"])
 
 
 def test_the_filters_cost_is_that_of_thresholds_which_other_strips_chose(two_halves, tmp_path):
     """The filter parts one half at 0.2 and the other at 0.65: with the other's threshold all of one's defects are missed, and all strips
     of the other pass."""
-    _, figures, _ = two_halves
+    _, recorded, _ = two_halves
     kinds = two_kinds(tmp_path)
     missed = sum(classes_of(image_id).any() for image_id, kind in kinds.items() if kind == 0)
     alarms = sum(not classes_of(image_id).any() for image_id, kind in kinds.items() if kind == 1)
-    assert figures["filter_cost"] == pytest.approx((10 * missed + alarms) / len(kinds))
-    assert figures["filter_least_cost_row"]["cost"] < figures["filter_cost"]
+    assert recorded["filter_cost"] == pytest.approx((10 * missed + alarms) / len(kinds))
+    assert recorded["filter_least_cost_row"]["cost"] < recorded["filter_cost"]
 
 
 @pytest.mark.parametrize("name", paths.network_names(2))

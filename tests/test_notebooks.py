@@ -22,7 +22,7 @@ COMMON = {"data_dir": "", "run_dir": "", "seed": 42, "max_images": 0, "synthetic
 LONGEST_CELL = 30  # lines
 CELLS_WITHOUT_PROSE = 3
 
-FIGURES = {  # that a notebook must hand on
+METRICS = {  # that a notebook must hand on
     "00_eda": ("images", "defective_share", "images_per_class", "near_duplicate_pairs"),
     "05_shift": ("shift_auc", "shift_auc_interval", "shift_effective_strips", "shift_importances", "shift_distance", "shift_shown"),
     "10_binary": ("binary_accuracy", "binary_recall", "binary_threshold"),
@@ -152,7 +152,7 @@ def run(whole_project):
 
 
 def execute(name, data, run, **parameters):
-    """Execute a notebook from its own folder; what it hands on: {"headline", "figures"}."""
+    """Execute a notebook from its own folder; what it hands on: {"summary", "metrics"}."""
     parameters |= {"data_dir": str(data), "run_dir": str(run)}
     unknown = set(parameters) - set(params.declared(FOLDER / f"{name}.ipynb"))
     assert not unknown  # papermill would only warn
@@ -161,11 +161,11 @@ def execute(name, data, run, **parameters):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", FIGURES)
+@pytest.mark.parametrize("name", METRICS)
 def test_runs_on_a_few_strips(name, run):
     handed_on = files.read_json(run / "metrics" / f"{name}.json")
-    assert handed_on["headline"]
-    assert set(FIGURES[name]) <= set(handed_on["figures"])
+    assert handed_on["summary"]
+    assert set(METRICS[name]) <= set(handed_on["metrics"])
     assert not list(run.glob("scratch/*"))  # a notebook calls its own as the pipeline does, which removes it
     cells = files.read_json(run / f"{name}.ipynb")["cells"]
     noise = ["".join(part["text"]) for cell in cells for part in cell.get("outputs", ()) if part.get("name") == "stderr"]
@@ -261,10 +261,10 @@ def test_eda_counts_another_data_set(tmp_path):
     (data / "test_images" / "t.png").write_bytes(b"no picture")
     (data / "train.csv").write_text("ImageId,ClassId,EncodedPixels\na.png,1,1 5\na.png,3,61 20\nb.png,3,100 9 200 9\n")
     files.write_json(data / "dataset.json", {"classes": 3, "height": 60, "width": 90, "class_names": ["dent", "hole", "rust"]})
-    figures = execute("00_eda", data, tmp_path)["figures"]
-    assert figures["images"] == 5
-    assert figures["defective_share"] == pytest.approx(2 / 5)
-    assert figures["images_per_class"] == [1, 0, 2]
-    assert figures["empty_pair_share"] == pytest.approx(12 / 15)
-    assert figures["near_duplicate_pairs"] == 1
+    recorded = execute("00_eda", data, tmp_path)["metrics"]
+    assert recorded["images"] == 5
+    assert recorded["defective_share"] == pytest.approx(2 / 5)
+    assert recorded["images_per_class"] == [1, 0, 2]
+    assert recorded["empty_pair_share"] == pytest.approx(12 / 15)
+    assert recorded["near_duplicate_pairs"] == 1
     assert "Errors found: 1; warnings: 0." in (tmp_path / "00_eda.ipynb").read_text(encoding="utf-8")

@@ -221,9 +221,9 @@ def test_texts_are_cut_where_they_are_long():
     assert cut("0123456789", 4) == "01\n[... 6 characters left out ...]\n89"
 
 
-def test_long_figures_and_headlines_are_short_on_the_index(tmp_path):
+def test_long_metrics_and_summaries_are_short_on_the_index(tmp_path):
     (tmp_path / "metrics").mkdir()
-    content = {"headline": "h" * 100_000, "figures": {"text": "t" * 100_000, "some": ["u" * 100_000]}}
+    content = {"summary": "h" * 100_000, "metrics": {"text": "t" * 100_000, "some": ["u" * 100_000]}}
     (tmp_path / "metrics" / "a.json").write_text(json.dumps(content))
     entry = {"status": "done", "headline": "h" * 100_000, "error": "e" * 100_000}
     (tmp_path / "run.json").write_text(json.dumps({"notebooks": {"a": entry}, "parameters": {"a": {"p": "q" * 100_000}}}))

@@ -267,7 +267,7 @@ def test_index(tmp_path):
     check_harmless(text)
     assert "0.7321" in text and "0.6400" in text and "0.0921 above it" in text
     assert "95 % interval <strong>0.7013</strong> to <strong>0.7600</strong>" in text
-    assert "0.9877" not in text  # 90_inference is not finished: its old figures don't count
+    assert "0.9877" not in text  # 90_inference is not finished: its old metrics don't count
     assert "These strips are generated." in text and "Lifted." in text
     for needle in ("abc1234+changes", "0f0f0f", "3.13.2", "took 10 min 05 s", "1 min 05 s", ">blocked<", "20_multilabel failed"):
         assert needle in text
@@ -277,8 +277,8 @@ def test_index(tmp_path):
     assert text.count('src="data:image/jpeg;base64,') == 2
 
 
-def index_of(folder, figures, **about):
-    """The text of the index of a finished run with these figures, on data described so; "" for data that are gone."""
+def index_of(folder, metrics, **about):
+    """The text of the index of a finished run with these metrics, on data described so; "" for data that are gone."""
     data = folder / "data"
     data.mkdir(parents=True)
     if about:
@@ -286,19 +286,29 @@ def index_of(folder, figures, **about):
     folder_said = str(data if about else folder / "gone")
     (folder / "run.json").write_text(json.dumps({"notebooks": {"40": {"status": "done"}}, "data": {"folder": folder_said}}))
     (folder / "metrics").mkdir()
-    (folder / "metrics" / "40.json").write_text(json.dumps({"headline": "", "figures": figures}))
+    (folder / "metrics" / "40.json").write_text(json.dumps({"summary": "", "metrics": metrics}))
     pages.write_index(folder)
     return (folder / "index.html").read_text(encoding="utf-8")
 
 
 def test_index_shows_every_class_by_its_name(tmp_path):
-    figures = {f"dice_positives_class{number}": number / 100 for number in range(1, 13)} | {"dice_positives_class7": None}
+    metrics = {f"dice_positives_class{number}": number / 100 for number in range(1, 13)} | {"dice_positives_class7": None}
     found = lambda text: re.findall(r"<dt>Dice, (.*?)</dt><dd>(.*?)</dd>", text)  # noqa: E731
     names = [f"kind<{number}>" for number in range(1, 12)] + ["class 12"]
-    shown = found(index_of(tmp_path / "named", figures, classes=12, class_names=names))
+    shown = found(index_of(tmp_path / "named", metrics, classes=12, class_names=names))
     expected = [(f"{number} kind&lt;{number}&gt;", f"0.{number:02d}0") for number in range(1, 12) if number != 7]
     assert shown == [*expected, ("class 12", "0.120")]
-    assert found(index_of(tmp_path / "gone", figures)) == [(f"class {n}", f"0.{n:02d}0") for n in range(1, 13) if n != 7]
+    assert found(index_of(tmp_path / "gone", metrics)) == [(f"class {n}", f"0.{n:02d}0") for n in range(1, 13) if n != 7]
+
+
+def test_metrics_of_an_earlier_run_are_read(tmp_path):
+    (tmp_path / "metrics").mkdir()
+    content = {"headline": "recall 0.97", "figures": {"competition_score": 0.73214}}
+    (tmp_path / "metrics" / "40_evaluation.json").write_text(json.dumps(content))
+    (tmp_path / "40_evaluation.ipynb").write_text("{}")
+    assert files.read_metrics(tmp_path, "40_evaluation") == ("recall 0.97", {"competition_score": 0.73214})
+    pages.write_index(tmp_path)
+    assert all(text in (tmp_path / "index.html").read_text() for text in ("recall 0.97", "0.7321"))
 
 
 @pytest.mark.parametrize("score, words", [
@@ -323,7 +333,9 @@ def test_index_of_an_empty_or_broken_folder(tmp_path):
     assert "No notebook of this run has been started" in (tmp_path / "index.html").read_text()
     (tmp_path / "run.json").write_text('{"notebooks": [1, {"name": "x"}], "data": 3, "versions": [], "parameters": {"a": 1}}')
     (tmp_path / "metrics").mkdir()
-    (tmp_path / "metrics" / "x.json").write_text('{"figures": [1]}')
+    for broken in ("{", "[1]", '{"figures": [1]}', '{"summary": "", "metrics": 1}'):
+        (tmp_path / "metrics" / "x.json").write_text(broken)
+        assert files.read_metrics(tmp_path, "x") == ("", {})
     (tmp_path / "x.ipynb").write_text("{")
     pages.write_index(tmp_path)
     check_harmless((tmp_path / "index.html").read_text())

@@ -55,7 +55,7 @@ def test_the_judge_of_real_strips_reads_a_run_as_it_is(tmp_path, monkeypatch):
     evidence.save(tmp_path / "evidence.npz")
     files.write_json(tmp_path / "decision.json", {"strategy": "segment everything"})
     files.write_json(tmp_path / "run.json", {"seconds": 90.0})
-    found = real.figures_of(tmp_path, 1)
+    found = real.metrics_of(tmp_path, 1)
     assert (found["strips"], found["positives"].tolist(), found["minutes"]) == (3, [2], 1.5)
     assert found["all_empty"] == pytest.approx(1 / 3) and found["auc"] == 1 and found["auc_classes"] == [1]
     assert found["dice"][0][0][0] == pytest.approx((1 + 2 / 3) / 2)
@@ -74,9 +74,9 @@ def test_every_image_judges_classes_learn_together_and_a_network_that_learned_no
     assert ended.returncode == 0, ended.stdout + ended.stderr
     run = tmp_path / "project" / "runs" / "few"
 
-    evidence, figures = predictions.CascadePredictions.load(run / "evidence.npz"), files.read_json(run / "metrics.json")
+    evidence, recorded = predictions.CascadePredictions.load(run / "evidence.npz"), files.read_json(run / "metrics.json")
     assert evidence.true_area.shape == (40, 2) and (evidence.true_area > 0).sum() == 20
-    assert figures["judged_out_of_fold"] and figures["held_out_strips"] == 40
+    assert recorded["judged_out_of_fold"] and recorded["held_out_strips"] == 40
     for name in ("binary", "multilabel", "seg_class1", "seg_class2"):
         cards = [files.read_json(folder / "model.json") for folder in paths.member_folders(run / "models" / name)]
         assert [card["fold"] for card in cards] == [[0, 2], [1, 2]]
@@ -86,8 +86,8 @@ def test_every_image_judges_classes_learn_together_and_a_network_that_learned_no
     same = [np.array_equal(one, other) for one, other in zip(first, second, strict=True)]
     assert all(same[:-2]) and not same[-2]  # all but the last layer, which has an output a class
 
-    assert "cannot be told from predicting nothing" in figures["evaluation_doubt"]
-    assert "begin with ImageNet's, as --profile small_data does" in figures["binary_doubt"]
+    assert "cannot be told from predicting nothing" in recorded["evaluation_doubt"]
+    assert "begin with ImageNet's, as --profile small_data does" in recorded["binary_doubt"]
     assert ended.stdout.count("\ndoubt    ") >= 3
     page = (run / "index.html").read_text()
     assert "No better than a constant answer" in page and "Score out of fold" in page

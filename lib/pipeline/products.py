@@ -30,7 +30,7 @@ def files_of(run_dir, products):
 
 
 def left_by(name, project):
-    """The files that a notebook leaves, relative to the run folder: its executed form, its report, its figures, its products, what
+    """The files that a notebook leaves, relative to the run folder: its executed form, its report, its metrics, its products, what
     no other notebook needs, and the split that it has judged by."""
     files = *project.products.get(name, ()), *project.further.get(name, ()), *((SPLIT,) if name == "40_evaluation" else ())
     return f"{name}.ipynb", f"{name}.html", f"metrics/{name}.json", *files

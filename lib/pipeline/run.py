@@ -182,12 +182,12 @@ def print_summary(journal, run_dir, selected):
     entries = journal["notebooks"]
     print_line()
     for name, entry in entries.items():
-        figures = (run_state.read_figures(run_dir, name) or {"figures": {}})["figures"] if entry["status"] in FINISHED else {}
-        if "competition_score" in figures:
-            beside = f", all-empty {figures['all_empty_score']:.4f}" if "all_empty_score" in figures else ""
+        metrics = files.read_metrics(run_dir, name)[1] if entry["status"] in FINISHED else {}
+        if "competition_score" in metrics:
+            beside = f", all-empty {metrics['all_empty_score']:.4f}" if "all_empty_score" in metrics else ""
             stale = f" (of the state before: {name} is outdated)" if entry["outdated"] else ""
-            print_line(f"score    {figures['competition_score']:.4f}{beside}{stale}")
-        for doubt in (text for figure, text in figures.items() if figure.endswith("_doubt") and text):
+            print_line(f"score    {metrics['competition_score']:.4f}{beside}{stale}")
+        for doubt in (text for metric, text in metrics.items() if metric.endswith("_doubt") and text):
             print_line(f"doubt    {doubt}")
     if outdated := [name for name, entry in entries.items() if entry["outdated"]]:
         again = f"python run_all.py --resume --run {run_dir.name} --only {','.join(name.partition('_')[0] for name in outdated)}"

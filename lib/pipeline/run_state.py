@@ -195,20 +195,11 @@ def expected_seconds(runs, profile):
     return {name: statistics.median(values) for name, values in seconds.items()}
 
 
-def read_figures(run_dir, name):
-    """{"headline": ..., "figures": {...}} as a notebook recorded them, or None."""
-    try:
-        recorded = json.loads((Path(run_dir) / "metrics" / f"{name}.json").read_text(encoding="utf-8"))
-        return {"headline": str(recorded["headline"]), "figures": dict(recorded["figures"])}
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-
-
 def merge_metrics(run_dir, journal):
-    """Write `metrics.json`: the figures of all finished notebooks in one flat dictionary, and the run's id."""
+    """Write `metrics.json`: the metrics of all finished notebooks in one flat dictionary, and the run's id."""
     merged = {"run": journal["run"]}
     for name, entry in journal["notebooks"].items():
         if entry["status"] in FINISHED:
-            merged.update((read_figures(run_dir, name) or {"figures": {}})["figures"])
+            merged.update(files.read_metrics(run_dir, name)[1])
     files.write_json(Path(run_dir) / "metrics.json", merged)
     return merged

@@ -9,6 +9,7 @@ import sys
 import time
 
 from lib.errors import print_line, process_end, shorten
+from lib.files import read_metrics
 from lib.models.environment import of_notebook
 from lib.paths import PROJECT
 from lib.pipeline import processes, run_state
@@ -162,9 +163,9 @@ def finish(name, process, seconds, entry, run_dir, project):
     if answer["ok"]:
         sync([path for file in files_of(run_dir, files) if (path := run_dir / file).is_file()])
         entry["made"] = digests(run_dir, files)
-    figures = run_state.read_figures(run_dir, name)
+    summary, _ = read_metrics(run_dir, name)
     entry["seconds"] = round(seconds, 1)
-    entry["headline"] = shorten(figures["headline"]) if figures else ""
+    entry["headline"] = shorten(summary)
     entry["error"] = shorten(answer["error"])
     entry["status"] = "done" if answer["ok"] else "failed"
     entry["key"] = entry["started_key"] if answer["ok"] else ""
@@ -183,7 +184,7 @@ def block(entries, selected, graph):
 
 
 def update(journal, run_dir):
-    """Write the journal, the figures so far and the index page."""
+    """Write the journal, the metrics so far and the index page."""
     run_state.write(run_dir, journal)
     run_state.merge_metrics(run_dir, journal)
     from lib.report import pages

@@ -119,11 +119,11 @@ def thumbnail(ipynb):
     return ""
 
 
-LONGEST_LIST = 50  # values of a figure that are still written out on the run's page
+LONGEST_LIST = 50  # values of a metric that are still written out on the run's page
 
 
 def number_text(value):
-    """A figure for a table: four digits after the point for fractions, integers as they are, anything else as text."""
+    """A metric for a table: four digits after the point for fractions, integers as they are, anything else as text."""
     if isinstance(value, list) and (len(value) > LONGEST_LIST or any(isinstance(one, dict) for one in value)):
         return f"{len(value)} values, in metrics.json"
     if isinstance(value, bool) or not isinstance(value, (int, float)):
@@ -175,7 +175,7 @@ def notebook_cards(run_dir, journal, metrics):
                 "seconds": entry.get("seconds"),
                 "error": shorten(entry.get("error", "")),
                 "outdated": bool(entry.get("outdated")),
-                "headline": shorten(entry.get("headline", metrics.get(name, {}).get("headline", ""))),
+                "summary": shorten(entry.get("summary", entry.get("headline", metrics[name][0] if name in metrics else ""))),
                 "thumbnail": thumbnail(run_dir / f"{name}.ipynb") if has[".ipynb"] else "",
                 "html": has[".html"],
                 "ipynb": has[".ipynb"],
@@ -184,22 +184,16 @@ def notebook_cards(run_dir, journal, metrics):
     return cards
 
 
-def class_dice(figures, titles):
+def class_dice(metrics, titles):
     """[(title of a class, its Dice over positives)] in the order of the classes, however many; `titles`: of the classes, or none."""
-    numbers = {name: re.fullmatch(r"dice_positives_class([1-9][0-9]{0,2})", str(name)) for name in figures}
-    known = sorted((int(found[1]), figures[name]) for name, found in numbers.items() if found and type(figures[name]) in (int, float))
+    numbers = {name: re.fullmatch(r"dice_positives_class([1-9][0-9]{0,2})", str(name)) for name in metrics}
+    known = sorted((int(found[1]), metrics[name]) for name, found in numbers.items() if found and type(metrics[name]) in (int, float))
     return [(titles[number - 1] if number <= len(titles) else f"class {number}", value) for number, value in known]
 
 
-def doubts_in(figures):
+def doubts_in(metrics):
     """The sentences that notebooks recorded as `..._doubt`, see `lib.doubts`, in order."""
-    return [shorten(text) for name, text in figures.items() if str(name).endswith("_doubt") and isinstance(text, str) and text]
-
-
-def figures_of(metrics):
-    """The figures in what a notebook recorded; empty where there are none."""
-    stated = (metrics or {}).get("figures")
-    return stated if isinstance(stated, dict) else {}
+    return [shorten(text) for name, text in metrics.items() if str(name).endswith("_doubt") and isinstance(text, str) and text]
 
 
 def ran_with(journal, name):
@@ -220,13 +214,13 @@ def write_index(run_dir):
     """
     run_dir = Path(run_dir)
     journal = read_optional(run_dir / "run.json")
-    metrics = {path.stem: read_optional(path) for path in sorted((run_dir / "metrics").glob("*.json"))}
-    found = notebook_cards(run_dir, journal, metrics)
-    # Figures of an earlier, other state may still lie there: only those of notebooks that are finished now are shown.
+    recorded = {path.stem: files.read_metrics(run_dir, path.stem) for path in sorted((run_dir / "metrics").glob("*.json"))}
+    found = notebook_cards(run_dir, journal, recorded)
+    # Metrics of an earlier, other state may still lie there: only those of notebooks that are finished now are shown.
     finished = {card["name"] for card in found if card["status"] in ("done", "kept")}
-    figures = {}
-    for name, content in metrics.items():
-        figures.update(figures_of(content) if name in finished or not journal else {})
+    metrics = {}
+    for name, (_, values) in recorded.items():
+        metrics.update(values if name in finished or not journal else {})
     data = journal.get("data") if isinstance(journal.get("data"), dict) else {}
     data = data_note(data) | data
     parameters = journal.get("parameters") if isinstance(journal.get("parameters"), dict) else {}
@@ -238,11 +232,11 @@ def write_index(run_dir):
         run=str(journal.get("run") or run_dir.resolve().name),
         journal=journal,
         data=data,
-        figures=figures,
-        doubts=doubts_in(figures),
-        class_dice=class_dice(figures, data.get("titles", [])),
-        stale={figure: card["name"] for card in found if card["outdated"] for figure in figures_of(metrics.get(card["name"]))},
-        all_figures=[(name, number_text(value)) for name, value in flat(figures)] if figures else [],
+        metrics=metrics,
+        doubts=doubts_in(metrics),
+        class_dice=class_dice(metrics, data.get("titles", [])),
+        stale={metric: card["name"] for card in found if card["outdated"] for metric in recorded.get(card["name"], ("", {}))[1]},
+        all_metrics=[(name, number_text(value)) for name, value in flat(metrics)] if metrics else [],
         cards=found,
         seconds=journal.get("seconds") if isinstance(journal.get("seconds"), (int, float)) else 0,
         origin=[(name, value) for name, value in flat(origin) if value],
