@@ -1,4 +1,5 @@
-"""Every command and setting that README, benchmarks/, UPLOAD.md, the Makefile or the program itself names is tried, or it is said why not.
+"""Every command and setting that README, docs/, benchmarks/, UPLOAD.md, the Makefile or the program itself names is tried, or it is
+said why not.
 
 They are taken from the texts by rule, so that one that is added later and that nothing here knows fails `test_every_command_is_known`.
 The ones that run do so in a copy of the project with the small run that the tests share. Those that need an account, a network, the
@@ -35,8 +36,9 @@ from lib.kaggle.pack import TRAINING, UPLOAD
 from lib.pipeline import graph, params, ranges
 
 PROJECT = paths.PROJECT
-DOCUMENTS = ["README.md", *sorted(path.relative_to(PROJECT).as_posix() for path in PROJECT.glob("benchmarks/*.md"))]
-SOURCES = sorted(path for pattern in ("run_all.py", "lib/**/*.py", "benchmarks/*.py", "tests/[!t]*.py") for path in PROJECT.glob(pattern))
+PAGES = (path for pattern in ("docs/*.md", "benchmarks/*.md") for path in PROJECT.glob(pattern))
+DOCUMENTS = ["README.md", "CONTRIBUTING.md", *sorted(path.relative_to(PROJECT).as_posix() for path in PAGES)]
+SOURCES = sorted(path for pattern in ("run_all.py", "lib/**/*.py", "docs/*.py", "benchmarks/*.py", "tests/[!t]*.py") for path in PROJECT.glob(pattern))
 PROGRAM = r"(?:\S*python3?|py|pip|make|jupyter|nbstripout|ruff|conda|kaggle|pack|push|download)"
 IN_TEXT = re.compile(r"(?<![\w./-])(?=((?:python (?:-m [\w.]+|[\w/]+\.py)|make (?:run|test|bench)\b)[^`;\n]*))")
 WORDS = re.compile(r"\w+/?\w*\.py|run|test|bench|pack|push|download|install|kaggle|datasets|kernels|competitions|create|submit|version")
@@ -326,6 +328,7 @@ HOW = [  # the first that fits the whole command
     (r"python -m lib\.[\w.]+", helps),
     (r"(?:\.venv-bench/bin/)?python benchmarks/\w+\.py.*", parsed),
     (r"python tests/\w+\.py.*", parsed),
+    (r"python docs/architecture\.py", not_here("it is run in test_architecture.py")),
     (r"make .*", make_only_says),
     (r"(?:\S*python -m |%)?pip .*", pins_are_there),
     (r"nbstripout .*", strips_notebooks),
@@ -351,6 +354,33 @@ def test_every_command_is_known():
     assert in_source("Run it: python run_all.py --resume. Or (python -m lib.kaggle pack) again.") == [
         "python run_all.py --resume", "python -m lib.kaggle pack",
     ]  # fmt: skip
+
+
+def headings(page):
+    """The anchors of a page's headings, as the usual public hosts make them."""
+    return {re.sub(r"[^\w -]", "", line.lower()).strip().replace(" ", "-") for line in re.findall(r"(?m)^#+ (.+)$", page)}
+
+
+@pytest.mark.parametrize("name", [*DOCUMENTS, "CHANGELOG.md", "runs/README.md"])
+def test_every_file_that_a_page_names_is_there(name):
+    page = (PROJECT / name).read_text(encoding="utf-8")
+    for target, anchor in re.findall(r"\]\((?!\w+:)([^)#]*)#?([^)]*)\)", page):
+        path = (PROJECT / name).parent / target if target else PROJECT / name
+        assert path.is_file(), target
+        assert not anchor or anchor in headings(path.read_text(encoding="utf-8")), f"{target}#{anchor}"
+    for path in re.findall(r"`((?:lib|notebooks|params|tests|docs|benchmarks)/[\w./]*)`", page):
+        assert (PROJECT / path).exists(), path
+    for module, entry in re.findall(r"`(test_\w+)` in `(tests/\w+\.py)`", page):
+        assert f"def {module}(" in (PROJECT / entry).read_text(encoding="utf-8"), module
+
+
+def test_the_way_to_a_submission_is_told_as_the_graph_has_it():
+    page = (PROJECT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    files_of_a_run = [file for products in (graph.PRODUCTS, graph.FURTHER) for files in products.values() for file in files]
+    for word in [*graph.GRAPH, *files_of_a_run]:
+        text = re.sub(r"3[23]_seg_class[23]", "31_seg_class1", word)
+        text = re.sub(r"models/seg_class[23]/", "models/seg_class1/", text).removesuffix("/model.json")
+        assert text in page, word
 
 
 def test_nothing_here_is_about_a_command_that_is_gone():
