@@ -38,17 +38,17 @@ def learns(model, images, targets):
 
 @pytest.mark.parametrize("name", ["compact", *choices.CLASSIFIERS])
 def test_a_classifier_with_crops_and_cells(name, strips, monkeypatch):
-    monkeypatch.setattr(builders, "grid_of", functools.cache(builders.grid_of))  # every call goes through all layers
+    monkeypatch.setattr(builders, "grid_shape", functools.cache(builders.grid_shape))  # every call goes through all layers
     classifier = builders.build_classifier(name, 1, HEIGHT, None)
-    grid, crop = builders.grid_of(classifier, HEIGHT, WIDTH), builders.fitting_crop(classifier, HEIGHT, WIDTH, CROP)
+    grid, crop = builders.grid_shape(classifier, HEIGHT, WIDTH), builders.fitting_crop(classifier, HEIGHT, WIDTH, CROP)
     assert crop == (0 if name.startswith("Inception") else CROP)
     cells = np.zeros((1, *grid, 1), np.uint8)
     cells[:, 1, 2] = 1
     batches = generators.ClassificationBatches(strips[:1], np.ones((1, 1)), HEIGHT, WIDTH, cells, crop, 1)
     images, targets = batches[0]
-    network = builders.with_cells(classifier)
+    network = builders.with_grid_output(classifier)
     if name in AS_ANOTHER:
-        assert network(images, training=False)["cells"].shape == targets["cells"].shape
+        assert network(images, training=False)["grid"].shape == targets["grid"].shape
     else:
         assert learns(network, images, targets)
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from lib.data import decoding, generators, images, mask_files, validation
+from lib.data import decoding, images, mask_files, targets, validation
 from lib.errors import UserError
 
 sides = st.integers(1, 24)
@@ -43,9 +43,9 @@ def test_thin_lines_are_where_they_were(size):
 
 def test_a_cell_of_a_grid_knows_what_it_covers_also_where_the_grid_is_finer_than_the_image():
     text = "1 1 5 1 9 1 13 1"  # the upper row of 4 columns of 4 pixels
-    assert generators.defect_cells([text], (4, 4), (2, 8))[..., 0].tolist() == [[1] * 8, [0] * 8]
+    assert targets.grid_targets([text], (4, 4), (2, 8))[..., 0].tolist() == [[1] * 8, [0] * 8]
     thin = " ".join(f"{1 + 4 * column} 4" for column in range(0, 64, 8))  # every eighth column
-    assert generators.defect_cells([thin], (4, 64), (8, 8))[..., 0].tolist() == [[1] * 8] * 8
+    assert targets.grid_targets([thin], (4, 64), (8, 8))[..., 0].tolist() == [[1] * 8] * 8
 
 
 SHAPE = 64, 96

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import pytest
 
-from lib.data import augmentation, choices, generators, rle
+from lib.data import augmentation, choices, generators, rle, targets
 from lib.data.images import read_image, resize_mask
 from lib.errors import UserError
 from lib.evaluation import metrics, predictions
@@ -95,10 +95,10 @@ def test_crops_of_defective_strips_hold_some_of_the_defect(strips):
 
 def test_a_class_without_any_strip_still_gives_batches(strips):
     paths, rles = strips
-    batches = generators.SegmentationBatches(paths[::2], rles[::2], SHAPE, 64, 128, negatives=0.0)
+    batches = generators.SegmentationBatches(paths[::2], rles[::2], SHAPE, 64, 128, negative_ratio=0.0)
     assert len(batches) == 1
     assert batches[0][0].shape == (6, 64, 128, 1)
-    mixed = generators.SegmentationBatches(paths, rles, SHAPE, 64, 128, negatives=0.5, seed=1)
+    mixed = generators.SegmentationBatches(paths, rles, SHAPE, 64, 128, negative_ratio=0.5, seed=1)
     assert mixed.empty_share == pytest.approx(1 / 3)
     assert sorted(rles[index] != "" for index in mixed.order) == [False] * 3 + [True] * 6
 
@@ -108,7 +108,7 @@ def test_strips_that_judge_are_the_same_in_every_epoch(strips):
     paths, rles = strips
     few = [text if number < 4 else "" for number, text in enumerate(rles)]
     judging, teaching = (
-        generators.SegmentationBatches(paths, few, SHAPE, 64, 128, negatives=1.0, seed=1, shuffle=shuffle) for shuffle in (False, True)
+        generators.SegmentationBatches(paths, few, SHAPE, 64, 128, negative_ratio=1.0, seed=1, shuffle=shuffle) for shuffle in (False, True)
     )
     orders = {True: set(), False: set()}
     for epoch in range(5):
@@ -121,23 +121,23 @@ def test_strips_that_judge_are_the_same_in_every_epoch(strips):
 def test_cells_mark_where_defects_lie():
     mask = np.zeros(SHAPE, np.uint8)
     mask[:16, 32:48] = 1
-    cells = generators.defect_cells([rle.encode(mask), ""], SHAPE, (4, 8))
+    cells = targets.grid_targets([rle.encode(mask), ""], SHAPE, (4, 8))
     assert cells.shape == (4, 8, 2)
     assert np.argwhere(cells).tolist() == [[0, 2, 0]]
 
 
 def test_a_crop_carries_its_own_label(strips):
     paths, rles = strips
-    cells = np.stack([generators.defect_cells([text], SHAPE, (4, 8)) for text in rles])
+    cells = np.stack([targets.grid_targets([text], SHAPE, (4, 8)) for text in rles])
     labels = np.array([[text != ""] for text in rles], int)
     batches = generators.ClassificationBatches(paths, labels, 64, 128, cells, crop_width=32, batch_size=12, seed=1)
-    images, targets = batches[0]
+    images, expected = batches[0]
     assert images.shape == (12, 64, 32, 1)
-    assert targets["probability"][:, 0].tolist() == labels[:, 0].tolist() == targets["cells"].any(axis=(1, 2, 3)).astype(int).tolist()
+    assert expected["probability"][:, 0].tolist() == labels[:, 0].tolist() == expected["grid"].any(axis=(1, 2, 3)).astype(int).tolist()
 
 
 def test_rare_combinations_are_drawn_more_often_than_they_occur():
-    weights = generators.sampling_weights([[0, 1]] * 9 + [[1, 0]])
+    weights = targets.sampling_weights([[0, 1]] * 9 + [[1, 0]])
     assert weights.sum() == pytest.approx(1)
     assert weights[9] / weights[0] == pytest.approx(3)
 
@@ -175,7 +175,7 @@ def test_losses_have_known_values():
 @pytest.mark.parametrize(("crop", "expected"), [(0, 0), (32, 0), (256, 0)])
 def test_a_network_without_padding_learns_from_whole_strips(crop, expected, monkeypatch):
     """Such as InceptionV3 on 800 pixels: 23 cells, whose step of 34 pixels is wider than the narrowest crop."""
-    monkeypatch.setattr(builders, "grid_of", lambda classifier, height, width: (2, (width - 75) // 32 + 1))
+    monkeypatch.setattr(builders, "grid_shape", lambda classifier, height, width: (2, (width - 75) // 32 + 1))
     assert builders.fitting_crop(None, 128, 800, crop) == expected
 
 
@@ -427,7 +427,7 @@ def test_a_network_trained_in_16_bits_is_saved_in_32(tmp_path, strips, precision
     predict, _ = saving.predictor(tmp_path / "network")
     images = batches[0][0]
     assert predict(images) == pytest.approx(keras.ops.convert_to_numpy(saved(images)), abs=1e-5)
-    with pytest.raises(UserError, match="no precision"), builders.computing_in("float8"):
+    with pytest.raises(UserError, match="no dtype_policy"), builders.computing_in("float8"):
         pass
 
 

@@ -151,7 +151,7 @@ def test_a_command_that_ended_before_its_first_notebook_leaves_a_folder_to_begin
 
 
 def test_batches_of_nothing_say_what_to_look_at():
-    for make in (lambda: generators.ClassificationBatches([], np.zeros((0, 1)), 32, 64, balance=True),
+    for make in (lambda: generators.ClassificationBatches([], np.zeros((0, 1)), 32, 64, balanced_sampling=True),
                  lambda: generators.SegmentationBatches([], [], (64, 128), 32, 64)):  # fmt: skip
         with pytest.raises(UserError, match=r"no strip for this network to learn from.*--check --data FOLDER"):
             make()

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lib.data import generators, rle
+from lib.data import rle, targets
 from lib.evaluation import metrics, predictions, threshold_search
 from lib.inference import cascade, postprocess
 
@@ -159,10 +159,10 @@ def test_crops_begin_anywhere_about_the_defect():
     mask = np.zeros((4, 100), np.uint8)
     mask[:, 50] = 1
     random = np.random.default_rng(0)
-    starts = np.array([generators.crop_start(random, mask, 10) for _ in range(4000)])
+    starts = np.array([targets.crop_start(random, mask, 10) for _ in range(4000)])
     where, count = np.unique(50 - starts, return_counts=True)
     assert where.tolist() == list(range(10)) and count.min() > 300 and count.max() < 500
-    assert set(np.unique([generators.crop_start(random, mask * 0, 90) for _ in range(400)])) == set(range(11))
+    assert set(np.unique([targets.crop_start(random, mask * 0, 90) for _ in range(400)])) == set(range(11))
     mask[:, 80] = 1
-    both = np.array([generators.crop_start(random, mask, 10) for _ in range(400)])
+    both = np.array([targets.crop_start(random, mask, 10) for _ in range(400)])
     assert 120 < (both <= 50).sum() < 280

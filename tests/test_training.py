@@ -226,7 +226,7 @@ def test_whatever_a_training_follows_from_is_in_its_fingerprint(tmp_path):
     changes = [
         {"rles": [*rles[:-1], "1 21"]}, {"loss": rewritten(1.0)}, {"loss": rewritten(2.0)}, {"loss": losses.dice_loss},
         {"loss": "binary_crossentropy"}, {"metrics": [losses.HardDice(0.4)]}, {"dropout": 0.2}, {"settings": (3, 0.1)}, {"seed": 2},
-        {"weights": 1}, {"batch_size": 3}, {"crop_width": 0}, {"negatives": 0.5}, {"augmentation": {"flips": "none"}},
+        {"weights": 1}, {"batch_size": 3}, {"crop_width": 0}, {"negative_ratio": 0.5}, {"augmentation": {"flips": "none"}},
         {"augmentation": {"flips": "both", "shift": 0.1}}, {"augmentation": {"flips": "both", "blackout": 1e-9}},
     ]  # fmt: skip
     found = [hash_of(paths, **{"rles": rles, **change}) for change in changes]

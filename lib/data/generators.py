@@ -1,109 +1,104 @@
 """Batches for training and prediction: grey uint8 in, nothing dropped, the same for the same seed and epoch."""
 
 import math
-import sys
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import keras
 import numpy as np
 
-from lib.data import rle
 from lib.data.augmentation import augment, paint_over
-from lib.data.images import file_stamps, read_image, resize_image, resize_mask
+from lib.data.images import file_stamps, read_image
+from lib.data.targets import crop_start, mask_at, sampling_weights
 from lib.errors import UserError
 
-
-def mask_at(text, shape, height, width):
-    """The mask of a run-length string for an image of `shape`, at another size: `resize_mask` of the decoded one."""
-    if tuple(shape) == (2 * height, 2 * width):
-        return rle.decode_half(text, shape)
-    return resize_mask(rle.decode(text, shape), height, width)
+CACHE_BYTES = 1536 << 20  # of decoded strips that one generator keeps: the competition's training set at half size
+PREFETCHED = 3  # batches whose strips are decoded or being decoded, the present one included
 
 
-MEMORY = 1536 << 20  # bytes of decoded strips that one generator keeps: the competition's training set at half size
-AHEAD = 3  # batches whose strips are decoded or being decoded, the present one included
-
-
-def some(paths):
+def require_some(paths: Sequence[str | Path]) -> list[str | Path]:
     """The paths as a list; UserError if there is none, which Keras would find out in words of its own."""
     if not len(paths):
-        raise UserError("A part of the split has no strip for this network to learn from or to be validated by. See what is missing with "
-                        "python run_all.py --check --data FOLDER.")  # fmt: skip
+        raise UserError("A part of the split has no strip for this network to learn from or to be validated by. See what is "
+                        "missing with python run_all.py --check --data FOLDER.")
     return list(paths)
 
 
-def stream(*numbers):
-    """The source of chance of one purpose: other numbers, another source. numpy alone takes [7, 1] and [7, 1, 0] for the same."""
+def stream(*numbers: int) -> np.random.Generator:
+    """The generator of one purpose: other numbers, another one. numpy alone takes [7, 1] and [7, 1, 0] for the same."""
     return np.random.default_rng([*numbers, 1])
 
 
 class Batches(keras.utils.PyDataset):
     """What all batches share: order and chance follow from seed and epoch alone, and the last batch may be smaller.
 
-    Needs `paths` and `size` (h, w). A strip is decoded once and kept as uint8, as long as there is room in MEMORY. `workers`
-    threads decode ahead, and Keras prepares the next batches while the network computes. Keras' own pool of workers is not used: it
-    waits a tenth of a second at the end of every epoch.
+    Needs `paths` and `size` (h, w). A strip is decoded once and kept as uint8, as long as there is room in CACHE_BYTES.
+    `workers` threads decode ahead. Keras' own pool of workers is not used: it waits a tenth of a second after every epoch.
     """
 
-    def __init__(self, count, batch_size, seed, shuffle, workers):
+    paths: list[str | Path]
+    size: tuple[int, int]
+
+    def __init__(self, count: int, batch_size: int, seed: int, shuffle: bool, workers: int) -> None:
         super().__init__(workers=1, use_multiprocessing=False)
         self.count, self.batch_size, self.seed, self.shuffle = count, batch_size, seed, shuffle
         self.pool = ThreadPoolExecutor(workers) if workers > 1 else None
-        self.kept, self.coming, self.blocks = {}, {}, Blocks()
+        self.cached: dict = {}  # images by index
+        self.pending: dict = {}  # their futures
         self.epoch = -1
         self.start_epoch(0)
 
-    def start_epoch(self, epoch):
+    def start_epoch(self, epoch: int) -> None:
         """Set the order of epoch number `epoch` (from 0), so that a resumed training sees what an uncut one would."""
         if epoch != self.epoch:
             self.epoch = epoch
-            # What is not shuffled judges the epochs: it must be the same in all of them, and after a resume.
-            self.order = self.choose(stream(self.seed, epoch if self.shuffle else 0))
+            # What is not shuffled validates the epochs: it must be the same in all of them, and after a resume.
+            self.order = self.draw_order(stream(self.seed, epoch if self.shuffle else 0))
 
-    def choose(self, random):
-        """Indices of one epoch's images, in order."""
-        return random.permutation(self.count) if self.shuffle else np.arange(self.count)
+    def draw_order(self, rng: np.random.Generator) -> np.ndarray:
+        """Indices of one epoch's images, in order, int."""
+        return rng.permutation(self.count) if self.shuffle else np.arange(self.count)
 
-    def made_from(self):
+    def hash_inputs(self) -> list:
         """All that the batches follow from but the pixels themselves: options, labels, and the files' names, sizes and times."""
-        passing = ("epoch", "order", "kept", "coming", "blocks", "pool", "masks", "paths")
-        told = {name: value for name, value in vars(self).items() if name not in passing and not name.startswith("_")}
-        return [file_stamps(self.paths), told]
+        left_out = ("epoch", "order", "cached", "pending", "pool", "packed_masks", "paths")
+        options = {name: value for name, value in vars(self).items() if name not in left_out and not name.startswith("_")}
+        return [file_stamps(self.paths), options]
 
-    def image(self, index):
+    def image(self, index: int) -> np.ndarray:
         """Strip number `index` at the network's size, (h, w) uint8; not to be changed in place."""
-        image = self.kept.get(index)
+        image = self.cached.get(index)
         if image is None:
-            coming = self.coming.pop(index, None)
-            image = coming.result() if coming else read_image(self.paths[index], self.size)
-            if (len(self.kept) + 1) * image.nbytes <= MEMORY:
-                self.kept[index] = image
+            pending = self.pending.pop(index, None)
+            image = pending.result() if pending else read_image(self.paths[index], self.size)
+            if (len(self.cached) + 1) * image.nbytes <= CACHE_BYTES:
+                self.cached[index] = image
         return image
 
-    def ask(self, indices):
+    def prefetch(self, indices: np.ndarray) -> None:
         """Let the threads begin to decode these strips, but for those that are there. OpenCV works outside Python's lock."""
         for index in indices:
-            if index not in self.kept and index not in self.coming:
-                self.coming[index] = self.pool.submit(read_image, self.paths[index], self.size)
+            if index not in self.cached and index not in self.pending:
+                self.pending[index] = self.pool.submit(read_image, self.paths[index], self.size)
 
-    def on_epoch_end(self):
+    def item(self, index: int, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
+        """One entry of the order: the arrays of which a batch is made, each without the batch's axis."""
+        raise NotImplementedError
+
+    def on_epoch_end(self) -> None:
         self.start_epoch(self.epoch + 1)
 
-    def __len__(self):
+    def __len__(self) -> int:
         return math.ceil(len(self.order) / self.batch_size)
 
     def __getitem__(self, index):
         start = index * self.batch_size
-        chosen = self.order[start : start + self.batch_size]
-        if self.pool and len(self.kept) < self.count:
-            self.ask(self.order[start : start + AHEAD * self.batch_size])
-        random, parts = stream(self.seed, self.epoch, index), []
-        for place, number in enumerate(chosen):
-            item = self.item(number, random)
-            parts = parts or [self.blocks.array((len(chosen), *part.shape), part.dtype) for part in item]
-            for part, value in zip(parts, item, strict=True):
-                part[place] = value
-        return tuple(parts)
+        indices = self.order[start : start + self.batch_size]
+        if self.pool and len(self.cached) < self.count:
+            self.prefetch(self.order[start : start + PREFETCHED * self.batch_size])
+        rng = stream(self.seed, self.epoch, index)
+        return tuple(np.stack(arrays) for arrays in zip(*[self.item(number, rng) for number in indices], strict=True))
 
 
 class ClassificationBatches(Batches):
@@ -113,233 +108,190 @@ class ClassificationBatches(Batches):
         paths: image files.
         labels: (N, C) 0/1.
         height, width: pixels of the network's input.
-        cells: (N, gh, gw, C) 0/1 from `defect_cells`; then the labels are {"probability": labels, "cells": (B, gh, gw, C)}.
-        crop_width: teach on crops about this wide, pixels of the input (0: whole strips); needs cells, which then make the label.
+        grid_targets: (N, gh, gw, C) 0/1, each from `targets.grid_targets`; then the labels are {"probability": labels,
+            "grid": (B, gh, gw, C)}.
+        crop_width: train on crops about this wide, pixels of the input (0: whole strips); needs grid_targets, which then
+            make the label.
         augmentation: keyword arguments of `augment`, or None.
-        balance: draw positives and negatives of the first label alike often (with C > 1: rare classes more often).
+        balanced_sampling: draw positives and negatives of the first label alike often (with C > 1: rare classes more).
         crops: how often each strip is drawn in an epoch.
     """
 
-    def __init__(self, paths, labels, height, width, cells=None, crop_width=0, batch_size=16, augmentation=None, seed=0, shuffle=False,
-                 balance=False, workers=1, crops=1):  # fmt: skip
-        self.cells, self.crop_width, self.crops = cells, crop_width if cells is not None and crop_width < width else 0, crops
-        self.paths, self.labels = some(paths), np.asarray(labels, np.float32)
-        self.size, self.augmentation, self.balance = (height, width), augmentation, balance
+    def __init__(
+        self,
+        paths: Sequence[str | Path],
+        labels: np.ndarray,
+        height: int,
+        width: int,
+        grid_targets: np.ndarray | None = None,
+        crop_width: int = 0,
+        batch_size: int = 16,
+        augmentation: dict | None = None,
+        seed: int = 0,
+        shuffle: bool = False,
+        balanced_sampling: bool = False,
+        workers: int = 1,
+        crops: int = 1,
+    ) -> None:
+        self.paths, self.labels = require_some(paths), np.asarray(labels, np.float32)
+        self.size, self.augmentation, self.balanced_sampling = (height, width), augmentation, balanced_sampling
+        self.grid_targets, self.crops = grid_targets, crops
+        self.crop_width = crop_width if grid_targets is not None and crop_width < width else 0
         super().__init__(len(self.paths), batch_size, seed, shuffle, workers)
 
-    def choose(self, random):
-        if not self.balance:
-            return np.concatenate([super(ClassificationBatches, self).choose(random) for _ in range(self.crops)])
-        return random.choice(self.count, self.crops * self.count, p=sampling_weights(self.labels))
+    def draw_order(self, rng):
+        if not self.balanced_sampling:
+            return np.concatenate([super(ClassificationBatches, self).draw_order(rng) for _ in range(self.crops)])
+        return rng.choice(self.count, self.crops * self.count, p=sampling_weights(self.labels))
 
-    def item(self, index, random):
+    def item(self, index, rng):
         image = self.image(index)
-        if self.cells is None:
-            image = augment(random, image, **self.augmentation) if self.augmentation else image
+        if self.grid_targets is None:
+            image = augment(rng, image, **self.augmentation) if self.augmentation else image
             return image[..., None], self.labels[index]
-        cells, label = self.cells[index], self.labels[index]
+        grid, label = self.grid_targets[index], self.labels[index]
         if self.crop_width:
-            stride = self.size[1] // cells.shape[1]
-            start = crop_start(random, cells.max(axis=2), self.crop_width // stride)
-            cells = cells[:, start : start + self.crop_width // stride]
-            image = image[:, start * stride : (start + cells.shape[1]) * stride]
-            label = cells.any(axis=(0, 1)).astype(np.float32)
+            stride = self.size[1] // grid.shape[1]
+            start = crop_start(rng, grid.max(axis=2), self.crop_width // stride)
+            grid = grid[:, start : start + self.crop_width // stride]
+            image = image[:, start * stride : (start + grid.shape[1]) * stride]
+            label = grid.any(axis=(0, 1)).astype(np.float32)
         if self.augmentation:
-            image, cells = augment(random, image, cells, **self.augmentation)
-        return image[..., None], label, cells.astype(np.float32)
+            image, grid = augment(rng, image, grid, **self.augmentation)
+        return image[..., None], label, grid.astype(np.float32)
 
     def __getitem__(self, index):
-        images, labels, *cells = super().__getitem__(index)
-        return (images, {"probability": labels, "cells": cells[0]}) if cells else (images, labels)
-
-
-def defect_cells(rles, shape, grid, least=0.1):
-    """Where on a coarse grid the defects of one image lie: (gh, gw, C) uint8, 1 where at least the share `least` is covered.
-
-    Arguments:
-        rles: a run-length string a class; shape: (H, W) of the image; grid: (gh, gw) of a classifier's feature map.
-    """
-    cells = np.zeros((*grid, len(rles)), np.uint8)
-    for class_index, text in enumerate(rles):
-        if text:
-            cover = resize_image(rle.decode(text, shape) * np.float32(1), grid)
-            cells[..., class_index] = cover >= min(least, cover.max())
-    return cells
-
-
-def sampling_weights(labels):
-    """Probabilities (N,) that draw every label combination in proportion to the square root of how often it occurs.
-
-    A compromise between the natural frequencies, which hide rare classes, and equal ones, which repeat few images.
-    """
-    _, kind, count = np.unique(np.asarray(labels, np.uint8), axis=0, return_inverse=True, return_counts=True)
-    weight = 1 / np.sqrt(count[kind.ravel()])
-    return weight / weight.sum()
+        images, labels, *grid = super().__getitem__(index)
+        return (images, {"probability": labels, "grid": grid[0]}) if grid else (images, labels)
 
 
 class SegmentationBatches(Batches):
     """Batches of (images (B, h, w, 1) uint8, masks (B, h, w, 1) uint8 0/1) of one class.
 
     Arguments:
-        paths: image files; rles: one run-length string an image, "" without defect; shape: (H, W) of the images.
-        height, width: pixels of the network's input; crop_width: train on crops this wide (0: whole strips); a crop of a
-            defective strip holds some of the defect.
-        negatives: strips without this defect in an epoch, for each one with it (0..); None, or no strip has it: every
-            strip once.
-        augmentation: keyword arguments of `augment`, or None; also "blackout": share of the defective crops whose defect is
-            painted over, so that the answer is "nothing" (0..1).
+        paths: image files; rles: (N,) run-length strings, "" without defect; shape: (H, W) of the images.
+        height, width: pixels of the network's input; crop_width: train on crops this wide (0, or as wide as the strips:
+            whole ones); a crop of a defective strip holds some of the defect.
+        negative_ratio: strips without this defect in an epoch, for each one with it (0..); None, or no strip has it:
+            every strip once.
+        augmentation: keyword arguments of `augment`, or None; also "blackout": share of the defective crops whose defect
+            is painted over, so that the answer is "nothing" (0..1).
     """
 
-    def __init__(self, paths, rles, shape, height, width, crop_width=0, batch_size=8, negatives=None, augmentation=None,
-                 seed=0, shuffle=False, workers=1):  # fmt: skip
-        self.paths, self.rles, self.shape = some(paths), list(rles), shape
-        self.size, self.crop_width = (height, width), crop_width if crop_width < width else 0
-        self.negatives, self.augmentation = negatives, dict(augmentation or {})
+    def __init__(
+        self,
+        paths: Sequence[str | Path],
+        rles: Sequence[str] | np.ndarray,
+        shape: tuple[int, int],
+        height: int,
+        width: int,
+        crop_width: int = 0,
+        batch_size: int = 8,
+        negative_ratio: float | None = None,
+        augmentation: dict | None = None,
+        seed: int = 0,
+        shuffle: bool = False,
+        workers: int = 1,
+    ) -> None:
+        self.paths, self.shape, self.size = require_some(paths), shape, (height, width)
+        self.rles = np.asarray(rles, dtype=object).reshape(len(self.paths), -1)
+        self.crop_width, self.negative_ratio = crop_width if crop_width < width else 0, negative_ratio
+        self.augmentation = dict(augmentation or {})
         self.blackout = self.augmentation.pop("blackout", 0.0)
-        self.positive = np.array([text != "" for text in self.rles], bool)
-        self.masks = {}  # of defective strips, one bit a pixel: a hundredth of a millisecond instead of a quarter
+        self.positive = self.rles != ""
+        self.packed_masks: dict = {}  # of defective strips, a bit a pixel: a hundredth of a millisecond, not a quarter
         super().__init__(len(self.paths), batch_size, seed, shuffle, workers)
 
     @property
-    def empty_share(self):
-        """Share of an epoch's strips without the class, 0..1: the Dice of drawing nothing."""
-        return float(np.mean(~self.positive[self.order]))
+    def empty_share(self) -> float:
+        """Share of an epoch's strips without any defect, 0..1: the Dice of drawing nothing."""
+        return float(np.mean(~self.positive[self.strips_and_classes(self.order)[0]].any(axis=1)))
 
-    def choose(self, random):
-        if self.negatives is None or not self.positive.any():  # without a single defect all that can be taught is "nothing"
-            return super().choose(random)
-        positive, negative = np.flatnonzero(self.positive), np.flatnonzero(~self.positive)
-        wanted = min(len(negative), round(self.negatives * len(positive)))
-        return random.permutation(np.concatenate([positive, random.choice(negative, wanted, replace=False)]))
+    def draw_order(self, rng):
+        positive = self.positive[:, 0]
+        if self.negative_ratio is None or not positive.any():  # without a single defect all there is to learn is "nothing"
+            return super().draw_order(rng)
+        with_defect, without = np.flatnonzero(positive), np.flatnonzero(~positive)
+        count = min(len(without), round(self.negative_ratio * len(with_defect)))
+        return rng.permutation(np.concatenate([with_defect, rng.choice(without, count, replace=False)]))
 
-    def mask(self, index):
-        """The mask of strip number `index` at the network's size, (h, w) uint8 0/1."""
-        if not self.positive[index]:
-            return np.zeros(self.size, np.uint8)
-        bits = self.masks.get(index)
-        if bits is None:
-            bits = self.masks[index] = np.packbits(mask_at(self.rles[index], self.shape, *self.size))
-        return np.unpackbits(bits, count=self.size[0] * self.size[1]).reshape(self.size)
+    def strips_and_classes(self, numbers):
+        """What numbers of the order stand for: the strips' indices, and the class (1..) that each crop lies about, 0 for none."""
+        return numbers, np.ones_like(numbers)
 
-    def item(self, index, random):
-        image, mask = self.image(index), self.mask(index)
-        if self.crop_width:
-            start = crop_start(random, mask, self.crop_width)
-            image, mask = (array[:, start : start + self.crop_width] for array in (image, mask))
-        if self.blackout and mask.any() and random.random() < self.blackout:
-            painted = paint_over(random, image, mask)
-            image, mask = (image, mask) if painted is None else (painted, np.zeros_like(mask))
-        if self.augmentation:
-            image, mask = augment(random, image, mask, **self.augmentation)
-        return image[..., None], mask[..., None]
+    def prefetch(self, indices):
+        super().prefetch(self.strips_and_classes(indices)[0])
 
-
-class CropBatches(Batches):
-    """Batches of (images (B, h, w, 1) uint8, masks (B, h, w, C) uint8 0/1) of all classes: crops that one network learns from.
-
-    Arguments:
-        paths: image files; rles: (N, C) run-length strings, "" without defect; shape: (H, W) of the images.
-        height, width: pixels of the network's input; crop_width: of a crop (0, or as wide as the strips: whole ones).
-        crops: of an epoch, for each strip, where they are shuffled; else each strip once. Six of ten lie about a defect, whose class is
-            drawn by the square root of how many strips have it, three on strips without any defect, one anywhere.
-        augmentation: as for `SegmentationBatches`; "blackout" paints all defects of a crop over.
-    """
-
-    def __init__(self, paths, rles, shape, height, width, crop_width=0, crops=1, batch_size=8, augmentation=None, seed=0, shuffle=False,
-                 workers=1):  # fmt: skip
-        self.paths, self.rles, self.shape = some(paths), np.asarray(rles, dtype=object), shape
-        self.size, self.crop_width, self.crops = (height, width), crop_width if crop_width < width else 0, crops
-        self.augmentation, self.positive, self.masks = dict(augmentation or {}), self.rles != "", {}
-        self.blackout = self.augmentation.pop("blackout", 0.0)
-        super().__init__(len(self.paths), batch_size, seed, shuffle, workers)
-
-    def choose(self, random):
-        """Numbers that hold a strip and what its crop is about: strip * (C + 1), + 1.. for a defect class."""
-        classes = self.positive.shape[1]
-        if not self.shuffle:
-            return super().choose(random) * (classes + 1)
-        counts, clean = self.positive.sum(axis=0), np.flatnonzero(~self.positive.any(axis=1))
-        chosen = []
-        for kind in random.random(self.crops * self.count):
-            if kind < 0.6 and counts.any():
-                k = random.choice(classes, p=np.sqrt(counts) / np.sqrt(counts).sum())
-                chosen.append(random.choice(np.flatnonzero(self.positive[:, k])) * (classes + 1) + k + 1)
-            elif kind < 0.9 and len(clean):
-                chosen.append(random.choice(clean) * (classes + 1))
-            else:
-                chosen.append(random.integers(self.count) * (classes + 1))
-        return np.array(chosen)
-
-    def ask(self, indices):
-        super().ask(indices // (self.positive.shape[1] + 1))
-
-    def mask(self, index):
+    def masks(self, index: int) -> np.ndarray:
         """The masks of strip number `index` at the network's size, (h, w, C) uint8 0/1."""
-        bits = self.masks.get(index)
-        if bits is None:
-            planes = [mask_at(text, self.shape, *self.size) if text else np.zeros(self.size, np.uint8) for text in self.rles[index]]
-            bits = self.masks[index] = np.packbits(np.stack(planes, axis=-1))
-        return np.unpackbits(bits, count=np.prod(self.size) * self.rles.shape[1]).reshape(*self.size, -1)
+        shape = (*self.size, self.rles.shape[1])
+        if not self.positive[index].any():
+            return np.zeros(shape, np.uint8)
+        packed = self.packed_masks.get(index)
+        if packed is None:
+            planes = [mask_at(text, self.shape, *self.size) for text in self.rles[index]]
+            packed = self.packed_masks[index] = np.packbits(np.stack(planes, axis=-1))
+        return np.unpackbits(packed, count=math.prod(shape)).reshape(shape)
 
-    def item(self, number, random):
-        index, about = divmod(int(number), self.positive.shape[1] + 1)
-        image, masks = self.image(index), self.mask(index)
+    def item(self, number, rng):
+        index, defect_class = self.strips_and_classes(number)
+        image, masks = self.image(index), self.masks(index)
         if self.crop_width:
-            # Nothing to lie about: anywhere, which may be on a defect as well.
-            wanted = masks[..., about - 1] if about else np.zeros(self.size, np.uint8)
-            start = crop_start(random, wanted, self.crop_width)
-            image, masks = image[:, start : start + self.crop_width], masks[:, start : start + self.crop_width]
-        if self.blackout and masks.any() and random.random() < self.blackout:
-            painted = paint_over(random, image, masks.max(axis=-1))
+            # About no class: anywhere, which may be on a defect as well.
+            wanted = masks[..., defect_class - 1] if defect_class else np.zeros(self.size, np.uint8)
+            start = crop_start(rng, wanted, self.crop_width)
+            image, masks = (array[:, start : start + self.crop_width] for array in (image, masks))
+        if self.blackout and masks.any() and rng.random() < self.blackout:
+            painted = paint_over(rng, image, masks.max(axis=-1))
             image, masks = (image, masks) if painted is None else (painted, np.zeros_like(masks))
         if self.augmentation:
-            image, masks = augment(random, image, masks, **self.augmentation)
+            image, masks = augment(rng, image, masks, **self.augmentation)
         return image[..., None], masks
 
 
-def crop_start(random, mask, crop_width):
-    """Left column of a crop: about a random defect pixel's column where there is a defect, anywhere else."""
-    last = mask.shape[1] - crop_width
-    columns = np.flatnonzero(mask.any(axis=0))
-    if not len(columns):
-        return int(random.integers(last + 1))
-    return int(np.clip(random.choice(columns) - random.integers(crop_width), 0, last))
+class CropBatches(SegmentationBatches):
+    """Batches of (images (B, h, w, 1) uint8, masks (B, h, w, C) uint8 0/1) of all classes: crops that one network learns from.
+
+    Arguments:
+        crops: of an epoch, for each strip, where they are shuffled; else each strip once. Six of ten lie about a defect,
+            whose class is drawn by the square root of how many strips have it, three on strips without any defect, one
+            anywhere.
+
+    The others as for `SegmentationBatches`, but rles: (N, C); "blackout" paints all defects of a crop over.
+    """
+
+    def __init__(self, *arguments, crops: int = 1, **options) -> None:
+        self.crops = crops
+        super().__init__(*arguments, **options)
+
+    def strips_and_classes(self, numbers):
+        return np.divmod(numbers, self.positive.shape[1] + 1)
+
+    def draw_order(self, rng):
+        """Numbers that hold a strip and what its crop lies about: strip * (C + 1), + 1.. for a defect class."""
+        classes = self.positive.shape[1]
+        if not self.shuffle:
+            return Batches.draw_order(self, rng) * (classes + 1)
+        counts, clean = self.positive.sum(axis=0), np.flatnonzero(~self.positive.any(axis=1))
+        numbers = []
+        for kind in rng.random(self.crops * self.count):
+            if kind < 0.6 and counts.any():
+                class_index = rng.choice(classes, p=np.sqrt(counts) / np.sqrt(counts).sum())
+                index = rng.choice(np.flatnonzero(self.positive[:, class_index]))
+                numbers.append(index * (classes + 1) + class_index + 1)
+            elif kind < 0.9 and len(clean):
+                numbers.append(rng.choice(clean) * (classes + 1))
+            else:
+                numbers.append(rng.integers(self.count) * (classes + 1))
+        return np.array(numbers)
 
 
 class PredictionBatches(Batches):
     """Batches of images (B, h, w, 1) uint8 in the order of `paths`, each once, for `model.predict`."""
 
-    def __init__(self, paths, height, width, batch_size=16, workers=1):
+    def __init__(self, paths: Sequence[str | Path], height: int, width: int, batch_size: int = 16, workers: int = 1) -> None:
         self.paths, self.size = list(paths), (height, width)
         super().__init__(len(self.paths), batch_size, 0, False, workers)
 
-    def item(self, index, random):
+    def item(self, index, rng):
         return (self.image(index)[..., None],)
-
-
-MOST, ALIGNED = 16, 64  # blocks; bytes
-FREE = 3  # references to a block that nobody else holds: the list's, the loop's and the call's
-COUNTS_SO = sys.version_info < (3, 14)  # from there on a loop's reference is not counted
-
-
-class Blocks:
-    """Gives out arrays, in the memory of earlier ones of the same size that nobody holds any more.
-
-    Whether somebody does is known from CPython's reference counts; in versions that count otherwise, every array is a new one.
-    """
-
-    def __init__(self):
-        self.blocks = []
-
-    def array(self, shape, dtype):
-        """An array with anything in it, its first byte at a multiple of 64: TensorFlow takes such without a copy."""
-        size = math.prod(shape) * dtype.itemsize
-        for block in self.blocks:
-            if COUNTS_SO and sys.getrefcount(block) == FREE and len(block) == size + ALIGNED:
-                break
-        else:
-            block = np.empty(size + ALIGNED, np.uint8)
-            if len(self.blocks) < MOST:
-                self.blocks.append(block)
-        start = -block.ctypes.data % ALIGNED
-        return block[start : start + size].view(dtype).reshape(shape)

@@ -29,19 +29,19 @@ COMPACT = (16, 32, 64)  # filters a level
 RARE = 0.01  # share of defect pixels that a segmenter on a pretrained encoder begins with
 DECODER = (32, 48, 64, 128)  # filters at 1/2, 1/4, 1/8, 1/16 of the decoder that pretrained encoders get
 NETWORK = (urllib.error.URLError, http.client.HTTPException, ConnectionError, TimeoutError)  # what a download that fails raises
-PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
+DTYPE_POLICIES = ("float32", "mixed_bfloat16", "mixed_float16")
 
 
 @contextlib.contextmanager
-def computing_in(precision):
-    """A context in which networks are built that compute in `precision`, one of PRECISIONS, and keep their weights in float32.
+def computing_in(dtype_policy):
+    """A context in which networks are built that compute in `dtype_policy`, one of DTYPE_POLICIES, and keep their weights in float32.
 
     16 bits are for training: `saving.save` writes a network that computes in float32, as Kaggle's cards and any processor do.
     """
-    if precision not in PRECISIONS:
-        raise UserError(f"There is no precision called {precision!r}. Choose one of: {', '.join(PRECISIONS)}.")
+    if dtype_policy not in DTYPE_POLICIES:
+        raise UserError(f"There is no dtype_policy called {dtype_policy!r}. Choose one of: {', '.join(DTYPE_POLICIES)}.")
     before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(precision)
+    keras.config.set_dtype_policy(dtype_policy)
     try:
         yield
     finally:
@@ -139,8 +139,8 @@ def build_classifier(backbone="compact", classes=1, height=128, width=800, weigh
         backbone: "compact" (made for two cores) or one of CLASSIFIERS (keras.applications).
         weights: "none" (random), "imagenet" (downloaded at first use), or a file with the backbone's weights.
         width: pixels; None accepts any, so that crops train and whole strips predict.
-        localization_head: judge every cell of the last feature map too, and let the strongest cell count: a defect is a small part of a
-            strip. `with_cells` gives the model that learns the cells.
+        localization_head: look at every cell of the last feature map too, and let the strongest cell count: a defect is a small part of a
+            strip. `with_grid_output` gives the model that learns the grid.
     """
     inputs, file = keras.Input((height, width, 1), dtype="uint8", name="image"), _weights_file(weights)
     if backbone == "compact":
@@ -169,30 +169,30 @@ def build_classifier(backbone="compact", classes=1, height=128, width=800, weigh
         features = normalization.fused(encoder, keras.Input((height, width, 3)), own_scaling)(_prepared(inputs, scale, 3))
     x = layers.Dropout(dropout, name="dropout")(layers.GlobalAveragePooling2D(name="mean")(features))
     if localization_head:
-        cells = layers.Conv2D(classes, 1, dtype="float32", name="cell_logits")(features)
+        grid = layers.Conv2D(classes, 1, dtype="float32", name="cell_logits")(features)
         # After the dropout: the strongest cell is the one witness of a small defect, and must not be dropped.
-        x = layers.Concatenate(name="pool")([x, layers.GlobalMaxPooling2D(name="strongest_cell")(cells)])
+        x = layers.Concatenate(name="pool")([x, layers.GlobalMaxPooling2D(name="strongest_cell")(grid)])
     outputs = layers.Dense(classes, activation="sigmoid", dtype="float32", name="probability")(x)
     return keras.Model(inputs, outputs, name="classifier")
 
 
-def with_cells(classifier):
-    """The same network (shared weights) with two outputs for training: "probability" (B, C), "cells" (B, gh, gw, C), 0..1."""
-    cells = keras.ops.sigmoid(classifier.get_layer("cell_logits").output)
-    return keras.Model(classifier.input, {"probability": classifier.output, "cells": cells}, name="locating_classifier")
+def with_grid_output(classifier):
+    """The same network (shared weights) with two outputs for training: "probability" (B, C), "grid" (B, gh, gw, C), 0..1."""
+    grid = keras.ops.sigmoid(classifier.get_layer("cell_logits").output)
+    return keras.Model(classifier.input, {"probability": classifier.output, "grid": grid}, name="classifier_with_grid")
 
 
-def grid_of(classifier, height, width):
-    """Rows and columns (gh, gw) of a locating classifier's cells on images of `height` x `width` pixels."""
-    return tuple(with_cells(classifier).compute_output_shape((1, height, width, 1))["cells"][1:3])
+def grid_shape(classifier, height, width):
+    """Rows and columns (gh, gw) of a localization head's grid on images of `height` x `width` pixels."""
+    return tuple(with_grid_output(classifier).compute_output_shape((1, height, width, 1))["grid"][1:3])
 
 
 def fitting_crop(classifier, height, width, crop_width):
     """`crop_width`, or 0 (whole strips) where the cells of a crop are not those of the strip there: networks without padding."""
-    columns = grid_of(classifier, height, width)[1]
+    columns = grid_shape(classifier, height, width)[1]
     stride = width // columns
     wide = crop_width // stride * stride
-    if crop_width and (columns * stride != width or not wide or grid_of(classifier, height, wide)[1] != wide // stride):
+    if crop_width and (columns * stride != width or not wide or grid_shape(classifier, height, wide)[1] != wide // stride):
         print("This backbone's cells do not lie in even steps, so it learns from whole strips instead of crops.")
         return 0
     return crop_width

@@ -21,7 +21,7 @@ def of_training(model, batches, validation, settings, judges):
     """SHA-256 of all that a training's result follows from.
 
     Arguments:
-        batches, validation: generators; what their `made_from()` tells counts, and their first batches. Of a generator without it,
+        batches, validation: generators; what their `hash_inputs()` give counts, and their first batches. Of a generator without it,
             every batch of the first epoch counts.
         settings: plain values; judges: losses and metrics, as for `keras.Model.compile`: their code, and their options.
     """
@@ -37,7 +37,7 @@ def of_training(model, batches, validation, settings, judges):
             continue
         if hasattr(generator, "start_epoch"):
             generator.start_epoch(0)
-        told = getattr(generator, "made_from", None)
+        told = getattr(generator, "hash_inputs", None)
         add(digest, [type(generator).__name__, *code_of(type(generator), set()), told() if told else None])
         for number in range(min(1, len(generator)) if told else len(generator)):
             add(digest, keras.tree.flatten(generator[number]))
