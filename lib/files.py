@@ -235,6 +235,7 @@ def check_manifest(folder, content):
             raise UserError(f"{folder / name} {what} since the model was saved, so it is not used. Train the model again.")
 
 
+LIB = Path(__file__).resolve().parent
 PACK_AGAIN = "Upload the folder again, or pack the run again: python -m lib.kaggle pack"
 
 
@@ -250,10 +251,10 @@ def check_data_set(folder, sha256=""):
 
     Arguments:
         folder: holds manifest.json; a run's own folder does not, and passes if `sha256` is empty.
-        sha256: of the manifest that is expected; empty: any.
+        sha256: of the manifest that is expected, whose lib is then the one that was imported; empty: any.
 
-    Returns the number of files compared. Raises UserError that names the first file that is missing, of another size, changed
-    or, in models/, not listed.
+    Returns the number of files compared. Raises UserError that names the first file that is missing, of another size, changed,
+    in models/ or lib/ not listed, or of another lib.
     """
     folder = Path(folder)
     path = folder / MANIFEST
@@ -277,7 +278,11 @@ def check_data_set(folder, sha256=""):
             raise UserError(f"{file} has {file.stat().st_size} bytes, not {size}. {PACK_AGAIN}.")
         if file_hash(file) != expected:
             raise UserError(f"{file} was changed: its SHA-256 is not the manifest's. {PACK_AGAIN}.")
-    for file in sorted((folder / "models").rglob("*")):
-        if file.is_file() and file.relative_to(folder).as_posix() not in files:
+        imported = LIB.parent / name
+        if sha256 and Path(name).parts[0] == "lib" and not (imported.is_file() and file_hash(imported) == expected):
+            raise UserError(f"{imported} is imported, and {file} differs from it. On Kaggle, detach the other data set with a lib folder; "
+                            "in the project, pack the run again: python -m lib.kaggle pack.")  # fmt: skip
+    for file in sorted([*(folder / "models").rglob("*"), *(folder / "lib").rglob("*")]):
+        if file.is_file() and "__pycache__" not in file.parts and file.relative_to(folder).as_posix() not in files:
             raise UserError(f"{file} is not in the manifest. {PACK_AGAIN}.")
     return len(files)

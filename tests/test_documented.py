@@ -32,7 +32,7 @@ import whole_run
 from lib import files, paths
 from lib.data import choices
 from lib.inference import postprocess
-from lib.kaggle.pack import TRAINING, UPLOAD
+from lib.kaggle import pack
 from lib.pipeline import graph, params, ranges
 
 PROJECT = paths.PROJECT
@@ -93,9 +93,10 @@ def documented():
     for name in DOCUMENTS:
         for command in in_markdown((PROJECT / name).read_text(encoding="utf-8")):
             found.setdefault(command, name)
-    names = {"run": "ID", "owner": "me", "slug": "steel-defect", "competition": paths.COMPETITION}
-    for command in in_markdown(UPLOAD.format(training=TRAINING.format(**names), **names)):
-        found.setdefault(command, "UPLOAD.md")
+    for own_data in (False, True):
+        for command in in_markdown(pack.upload_text("ID", "me", "steel-defect", own_data, training=True)):
+            found.setdefault(command, "UPLOAD.md")
+    templates = (pack.UPLOAD, pack.BEFORE, pack.AFTER, pack.BEFORE_OWN, pack.AFTER_OWN, pack.TRAINING)
     sources = {path.relative_to(PROJECT).as_posix(): path.read_text(encoding="utf-8") for path in SOURCES}
     for path in sorted(graph.DEFAULT_PROJECT.notebooks.glob("*.ipynb")):
         cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
@@ -103,7 +104,7 @@ def documented():
         sources[path.name] = "\n".join(line for part in code for line in part.splitlines() if not line.lstrip().startswith("%"))
     for name, source in sources.items():
         for text in texts_of(source):
-            for command in in_source(text) if text not in (UPLOAD, TRAINING) else ():
+            for command in in_source(text) if text not in templates else ():
                 found.setdefault(command, name)
     for path in (PROJECT / "Makefile", *sorted((PROJECT / "params").iterdir())):
         text = path.read_text(encoding="utf-8")

@@ -15,7 +15,7 @@ import numpy as np
 import papermill
 import pytest
 
-from lib import paths
+from lib import files, paths
 from lib.data import choices, images
 from lib.errors import UserError
 from lib.files import check_data_set, file_hash, manifest_of, read_json, write_json
@@ -63,26 +63,66 @@ def test_packing_twice_gives_the_same_bytes(run_dir):
     assert not any("weights.h5" in name for name in first)
 
 
-def test_the_packed_notebook_is_90_inference_with_the_modules_of_lib_it_needs(run_dir):
+def code_of(notebook, left_out=()):
+    """The code cells of a notebook, but for those with these tags."""
+    cells = [cell for cell in params.read_notebook(notebook)["cells"] if cell["cell_type"] == "code"]
+    return ["".join(cell["source"]) for cell in cells if not set(left_out) & set(cell["metadata"].get("tags", []))]
+
+
+def test_the_packed_notebook_is_90_inference_with_the_values_of_the_run(run_dir):
     folder = pack.pack(run_dir, "me")
-    cells = params.read_notebook(folder / "notebook" / "90_inference.ipynb")["cells"]
-    code = [(cell["metadata"].get("tags", []), "".join(cell["source"])) for cell in cells if cell["cell_type"] == "code"]
-    inlined = {re.match(r"%%lib (\w+) ", source)[1]: source.split("\n", 1)[1] for tags, source in code if "lib" in tags}
-    assert {"paths", "rle", "models", "cascade", "submission"} <= set(inlined)
-    assert not {"synthetic", "training", "pipeline", "kaggle"} & set(inlined)
-    for name, source in inlined.items():
-        assert source.rstrip("\n") == (cache_key.LIB / f"{name}.py").read_text(encoding="utf-8").rstrip("\n")
-    own = [source for tags, source in code if not {"lib", "bootstrap", "data", "parameters"} & set(tags)]
-    original = params.read_notebook(graph.DEFAULT_PROJECT.notebooks / "90_inference.ipynb")["cells"]
-    assert own == [
-        "".join(cell["source"]) for cell in original
-        if cell["cell_type"] == "code" and not {"bootstrap", "data", "parameters"} & set(cell["metadata"].get("tags", []))
-    ]  # fmt: skip
+    packed, original = folder / "notebook" / "90_inference.ipynb", graph.DEFAULT_PROJECT.notebooks / "90_inference.ipynb"
+    own = code_of(packed, ["data", "parameters"])
+    assert own == code_of(original, ["data", "parameters"])
+    assert set(code_of(packed)) - set(code_of(packed, ["data"])) == {"folder = paths.need_data(data_dir)"}
     assert not re.search(r"pip install|segmentation_models\b.*import", "\n".join(own))
-    declared = params.declared(folder / "notebook" / "90_inference.ipynb")
+    declared = params.declared(packed)
     values = {name: declared[name].default for name in ("batch_size", "max_test_images", "data_dir", "run_dir", "manifest_sha256")}
     expected = {"batch_size": 7, "max_test_images": 0, "data_dir": "", "run_dir": ""}
     assert values == expected | {"manifest_sha256": file_hash(folder / "dataset" / "manifest.json")}
+
+
+def test_the_data_set_holds_lib_and_its_manifest_lists_it(run_dir):
+    folder = pack.pack(run_dir, "me") / "dataset"
+    shipped = {name: content for name, content in tree(folder).items() if name.startswith("lib/")}
+    assert {"lib/__init__.py", "lib/data/rle.py", "lib/inference/cascade.py", "lib/report/templates/base.html"} <= set(shipped)
+    assert all((paths.PROJECT / name).read_bytes() == content for name, content in shipped.items())
+    assert all(shipped.values()) and not any("__pycache__" in name for name in shipped)
+    assert {name for name in read_json(folder / "manifest.json")["files"] if name.startswith("lib/")} == set(shipped)
+    imported = "from lib import paths; from lib.inference import submission; print(paths.__file__, submission.__file__)"
+    command = [sys.executable, "-P", "-c", f"import sys; sys.path.insert(0, {str(folder)!r}); {imported}"]
+    ran = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"PYTHONPATH": "", "PYTHONDONTWRITEBYTECODE": "1"})
+    assert ran.stdout.split() == [str(folder / "lib" / "paths.py"), str(folder / "lib" / "inference" / "submission.py")], ran.stderr
+
+
+def test_every_notebook_of_a_pack_attaches_the_data_set_and_the_competition(run_dir):
+    folder = pack.pack(run_dir, "me", training=True)
+    assert len(pack_metadata(folder)) == 7
+    for content in pack_metadata(folder).values():
+        assert (content["dataset_sources"], content["competition_sources"]) == (["me/steel-defect-models"], [paths.COMPETITION])
+    assert "Submit to Competition" in (folder / "UPLOAD.md").read_text()
+
+
+def pack_metadata(folder):
+    """{folder's name: kernel-metadata.json} of the notebooks of a pack."""
+    return {path.parent.name: read_json(path) for path in sorted(folder.rglob("kernel-metadata.json"))}
+
+
+@pytest.mark.parametrize("data, own", [
+    ({}, False), ({"generated": True, "note": "Generated strips."}, False), ({"generated": False, "note": ""}, False),
+    ({"generated": False, "note": "Imported images with masks of their own."}, True), ({"folder": True}, True),
+])  # fmt: skip
+def test_a_pack_of_own_data_names_no_competition_and_says_what_to_attach(run_dir, tmp_path, data, own):
+    write_json(tmp_path / "mine" / "dataset.json", {"classes": 4, "height": 200, "width": 200})
+    journal = read_json(run_dir / "run.json")
+    write_json(run_dir / "run.json", journal | {"data": data | ({"folder": str(tmp_path / "mine")} if "folder" in data else {})})
+    folder = pack.pack(run_dir, "me", training=True)
+    for content in pack_metadata(folder).values():
+        assert content["competition_sources"] == ([] if own else [paths.COMPETITION])
+    said = " ".join((folder / "UPLOAD.md").read_text().split())
+    assert ("`test_images` and the `dataset.json`" in said) is own
+    assert ("dataset_sources" in said) is own
+    assert (paths.COMPETITION in said) is not own and ("Submit to Competition" in said) is not own
 
 
 def test_training_notebooks_say_what_the_image_lacks(run_dir):
@@ -90,7 +130,8 @@ def test_training_notebooks_say_what_the_image_lacks(run_dir):
     assert sorted(path.name for path in folder.iterdir()) == sorted(graph.MODELS)
     third = (folder / "33_seg_class3" / "33_seg_class3.ipynb").read_text(encoding="utf-8")
     assert "%pip install --quiet segmentation-models==" in third
-    assert params.declared(folder / "33_seg_class3" / "33_seg_class3.ipynb")["epochs"].default == 3
+    declared = params.declared(folder / "33_seg_class3" / "33_seg_class3.ipynb")
+    assert (declared["epochs"].default, declared["run_dir"].default) == (3, "/kaggle/working")
     assert read_json(folder / "33_seg_class3" / "kernel-metadata.json")["enable_internet"] is True
     assert read_json(folder / "31_seg_class1" / "kernel-metadata.json")["enable_internet"] is False
     assert "%pip" not in (folder / "31_seg_class1" / "31_seg_class1.ipynb").read_text(encoding="utf-8")
@@ -139,19 +180,19 @@ def test_training_notebooks_are_those_of_the_classes_of_the_run(run_dir, classes
 def test_a_changed_file_is_refused_with_its_name(run_dir):
     folder = pack.pack(run_dir, "me") / "dataset"
     sha256 = file_hash(folder / "manifest.json")
-    files = tree(folder)
-    assert check_data_set(folder, sha256) == len(files) - 2  # the manifest itself, and dataset-metadata.json, which stays behind
-    for name in set(files) - {"manifest.json", "dataset-metadata.json"}:
-        changed = bytearray(files[name])
+    content = tree(folder)
+    assert check_data_set(folder, sha256) == len(content) - 2  # the manifest itself, and dataset-metadata.json, which stays behind
+    for name in set(content) - {"manifest.json", "dataset-metadata.json"}:
+        changed = bytearray(content[name])
         changed[0] ^= 1
         (folder / name).write_bytes(changed)
         with pytest.raises(UserError, match=re.escape(name)):
             check_data_set(folder, sha256)
-        (folder / name).write_bytes(files[name])
+        (folder / name).write_bytes(content[name])
     (folder / "models" / "binary" / "saved_model" / "saved_model.pb").unlink()
     with pytest.raises(UserError, match=r"saved_model\.pb is missing"):
         check_data_set(folder)
-    (folder / "models" / "binary" / "saved_model" / "saved_model.pb").write_bytes(files["models/binary/saved_model/saved_model.pb"])
+    (folder / "models" / "binary" / "saved_model" / "saved_model.pb").write_bytes(content["models/binary/saved_model/saved_model.pb"])
     (folder / "models" / "binary" / "more.pb").write_bytes(b"")
     with pytest.raises(UserError, match=r"more\.pb is not in the manifest"):
         check_data_set(folder)
@@ -162,11 +203,36 @@ def test_a_changed_file_is_refused_with_its_name(run_dir):
         check_data_set(folder, sha256)
 
 
-def test_a_changed_cell_of_lib_is_refused(run_dir):
+def test_a_changed_lib_is_refused(run_dir, tmp_path, monkeypatch, capsys):
+    """In the data set by the notebook, as another one that was imported; in the project by `push`."""
     folder = pack.pack(run_dir, "me")
-    path = folder / "notebook" / "90_inference.ipynb"
-    path.write_text(path.read_text(encoding="utf-8").replace("LARGEST = 2**40", "LARGEST = 2**41"), encoding="utf-8")
-    with pytest.raises(UserError, match=r"the cell of lib\.rle was changed"):
+    sha256 = file_hash(folder / "dataset" / "manifest.json")
+    (folder / "dataset" / "lib" / "__pycache__").mkdir()
+    (folder / "dataset" / "lib" / "__pycache__" / "paths.pyc").write_bytes(b"")
+    assert pack.check(folder) == "me"
+    shutil.copytree(files.LIB, tmp_path / "lib")
+    monkeypatch.setattr(files, "LIB", tmp_path / "lib")
+    assert check_data_set(folder / "dataset", sha256)
+    with open(tmp_path / "lib" / "data" / "rle.py", "a") as file:
+        file.write("# changed\n")
+    assert check_data_set(folder / "dataset")
+    with pytest.raises(UserError, match=rf"{re.escape(str(tmp_path / 'lib' / 'data' / 'rle.py'))} is imported.*differs"):
+        check_data_set(folder / "dataset", sha256)
+    assert kaggle_command.main(["push", "--dry-run", str(run_dir)]) == 2
+    assert "pack the run again: python -m lib.kaggle pack" in capsys.readouterr().err
+    (folder / "dataset" / "lib" / "more.py").write_text("")
+    with pytest.raises(UserError, match=r"more\.py is not in the manifest"):
+        check_data_set(folder / "dataset")
+
+
+def test_a_pack_without_lib_is_of_an_older_version(run_dir):
+    folder = pack.pack(run_dir, "me")
+    shutil.rmtree(folder / "dataset" / "lib")
+    content = read_json(folder / "dataset" / "manifest.json")["files"]
+    sha256 = files.write_manifest(folder / "dataset", [name for name in content if not name.startswith("lib/")])
+    notebook = folder / "notebook" / "90_inference.ipynb"
+    notebook.write_text(re.sub(r"[0-9a-f]{64}", sha256, notebook.read_text(encoding="utf-8")), encoding="utf-8")
+    with pytest.raises(UserError, match=r"has no lib.*Pack the run again: python -m lib\.kaggle pack"):
         pack.check(folder)
 
 
