@@ -16,6 +16,17 @@ from pathlib import Path
 UNSHARE = ("unshare", "--user", "--map-root-user", "--mount", "--net")
 KEPT = ("PATH", "LANG", "PYTHONPATH", "OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE", "OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS")
 
+START = """%reset -f
+import os, sys
+if os.path.islink("/kaggle"):
+    os.remove("/kaggle")
+os.symlink("/sessions/NUMBER", "/kaggle")
+os.chdir("/kaggle/working")
+sys.path[:] = [path for path in sys.path if not path.startswith("/kaggle")]
+sys.path_importer_cache.clear()
+for name in [name for name in sys.modules if name.split(".")[0] == "lib"]:
+    del sys.modules[name]"""  # the cell that begins a session: its own folders, and lib imported afresh
+
 
 def missing():
     """Why the machine cannot be rebuilt here, or ""."""
@@ -97,8 +108,7 @@ def main():
     notebook = nbformat.read(job["notebook"], as_version=4)
     every = nbformat.v4.new_notebook(metadata=notebook.metadata)
     for number in range(len(job["sessions"])):
-        start = f"import os\nif os.path.islink('/kaggle'):\n    os.remove('/kaggle')\nos.symlink('/sessions/{number}', '/kaggle')\n"
-        every.cells.append(nbformat.v4.new_code_cell(f"%reset -f\n{start}os.chdir('/kaggle/working')", metadata={"session": number}))
+        every.cells.append(nbformat.v4.new_code_cell(START.replace("NUMBER", str(number)), metadata={"session": number}))
         every.cells += [nbformat.v4.new_code_cell(cell.source) for cell in notebook.cells if cell.cell_type == "code"]
     NotebookClient(every, timeout=600, allow_errors=True, resources={"metadata": {"path": "/"}}).execute()
     nbformat.write(every, job["output"])

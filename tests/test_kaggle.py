@@ -634,17 +634,27 @@ def test_the_packed_notebook_on_the_rebuilt_machine(tmp_path, finished, machine_
     changed = bytearray((broken / "models" / "seg_class2" / "saved_model" / "saved_model.pb").read_bytes())
     changed[len(changed) // 2] ^= 1
     (broken / "models" / "seg_class2" / "saved_model" / "saved_model.pb").write_bytes(changed)
+    altered, library, another = tmp_path / "altered", tmp_path / "library", tmp_path / "another"
+    shutil.copytree(models, altered)
+    for folder in (library, another):
+        shutil.copytree(models / "lib", folder / "lib")
+    for folder in (altered, another):
+        with open(folder / "lib" / "data" / "rle.py", "a") as file:
+            file.write("# another\n")
     one, many = test_set_of(tmp_path / "one", data, 1), test_set_of(tmp_path / "many", data, 96)
     (one / "sample_submission.csv").write_text("ImageId_ClassId,EncodedPixels\n0000.jpg_1,\n0000.jpg_2,\n")
     odd = spoil(many)
     inputs = {
         "plain": {slug: data, "my-models": models},
         "none": {f"competitions/{slug}": test_set_of(tmp_path / "empty", data, 0), "my-models": models},
-        "one": {f"competitions/{slug}": one, "datasets/somebody/my-models": models},
+        "one": {f"competitions/{slug}": one, "a-lib": library, "datasets/somebody/my-models": models},
         "many": {slug: many, "my-models": models},
-        "no models": {slug: one},
+        "nothing": {slug: one},
+        "no models": {slug: one, "a-lib": library},
         "no data": {"my-models": models},
         "changed": {slug: one, "my-models": broken},
+        "changed lib": {slug: one, "my-models": altered},
+        "another lib": {slug: one, "a-lib": another, "my-models": models},
     }
     sessions = []
     for name in inputs:
@@ -672,7 +682,10 @@ def test_the_packed_notebook_on_the_rebuilt_machine(tmp_path, finished, machine_
     assert "Attach the data set with your models" in ended["no models"][1]
     assert "Attach the competition" in ended["no data"][1]
     assert re.search(r"seg_class2/saved_model/saved_model\.pb was changed", ended["changed"][1])
-    for name in ("no models", "changed"):  # the first act
+    assert "lib is not here. On Kaggle: Add Input, and attach the data set of the pack" in ended["nothing"][1]
+    assert re.search(r"my-models/lib/data/rle\.py has \d+ bytes, not", ended["changed lib"][1])
+    assert re.search(r"a-lib/lib/data/rle\.py is imported, and .*my-models/lib/data/rle\.py differs from it", ended["another lib"][1])
+    for name in ("no models", "changed", "changed lib", "another lib"):  # the first act
         assert not submission.check(wrote[name], ["0000.jpg"])["rle"].any()
 
 
