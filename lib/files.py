@@ -132,7 +132,7 @@ def read_metrics(run_dir, notebook):
 try:
     import fcntl
 except ImportError:  # Windows has msvcrt
-    fcntl = None
+    fcntl = None  # type: ignore[assignment]
 IN_USE = (5, 32, 33)  # numbers of Windows' errors: another program has the file open
 NO_LOCKS = {getattr(errno, name) for name in ("ENOLCK", "ENOSYS", "ENOTSUP", "EOPNOTSUPP") if hasattr(errno, name)}
 

@@ -36,7 +36,7 @@ def set_text(self, s, plain=Text.set_text):
     plain(self, drawable(s) if isinstance(s, str) else s)
 
 
-Text.set_text = set_text
+Text.set_text = set_text  # type: ignore[method-assign]
 
 
 def colour(class_index):

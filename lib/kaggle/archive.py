@@ -18,7 +18,7 @@ LARGEST = 64 * 2**30  # bytes unpacked; the competition's archive has 1.7e9
 RATIO = 200  # unpacked to packed: images hardly shrink, tables ten times
 CHUNK = 2**20
 DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, IsADirectoryError, UnicodeDecodeError,
-           *([zipfile.lzma.LZMAError] if zipfile.lzma else []))  # fmt: skip
+           *([zipfile.lzma.LZMAError] if zipfile.lzma else []))  # type: ignore[attr-defined]  # fmt: skip
 
 
 def unpack(file, folder, largest=LARGEST):

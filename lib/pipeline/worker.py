@@ -22,10 +22,10 @@ from lib.pipeline import processes
 
 # jsonschema, behind papermill and nbconvert, builds a grammar for web addresses at its import if it finds this package:
 # two seconds a process for a check that no notebook needs.
-sys.modules.setdefault("rfc3987_syntax", None)
+sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]
 FEWEST_FILES = 80  # open at once that a notebook's process and kernel need: with fewer the kernel does not start, and does not say why
 ERROR_TAG = "papermill-error-cell-tag"
-kernels = set()  # process numbers of kernels, each the leader of a group of its own
+kernels: set[int] = set()  # process numbers of kernels, each the leader of a group of its own
 
 
 def main():
