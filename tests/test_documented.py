@@ -211,7 +211,7 @@ sys.stdout.write("\\n" + json.dumps(found))
 """.replace("RIVALS", repr(RIVALS))
 HELPS = [[*name, "--help"] for name in (
     ["run_all.py"], ["tests/kills.py"],
-    *(["-m", f"lib.{name}"] for name in ("importer", "overlap", "lookup", "archive", "synthetic", "kaggle")),
+    *(["-m", f"lib.{name}"] for name in ("importer", "overlap", "lookup", "kaggle.archive", "synthetic", "kaggle")),
     *(["-m", "lib.kaggle", name] for name in ("pack", "push", "download")),
 )]  # fmt: skip
 
