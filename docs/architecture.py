@@ -185,7 +185,7 @@ def picture(found: dict[str, Module], purposes: dict[str, str]) -> str:
     for room, (x, y) in sorted(place.items()):
         lines.append(f'<rect class="box" x="{x - WIDTH // 2}" y="{y}" width="{WIDTH}" height="{HEIGHT}" rx="6"/>')
         lines.append(f'<text class="name" x="{x}" y="{y + 20}">{escape(room)}</text>')
-        for number, line in enumerate(textwrap.wrap(texts[room], LETTERS)):
+        for number, line in enumerate(textwrap.wrap(texts.get(room, ""), LETTERS)):
             lines.append(f'<text class="text" x="{x}" y="{y + 36 + 14 * number}">{escape(line)}</text>')
     return "\n".join([*lines, "</svg>", ""])
 
