@@ -26,7 +26,7 @@ def table(page):
 
 
 def named(tree):
-    """What a syntax tree gives names to: variables, arguments, functions, classes, fields and the keys of dictionaries.
+    """What a syntax tree gives names to: variables, arguments, functions, classes, fields, the keys of dictionaries and metrics.
 
     RENAMED, a table of old names, is none of it.
     """
@@ -41,6 +41,10 @@ def named(tree):
             yield node.attr
         elif isinstance(node, ast.arg):
             yield node.arg
+        elif isinstance(node, ast.Call) and getattr(node.func, "attr", getattr(node.func, "id", "")) in ("record_metrics", "dict"):
+            yield from (keyword.arg for keyword in node.keywords if keyword.arg)
+        elif isinstance(node, ast.Subscript) and isinstance(node.ctx, ast.Store) and isinstance(node.slice, ast.Constant):
+            yield str(node.slice.value)
         elif isinstance(node, ast.Dict) and node not in tables:
             yield from (key.value for key in node.keys if isinstance(key, ast.Constant) and isinstance(key.value, str))
 
@@ -100,6 +104,8 @@ def test_no_word_of_the_left_column_names_anything():
         ("f(lambda number: 1, evidence=2)", {"number"}),  # another's keyword is another's name
         ("class_number, numbers = 1, 2", set()),
         ("for number in numbers: pass", {"number"}),
+        ("files.record_metrics(run, name, evidence_score=number)", {"evidence"}),
+        ("x['evidence'] = x['headline']", {"evidence"}),
         ("RENAMED = {'evidence': 'predictions'}", set()),
         ("'evidence'; evidence.number", set()),
     ],
