@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from lib import errors, files
-from lib.report import cells, pages
+from lib.report import cells, pages, parameters, pictures
 
 HOSTILE = "<script>document.title='run'</script><img src=x onerror=\"document.title='run'\">.jpg"
 LOADING = {"src", "srcset", "data", "poster", "background", "action", "formaction", "xlink:href", "manifest", "ping"}
@@ -246,9 +246,9 @@ def test_clean_html(dirty, clean):
 
 
 def test_assignments():
-    found = cells.assignments('a: int = 3  # pixels\nb = "x # y"\nc: list = [\n    1,\n]  # many\nprint(a)')
+    found = parameters.assignments('a: int = 3  # pixels\nb = "x # y"\nc: list = [\n    1,\n]  # many\nprint(a)')
     assert found == {"a": ("3", "pixels"), "b": ('"x # y"', ""), "c": ("[\n    1,\n]", "many")}
-    assert cells.assignments("a = (") == {}
+    assert parameters.assignments("a = (") == {}
 
 
 @pytest.mark.parametrize(("seconds", "text"), [(None, ""), (0, "0 s"), (59.6, "1 min 00 s"), (7800, "2 h 10 min")])
@@ -356,15 +356,51 @@ def test_thumbnail_is_the_tagged_picture_made_small(tmp_path):
     tagged = code("b", shown(image_png=png(2000, 1000)), tags=["thumbnail"])
     notebook = {"cells": [code("a", shown(image_png=png(50, 50))), tagged]}
     (tmp_path / "x.ipynb").write_text(json.dumps(notebook))
-    address = pages.thumbnail(tmp_path / "x.ipynb")
+    address = pictures.thumbnail(tmp_path / "x.ipynb")
     image = cv2.imdecode(np.frombuffer(base64.b64decode(address.split(",")[1]), np.uint8), cv2.IMREAD_COLOR)
     assert image.shape == (288, 480, 3)
     (tmp_path / "wide.ipynb").write_text(json.dumps({"cells": [code("a", shown(image_png=png(400, 2000)))]}))
-    address = pages.thumbnail(tmp_path / "wide.ipynb")
+    address = pictures.thumbnail(tmp_path / "wide.ipynb")
     image = cv2.imdecode(np.frombuffer(base64.b64decode(address.split(",")[1]), np.uint8), cv2.IMREAD_COLOR)
     assert image.shape == (240, 480, 3) and (image[110:] > 250).all()  # a card is two to one and cuts what is wider
     (tmp_path / "y.ipynb").write_text(json.dumps({"cells": [code("a", shown(image_png="bm9wZQ=="))]}))
-    assert pages.thumbnail(tmp_path / "y.ipynb") == ""
+    assert pictures.thumbnail(tmp_path / "y.ipynb") == ""
+
+
+def decoded(html):
+    """The MIME type and the image (H, W, 3) of the one picture in a piece of HTML."""
+    kind, content = re.search(r'src="data:([^;]+);base64,([^"]+)"', html).groups()
+    return kind, cv2.imdecode(np.frombuffer(base64.b64decode(content), np.uint8), cv2.IMREAD_COLOR)
+
+
+def test_photographs_become_jpeg_and_a_thin_outline_stays_clear():
+    grey = np.random.default_rng(0).normal(110, 12, (256, 800, 1)).clip(0, 255).astype(np.uint8)
+    strip = np.repeat(grey, 3, axis=2)
+    orange = np.array([0, 94, 213])  # blue first
+    strip[100, 100:300] = strip[100:200, 300] = orange
+    png = cv2.imencode(".png", strip)[1].tobytes()
+    kind, shown = decoded(pictures.picture_html(base64.b64encode(png).decode(), "image/png", "a strip"))
+    assert kind == "image/jpeg" and shown.shape == strip.shape
+    assert len(pictures.photograph_as_jpeg(png)) < len(png) / 2
+    line = np.concatenate([shown[100, 100:300], shown[100:200, 300]]).astype(float)
+    assert np.abs(line.mean(axis=0) - orange).max() < 25
+    assert (line[:, 2] - line[:, 0] > 100).mean() > 0.95  # still orange, on steel that is grey
+    assert np.abs(shown.astype(float) - strip).mean() < 6
+
+
+def test_other_pictures_stay_as_they_are():
+    chart = np.full((300, 400, 3), 255, np.uint8)
+    cv2.line(chart, (10, 290), (390, 10), (178, 114, 0), 2)
+    rng = np.random.default_rng(0)
+    transparent = rng.integers(0, 255, (60, 200, 4), dtype=np.uint8)
+    deep = rng.integers(0, 65535, (60, 200), dtype=np.uint16)
+    for image in (chart, transparent, deep):
+        png = cv2.imencode(".png", image)[1].tobytes()
+        content = base64.b64encode(png).decode()
+        assert pictures.photograph_as_jpeg(png) is None
+        assert content in pictures.picture_html(content, "image/png", "")
+    for broken in ("bm9wZQ==", "A", ""):
+        assert f"data:image/png;base64,{broken}" in pictures.picture_html(broken, "image/png", "")
 
 
 BROWSER = "not an origin"  # who asks, in the browser's log, where the browser does by itself and not for a page

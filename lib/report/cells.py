@@ -1,14 +1,11 @@
 """The cells of a notebook as harmless HTML parts for its report.
 
-Text from a notebook is escaped; HTML from it (tables, Markdown) is cut down to a list of harmless tags: what a notebook
-shows may hold names of images that nobody has looked at.
+Text from a notebook is escaped; HTML from it (tables, Markdown) is cut down to a list of harmless tags: what
+a notebook shows may hold names of images that nobody has looked at.
 """
 
-import ast
-import base64
 import re
-import tokenize
-from io import StringIO
+from typing import Any
 
 import bleach
 from bleach.css_sanitizer import CSSSanitizer
@@ -20,18 +17,27 @@ from pygments.formatters import HtmlFormatter
 from pygments.lexers import PythonLexer
 
 from lib.errors import LONGEST, shorten
+from lib.report.parameters import Cell, has_tag, joined
+from lib.report.pictures import picture_html
+
+Part = dict[str, Any]  # what the template shows of a cell or an output
 
 TAGS = {
-    *("a", "abbr", "b", "blockquote", "br", "caption", "code", "col", "colgroup", "dd", "del", "details", "div", "dl", "dt"),
-    *("em", "figcaption", "figure", "h1", "h2", "h3", "h4", "h5", "h6", "hr", "i", "img", "kbd", "li", "mark", "ol", "p", "pre"),
-    *("s", "small", "span", "strong", "sub", "summary", "sup", "table", "tbody", "td", "tfoot", "th", "thead", "tr", "u", "ul"),
-}
-LAYOUT = {"align", "colspan", "rowspan", "class", "style", "title", "start", "open", "scope", "alt", "width", "height"}
-STYLES = CSSSanitizer(allowed_css_properties=["text-align", "color", "background-color", "font-weight", "width", "white-space"])
+    "a", "abbr", "b", "blockquote", "br", "caption", "code", "col", "colgroup", "dd", "del", "details", "div", "dl", "dt",
+    "em", "figcaption", "figure", "h1", "h2", "h3", "h4", "h5", "h6", "hr", "i", "img", "kbd", "li", "mark", "ol", "p",
+    "pre", "s", "small", "span", "strong", "sub", "summary", "sup", "table", "tbody", "td", "tfoot", "th", "thead", "tr",
+    "u", "ul",
+}  # fmt: skip
+LAYOUT = {
+    "align", "colspan", "rowspan", "class", "style", "title", "start", "open", "scope", "alt", "width", "height",
+}  # fmt: skip
+STYLES = CSSSanitizer(
+    allowed_css_properties=["text-align", "color", "background-color", "font-weight", "width", "white-space"]
+)
 
 
-def is_allowed(tag, attribute, value):
-    """Whether bleach keeps an attribute: layout, pictures inside the page, links that a reader follows by hand."""
+def is_allowed(tag: str, attribute: str, value: str) -> bool:
+    """Whether bleach keeps an attribute: layout, pictures inside the page, links that a reader follows."""
     if attribute == "src":
         return tag == "img" and value.startswith("data:image/")
     if attribute == "href":
@@ -39,31 +45,30 @@ def is_allowed(tag, attribute, value):
     return attribute in LAYOUT
 
 
-CLEANER = bleach.Cleaner(tags=TAGS, attributes=is_allowed, css_sanitizer=STYLES, protocols={"http", "https", "mailto", "data"})
+CLEANER = bleach.Cleaner(
+    tags=TAGS, attributes=is_allowed, css_sanitizer=STYLES, protocols={"http", "https", "mailto", "data"}
+)
 
 
-def clean_html(text):
-    """HTML cut down to harmless tags; any other tag is shown as text, style sheets (pandas' tables bring one) are dropped."""
+def clean_html(text: str) -> Markup:
+    """HTML cut down to harmless tags; others are shown as text, style sheets (pandas' tables have one) go."""
     text = re.sub(r"<style\b.*?</style\s*>", "", text, flags=re.DOTALL | re.IGNORECASE)
     html = re.sub(r"<img(?![^>]* alt=)", '<img alt="picture"', CLEANER.clean(text))
-    return Markup(re.sub(r"<table.*?</table>", r'<div class="scroll" tabindex="0">\g<0></div>', html, flags=re.DOTALL))
+    return Markup(
+        re.sub(r"<table.*?</table>", r'<div class="scroll" tabindex="0">\g<0></div>', html, flags=re.DOTALL)
+    )
 
 
-def markdown_html(text, attachments=None):
+def markdown_html(text: str, attachments: dict[str, Any] | None = None) -> Markup:
     """HTML of Markdown, cleaned."""
     renderer = IPythonRenderer(escape=False, exclude_anchor_links=True, attachments=attachments or {})
     return clean_html(MarkdownWithMath(renderer=renderer).render(text))
 
 
-def joined(text):
-    """Text of a notebook field, which may be one string or a list of lines."""
-    return text if isinstance(text, str) else "".join(text or [])
-
-
-def number_headings(html, headings):
+def number_headings(html: str, headings: list[tuple[int, str, str]]) -> Markup:
     """Give every heading an id and add (level, id, text) to the list `headings`."""
 
-    def with_id(match):
+    def with_id(match: re.Match[str]) -> str:
         anchor = f"section-{len(headings) + 1}"
         headings.append((int(match[1]), anchor, Markup(match[2]).striptags()))
         return f'<h{match[1]} id="{anchor}">{match[2]}</h{match[1]}>'
@@ -71,24 +76,15 @@ def number_headings(html, headings):
     return Markup(re.sub(r"<h([1-6])>(.*?)</h\1>", with_id, html, flags=re.DOTALL))
 
 
-def settled(text):
-    """Text as a terminal leaves it: a carriage return overwrites its line (progress bars), a backspace deletes."""
+def settled(text: str) -> str:
+    """Text as a terminal leaves it: a carriage return overwrites its line, a backspace deletes."""
     text = "\n".join(line.rstrip("\r").rsplit("\r", 1)[-1] for line in text.split("\n"))
     while (shorter := re.sub(r"[^\x08\n]\x08", "", text)) != text:
         text = shorter
     return text.replace("\x08", "").strip("\n")
 
 
-def picture(data, kind, alt):
-    """A picture inside the page."""
-    content = joined(data)
-    if kind == "image/svg+xml":
-        content = base64.b64encode(content.encode()).decode()
-    content = re.sub(r"[^A-Za-z0-9+/=]", "", content)
-    return Markup('<figure><img src="data:{};base64,{}" alt="{}"></figure>').format(kind, content, alt)
-
-
-def data_html(output, alt):
+def data_html(output: Part, alt: str) -> Markup:
     """HTML of what a cell displays: the richest form that is harmless."""
     data = output.get("data", {})
     if "text/html" in data:
@@ -96,24 +92,42 @@ def data_html(output, alt):
     for kind in ("image/png", "image/jpeg", "image/svg+xml"):
         if kind in data:
             metadata = output.get("metadata", {})
-            stated = metadata.get("alt") or (metadata.get(kind) or {}).get("alt")
-            return picture(data[kind], kind, stated or alt)
+            own = metadata.get("alt") or (metadata.get(kind) or {}).get("alt")
+            return picture_html(joined(data[kind]), kind, own or alt)
     if "text/markdown" in data:
         return Markup('<div class="rich">{}</div>').format(markdown_html(joined(data["text/markdown"])))
     return Markup("<pre>{}</pre>").format(Markup(ansi2html(cut(joined(data.get("text/plain", ""))))))
 
 
-def output_parts(cell, place):
-    """What a code cell put out, as a list of dictionaries for the template, neighbouring text of one stream joined.
+def alternative_texts(cell: Cell) -> list[str]:
+    """What stands for pictures that are not seen: the cell's metadata `alt`, else titles in its source."""
+    texts = cell.get("metadata", {}).get("alt", [])
+    texts = [texts] if isinstance(texts, str) else list(texts)
+    titles = r"""\b(?:title=|set_title\(|suptitle\()["']([^"'{}]+)["']"""
+    return texts or re.findall(titles, joined(cell.get("source")))
+
+
+def error_part(output: Part) -> Part:
+    """An error that ended a cell. A user's mistake has only its message as traceback: it is shown once."""
+    trace = "\n".join(output.get("traceback", []))
+    message = f"{output.get('ename', 'Error')}: {output.get('evalue', '')}"
+    repeated = strip_ansi(trace).strip().endswith(message) and trace.count("\n") < 2
+    return {
+        "kind": "error",
+        "message": message if len(message) <= LONGEST else shorten(message),
+        "trace": "" if repeated else Markup(ansi2html(cut(trace))),
+    }
+
+
+def output_parts(cell: Cell, heading: str) -> list[Part]:
+    """What a code cell put out, for the template; neighbouring texts of one stream are joined.
 
     Arguments:
-        place: heading above the cell, the last resort for a picture's alternative text.
+        heading: the one above the cell, the last resort for a picture's alternative text.
     """
-    parts, pictures = [], 0
-    source = joined(cell.get("source"))
-    stated = cell.get("metadata", {}).get("alt", [])
-    stated = [stated] if isinstance(stated, str) else list(stated)
-    stated = stated or re.findall(r"""\b(?:title=|set_title\(|suptitle\()["']([^"'{}]+)["']""", source)
+    parts: list[Part] = []
+    pictures = 0
+    texts = alternative_texts(cell)
     for output in cell.get("outputs", []):
         kind = output.get("output_type")
         if kind == "stream":
@@ -123,13 +137,9 @@ def output_parts(cell, place):
             else:
                 parts.append({"kind": name, "text": joined(output.get("text"))})
         elif kind == "error":
-            trace = "\n".join(output.get("traceback", []))
-            message = f"{output.get('ename', 'Error')}: {output.get('evalue', '')}"
-            # A user's mistake has its message as its whole traceback (see errors.UserError): not shown twice.
-            full = "" if strip_ansi(trace).strip().endswith(message) and trace.count("\n") < 2 else Markup(ansi2html(cut(trace)))
-            parts.append({"kind": "error", "message": message if len(message) <= LONGEST else shorten(message), "trace": full})
+            parts.append(error_part(output))
         elif kind in ("display_data", "execute_result"):
-            alt = stated[min(pictures, len(stated) - 1)] if stated else f"{place}, figure {pictures + 1}"
+            alt = texts[min(pictures, len(texts) - 1)] if texts else f"{heading}, figure {pictures + 1}"
             pictures += any(key.startswith("image/") for key in output.get("data", {}))
             parts.append({"kind": "data", "html": data_html(output, alt)})
     for part in parts:
@@ -139,59 +149,26 @@ def output_parts(cell, place):
     return [part for part in parts if part.get("lines", 1)]
 
 
-def assignments(source):
-    """Parameters in a cell's source: {name: (value as written, comment)}."""
-    try:
-        statements = ast.parse(source).body
-        tokens = tokenize.generate_tokens(StringIO(source).readline)
-        comments = {token.start[0]: token.string.lstrip("# ") for token in tokens if token.type == tokenize.COMMENT}
-    except (SyntaxError, tokenize.TokenError):
-        return {}
-    found = {}
-    for statement in statements:
-        target = statement.targets[0] if isinstance(statement, ast.Assign) else getattr(statement, "target", None)
-        if isinstance(target, ast.Name) and getattr(statement, "value", None) is not None:
-            value = ast.get_source_segment(source, statement.value)
-            found[target.id] = (value, comments.get(statement.end_lineno, ""))
-    return found
+def code_part(cell: Cell, outputs: list[Part], n_errors: int) -> Part:
+    """A code cell for the template; outputs: see `output_parts`; n_errors: in the cells before it."""
+    source = joined(cell.get("source"))
+    failed = any(output["kind"] == "error" for output in outputs)
+    return {
+        "kind": "code",
+        "code": Markup(highlight(source, PythonLexer(), HtmlFormatter(nowrap=True))),
+        "lines": source.strip().count("\n") + 1,
+        "outputs": outputs,
+        "folded": has_tag(cell, "hide-output") and not failed,
+        "anchor": f"error-{n_errors + 1}" if failed else "",
+    }
 
 
-def has_tag(cell, *tags):
-    """Whether a cell carries one of the tags."""
-    return bool(set(tags) & set(cell.get("metadata", {}).get("tags", [])))
-
-
-def same_value(left, right):
-    """Whether two Python literals, as written, stand for the same value."""
-    try:
-        return ast.literal_eval(left) == ast.literal_eval(right)
-    except (ValueError, SyntaxError):
-        return left == right
-
-
-def parameter_rows(cells):
-    """A row a parameter: name, value as written, comment, whether the run gave it another value than the notebook's own."""
-    declared, injected = {}, {}
-    for cell in cells:
-        if has_tag(cell, "parameters"):
-            declared.update(assignments(joined(cell.get("source"))))
-        elif has_tag(cell, "injected-parameters"):
-            injected.update(assignments(joined(cell.get("source"))))
-    names = list(declared) + [name for name in injected if name not in declared]
-    return [
-        {
-            "name": name,
-            "value": injected.get(name, declared.get(name, ("", "")))[0],
-            "meaning": declared.get(name, ("", ""))[1],
-            "set": name in injected and not (name in declared and same_value(injected[name][0], declared[name][0])),
-        }
-        for name in names
-    ]
-
-
-def page_parts(notebook):
-    """The notebook as a list of parts for the template, with its headings, errors and number of cells that did not run."""
-    parts, headings, errors, unrun = [], [], [], 0
+def page_parts(notebook: dict[str, Any]) -> tuple[list[Part], list[tuple[int, str, str]], list[Part], int]:
+    """A notebook for the template: parts, headings (level, id, text), errors, how many cells did not run."""
+    parts: list[Part] = []
+    headings: list[tuple[int, str, str]] = []
+    errors: list[Part] = []
+    unrun = 0
     for cell in notebook.get("cells", []):
         source = joined(cell.get("source"))
         if has_tag(cell, "parameters", "injected-parameters"):
@@ -206,27 +183,18 @@ def page_parts(notebook):
             parts.append({"kind": "markdown", "html": html})
         elif cell["cell_type"] == "code":
             unrun += cell.get("execution_count") is None and not cell.get("outputs")
-            outputs = output_parts(cell, headings[-1][2] if headings else "Report")
-            failed = [output for output in outputs if output["kind"] == "error"]
-            if has_tag(cell, "bootstrap") and not failed:
-                continue
-            part = {
-                "kind": "code",
-                "code": Markup(highlight(source, PythonLexer(), HtmlFormatter(nowrap=True))),
-                "lines": source.strip().count("\n") + 1,
-                "outputs": outputs,
-                "folded": has_tag(cell, "hide-output") and not failed,
-                "anchor": f"error-{len(errors) + 1}" if failed else "",
-            }
-            errors += [{"anchor": part["anchor"], "message": output["message"]} for output in failed]
-            parts.append(part)
+            part = code_part(cell, output_parts(cell, headings[-1][2] if headings else "Report"), len(errors))
+            messages = [output["message"] for output in part["outputs"] if output["kind"] == "error"]
+            if messages or not has_tag(cell, "bootstrap"):
+                errors += [{"anchor": part["anchor"], "message": message} for message in messages]
+                parts.append(part)
     return parts, headings, errors, unrun
 
 
 LONGEST_OUTPUT = 50_000  # characters of a cell's output on its page
 
 
-def cut(text, longest=LONGEST_OUTPUT):
+def cut(text: str, longest: int = LONGEST_OUTPUT) -> str:
     """A text of several lines with its middle left out where it is longer than `longest` characters."""
     if len(text) <= longest:
         return text

@@ -1,31 +1,40 @@
 """The pages a person reads: a notebook's report, and a run's index. Each is one file that loads nothing.
 
-nbconvert gives the filters (Markdown, ANSI colours; see `cells`), the pages are our own templates: its stock ones load
-scripts from the network, hide no code and leave HTML in outputs as it is. A Content-Security-Policy in each page forbids
-scripts and requests on top.
+nbconvert gives the filters (Markdown, ANSI colours; see `cells`), the pages are our own templates: its stock
+ones load scripts from the network, hide no code and leave HTML in outputs as it is. A Content-Security-Policy in
+each page forbids scripts and requests on top.
 """
 
-import base64
 import datetime
 import re
 from pathlib import Path
+from typing import Any
 
-import cv2
 import jinja2
-import numpy as np
 from markupsafe import Markup
 
 from lib import files
 from lib.data import dataset
 from lib.errors import UserError, shorten
+from lib.report.pictures import thumbnail
 
 TEMPLATES = Path(__file__).parent / "templates"
-FILES = ("submission.csv", "metrics.json", "decision.json", "data_findings.csv", "run.json")  # linked where they are there
+FILES = (
+    "submission.csv",
+    "metrics.json",
+    "decision.json",
+    "data_findings.csv",
+    "run.json",
+)  # linked where they are there
 ORIGIN = ("code", "versions", "environment")  # that a run's notebooks may differ in
-THUMBNAIL_WIDTH = 480  # pixels: sharp at the 240 that a card shows on a dense screen
+NO_FACTS = ("", "note", "generated", "titles")  # of the data: shown elsewhere
+DICE = re.compile(r"dice_positives_class([1-9][0-9]{0,2})")  # metrics of the classes
+LONGEST_LIST = 50  # values of a metric that are still written out on the run's page
+
+Journal = dict[str, Any]  # run.json, see pipeline/run_state; of an earlier version, or of nobody knows whom
 
 
-def duration_text(seconds):
+def duration_text(seconds: float | None) -> str:
     """Seconds in words: 8 s, 3 min 05 s, 2 h 10 min; "" for None."""
     if seconds is None:
         return ""
@@ -37,7 +46,7 @@ def duration_text(seconds):
     return f"{seconds // 3600} h {seconds % 3600 // 60:02d} min"
 
 
-def time_text(value):
+def time_text(value: Any) -> str:
     """An ISO time or seconds since 1970 as 2026-01-31 14:05 UTC; anything else as it is."""
     try:
         if isinstance(value, (int, float)):
@@ -49,8 +58,8 @@ def time_text(value):
     return moment.astimezone(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 
-def page(template, **values):
-    """A template of `lib/templates` filled in, everything escaped that isn't Markup."""
+def page(template: str, **values: Any) -> str:
+    """A template of `lib/report/templates` filled in, everything escaped that isn't Markup."""
     loader = jinja2.FileSystemLoader(TEMPLATES)
     environment = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
     environment.filters.update(duration=duration_text, moment=time_text)
@@ -58,7 +67,7 @@ def page(template, **values):
     return environment.get_template(template).render(style=style, **values)
 
 
-def render(ipynb, html):
+def render(ipynb: str | Path, html: str | Path) -> None:
     """Write the report of an executed notebook.
 
     Arguments:
@@ -67,7 +76,8 @@ def render(ipynb, html):
 
     Raises UserError if `ipynb` is missing or no notebook.
     """
-    from lib.report import cells  # brings nbconvert, half a second that a command with nothing to do need not spend
+    # nbconvert takes half a second to import, which a command with nothing to do need not spend.
+    from lib.report import cells, parameters
 
     notebook = files.read_json(ipynb)
     if not isinstance(notebook, dict) or not isinstance(notebook.get("cells"), list):
@@ -85,148 +95,173 @@ def render(ipynb, html):
         contents=[heading for heading in headings if heading[0] in (2, 3)],
         errors=errors,
         unrun=unrun,
-        parameters=cells.parameter_rows(notebook["cells"]),
+        parameters=parameters.parameter_rows(notebook["cells"]),
         papermill=notebook.get("metadata", {}).get("papermill", {}),
     )
     files.write_atomic(html, text)
 
 
-def thumbnail(ipynb):
-    """A small JPEG of a notebook's first picture, or of the cell tagged `thumbnail`, as a data address; "" without one."""
-    try:
-        found = files.read_json(ipynb)["cells"]
-    except (UserError, KeyError, TypeError):
-        return ""
-    for cell in sorted(found, key=lambda cell: "thumbnail" not in cell.get("metadata", {}).get("tags", [])):
-        for output in cell.get("outputs", []):
-            content = "".join(output.get("data", {}).get("image/png") or "")
-            try:
-                image = cv2.imdecode(np.frombuffer(base64.b64decode(content), np.uint8), cv2.IMREAD_COLOR) if content else None
-            except (ValueError, cv2.error):
-                image = None
-            if image is None:
-                continue
-            width = image.shape[1]
-            # A tall picture is cut to its upper part, so that all cards are of one shape and still show something.
-            image = image[: max(1, round(width * 0.6))]
-            # A card shows its middle where it is wider than two to one, which would cut a chart's labels: white below it.
-            image = cv2.copyMakeBorder(image, 0, max(0, width // 2 - len(image)), 0, 0, cv2.BORDER_CONSTANT, value=(255, 255, 255))
-            scale = min(1, THUMBNAIL_WIDTH / width)
-            size = (max(1, round(width * scale)), max(1, round(image.shape[0] * scale)))
-            ok, jpeg = cv2.imencode(".jpg", cv2.resize(image, size, interpolation=cv2.INTER_AREA), [cv2.IMWRITE_JPEG_QUALITY, 82])
-            if ok:
-                return "data:image/jpeg;base64," + base64.b64encode(jpeg.tobytes()).decode()
-    return ""
-
-
-LONGEST_LIST = 50  # values of a metric that are still written out on the run's page
-
-
-def number_text(value):
-    """A metric for a table: four digits after the point for fractions, integers as they are, anything else as text."""
-    if isinstance(value, list) and (len(value) > LONGEST_LIST or any(isinstance(one, dict) for one in value)):
+def number_text(value: Any) -> str:
+    """A metric for a table: fractions with four digits after the point, integers and texts as they are."""
+    if isinstance(value, list) and (
+        len(value) > LONGEST_LIST or any(isinstance(item, dict) for item in value)
+    ):
         return f"{len(value)} values, in metrics.json"
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return shorten(value)
     return f"{value:.4f}" if isinstance(value, float) else f"{value:,}"
 
 
-def flat(value, prefix=""):
-    """Nested dictionaries as (dotted name, value) pairs for a table."""
-    if isinstance(value, dict) and value:
-        return [pair for key, inner in value.items() for pair in flat(inner, f"{prefix}.{key}" if prefix else str(key))]
-    return [(prefix, "" if value is None else value)]
+def flat(value: Any, prefix: str = "") -> list[tuple[str, Any]]:
+    """Nested dictionaries as (dotted name, value) pairs for a table; "" for None."""
+    if not isinstance(value, dict) or not value:
+        return [(prefix, "" if value is None else value)]
+    pairs = []
+    for key, inner in value.items():
+        pairs += flat(inner, f"{prefix}.{key}" if prefix else str(key))
+    return pairs
 
 
-def read_optional(path):
-    """A dictionary from a JSON file, empty where there is none or it is broken: an index is written of half a run, too."""
-    try:
-        value = files.read_json(path)
-    except (UserError, OSError):
-        return {}
+def as_dict(value: Any) -> dict[str, Any]:
+    """A value that ought to be a dictionary; {} where it is none: an index is written of half a run, too."""
     return value if isinstance(value, dict) else {}
 
 
-def data_note(data):
-    """What the data folder says of itself: {"generated", "note", "titles" of the classes}; empty if it is gone."""
+def read_journal(run_dir: Path) -> Journal:
+    """The content of `run.json`, {} where there is none or it is broken."""
     try:
-        found = dataset.describe(data["folder"])
-        return {"generated": bool(found.get("generated")), "note": str(found.get("note", "")), "titles": dataset.titles(found)}
+        return as_dict(files.read_json(run_dir / "run.json"))
+    except (UserError, OSError):
+        return {}
+
+
+def data_note(data: dict[str, Any]) -> dict[str, Any]:
+    """What the data folder says of itself: "generated", "note", "titles" of the classes; {} if it is gone."""
+    try:
+        about = dataset.describe(data["folder"])
+        return {
+            "generated": bool(about.get("generated")),
+            "note": str(about.get("note", "")),
+            "titles": dataset.titles(about),
+        }
     except (UserError, KeyError, TypeError, OSError):
         return {}
 
 
-def notebook_cards(run_dir, journal, metrics):
-    """A dictionary a notebook for the index's cards, in the order of the journal, then of the names."""
-    stated = journal.get("notebooks") or {}
-    if isinstance(stated, list):
-        stated = {str(entry.get("name", "")): entry for entry in stated if isinstance(entry, dict)}
-    names = list(stated) + sorted(path.stem for path in run_dir.glob("*.ipynb") if path.stem not in stated)
-    cards = []
-    for name in names:
-        entry = stated.get(name)
-        entry = entry if isinstance(entry, dict) else {"status": entry or "done"}
-        # Links are made from names found in the folder, so that a name in the journal can't point elsewhere.
-        has = {suffix: Path(name).name == name and (run_dir / f"{name}{suffix}").is_file() for suffix in (".html", ".ipynb")}
-        cards.append(
-            {
-                "name": name,
-                "status": str(entry.get("status", "")),
-                "seconds": entry.get("seconds"),
-                "error": shorten(entry.get("error", "")),
-                "outdated": bool(entry.get("outdated")),
-                "summary": shorten(entry.get("summary", entry.get("headline", metrics[name][0] if name in metrics else ""))),
-                "thumbnail": thumbnail(run_dir / f"{name}.ipynb") if has[".ipynb"] else "",
-                "html": has[".html"],
-                "ipynb": has[".ipynb"],
-            }
+def notebook_entries(run_dir: Path, journal: Journal) -> dict[str, dict[str, Any]]:
+    """{name: its entry} in the order of the journal, then those that only lie in the run folder, by name."""
+    noted = journal.get("notebooks") or {}
+    if isinstance(noted, list):
+        noted = {str(entry.get("name", "")): entry for entry in noted if isinstance(entry, dict)}
+    names = [*noted, *sorted(path.stem for path in run_dir.glob("*.ipynb") if path.stem not in noted)]
+    entries = {name: noted.get(name) for name in names}
+    return {
+        name: entry if isinstance(entry, dict) else {"status": entry or "done"}
+        for name, entry in entries.items()
+    }
+
+
+def notebook_card(run_dir: Path, name: str, entry: dict[str, Any], summary: str) -> dict[str, Any]:
+    """A notebook's card on the index; entry: of the journal; summary: as the notebook recorded it."""
+    # Links are made from names found in the folder, so that a name in the journal can't point elsewhere.
+    is_plain = Path(name).name == name
+    has_page = is_plain and (run_dir / f"{name}.html").is_file()
+    has_notebook = is_plain and (run_dir / f"{name}.ipynb").is_file()
+    return {
+        "name": name,
+        "status": str(entry.get("status", "")),
+        "seconds": entry.get("seconds"),
+        "error": shorten(entry.get("error", "")),
+        "outdated": bool(entry.get("outdated")),
+        "summary": shorten(entry.get("summary", entry.get("headline", summary))),  # headline: of earlier runs
+        "thumbnail": thumbnail(run_dir / f"{name}.ipynb") if has_notebook else "",
+        "html": has_page,
+        "ipynb": has_notebook,
+    }
+
+
+def class_dice(metrics: dict[str, Any], titles: list[str]) -> list[tuple[str, float]]:
+    """(title of a class, its Dice over positives) in the order of the classes, however many.
+
+    Arguments:
+        titles: of the classes, or none if the data are gone.
+    """
+    dice = {}
+    for name, value in metrics.items():
+        match = DICE.fullmatch(str(name))
+        if match and type(value) in (int, float):
+            dice[int(match[1])] = value
+    return [
+        (
+            titles[defect_class - 1] if defect_class <= len(titles) else f"class {defect_class}",
+            dice[defect_class],
         )
-    return cards
+        for defect_class in sorted(dice)
+    ]
 
 
-def class_dice(metrics, titles):
-    """[(title of a class, its Dice over positives)] in the order of the classes, however many; `titles`: of the classes, or none."""
-    numbers = {name: re.fullmatch(r"dice_positives_class([1-9][0-9]{0,2})", str(name)) for name in metrics}
-    known = sorted((int(found[1]), metrics[name]) for name, found in numbers.items() if found and type(metrics[name]) in (int, float))
-    return [(titles[number - 1] if number <= len(titles) else f"class {number}", value) for number, value in known]
+def doubts_in(metrics: dict[str, Any]) -> list[str]:
+    """The sentences that notebooks recorded as `..._doubt`, see `evaluation.doubts`, in order."""
+    texts = [text for name, text in metrics.items() if str(name).endswith("_doubt")]
+    return [shorten(text) for text in texts if isinstance(text, str) and text]
 
 
-def doubts_in(metrics):
-    """The sentences that notebooks recorded as `..._doubt`, see `lib.doubts`, in order."""
-    return [shorten(text) for name, text in metrics.items() if str(name).endswith("_doubt") and isinstance(text, str) and text]
-
-
-def ran_with(journal, name):
-    """Rows (name, value) of the code, versions and environment that a notebook ran with, where the run's notebooks differ in them."""
-    entry = journal["notebooks"].get(name) if isinstance(journal.get("notebooks"), dict) else None
-    ran = entry.get("ran") if isinstance(entry, dict) else None
+def ran_with(journal: Journal, name: str) -> list[tuple[str, Any]]:
+    """(name, value) of the code, versions and environment of a notebook, where they differ from the run's."""
+    ran = as_dict(as_dict(journal.get("notebooks")).get(name)).get("ran")
     if not isinstance(ran, dict):
         return []
-    whole, own = (dict(flat({key: where.get(key) for key in ORIGIN})) for where in (journal, ran))
-    return [(key, own[key]) for key, value in whole.items() if key in own and own[key] != value]
+    of_run = dict(flat({key: journal.get(key) for key in ORIGIN}))
+    own = dict(flat({key: ran.get(key) for key in ORIGIN}))
+    return [(key, own[key]) for key, value in of_run.items() if key in own and own[key] != value]
 
 
-def write_index(run_dir):
-    """Write `index.html` of a run from `run.json`, `metrics/*.json` and the executed notebooks; what is missing is left out.
+def parameter_tables(journal: Journal) -> dict[str, list[tuple[str, Any]]]:
+    """{notebook: rows (name, value)}: its parameters, and what it alone ran with."""
+    parameters = as_dict(journal.get("parameters"))
+    return {
+        str(name): [(key, shorten(repr(value))) for key, value in values.items()]
+        + ran_with(journal, str(name))
+        for name, values in parameters.items()
+        if isinstance(values, dict)
+    }
+
+
+def origin_rows(journal: Journal) -> list[tuple[str, Any]]:
+    """(name, value) of what a run was made from, its data and other parameters aside."""
+    parameters = as_dict(journal.get("parameters")).values()
+    seeds = sorted(
+        {str(values["seed"]) for values in parameters if isinstance(values, dict) and "seed" in values}
+    )
+    origin = {key: journal.get(key) for key in ("profile", *ORIGIN)} | {"seed": ", ".join(seeds)}
+    return [(name, value) for name, value in flat(origin) if value]
+
+
+def write_index(run_dir: str | Path) -> None:
+    """Write `index.html` of a run from what is there of `run.json`, `metrics/*.json` and executed notebooks.
 
     Arguments:
         run_dir: the run folder, with the keys of `run.json` as the pipeline's journal describes them.
     """
     run_dir = Path(run_dir)
-    journal = read_optional(run_dir / "run.json")
-    recorded = {path.stem: files.read_metrics(run_dir, path.stem) for path in sorted((run_dir / "metrics").glob("*.json"))}
-    found = notebook_cards(run_dir, journal, recorded)
-    # Metrics of an earlier, other state may still lie there: only those of notebooks that are finished now are shown.
-    finished = {card["name"] for card in found if card["status"] in ("done", "kept")}
-    metrics = {}
+    journal = read_journal(run_dir)
+    recorded = {
+        path.stem: files.read_metrics(run_dir, path.stem)
+        for path in sorted((run_dir / "metrics").glob("*.json"))
+    }
+    cards = [
+        notebook_card(run_dir, name, entry, recorded.get(name, ("", {}))[0])
+        for name, entry in notebook_entries(run_dir, journal).items()
+    ]
+    # Metrics of an earlier state may still lie there: only those of finished notebooks are shown.
+    finished = {card["name"] for card in cards if card["status"] in ("done", "kept")}
+    metrics: dict[str, Any] = {}
     for name, (_, values) in recorded.items():
-        metrics.update(values if name in finished or not journal else {})
-    data = journal.get("data") if isinstance(journal.get("data"), dict) else {}
+        metrics |= values if name in finished or not journal else {}
+    outdated = [card["name"] for card in cards if card["outdated"] and card["name"] in recorded]
+    data = as_dict(journal.get("data"))
     data = data_note(data) | data
-    parameters = journal.get("parameters") if isinstance(journal.get("parameters"), dict) else {}
-    parameters = {str(name): values for name, values in parameters.items() if isinstance(values, dict)}
-    seeds = sorted({str(values["seed"]) for values in parameters.values() if "seed" in values})
-    origin = {key: journal.get(key) for key in ("profile", *ORIGIN)} | {"seed": ", ".join(seeds)}
+    seconds = journal.get("seconds")
     text = page(
         "index.html",
         run=str(journal.get("run") or run_dir.resolve().name),
@@ -235,14 +270,13 @@ def write_index(run_dir):
         metrics=metrics,
         doubts=doubts_in(metrics),
         class_dice=class_dice(metrics, data.get("titles", [])),
-        stale={metric: card["name"] for card in found if card["outdated"] for metric in recorded.get(card["name"], ("", {}))[1]},
+        stale={metric: name for name in outdated for metric in recorded[name][1]},
         all_metrics=[(name, number_text(value)) for name, value in flat(metrics)] if metrics else [],
-        cards=found,
-        seconds=journal.get("seconds") if isinstance(journal.get("seconds"), (int, float)) else 0,
-        origin=[(name, value) for name, value in flat(origin) if value],
-        facts=[(name, number_text(value)) for name, value in flat(data) if name not in ("", "note", "generated", "titles")],
-        parameters={name: [(key, shorten(repr(value))) for key, value in values.items()] + ran_with(journal, name)
-                    for name, values in parameters.items()},
+        cards=cards,
+        seconds=seconds if isinstance(seconds, (int, float)) else 0,
+        origin=origin_rows(journal),
+        facts=[(name, number_text(value)) for name, value in flat(data) if name not in NO_FACTS],
+        parameters=parameter_tables(journal),
         files=[name for name in FILES if (run_dir / name).is_file()],
     )
     files.write_atomic(run_dir / "index.html", text)
