@@ -214,7 +214,7 @@ def test_masks_and_their_score_in_bfloat16_are_those_in_float32_but_for_the_edge
     card = {"kind": "segmenter", "build": {"height": 64, "width": None}, "input": [64, 128]}
     network = saving.build(card)
     batches = generators.SegmentationBatches(paths, rles, SHAPE, 64, 128, batch_size=4)
-    training.fit(network, batches, batches, tmp_path / "scratch", losses.bce_plus_dice_loss, epochs=25, learning_rate=0.01)
+    training.fit(network, batches, batches, tmp_path / "scratch", training.TrainingConfig(losses.bce_plus_dice_loss, epochs=25, learning_rate=0.01))
     saving.save(network, tmp_path / "network", card)
     truth, scores, drawn = [[text] for text in rles], [], []
     for engine in ("float32", "bfloat16"):
@@ -232,7 +232,7 @@ def test_a_segmentation_models_network_builds_trains_and_saves(tmp_path, strips)
     build = {"architecture": "FPN", "backbone": "resnet18", "height": 64, "width": None}
     network = builders.build_segmenter(**build)
     batches = generators.SegmentationBatches(paths[:2], rles[:2], SHAPE, 64, 128)
-    training.fit(network, batches, batches, tmp_path / "scratch", losses.bce_plus_dice_loss, epochs=1)
+    training.fit(network, batches, batches, tmp_path / "scratch", training.TrainingConfig(losses.bce_plus_dice_loss, epochs=1))
     saving.save(network, tmp_path / "model", {"kind": "segmenter", "build": build, "input": [64, 128]})
     probability = saving.predictor(tmp_path / "model")[0](batches[0][0])
     assert probability.shape == (2, 64, 128, 1)
@@ -269,7 +269,8 @@ def small_training(paths, rles, scratch, epochs, stop_after=None):
             end(epoch)
 
         batches.start_epoch = cut
-    history = training.fit(network, batches, whole, scratch, losses.bce_plus_dice_loss, epochs=epochs, learning_rate=5e-3)
+    config = training.TrainingConfig(losses.bce_plus_dice_loss, epochs=epochs, learning_rate=5e-3)
+    history = training.fit(network, batches, whole, scratch, config)
     return network, history
 
 
@@ -309,8 +310,9 @@ def test_training_learns_repeats_to_the_bit_and_goes_on_where_it_was_cut_off(tmp
 def test_a_loss_that_is_not_finite_stops_the_training(tmp_path, strips):
     paths, rles = strips
     batches = generators.SegmentationBatches(paths[:2], rles[:2], SHAPE, 64, 128)
+    config = training.TrainingConfig(lambda t, p: p[:, 0, 0, 0] * float("nan"), epochs=1)
     with pytest.raises(UserError, match="training loss is nan"):
-        training.fit(builders.build_segmenter(height=64), batches, batches, tmp_path, lambda t, p: p[:, 0, 0, 0] * float("nan"), epochs=1)
+        training.fit(builders.build_segmenter(height=64), batches, batches, tmp_path, config)
 
 
 @pytest.fixture
@@ -402,12 +404,12 @@ def test_averaged_weights_and_early_stopping(tmp_path, strips):
     moved, start = {}, model().get_weights()
     for ema in (0.0, 0.9):
         network = model()
-        training.fit(network, batches, batches, tmp_path / str(ema), losses.binary_cross_entropy, epochs=8, learning_rate=0.05,
-                     schedule="constant", ema=ema)  # fmt: skip
+        config = training.TrainingConfig(losses.binary_cross_entropy, epochs=8, learning_rate=0.05, schedule="constant", ema=ema)
+        training.fit(network, batches, batches, tmp_path / str(ema), config)
         moved[ema] = sum(np.abs(now - before).sum() for now, before in zip(network.get_weights(), start, strict=True))
     assert 0 < moved[0.9] < 0.7 * moved[0.0]
-    history = training.fit(model(), batches, batches, tmp_path / "early", losses.binary_cross_entropy, [losses.HardDice()],
-                           epochs=9, learning_rate=1e-9, monitor="val_dice", mode="max", patience=2)  # fmt: skip
+    config = training.TrainingConfig(losses.binary_cross_entropy, [losses.HardDice()], 9, 1e-9, monitor="val_dice", mode="max", patience=2)
+    history = training.fit(model(), batches, batches, tmp_path / "early", config)
     assert len(history) == 3
 
 
@@ -418,7 +420,7 @@ def test_a_network_trained_in_16_bits_is_saved_in_32(tmp_path, strips, precision
     assert keras.config.dtype_policy().name == "float32"
     paths, rles = strips
     batches = generators.SegmentationBatches(paths[:4], rles[:4], SHAPE, 64, 128, batch_size=4)
-    history = training.fit(network, batches, batches, tmp_path / "scratch", losses.bce_plus_dice_loss, epochs=2)
+    history = training.fit(network, batches, batches, tmp_path / "scratch", training.TrainingConfig(losses.bce_plus_dice_loss, epochs=2))
     assert np.isfinite(history["val_loss"]).all()
     card = {"kind": "segmenter", "build": {"height": 64, "width": None}, "input": [64, 128]}
     saving.save(network, tmp_path / "network", card)

@@ -4,6 +4,7 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import fields, replace
 
 import cv2
 import keras
@@ -55,18 +56,19 @@ def network():
 
 
 def train(scratch, cut=None, seed=0, spoilt=None, **options):
-    with builders.computing_in(options.pop("precision", "float32")):
+    with builders.computing_in(options.pop("dtype_policy", "float32")):
         model = network()
     batches = Batches(seed)
     batches.cut, batches.spoilt = cut, spoilt
-    history = training.fit(model, batches, Batches(7, shuffle=False), scratch, "binary_crossentropy", **{"epochs": 4, **options})
+    history = training.fit(model, batches, Batches(7, shuffle=False), scratch,
+                           training.TrainingConfig("binary_crossentropy", **{"epochs": 4, **options}))  # fmt: skip
     return saving.weights_hash(model), history
 
 
 @pytest.mark.parametrize("options", [
     {},
     pytest.param({"ema": 0.9, "schedule": "constant"}, marks=pytest.mark.slow),
-    pytest.param({"precision": "mixed_float16"}, marks=pytest.mark.slow),
+    pytest.param({"dtype_policy": "mixed_float16"}, marks=pytest.mark.slow),
 ])  # fmt: skip
 def test_a_training_that_was_cut_off_twice_ends_as_an_uncut_one(tmp_path, options):
     weights, history = train(tmp_path / "whole", **options)
@@ -104,10 +106,11 @@ def test_a_network_is_left_with_the_weights_of_its_best_epoch(tmp_path, monkeypa
 
 def test_the_best_epoch_is_the_first_with_the_best_finite_figure():
     history = [{"val_loss": value} for value in (0.5, float("nan"), 0.2, 0.9, 0.2, 0.9)]
-    assert training.best_epoch(history, {"monitor": "val_loss", "mode": "min"}) == 3
-    assert training.best_epoch(history, {"monitor": "val_loss", "mode": "max"}) == 4
-    assert training.best_epoch(history[1:2], {"monitor": "val_loss", "mode": "max"}) == 0
-    assert training.best_epoch(history, {"monitor": "val_dice", "mode": "max"}) == 0
+    config = training.TrainingConfig("bce", monitor="val_loss", mode="max")
+    assert training.best_epoch(history, replace(config, mode="min")) == 3
+    assert training.best_epoch(history, config) == 4
+    assert training.best_epoch(history[1:2], config) == 0
+    assert training.best_epoch(history, replace(config, monitor="val_dice")) == 0
 
 
 @pytest.mark.parametrize("change", [{"seed": 1}, {"learning_rate": 0.1}])
@@ -147,7 +150,7 @@ def test_without_a_monitor_the_last_epoch_is_kept_and_goes_on_after_a_cut(tmp_pa
     with pytest.raises(KeyboardInterrupt):
         train(tmp_path / "cut", cut=2, monitor="", learning_rate=0.3)
     assert train(tmp_path / "cut", monitor="", learning_rate=0.3)[0] == weights
-    assert training.best_epoch([{"loss": 1.0}] * 4, {"monitor": "", "mode": "min"}) == 4
+    assert training.best_epoch([{"loss": 1.0}] * 4, training.TrainingConfig("bce", monitor="")) == 4
 
 
 HOLD = """
@@ -176,13 +179,13 @@ def test_two_notebooks_do_not_train_in_one_folder_at_once(tmp_path):
 
 def test_patience_waits_until_the_floor_is_passed():
     """Five epochs of a network that draws nothing are no reason to give up; three after its best one are."""
-    training_of = {"monitor": "val_dice", "mode": "max", "patience": 3, "minutes": 0, "floor": 0.5}
+    config = training.TrainingConfig("bce", monitor="val_dice", mode="max", patience=3, floor=0.5)
     nothing = [{"val_dice": value} for value in (0.1, 0.5, 0.5, 0.5, 0.5)]
-    assert training.limit_reached(nothing, 0, training_of) == ""
-    assert training.limit_reached(nothing, 0, {**training_of, "floor": None}).startswith("Stopped: 3 epochs")
+    assert training.limit_reached(nothing, 0, config) == ""
+    assert training.limit_reached(nothing, 0, replace(config, floor=None)).startswith("Stopped: 3 epochs")
     rising = [*nothing, {"val_dice": 0.6}, {"val_dice": 0.55}, {"val_dice": 0.58}]
-    assert training.limit_reached(rising, 0, training_of) == ""
-    assert training.limit_reached([*rising, {"val_dice": 0.59}], 0, training_of).startswith("Stopped: 3 epochs")
+    assert training.limit_reached(rising, 0, config) == ""
+    assert training.limit_reached([*rising, {"val_dice": 0.59}], 0, config).startswith("Stopped: 3 epochs")
 
 
 def strips_of(folder):
@@ -236,6 +239,15 @@ def test_whatever_a_training_follows_from_is_in_its_fingerprint(tmp_path):
     assert hash_of(paths, rles) not in (same, *found)
 
 
+def test_every_setting_of_a_training_is_in_its_fingerprint(tmp_path):
+    model, config = network(), training.TrainingConfig("binary_crossentropy")
+    other = {"loss": "mse", "metrics": ["accuracy"], "epochs": 9, "learning_rate": 1e-4, "schedule": "constant", "monitor": "loss",
+             "mode": "max", "patience": 1, "minutes": 1.0, "ema": 0.9, "loss_weights": [0.5], "floor": 0.5}  # fmt: skip
+    assert list(other) == [field.name for field in fields(config)]
+    configs = [config, *(replace(config, **{name: value}) for name, value in other.items())]
+    assert len({training.prepare(model, Batches(), Batches(7), each) for each in configs}) == 1 + len(other)
+
+
 def test_a_loss_that_another_loss_calls_counts(tmp_path, monkeypatch):
     paths, rles = strips_of(tmp_path)
     before = hash_of(paths, rles, losses.bce_dice_loss)
@@ -255,6 +267,6 @@ def test_labels_or_a_loss_that_were_changed_train_anew(tmp_path, change, capsys)
         model = keras.Sequential([keras.Input((32, 64, 1)), *layers])
         batches = generators.SegmentationBatches(paths, texts, (32, 64), 32, 64, batch_size=1)
         wrapped = lambda truth, probability, loss=loss: loss(truth, probability)  # noqa: E731 - both have one name
-        training.fit(model, batches, batches, tmp_path / "scratch", wrapped, epochs=2)
+        training.fit(model, batches, batches, tmp_path / "scratch", training.TrainingConfig(wrapped, epochs=2))
         weights.append(saving.weights_hash(model))
     assert weights[0] != weights[1] and "Goes on" not in capsys.readouterr().out

@@ -18,6 +18,7 @@ from lib.models import builders, runtime
 from lib.paths import member_folders
 
 BUILDERS = {"classifier": builders.build_classifier, "segmenter": builders.build_segmenter}  # by the card's kind
+RENAMED = {"locate": "localization_head", "precision": "dtype_policy"}  # keys of models that were saved before version 2
 MANIFEST = files.MANIFEST  # in a model's folder: the files of its SavedModel
 
 
@@ -31,8 +32,10 @@ def read_card(folder):
     path = Path(folder) / "model.json"
     card = read_json(path)
     try:
-        if "locate" in card["build"]:  # of models that were saved before version 2
-            card["build"]["localization_head"] = card["build"].pop("locate")
+        for part in (card["build"], card.get("training")):
+            for old, new in RENAMED.items():
+                if isinstance(part, dict) and old in part:
+                    part[new] = part.pop(old)
         inspect.signature(BUILDERS[card["kind"]]).bind(**card["build"])
         if [type(size) for size in card["input"]] != [int, int] or min(card["input"]) < 1:
             raise ValueError
