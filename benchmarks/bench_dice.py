@@ -13,7 +13,7 @@ import numpy as np
 
 from lib.data import rle
 from lib.evaluation import metrics
-from lib.synthetic import generate
+from lib.synthetic import planning
 
 STRIPS, SHARE = 12568, 20  # pixels are counted for one strip in so many: a minute otherwise
 
@@ -34,7 +34,7 @@ def pairs_like_the_competition(texts, strips):
     random = np.random.default_rng(mask_set.SEED)
     predicted = answers(texts, random)
     truth, prediction = [[""] * 4 for _ in range(strips)], [[""] * 4 for _ in range(strips)]
-    for strip, labels in enumerate(generate.plan_labels(strips, random, lift=False)):
+    for strip, labels in enumerate(planning.plan_labels(strips, random, lift=False)):
         for k in range(4):
             drawn = random.integers(len(texts))
             if k + 1 in labels:

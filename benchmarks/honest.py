@@ -35,7 +35,7 @@ from lib.data import dataset, splitting  # noqa: E402
 from lib.evaluation import metrics, predictions, shift, statistics, threshold_search  # noqa: E402
 from lib.files import write_atomic  # noqa: E402
 from lib.inference import cascade  # noqa: E402
-from lib.synthetic import generate, texture  # noqa: E402
+from lib.synthetic import generate, planning, texture  # noqa: E402
 
 SHAPE = texture.HEIGHT, texture.WIDTH
 STREAM = 3  # the random stream of fresh strips' plan; 0 to 2 are the set's own
@@ -43,11 +43,12 @@ STREAM = 3  # the random stream of fresh strips' plan; 0 to 2 are the set's own
 
 def fresh_plan(count, seed, train):
     """`count` strips of the rolls of the training set of `train` strips from `seed`, none of them in it."""
-    random = np.random.default_rng([seed, 0, STREAM])
-    rolls = max(2, -(-train // generate.STRIPS_PER_ROLL))
-    return [{"image_id": f"fresh{number:05}.jpg", "part": "train", "seed": seed, "number": train + number,
-             "roll": int(random.integers(rolls)), "labels": labels, "ranks": {}, "twin": ""}
-            for number, labels in enumerate(generate.plan_labels(count, random))]  # fmt: skip
+    rng = np.random.default_rng([seed, 0, STREAM])
+    n_rolls = max(2, -(-train // planning.STRIPS_PER_ROLL))
+    return [
+        planning.PlannedStrip(f"fresh{index:05}.jpg", "train", seed, train + index, int(rng.integers(n_rolls)), labels)
+        for index, labels in enumerate(planning.plan_labels(count, rng))
+    ]
 
 
 def write_set(folder, strips):
@@ -66,7 +67,7 @@ def evidence_of(networks, table):
 
 def row_of(seed, given):
     """One row, in a process of its own."""
-    networks = cascade.open_networks(Path(given.run) / "models", generate.CLASSES, given.tta.split(","), 16, given.engine)
+    networks = cascade.open_networks(Path(given.run) / "models", planning.CLASSES, given.tta.split(","), 16, given.engine)
     with tempfile.TemporaryDirectory(prefix="honest-") as folder:
         return judge(networks, seed, Path(folder), given)
 

@@ -29,11 +29,11 @@ def rles(path, count):
         found = rows["rle"][rows["rle"] != ""].sample(frac=1, random_state=SEED).tolist()
         return found[:count], f"{min(count, len(found))} masks of a train.csv"
     from lib.data import rle
-    from lib.synthetic import generate
+    from lib.synthetic import generate, planning
 
     found = []
-    for planned in generate.plan("train", 3 * count, SEED, lift=False):
-        if planned["labels"] and len(found) < count:
+    for planned in planning.plan("train", 3 * count, SEED, lift=False):
+        if planned.labels and len(found) < count:
             masks = generate.make_strip(planned)[1]
             found += [text for k in range(masks.shape[2]) if (text := rle.encode(masks[..., k]))]
     found = found[:count]

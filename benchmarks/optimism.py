@@ -10,6 +10,7 @@ runs/optimism-*; a second call goes on where the first was cut off.
 """
 
 import argparse
+import dataclasses
 import itertools
 import shutil
 import sys
@@ -30,7 +31,7 @@ import quality  # noqa: E402
 from lib import errors, files  # noqa: E402
 from lib.evaluation import predictions, statistics, threshold_search  # noqa: E402
 from lib.inference import cascade  # noqa: E402
-from lib.synthetic import generate  # noqa: E402
+from lib.synthetic import generate, planning  # noqa: E402
 
 TEST = 60  # test strips, which nothing here looks at but the shift notebook
 METHODS = ("random", "grouped")
@@ -38,8 +39,8 @@ METHODS = ("random", "grouped")
 
 def with_copies(strips):
     """The planned strips, and of each that has none a near-duplicate."""
-    single = [strip for strip in strips if not strip["twin"]]
-    return strips + [{**strip, "image_id": f"copy-{strip['image_id']}", "twin": "copy"} for strip in single]
+    single = [strip for strip in strips if not strip.twin]
+    return strips + [dataclasses.replace(strip, image_id=f"copy-{strip.image_id}", twin="copy") for strip in single]
 
 
 def write_data(seed, count):
@@ -47,9 +48,9 @@ def write_data(seed, count):
     folder = PROJECT / "data" / f"copies-{count}-{seed}"
     if not (folder / "dataset.json").is_file():
         shutil.rmtree(folder, ignore_errors=True)
-        honest.write_set(folder, with_copies(generate.plan("train", count, seed)))
+        honest.write_set(folder, with_copies(planning.plan("train", count, seed)))
         (folder / "test_images").mkdir()
-        generate.write_chunk((str(folder / "test_images"), generate.plan("test", TEST, seed)))
+        generate.write_chunk((str(folder / "test_images"), planning.plan("test", TEST, seed)))
         note = "Generated strips, every one with a near-duplicate: no real steel."
         files.write_json(folder / "dataset.json", {**generate.settings(count, TEST, seed, True), "note": note})
     return folder
@@ -74,7 +75,7 @@ def judge(seed, count, fresh):
         for method in METHODS:
             folder = run(method, seed, count)
             chosen, evidence = files.read_json(folder / "decision.json"), predictions.CascadePredictions.load(folder / "evidence.npz")
-            networks = cascade.open_networks(folder / "models", generate.CLASSES, chosen["tta"], 16, chosen["engine"])
+            networks = cascade.open_networks(folder / "models", planning.CLASSES, chosen["tta"], 16, chosen["engine"])
             split = pd.read_csv(folder / "split.csv")
             held_out, teaching = (split.loc[split["part"] == part, "group"] for part in ("held_out", "train"))
             rows.append({

@@ -22,7 +22,7 @@ PROJECT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(PROJECT))
 
 from lib.data import rle  # noqa: E402
-from lib.synthetic import generate  # noqa: E402
+from lib.synthetic import generate, planning  # noqa: E402
 
 SHARED = PROJECT.parent / "shared" / "data"
 TITLES = {"area": "mask area, px", "height": "object height, px", "width": "object width, px", "objects": "objects an image"}
@@ -87,7 +87,7 @@ def forest_accuracy(images, defective):
 
 def strips_a_second(count=64):
     """Strips made, encoded and written on one core a second, the noise banks already there."""
-    planned = generate.plan("train", count, 99)
+    planned = planning.plan("train", count, 99)
     with tempfile.TemporaryDirectory() as folder:
         generate.write_chunk((folder, planned[:4]))
         started = time.process_time(), time.perf_counter()
@@ -156,10 +156,10 @@ def table(strips, folder, facts, real, label):
 
 def combinations(facts):
     """How often each label combination comes in a full set with the competition's shares, beside the facts."""
-    planned = Counter(entry["labels"] for entry in generate.plan("train", 12568, 42, lift=False))
-    lifted = Counter(entry["labels"] for entry in generate.plan("train", 1000, 42))
+    planned = Counter(entry.labels for entry in planning.plan("train", 12568, 42, lift=False))
+    lifted = Counter(entry.labels for entry in planning.plan("train", 1000, 42))
     lines = ["| labels | generated, 12,568 strips | facts | demo, 1,000 strips (lifted) |", "|---|---|---|---|"]
-    for labels in generate.FACTS:
+    for labels in planning.FACTS:
         key = "+".join(map(str, labels)) or "none"
         lines.append(f"| {key} | {planned[labels]} | {facts['label_combos'][key] if facts else ''} | {lifted[labels]} |")
     return lines

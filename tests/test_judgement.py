@@ -16,7 +16,7 @@ from lib.evaluation import calibration, error_analysis, shift
 from lib.evaluation.predictions import CascadePredictions
 from lib.inference import postprocess
 from lib.report import charts
-from lib.synthetic import generate
+from lib.synthetic import generate, planning
 
 SHAPE = (6, 8)
 
@@ -316,7 +316,7 @@ def test_disguised_near_duplicates_never_cross_a_split(tmp_path):
     torn = 0
     for seed in (1, 2, 3):
         table = dataset.load_table(generate.generate(tmp_path / str(seed), 40, 1, seed, processes=1))
-        planned = {strip["image_id"]: strip["number"] for strip in generate.plan("train", 40, seed)}
+        planned = {strip.image_id: strip.stream for strip in planning.plan("train", 40, seed)}
         twins = [members.index for _, members in table.groupby(table["image_id"].map(planned)) if len(members) > 1]
         assert len(twins) == 2
         parts = splitting.split(table, held_out=0.4, validation=0.2, seed=seed, folds=5)

@@ -13,7 +13,7 @@ from lib import errors, paths
 from lib.data import rle
 from lib.files import read_json, write_json
 from lib.synthetic import __main__ as synthetic_command
-from lib.synthetic import defects, generate, texture
+from lib.synthetic import annotation, defects, generate, planning, texture
 
 
 def rows_of(path):
@@ -80,45 +80,45 @@ def test_same_seed_same_bytes_whatever_the_number_of_processes(small_set, tmp_pa
 
 
 def test_a_strip_does_not_depend_on_those_made_before_it():
-    first, second = generate.plan("train", 8, 5)[:2]
+    first, second = planning.plan("train", 8, 5)[:2]
     alone = generate.make_strip(second)
     generate.make_strip(first)
     np.testing.assert_array_equal(generate.make_strip(second)[0], alone[0])
 
 
 def test_train_and_test_share_no_roll_and_no_name():
-    train, test = generate.plan("train", 40, 5), generate.plan("test", 40, 5)
-    assert not {entry["image_id"] for entry in train} & {entry["image_id"] for entry in test}
+    train, test = planning.plan("train", 40, 5), planning.plan("test", 40, 5)
+    assert not {entry.image_id for entry in train} & {entry.image_id for entry in test}
     rolls = [texture.make_roll(np.random.default_rng([5, part, 1, roll]), float(part)) for part in (0, 1) for roll in range(5)]
     assert len({roll["base"] for roll in rolls}) == 10
 
 
 def test_unlifted_labels_follow_the_facts_exactly_at_full_size():
-    assert Counter(entry["labels"] for entry in generate.plan("train", 12568, 0, lift=False)) == Counter(generate.FACTS)
+    assert Counter(entry.labels for entry in planning.plan("train", 12568, 0, lift=False)) == Counter(planning.FACTS)
 
 
 @pytest.mark.parametrize("lift", [True, False])
 def test_label_plan_of_any_size(lift):
     for count in (1, 5, 8, 40, 1000):
-        labels = generate.plan_labels(count, np.random.default_rng(0), lift)
+        labels = planning.plan_labels(count, np.random.default_rng(0), lift)
         assert len(labels) == count and (1, 4) not in labels
         if count >= 5:
-            assert {c for combination in labels for c in combination} == {1, 2, 3, 4} and () in labels
+            assert {defect_class for combination in labels for defect_class in combination} == {1, 2, 3, 4} and () in labels
 
 
 def test_lifted_thousand_has_enough_of_every_class():
-    labels = generate.plan_labels(1000, np.random.default_rng(0))
-    counts = Counter(c for combination in labels for c in combination)
+    labels = planning.plan_labels(1000, np.random.default_rng(0))
+    counts = Counter(defect_class for combination in labels for defect_class in combination)
     assert counts[1] >= 150 and counts[2] >= 120 and counts[3] >= 250 and counts[4] >= 160
     assert 450 <= labels.count(()) <= 550
 
 
 def test_masks_hold_the_planned_classes_and_never_overlap():
-    for entry in generate.plan("train", 60, 11):
+    for entry in planning.plan("train", 60, 11):
         image, masks = generate.make_strip(entry)
         assert image.shape == (256, 1600) and image.dtype == np.uint8 and masks.shape == (256, 1600, 4)
         assert masks.max() <= 1 and masks.sum(axis=2).max() <= 1
-        assert tuple(np.flatnonzero(masks.any(axis=(0, 1))) + 1) == entry["labels"]
+        assert tuple(np.flatnonzero(masks.any(axis=(0, 1))) + 1) == entry.labels
 
 
 def test_a_defect_is_seen_where_its_mask_lies():
@@ -126,10 +126,10 @@ def test_a_defect_is_seen_where_its_mask_lies():
     roll = texture.make_roll(np.random.default_rng(1))
     roll["contrast"] = 1.2
     for defect_class in (1, 2, 3, 4):
-        random = np.random.default_rng(defect_class)
-        image = texture.surface(random, roll)
+        rng = np.random.default_rng(defect_class)
+        image = texture.surface(rng, roll)
         before, masks = image.copy(), np.zeros((256, 1600, 4), np.uint8)
-        defects.put_defects(image, masks, random, roll, defect_class, (0, 1600))
+        defects.put_defects(image, masks, rng, roll, defect_class, (0, 1600))
         inside = masks[..., defect_class - 1] > 0
         near = cv2.dilate(masks[..., defect_class - 1], np.ones((13, 13), np.uint8)) > 0
         change = np.abs(image - before)
@@ -138,9 +138,9 @@ def test_a_defect_is_seen_where_its_mask_lies():
 
 
 def test_twins_are_near_duplicates_and_one_has_other_masks():
-    planned = generate.plan("train", 300, 2)
-    streams = Counter(entry["number"] for entry in planned)
-    pairs = [[entry for entry in planned if entry["number"] == number] for number, times in streams.items() if times == 2]
+    planned = planning.plan("train", 300, 2)
+    streams = Counter(entry.stream for entry in planned)
+    pairs = [[entry for entry in planned if entry.stream == stream] for stream, times in streams.items() if times == 2]
     assert len(pairs) == 3 and max(streams.values()) == 2
     different = 0
     for pair in pairs:
@@ -148,7 +148,7 @@ def test_twins_are_near_duplicates_and_one_has_other_masks():
         small = [cv2.resize(image, (50, 8), interpolation=cv2.INTER_AREA).astype(float) for image, _ in made]
         assert np.abs(made[0][0].astype(int) - made[1][0]).mean() > 0
         assert np.corrcoef(small[0].ravel(), small[1].ravel())[0, 1] > 0.9
-        assert pair[0]["labels"] == pair[1]["labels"]
+        assert pair[0].labels == pair[1].labels
         areas = [int(masks.sum()) for _, masks in made]
         different += max(areas) > 1.1 * min(areas) > 0
     assert different >= 1
@@ -156,21 +156,21 @@ def test_twins_are_near_duplicates_and_one_has_other_masks():
 
 def test_sizes_follow_the_facts():
     """Many draws of sizes alone: the medians that the tables of facts give, within 25 %."""
-    random = np.random.default_rng(0)
+    rng = np.random.default_rng(0)
     facts = {1: (44, 26, 2), 2: (169, 19, 1), 3: (159, 33, 2), 4: (99, 126, 2)}
     for defect_class, (height, width, objects) in facts.items():
-        images = [defects.object_sizes(random, defect_class, *random.uniform(0.001, 0.999, 2)) for _ in range(800)]
-        drawn = np.array([size for sizes in images for size in sizes])
-        assert np.median(drawn[:, 0]) == pytest.approx(height, rel=0.25)
-        assert np.median(drawn[:, 1]) == pytest.approx(width, rel=0.25)
+        images = [annotation.object_sizes(rng, defect_class, *rng.uniform(0.001, 0.999, 2)) for _ in range(800)]
+        pairs = np.array([size for sizes in images for size in sizes])
+        assert np.median(pairs[:, 0]) == pytest.approx(height, rel=0.25)
+        assert np.median(pairs[:, 1]) == pytest.approx(width, rel=0.25)
         assert np.median([len(sizes) for sizes in images]) == objects
-        assert drawn[:, 0].max() <= 256
+        assert pairs[:, 0].max() <= 256
 
 
 @pytest.mark.parametrize("shape", ["box", "strip", "patch"])
 def test_outline_fills_its_box_to_the_borders(shape):
     for seed in range(20):
-        points = defects.outline(np.random.default_rng(seed), shape, 40, 90)
+        points = annotation.outline(np.random.default_rng(seed), shape, 40, 90)
         assert points.min(axis=0).tolist() == [0, 0] and points.max(axis=0).tolist() == [89, 39]
 
 
@@ -259,17 +259,17 @@ def test_find_or_generate_takes_what_is_named(small_set):
 def test_find_or_generate_makes_a_set_inside_the_project(tmp_path, monkeypatch):
     monkeypatch.setattr(paths, "PROJECT", tmp_path)
     monkeypatch.delenv(paths.DATA_VARIABLE, raising=False)
-    made = generate.find_or_generate(generated=[5, 1], seed=9)
+    made = generate.find_or_generate(synthetic_sizes=[5, 1], seed=9)
     assert made == tmp_path / "data" / "generated-5-1-9"
-    assert generate.find_or_generate(generated=[5, 1], seed=9) == made
+    assert generate.find_or_generate(synthetic_sizes=[5, 1], seed=9) == made
 
 
-@pytest.mark.parametrize("generated", [[1500], [1500, 240, 1], [], [0, 240], [1500, -1], [1.5, 2], [True, 2], ["9", "9"], 9, "99", None])
-def test_other_than_two_numbers_of_strips_are_refused(tmp_path, monkeypatch, generated):
+@pytest.mark.parametrize("synthetic_sizes", [[1500], [1500, 240, 1], [], [0, 240], [1500, -1], [1.5, 2], [True, 2], ["9", "9"], 9, "99", None])
+def test_other_than_two_numbers_of_strips_are_refused(tmp_path, monkeypatch, synthetic_sizes):
     monkeypatch.setattr(paths, "PROJECT", tmp_path)
     monkeypatch.delenv(paths.DATA_VARIABLE, raising=False)
-    with pytest.raises(errors.UserError, match=r"generated is .* two whole numbers"):
-        generate.find_or_generate(generated=generated)
+    with pytest.raises(errors.UserError, match=r"synthetic_sizes is .* two whole numbers"):
+        generate.find_or_generate(synthetic_sizes=synthetic_sizes)
     assert not (tmp_path / "data").exists()
 
 
@@ -288,7 +288,7 @@ def test_command_line(tmp_path, capsys):
 
 
 def test_every_mask_survives_the_round_trip(small_set):
-    planned = {entry["image_id"]: entry for entry in generate.plan("train", 8, 3)}
+    planned = {entry.image_id: entry for entry in planning.plan("train", 8, 3)}
     for row in rows_of(small_set / "train.csv"):
         _, masks = generate.make_strip(planned[row["ImageId"]])
         np.testing.assert_array_equal(rle.decode(row["EncodedPixels"]), masks[..., int(row["ClassId"]) - 1])
@@ -300,22 +300,22 @@ def test_global_statistics_do_not_give_the_task_away(tmp_path):
     ensemble = pytest.importorskip("sklearn.ensemble")
     from sklearn.model_selection import cross_val_score
 
-    figures, defective = [], []
-    for entry in generate.plan("train", 300, 21):
+    statistics, defective = [], []
+    for entry in planning.plan("train", 300, 21):
         image, masks = generate.make_strip(entry)
         image = cv2.resize(image, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA).astype(np.float32)
         edges = cv2.magnitude(cv2.Sobel(image, cv2.CV_32F, 0, 1), cv2.Sobel(image, cv2.CV_32F, 1, 0))
-        figures.append([image.mean(), image.std(), edges.mean(), edges.std(), cv2.Laplacian(image, cv2.CV_32F).std(),
+        statistics.append([image.mean(), image.std(), edges.mean(), edges.std(), cv2.Laplacian(image, cv2.CV_32F).std(),
                         *np.quantile(image, (0.01, 0.25, 0.5, 0.75, 0.99)), *np.quantile(edges, (0.5, 0.9, 0.99))])  # fmt: skip
         defective.append(masks.any())
-    accuracy = cross_val_score(ensemble.RandomForestClassifier(200, random_state=0), np.array(figures), defective, cv=5).mean()
+    accuracy = cross_val_score(ensemble.RandomForestClassifier(200, random_state=0), np.array(statistics), defective, cv=5).mean()
     assert accuracy < 0.85
 
 
 def test_small_sets_of_any_seed_can_be_planned():
     for count in (8, 16, 24, 40):
         for seed in range(60):  # 24 strips of seed 4 once had none that may be a twin
-            assert len(generate.plan("train", count, seed)) == count
+            assert len(planning.plan("train", count, seed)) == count
 
 
 @pytest.mark.parametrize("content", ["[]", "null", '{"settings": "x"}', '{"settings": {}}'])

@@ -50,7 +50,7 @@ def make_data(values):
         raise UserError("No data were found, and no notebook says how many strips to generate. Name a folder with --data.")
     if any(other != generated[0] for other in generated):
         raise UserError('synthetic_sizes differs between notebooks that read the same strips. Set it with -p "all.synthetic_sizes=[TRAIN, TEST]".')
-    train, test = generate.sizes(generated[0])
+    train, test = generate.checked_sizes(generated[0])
     print_line(f"strips   {train} to train on and {test} to test on, seed {seeds[0]}: made once, then reused")
     return Path(generate.find_or_generate("", generated[0], seeds[0]))
 

@@ -6,20 +6,27 @@ from lib import errors
 from lib.synthetic import generate
 
 
-def act(arguments):
+def act(arguments: list[str] | None) -> None:
     """Do what the command line says: python -m lib.synthetic --out DIR --train N --test N --seed S."""
     parser = errors.Parser(prog="python -m lib.synthetic", description=__doc__)
     parser.add_argument("--out", required=True, help="folder to write")
     parser.add_argument("--train", type=errors.whole_number, default=1500, help="training strips")
     parser.add_argument("--test", type=errors.whole_number, default=240, help="test strips")
     parser.add_argument("--seed", type=errors.whole_number, default=42)
-    parser.add_argument("--as-real", action="store_true", help="the competition's own class shares, rare classes not raised")
-    parser.add_argument("--processes", type=errors.whole_number, default=None, help="processes at a time, by default one a core")
-    given = parser.parse_args(arguments)
-    generate.generate(given.out, given.train, given.test, given.seed, not given.as_real, given.processes)
+    parser.add_argument(
+        "--as-real", action="store_true", help="the competition's own class shares, rare classes not raised"
+    )
+    parser.add_argument(
+        "--processes",
+        type=errors.whole_number,
+        default=None,
+        help="processes at a time, by default one a core",
+    )
+    args = parser.parse_args(arguments)
+    generate.generate(args.out, args.train, args.test, args.seed, not args.as_real, args.processes)
 
 
-def main(arguments=None):
+def main(arguments: list[str] | None = None) -> int:
     """The command line; the exit code."""
     return errors.exit_code_of(act, arguments)
 
