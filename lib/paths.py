@@ -106,7 +106,7 @@ def need_data(data_dir=""):
     folder = find_data(data_dir)
     if folder is None:
         raise errors.UserError(f"No folder below {KAGGLE_INPUT} holds test_images. Attach the competition: Add Input, Competitions, "
-                        f"{COMPETITION}.")
+                        f"{COMPETITION}; or the data set with your own images.")
     return folder
 
 

@@ -22,7 +22,8 @@ from lib.files import check_data_set, file_hash, manifest_of, read_json, write_j
 from lib.inference import submission
 from lib.kaggle import __main__ as kaggle_command
 from lib.kaggle import pack
-from lib.kaggle.client import download, explain, is_there, push, without_tokens
+from lib.kaggle.client import explain, without_tokens
+from lib.kaggle.transfer import download, is_there, push
 from lib.pipeline import cache_key, graph, params
 from lib.synthetic import generate
 
@@ -718,6 +719,13 @@ def test_tokens_are_found_where_the_user_has_no_home(monkeypatch):
     monkeypatch.setattr(paths.Path, "home", home)
     monkeypatch.setenv("KAGGLE_KEY", "secret-of-six-and-more")
     assert without_tokens("a secret-of-six-and-more b") == "a *** b"
+
+
+@pytest.mark.parametrize("home, advice", [("", "save it as ~/.kaggle/access_token"), ("none", "put it into the environment variable")])
+def test_a_token_is_kept_where_the_user_can_keep_it(tmp_path, monkeypatch, home, advice):
+    monkeypatch.setattr(paths.Path, "home", lambda: tmp_path / home)
+    said = str(explain("401 Client Error: Unauthorized for url", ["competitions", "download"]))
+    assert advice in said and ("~/.kaggle" in said) is (home == "")
 
 
 def test_a_download_removes_its_archive_and_no_other(client, tmp_path, capsys):

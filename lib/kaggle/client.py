@@ -1,136 +1,147 @@
-"""Kaggle from the command line: fetch the competition's data, pack a run, upload the pack.
-
-    python -m lib.kaggle download
-    python -m lib.kaggle pack [RUN] --owner NAME [--gpu] [--training]
-    python -m lib.kaggle push [RUN] [--dry-run]
-
-Kaggle's own client does the talking; it is needed for `download` and `push` alone: python -m pip install kaggle. It is run as a
-program of its own, so the token stays with it, and what it prints is shown with every known token blotted out.
-"""
+"""Kaggle's own client at work: a program of its own, which keeps the token to itself; what it says in a sentence."""
 
 import contextlib
 import importlib.util
+import itertools
 import json
 import os
 import re
-import subprocess
 import sys
-import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from subprocess import PIPE, STDOUT, Popen
 
-from lib import files, paths
-from lib.data import dataset, images, validation
-from lib.errors import UserError, print_line
-from lib.kaggle import archive, pack
-from lib.pipeline import run_state
-from lib.pipeline.graph import DEFAULT_PROJECT
+from lib import paths
+from lib.errors import UserError
 
-EXPECTED = (12568, 5506)  # images of the competition, training and test
-LOOKED_AT = 20  # images opened after a download
-PROGRESS = r"\d+%\|[^|\r\n]*\|(?: *[\d.]+\w?/[\d.]+\w?(?: *\[[^\]\r\n]*\])?)?"  # a bar, its counts and its times
+# A bar, its counts and its times:
+PROGRESS = r"\d+%\|[^|\r\n]*\|(?: *[\d.]+\w?/[\d.]+\w?(?: *\[[^\]\r\n]*\])?)?"
+ERROR = r"[\w.]*(?:Error|Exception|Timeout|Interrupt|Exit)\b"  # how the last line of a traceback begins
 STATUS = r"(?:^|: )(\d{3}) (?:-|Client Error|Server Error)|^\((\d{3})\)$"  # of an answer of Kaggle's
 TROUBLE = (  # what an error's line says: which status that is, "" for none of Kaggle's
     (STATUS, ""),
     (r"No space left on device|Errno 28\b|Disk quota exceeded", "disk"),
-    (r"^Authentication required|^Unauthorized\b|Save the token to|^Invalid credentials|Could not find kaggle\.json", "401"),
+    (r"^Authentication required|^Unauthorized\b|Save the token to|^Invalid credentials"
+     r"|Could not find kaggle\.json", "401"),
     (r"^(?:You )?must accept|accept (?:the|this) competition's? rules|^Permission '.*' was denied", "403"),
-    (r"Max retries exceeded|NameResolutionError|TimeoutError|ConnectionError|Connection(?:Reset|Refused|Aborted)Error"
-     r"|ConnectTimeout|ReadTimeout|ProxyError|SSLError|Network is unreachable|Temporary failure in name resolution"
-     r"|IncompleteRead", "network"),
+    (r"Max retries exceeded|NameResolutionError|TimeoutError|Connection(?:Reset|Refused|Aborted)?Error"
+     r"|ConnectTimeout|ReadTimeout|ProxyError|SSLError|Network is unreachable"
+     r"|Temporary failure in name resolution|IncompleteRead", "network"),
 )  # fmt: skip
-WORDS = {
-    "401": "There is no valid Kaggle token. Make one at https://www.kaggle.com/settings (API), save it as ~/.kaggle/access_token or "
-           "~/.kaggle/kaggle.json, and try again.",
+REMEDIES = {
+    "401": "There is no valid Kaggle token. Make one at https://www.kaggle.com/settings (API), {store}, and try again.",
     "403": "Kaggle refuses access (403). Check that the token is of the account that --owner names.",
     "404": "Kaggle does not know this name (404). Check --owner and --name.",
     "429": "Kaggle has had too many requests (429). Wait some minutes, then try again.",
     "disk": "The disk is full. Make room, then try again.",
     "network": "Kaggle cannot be reached. Check the network, then try again; what was downloaded so far is kept.",
+    "rules": f"Kaggle refuses access (403). Open https://www.kaggle.com/competitions/{paths.COMPETITION}/rules, accept "
+             "the rules, and try again; if they are accepted, check that the token is of that account.",
 }  # fmt: skip
-RULES = (f"Kaggle refuses access (403). Open https://www.kaggle.com/competitions/{paths.COMPETITION}/rules, accept the rules, and try "
-         "again; if they are accepted, check that the token is of that account.")  # fmt: skip
-LOOKED_BACK = 12  # lines of an error: an answer of Kaggle's is told in several
+TOKEN_FILES = ("kaggle.json", "access_token", "access_token.txt", "credentials.json")
+LOOKED_BACK = 12  # lines of an error: an answer of Kaggle's fills several
 
 
 class ClientError(UserError):
-    """Kaggle's client failed. `status` is what it met: an HTTP status, "disk", "network", or "" where it cannot be told."""
+    """Kaggle's client failed. `status` is what it met: an HTTP status, "disk", "network", or "" if that is not known."""
 
-    def __init__(self, message, status):
+    def __init__(self, message: str, status: str) -> None:
         super().__init__(message)
         self.status = status
 
 
-def run_client(arguments, show=True):
+def run_client(arguments: Sequence[str | Path], show: bool = True) -> str:
     """Run the official client; what it printed. UserError with what to do if it is missing or fails.
 
     Arguments:
         arguments: the words after `kaggle`; show: print what it prints, progress at once.
     """
     if importlib.util.find_spec("kaggle") is None:
-        raise UserError(f"Kaggle's client is not installed. Install it: {Path(sys.executable).name} -m pip install kaggle")
+        install = f"{Path(sys.executable).name} -m pip install kaggle"
+        raise UserError(f"Kaggle's client is not installed. Install it: {install}")
     command = [sys.executable, "-m", "kaggle", *map(str, arguments)]
-    client = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env={**os.environ, "PYTHONUNBUFFERED": "1"})
-    printed, segment = [], b""
-    while piece := client.stdout.read1(4096):
-        *whole, segment = re.split(rb"(?<=[\r\n])", segment + piece)
-        for part in whole:
+    environment = os.environ | {"PYTHONUNBUFFERED": "1"}
+    printed = []
+    with Popen(command, stdout=PIPE, stderr=STDOUT, env=environment) as client:
+        assert client.stdout is not None  # because it is a pipe
+        for part in parts_of(client.stdout.fileno()):
             printed.append(without_tokens(part.decode("utf-8", "replace")))
             if show and "%|" in printed[-1]:
                 print(printed[-1], end="", flush=True)
-    printed.append(without_tokens(segment.decode("utf-8", "replace")))
     text = "".join(printed)
-    if client.wait():
+    if client.returncode:
         raise explain(text, arguments)
     if show:
         print("".join(part for part in printed if "%|" not in part).strip(), flush=True)
     return text
 
 
-def lines_of(text):
+def parts_of(descriptor: int) -> Iterator[bytes]:
+    """What a program prints into a pipe, as it comes: lines and states of a progress bar, each with its end."""
+    part = b""
+    while piece := os.read(descriptor, 4096):
+        *whole, part = re.split(rb"(?<=[\r\n])", part + piece)
+        yield from whole
+    yield part
+
+
+def lines_of(text: str) -> list[str]:
     """What the client printed, without its progress, as a list of lines that hold something."""
     lines = re.sub(PROGRESS, "\n", text).replace("\r", "\n").splitlines()
     return [line.strip() for line in lines if line.strip()]
 
 
-def explain(text, arguments=()):
+def explain(text: str, arguments: Sequence[str | Path] = ()) -> ClientError:
     """The ClientError for what the client printed as it failed, with what to do in a sentence or two.
 
-    Its last lines are asked, the last one first: what stands before them is progress and warnings. Of a traceback that is the error
-    alone.
+    Its last lines are asked, the last one first: what stands before them is progress and warnings. Of a traceback
+    that is the error alone.
     """
     lines = lines_of(text)
-    said = lines[-1][:300] if lines else "it said nothing"
-    starts = [number for number, line in enumerate(lines) if line.startswith("Traceback (most recent call last)")]
-    errors = lines[max([*starts[-1:], len(lines) - LOOKED_BACK, 0]) :]
-    if starts:
-        errors = [line for line in errors if re.match(r"[\w.]*(?:Error|Exception|Timeout|Interrupt|Exit)\b", line)] or errors[-1:]
-    for line in reversed(errors):
-        for pattern, status in TROUBLE:
-            found = re.search(pattern, line)
-            if found:
-                status = status or next(group for group in found.groups() if group)
-                words = RULES if status == "403" and "competitions" in arguments else WORDS.get(status)
-                return ClientError(words or f"Kaggle answered with an error ({said}). Try again later.", status)
-    return ClientError(f"Kaggle's client failed: {said}. Try the command of UPLOAD.md by hand.", "")
+    last = lines[-1][:300] if lines else "it said nothing"
+    tracebacks = [index for index, line in enumerate(lines) if line.startswith("Traceback (most recent call")]
+    asked = lines[max([*tracebacks[-1:], len(lines) - LOOKED_BACK, 0]) :]
+    if tracebacks:
+        asked = [line for line in asked if re.match(ERROR, line)] or asked[-1:]
+    for line, (pattern, status) in itertools.product(reversed(asked), TROUBLE):
+        match = re.search(pattern, line)
+        if match:
+            status = status or next(group for group in match.groups() if group)
+            unknown = f"Kaggle answered with an error ({last}). Try again later."
+            return ClientError(remedy_for(status, "competitions" in arguments) or unknown, status)
+    return ClientError(f"Kaggle's client failed: {last}. Try the command of UPLOAD.md by hand.", "")
 
 
-def tokens():
+def remedy_for(status: str, of_competition: bool) -> str:
+    """What to do about what the client met, in words; "" where that is not known."""
+    store = "put it into the environment variable KAGGLE_API_TOKEN"
+    if home():
+        store = "save it as ~/.kaggle/access_token or ~/.kaggle/kaggle.json"
+    key = "rules" if status == "403" and of_competition else status
+    return REMEDIES.get(key, "").replace("{store}", store)
+
+
+def home() -> Path | None:
+    """The user's home folder; None where there is none, as for a user whom the system does not know."""
+    with contextlib.suppress(RuntimeError, OSError):
+        return Path.home() if Path.home().is_dir() else None
+    return None
+
+
+def tokens() -> set[str]:
     """Every secret that Kaggle's client would find: from the environment and from its folder."""
-    found = {os.environ.get(name, "") for name in ("KAGGLE_KEY", "KAGGLE_API_TOKEN")}
-    folders = [os.environ.get("KAGGLE_CONFIG_DIR", "")]
-    with contextlib.suppress(RuntimeError):  # a user whom the system does not know has no home
-        folders += [Path.home() / ".kaggle", Path.home() / ".config" / "kaggle"]
-    for folder in folders:
-        for name in ("kaggle.json", "access_token", "access_token.txt", "credentials.json") if folder else ():
-            try:
-                text = (Path(folder) / name).read_text(encoding="utf-8")
-            except (OSError, UnicodeDecodeError):
-                continue
-            found |= texts_in(text, name.endswith(".json"))
-    return {token.strip() for token in found if len(token.strip()) >= 6}
+    secrets = {os.environ.get(name, "") for name in ("KAGGLE_KEY", "KAGGLE_API_TOKEN")}
+    folders = [Path(name) for name in [os.environ.get("KAGGLE_CONFIG_DIR", "")] if name]
+    own = home()
+    if own:
+        folders += [own / ".kaggle", own / ".config" / "kaggle"]
+    for folder, name in itertools.product(folders, TOKEN_FILES):
+        with contextlib.suppress(OSError, UnicodeDecodeError):
+            secrets |= texts_in((folder / name).read_text(encoding="utf-8"), name.endswith(".json"))
+    return {secret.strip() for secret in secrets if len(secret.strip()) >= 6}
 
 
-def texts_in(text, is_json):
+def texts_in(text: str, is_json: bool) -> set[str]:
     """A file's text, or, of JSON, every text in it but the user's name."""
     if not is_json:
         return {text}
@@ -138,114 +149,13 @@ def texts_in(text, is_json):
         content = json.loads(text)
     except ValueError:
         return {text}
-    return {str(value) for key, value in content.items() if key != "username"} if isinstance(content, dict) else {text}
+    if not isinstance(content, dict):
+        return {text}
+    return {str(value) for key, value in content.items() if key != "username"}
 
 
-def without_tokens(text):
+def without_tokens(text: str) -> str:
     """A text with every known token blotted out."""
     for token in sorted(tokens(), key=len, reverse=True):
         text = text.replace(token, "***")
     return text
-
-
-def download(data_dir="", expected=EXPECTED):
-    """Fetch the competition's data into `data_dir` (empty: data/ in the project), check and unpack them; the folder.
-
-    An archive that is there already is taken up by the client, and stays. Raises UserError that says what to do.
-    """
-    target = paths.given(data_dir, "--data") if data_dir else paths.PROJECT / "data" / paths.COMPETITION
-    if paths.holds_data(target):
-        print_line(f"{target} holds data already: they are checked, nothing is fetched.")
-        print_line(check_arrival(target, expected))
-        return target
-    if target.exists() and any(target.iterdir()):
-        raise UserError(f"{target} is not empty and holds no competition data. Name another folder with --data.")
-    packed = target.parent / f"{paths.COMPETITION}.zip"
-    theirs = packed.exists()
-    target.parent.mkdir(parents=True, exist_ok=True)
-    run_client(["competitions", "download", "-c", paths.COMPETITION, "-p", target.parent])
-    if not packed.is_file():
-        raise UserError(f"The client left no {packed}. Try again, or download by hand and unpack it to {target}.")
-    print_line(f"unpack   {packed}")
-    with files.scratch(target) as partial:
-        archive.unpack(packed, partial)
-        said = check_arrival(partial, expected)
-        if not files.put(partial, target):
-            raise UserError(f"{target} was made by somebody else meanwhile. Look at it, then try again.")
-    if theirs:
-        print_line(f"{packed} was there before and stays. It is not needed any more.")
-    else:
-        packed.unlink()
-    print_line(f"{said} They are in {target}.")
-    return target
-
-
-def check_arrival(folder, expected=EXPECTED):
-    """Whether downloaded data are what they should be: counts, schema of train.csv, images of the right size that open.
-
-    Returns a sentence. Raises UserError that names what is missing or broken.
-    """
-    folder = Path(folder)
-    rows, shape = validation.read_rows(folder / "train.csv"), tuple(dataset.describe(folder)[key] for key in ("height", "width"))
-    counts = []
-    for part, least in zip(("train_images", "test_images"), expected, strict=True):
-        names = images.list_images(folder / part)
-        if len(names) < least:
-            raise UserError(f"{folder / part} holds {len(names):,} images, and {least:,} are expected. Fetch the data again.")
-        for name in names[:: max(len(names) // LOOKED_AT, 1)]:
-            images.read_image(folder / part / name, expected=shape)
-        counts.append(len(names))
-    missing = set(rows["image_id"]) - set(images.list_images(folder / "train_images"))
-    if missing:
-        raise UserError(f"{folder / 'train_images'} has no {min(missing)}, which train.csv names. Fetch the data again.")
-    return f"{counts[0]:,} training and {counts[1]:,} test images, {len(rows):,} rows in train.csv: as they should be."
-
-
-def push(run_dir, dry_run=False, wait=600, pause=10):
-    """Upload the pack of a run: its data set, then, when Kaggle has unpacked that, its notebook.
-
-    Arguments:
-        dry_run: only print the commands; wait, pause: seconds at most, and between two questions, until the data set is ready.
-
-    Raises UserError if the pack was changed, is older than lib, has no owner, or the client fails.
-    """
-    folder = Path(run_dir) / "kaggle"
-    owner = pack.check(folder)
-    if owner == pack.OWNER:
-        raise UserError(f"{folder} has no owner yet. Pack it again with your account's name: python -m lib.kaggle pack --owner NAME")
-    name = files.read_json(folder / "dataset" / "dataset-metadata.json")["id"]
-    create = ["datasets", "create", "-p", folder / "dataset", "-r", "zip"]
-    version = ["datasets", "version", "-p", folder / "dataset", "-r", "zip", "-m", Path(run_dir).resolve().name]
-    kernel = ["kernels", "push", "-p", folder / "notebook"]
-    if dry_run:
-        for words, when in ((create, "if there is no such data set yet"), (version, "otherwise"), (kernel, "")):
-            print_line(f"kaggle {' '.join(map(str, words))}" + (f"   # {when}" if when else ""))
-        return
-    run_client(version if is_there(name) else create)
-    until = time.monotonic() + wait
-    while lines_of(run_client(["datasets", "status", name], show=False))[-1:] != ["ready"]:
-        if time.monotonic() > until:
-            raise UserError(f"Kaggle has not unpacked {name} yet. Later: python -m kaggle kernels push -p {folder / 'notebook'}")
-        time.sleep(pause)
-    run_client(kernel)
-
-
-def is_there(name):
-    """Whether a data set exists on Kaggle already. UserError if Kaggle cannot be asked."""
-    try:
-        run_client(["datasets", "status", name], show=False)
-    except ClientError as error:
-        if error.status in ("404", "403"):  # Kaggle says 403 of private and of missing ones alike
-            return False
-        raise
-    return True
-
-
-def run_folder(name):
-    """The folder of a run: a name in runs/, a path, or, empty, the newest run."""
-    if not name:
-        return run_state.latest_run(DEFAULT_PROJECT.runs)
-    for folder in (DEFAULT_PROJECT.runs / name, paths.given(name, "RUN")):
-        if folder.is_dir():
-            return folder.resolve()
-    raise UserError(f"There is no run {name} in {DEFAULT_PROJECT.runs}. Name one of its folders.")
