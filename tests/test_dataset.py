@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lib.data import dataset, duplicates, images, likeness, splitting
+from lib.data import dataset, duplicates, images, likeness, pseudo_labels, splitting
 from lib.errors import UserError
 from lib.files import write_json
 from lib.inference import submission
@@ -470,7 +470,7 @@ def test_load_split_is_made_again_only_when_need_be(tmp_path):
     assert (run / "split.csv").read_bytes() == first
     folds = splitting.load_split(run, table, seed=1, folds=2)
     assert "fold" in folds and (run / "split.csv").read_bytes() != first
-    assert splitting.made_from(run) == pd.read_csv(run / "split.csv")["made_from"][0] and splitting.made_from(tmp_path) == ""
+    assert splitting.split_hash(run) == pd.read_csv(run / "split.csv")["split_hash"][0] and splitting.split_hash(tmp_path) == ""
     relabelled = table.assign(rle_1="1 1")
     pd.testing.assert_frame_equal(splitting.load_split(run, relabelled, seed=1), splitting.split(relabelled, seed=1))
 
@@ -478,8 +478,8 @@ def test_load_split_is_made_again_only_when_need_be(tmp_path):
 def test_networks_of_another_split_are_refused_and_the_split_stays(tmp_path):
     table, run = labelled(tmp_path, 12, 3), tmp_path / "run"
     splitting.load_split(run, table, seed=1)
-    write_json(run / "models" / "binary" / "model.json", {"split": splitting.made_from(run)})
-    write_json(run / "models" / "binary.2" / "model.json", {"split": splitting.made_from(run)})
+    write_json(run / "models" / "binary" / "model.json", {"split": splitting.split_hash(run)})
+    write_json(run / "models" / "binary.2" / "model.json", {"split": splitting.split_hash(run)})
     stored = (run / "split.csv").read_bytes()
     splitting.load_split(run, table, seed=1, trained=["binary"])
     for changed in ({"seed": 2}, {"held_out": 0.3}, {"max_distance": 0.4}, {"method": "random"}):
@@ -534,36 +534,36 @@ def test_only_test_images_of_which_an_earlier_run_is_certain_teach(tmp_path):
     for number, name in enumerate(("t.jpg", "u.jpg", "v.jpg")):  # copies of nothing
         (folder / "test_images" / name).write_bytes(cv2.imencode(".jpg", picture(90 + number))[1].tobytes())
     table = dataset.load_table(folder).assign(part=["train", "validation", "held_out"], group=[0, 1, 2])
-    table[["image_id", "part", "group"]].assign(made_from="x").to_csv(tmp_path / "split.csv", index=False)
+    table[["image_id", "part", "group"]].assign(split_hash="x").to_csv(tmp_path / "split.csv", index=False)
     path = tmp_path / "pseudo_labels.csv"
     path.write_text("image_id,certainty,rle_1,rle_2,rle_3,rle_4\nt.jpg,0.95,,3 4,,\nu.jpg,0.9499,1 9,,,\nv.jpg,0.97,,,,\n")
     for certainty, taken in ((0.95, ["t.jpg", "v.jpg"]), (0.96, ["v.jpg"]), (0.9, ["t.jpg", "u.jpg", "v.jpg"])):
-        found = splitting.with_pseudo_labels(table, path, folder, certainty)
+        found = pseudo_labels.with_pseudo_labels(table, path, folder, certainty)
         assert found.loc[found["pseudo"], "image_id"].tolist() == taken
 
 
 def test_where_nothing_is_held_out_each_image_is_judged_by_the_network_that_it_validated():
     table = pd.DataFrame({"rle_1": ["1 1", ""] * 10, "part": ["train"] * 15 + ["validation"] * 5, "group": np.repeat(np.arange(10), 2)})
-    judged = splitting.judges(table, 3, seed=1)
+    judged = splitting.evaluation_images(table, 3, seed=1)
     assert judged.index.tolist() == list(range(20)) and set(judged["member"]) == {0, 1, 2}
     for number in range(3):
         part = splitting.fold_parts(table, 3, number, seed=1)["part"]
         assert ((judged["member"] == number) == (part == "validation")).all()
     assert (judged.groupby("group")["member"].nunique() == 1).all()
-    chosen = splitting.choosers(table, 3, seed=1)
+    chosen = splitting.validation_images(table, 3, seed=1)
     assert chosen.index.tolist() == judged.index[judged["member"] == 0].tolist()
-    with pytest.raises(UserError, match="nothing can judge"):
-        splitting.judges(table, 1, seed=1)
+    with pytest.raises(UserError, match="nothing can evaluate"):
+        splitting.evaluation_images(table, 1, seed=1)
     held_out = table.assign(part=["train"] * 12 + ["validation"] * 4 + ["held_out"] * 4)
-    judged = splitting.judges(held_out, 3, seed=1)
+    judged = splitting.evaluation_images(held_out, 3, seed=1)
     assert judged.index.tolist() == [16, 17, 18, 19] and (judged["member"] == -1).all()
-    assert set(splitting.choosers(held_out, 1, seed=1).index) == {12, 13, 14, 15}
+    assert set(splitting.validation_images(held_out, 1, seed=1).index) == {12, 13, 14, 15}
 
 
 def test_images_of_pseudo_labels_do_not_judge():
     part = ["train"] * 8
     table = pd.DataFrame({"rle_1": ["1 1", ""] * 4, "part": part, "group": list(range(8)), "pseudo": [False] * 6 + [True] * 2})
-    assert splitting.judges(table, 2, seed=1).index.tolist() == list(range(6))
+    assert splitting.evaluation_images(table, 2, seed=1).index.tolist() == list(range(6))
 
 
 def test_pseudo_labels_teach_every_fold_and_validate_none(tmp_path):
@@ -573,38 +573,38 @@ def test_pseudo_labels_teach_every_fold_and_validate_none(tmp_path):
     path = tmp_path / "pseudo_labels.csv"
     path.write_text("image_id,certainty,rle_1,rle_2,rle_3,rle_4\nt.jpg,0.99,,3 4,,\nu.jpg,0.6,1 9,,,\nv.jpg,0.97,,,,\n")
     with pytest.raises(UserError, match=r"No split\.csv lies beside"):
-        splitting.with_pseudo_labels(table, path, folder)
-    beside = table[["image_id", "part", "group"]].assign(made_from="x")
+        pseudo_labels.with_pseudo_labels(table, path, folder)
+    beside = table[["image_id", "part", "group"]].assign(split_hash="x")
     beside.assign(part=["held_out", "train", "train"]).to_csv(tmp_path / "split.csv", index=False)
     with pytest.raises(UserError, match="learned from images that are held out now"):
-        splitting.with_pseudo_labels(table, path, folder)
+        pseudo_labels.with_pseudo_labels(table, path, folder)
     beside.to_csv(tmp_path / "split.csv", index=False)
-    more = splitting.with_pseudo_labels(table, path, folder)
+    more = pseudo_labels.with_pseudo_labels(table, path, folder)
     assert more["image_id"].tolist() == ["a.jpg", "b.jpg", "c.jpg", "t.jpg"]  # v.jpg is a copy of c.jpg, which is held out
     assert more["rle_2"].tolist() == ["", "", "", "3 4"] and more["group"].is_unique
     for number in range(2):
         assert splitting.fold_parts(more, 2, number, 0)["part"].tolist()[2:] == ["held_out", "train"]
-    assert splitting.with_pseudo_labels(table, "", folder) is table
+    assert pseudo_labels.with_pseudo_labels(table, "", folder) is table
     for file, strip in zip((folder / "train_images" / "c.jpg", folder / "test_images" / "v.jpg"), alike(2, (64, 400)), strict=True):
         cv2.imwrite(str(file), strip)  # no longer a copy, but like it
-    found = [splitting.with_pseudo_labels(table, path, folder, max_distance=distance) for distance in (0.5, 0.1)]
+    found = [pseudo_labels.with_pseudo_labels(table, path, folder, max_distance=distance) for distance in (0.5, 0.1)]
     assert ["v.jpg" in more["image_id"].tolist() for more in found] == [False, True]
     with pytest.raises(UserError, match="cannot be read"):
-        splitting.with_pseudo_labels(table, tmp_path / "none.csv", folder)
+        pseudo_labels.with_pseudo_labels(table, tmp_path / "none.csv", folder)
     path.write_text("image_id,certainty,rle_1,rle_2,rle_3,rle_4\nother.jpg,0.99,,3 4,,\n")
     with pytest.raises(UserError, match="belongs to other data"):
-        splitting.with_pseudo_labels(table, path, folder)
+        pseudo_labels.with_pseudo_labels(table, path, folder)
 
 
 def test_a_pseudo_labelled_copy_of_a_strip_that_judges_or_chooses_does_not_teach(tmp_path):
     """Test strips that are copies of a training, a validation and a held-out strip, and one that is like none."""
     folder = make(tmp_path / "data", CURRENT + "a.jpg,1,1 5\n", tests=("t.jpg", "u.jpg", "v.jpg", "w.jpg"))
     table = dataset.load_table(folder).assign(part=["train", "validation", "held_out"], group=[5, 6, 7])
-    table[["image_id", "part", "group"]].assign(made_from="x").to_csv(tmp_path / "split.csv", index=False)
+    table[["image_id", "part", "group"]].assign(split_hash="x").to_csv(tmp_path / "split.csv", index=False)
     path = tmp_path / "pseudo_labels.csv"
     rows = "".join(f"{name}.jpg,0.99,,3 4,,\n" for name in "tuvw")
     path.write_text("image_id,certainty,rle_1,rle_2,rle_3,rle_4\n" + rows)
-    more = splitting.with_pseudo_labels(table, path, folder)
+    more = pseudo_labels.with_pseudo_labels(table, path, folder)
     assert more["image_id"].tolist() == ["a.jpg", "b.jpg", "c.jpg", "t.jpg", "w.jpg"]
     assert more["part"].tolist() == ["train", "validation", "held_out", "train", "train"]
     assert more["group"].tolist()[:4] == [5, 6, 7, 5] and more["group"][4] not in (5, 6, 7)
@@ -617,10 +617,10 @@ def test_a_pseudo_labelled_copy_of_a_strip_that_judges_or_chooses_does_not_teach
 def test_a_pseudo_labelled_strip_between_two_groups_does_not_teach(tmp_path, monkeypatch):
     folder = make(tmp_path / "data", CURRENT + "a.jpg,1,1 5\n", tests=("t.jpg",))
     table = dataset.load_table(folder).assign(part=["train", "train", "held_out"], group=[0, 1, 2])
-    table[["image_id", "part", "group"]].assign(made_from="x").to_csv(tmp_path / "split.csv", index=False)
+    table[["image_id", "part", "group"]].assign(split_hash="x").to_csv(tmp_path / "split.csv", index=False)
     (tmp_path / "pseudo_labels.csv").write_text("image_id,certainty,rle_1,rle_2,rle_3,rle_4\nt.jpg,0.99,,3 4,,\n")
-    monkeypatch.setattr(splitting, "find_duplicates", lambda paths, distance: np.array([0, 0, 0, 1]))  # t is like a and like b
-    assert splitting.with_pseudo_labels(table, tmp_path / "pseudo_labels.csv", folder)["image_id"].tolist() == ["a.jpg", "b.jpg", "c.jpg"]
+    monkeypatch.setattr(pseudo_labels, "find_duplicates", lambda paths, distance: np.array([0, 0, 0, 1]))  # t is like a and like b
+    assert pseudo_labels.with_pseudo_labels(table, tmp_path / "pseudo_labels.csv", folder)["image_id"].tolist() == ["a.jpg", "b.jpg", "c.jpg"]
 
 
 @pytest.mark.parametrize("row, said", [
@@ -632,12 +632,12 @@ def test_a_pseudo_labelled_strip_between_two_groups_does_not_teach(tmp_path, mon
 def test_pseudo_labels_that_went_through_a_spreadsheet_are_tidied_or_named(tmp_path, monkeypatch, row, said):
     folder = make(tmp_path / "data", CURRENT + "a.jpg,1,1 5\n", tests=("t.jpg",))
     table = dataset.load_table(folder).assign(part=["train", "train", "held_out"], group=[0, 1, 2])
-    table[["image_id", "part", "group"]].assign(made_from="x").to_csv(tmp_path / "split.csv", index=False)
+    table[["image_id", "part", "group"]].assign(split_hash="x").to_csv(tmp_path / "split.csv", index=False)
     (tmp_path / "pseudo_labels.csv").write_text(f"image_id,certainty,rle_1,rle_2,rle_3,rle_4\n{row}\n", encoding="utf-8")
-    monkeypatch.setattr(splitting, "find_duplicates", lambda paths, distance: np.arange(4))
+    monkeypatch.setattr(pseudo_labels, "find_duplicates", lambda paths, distance: np.arange(4))
     if said:
         with pytest.raises(UserError, match=said):
-            splitting.with_pseudo_labels(table, tmp_path / "pseudo_labels.csv", folder)
+            pseudo_labels.with_pseudo_labels(table, tmp_path / "pseudo_labels.csv", folder)
     else:
-        more = splitting.with_pseudo_labels(table, tmp_path / "pseudo_labels.csv", folder)
+        more = pseudo_labels.with_pseudo_labels(table, tmp_path / "pseudo_labels.csv", folder)
         assert more["rle_2"].tolist() == ["", "", "", "3 4" if "3" in row else ""]

@@ -272,7 +272,7 @@ def test_networks_that_learned_from_another_division_are_not_judged(name, judged
     for one in paths.network_names(2):
         write_json(tmp_path / "models" / one / "model.json", {"weights_sha256": one})
     judged("40_evaluation", until="load_split(", **SHARES)
-    made_from = splitting.made_from(tmp_path)
+    made_from = splitting.split_hash(tmp_path)
     for one in paths.network_names(2):
         write_json(tmp_path / "models" / one / "model.json", {"weights_sha256": one, "split": made_from})
     judged("40_evaluation", until="load_split(", **SHARES)
@@ -310,11 +310,11 @@ def test_the_evaluation_of_all_strips_asks_the_network_that_each_validated(judge
         for number in range(3):
             folder = paths.member_folder(tmp_path / "models" / one, number)
             write_json(folder / "model.json", {"weights_sha256": f"{one}{number}", "fold": [number, 3]})
-    found = judged("40_evaluation", until="judges(table", n_members=3, **zero)
+    found = judged("40_evaluation", until="evaluation_images(table", n_members=3, **zero)
     assert len(found.rows) == 60
     fold = {number: splitting.fold_parts(found.table, 3, number, 42)["part"].to_numpy() for number in range(3)}
     for one in found.members.values():
         assert all(fold[member][row] == "validation" for row, member in enumerate(one["member"]))
     write_json(paths.member_folder(tmp_path / "models" / "binary", 1) / "model.json", {"weights_sha256": "x", "fold": [1, 2]})
     with pytest.raises(UserError, match=r"binary\.2 is not network 2 of 3"):
-        judged("40_evaluation", until="judges(table", n_members=3, **zero)
+        judged("40_evaluation", until="evaluation_images(table", n_members=3, **zero)

@@ -45,7 +45,7 @@ def write(folder, strips, classes=2):
     return folder
 
 
-CANNOT = "so 10_binary and 20_multilabel cannot learn or be judged"
+CANNOT = "so 10_binary and 20_multilabel cannot be trained or evaluated"
 REFUSED = {  # (texture, classes) of every strip; what is said
     "copies": ([(5, [1])] * 20, "The 20 training images are only 1 once near-duplicates count as one, which leaves none for"),
     "two pieces": ([(number % 2, [1]) for number in range(20)], "are only 2 once near-duplicates count as one"),
@@ -127,7 +127,7 @@ def test_every_network_of_an_ensemble_needs_its_parts(tmp_path, capsys):
     command = ["--check", "--data", str(data), "--profile", "demo"]
     assert run_all.main([*command, "-p", "all.n_members=4"]) == 0
     assert run_all.main([*command, "-p", "all.n_members=14"]) == 2
-    assert "folds is 14, but the 13 images that are not held out are only 13 once" in capsys.readouterr().out
+    assert "n_members is 14, but the 13 images that are not held out are only 13 once" in capsys.readouterr().out
     assert run_all.main([*command, "-p", "all.n_members=10"]) == 2
     assert re.search(f"{CANNOT}.*set n_members lower", capsys.readouterr().out)
 
@@ -138,12 +138,12 @@ def test_a_run_that_is_gone_on_with_is_looked_at_by_what_is_left_to_do(tmp_path,
     assert inputs.divide(values, ["00_eda", "90_inference"], data, tmp_path) == ([], b"")
     remarks, split = inputs.divide(values, ["31_seg_class1"], data, tmp_path)
     assert len(remarks) == 2 and (tmp_path / "split.csv").read_bytes() == split
-    with pytest.raises(UserError, match=r"train_images: none of 20 images has a defect, so 20_multilabel cannot learn"):
+    with pytest.raises(UserError, match=r"train_images: none of 20 images has a defect, so 20_multilabel cannot be trained"):
         inputs.divide(values, ["00_eda", "20_multilabel"], data, tmp_path)
 
 
 def test_a_command_that_ended_before_its_first_notebook_leaves_a_folder_to_begin_in(tmp_path):
-    (tmp_path / "split.csv").write_text("image_id,part,group,made_from\n")
+    (tmp_path / "split.csv").write_text("image_id,part,group,split_hash\n")
     run.insist_on_empty(tmp_path)
     (tmp_path / "run.json").write_text("{}")
     with pytest.raises(UserError, match="already holds a run"):
@@ -186,7 +186,7 @@ def test_images_that_are_together_already_are_not_compared_again(tmp_path, monke
 def test_a_classifier_opened_by_hand_says_before_it_is_trained_that_a_part_has_no_defect(tmp_path, name):
     data, known = write(tmp_path / "data", REFUSED["two of twelve"][0]), {}
     cells = params.read_notebook(graph.DEFAULT_PROJECT.notebooks / f"{name}.ipynb")["cells"]
-    with pytest.raises(UserError, match=rf"2 of 12 images have a defect, .* so {name} cannot learn or be judged\. Add images"):
+    with pytest.raises(UserError, match=rf"2 of 12 images have a defect, .* so {name} cannot be trained or evaluated\. Add images"):
         for source, tags in [("".join(cell["source"]), cell["metadata"].get("tags", [])) for cell in cells if cell["cell_type"] == "code"]:
             assert "training.fit" not in source
             exec("" if "bootstrap" in tags else source, known)

@@ -99,7 +99,7 @@ def member_answers(network, rows):
     """Yield (place, prediction) of every image, by the members of the network that may judge it.
 
     Arguments:
-        rows: with path and member, as from `splitting.judges` (without: whatever the network uses); places count its rows from 0.
+        rows: with path and member, as from `splitting.evaluation_images` (without: whatever the network uses); places count its rows from 0.
     """
     paths = rows["path"].to_numpy()
     if "member" not in rows:
@@ -130,7 +130,7 @@ def collect_predictions(networks, table, rles, shape, progress=None, maps=None, 
         progress: called with a line of text now and then.
         maps: a list, to get a list of C probability maps (see `postprocess.pack`) for each image.
         seconds: a dict, to get the seconds an image of every network, reading included.
-        members: {network: (N,) which of its members may answer, -1 for all}, as from `splitting.judges`; None: all everywhere.
+        members: {network: (N,) which of its members may answer, -1 for all}, as from `splitting.evaluation_images`; None: all everywhere.
     """
     count, classes, seconds = len(table), len(rles[0]), {} if seconds is None else seconds
     thresholds, smallest = PIXEL_THRESHOLDS, SMALLEST_COMPONENTS

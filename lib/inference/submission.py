@@ -67,7 +67,7 @@ def certainty(binary, label, rles=None, finished=None):
 
 
 def write_pseudo_labels(path, image_ids, sure, rles, split=None):
-    """Write predictions as labels for a further training: image_id, certainty, rle_1..rle_C; see `splitting.with_pseudo_labels`.
+    """Write predictions as labels for a further training: image_id, certainty, rle_1..rle_C; see `pseudo_labels.with_pseudo_labels`.
 
     Arguments:
         split: the split.csv of the networks' run, which has to lie beside the file; None, or a file that is missing: it does.
