@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 from lib import files, paths
 
@@ -42,7 +43,12 @@ def settings(notebook, parameters):
 
 def copy_project(folder):
     """The project without what was made in it."""
-    ignored = shutil.ignore_patterns(".*", "runs", "data", "__pycache__", "*.pyc")
+    anywhere = shutil.ignore_patterns(".*", "__pycache__", "*.pyc")
+
+    def ignored(where, names):
+        made = {"runs", "data"} if Path(where) == paths.PROJECT else set()  # lib/data is a room
+        return {*anywhere(where, names), *made}
+
     shutil.copytree(paths.PROJECT, folder, ignore=ignored)
 
 
