@@ -69,19 +69,19 @@ def snippet_encode(mask):
 
 
 def articles_way(networks, run, files):
-    """Run-lengths (N x C) as the article predicts them, with the thresholds of the run's decision."""
-    chosen, classes = run.decision, len(run.decision["label_thresholds"])
+    """Run-lengths (N x C) as the article predicts them, with the run's thresholds."""
+    thresholds, classes = run.thresholds, run.thresholds.classes
     rles = [[""] * classes for _ in files]
-    rows = np.flatnonzero(postprocess.reaches(mean_of_passes(networks["binary"], files)[:, 0], chosen["binary_threshold"]))
+    rows = np.flatnonzero(postprocess.reaches(mean_of_passes(networks["binary"], files)[:, 0], thresholds.binary_threshold))
     label = mean_of_passes(networks["multilabel"], [files[row] for row in rows]) if len(rows) else np.empty((0, classes))
     for k in range(classes):
-        named = rows[postprocess.reaches(label[:, k], chosen["label_thresholds"][k])]
+        named = rows[postprocess.reaches(label[:, k], thresholds.label_thresholds[k])]
         if not len(named):
             continue
         probability = networks[f"seg_class{k + 1}"].predict(Strips([files[row] for row in named], (128, 800), False), verbose=0)
         for row, one in zip(named, probability, strict=True):
-            mask = cv2.resize(one, run.shape[::-1]) >= chosen["pixel_thresholds"][k]
-            rles[row][k] = snippet_encode(mask) if mask.sum() >= max(chosen["minimum_areas"][k], 1) else ""
+            mask = cv2.resize(one, run.shape[::-1]) >= thresholds.pixel_thresholds[k]
+            rles[row][k] = snippet_encode(mask) if mask.sum() >= max(thresholds.minimum_areas[k], 1) else ""
     return rles
 
 
@@ -94,11 +94,11 @@ def articles_networks(classes):
 
 def openers(run):
     """{way: a function that opens its networks and returns one that predicts files: N x C run-lengths}."""
-    classes = len(run.decision["label_thresholds"])
+    classes = run.thresholds.classes
 
     def product(engine):
         networks = run.networks(engine)
-        return lambda files: cascade.predict(networks, files, run.decision, run.shape)[0]
+        return lambda files: cascade.predict(networks, files, run.thresholds, run.shape)[0]
 
     def same():
         networks = {path.name: saving.load(path) for path in run.models.iterdir() if "." not in path.name}
@@ -133,13 +133,13 @@ def seconds_of_articles_networks(run, files, runs):
 
     The shares are those that the run's filters let through: random weights would let through anything.
     """
-    classes = len(run.decision["label_thresholds"])
+    classes = run.thresholds.classes
     networks = articles_networks(classes)
-    _, binary, label = cascade.predict(run.networks("float32"), run.files, run.decision, run.shape)
-    use_binary, use_label = postprocess.STRATEGIES[run.decision["strategy"]][:2]
-    passed = postprocess.reaches(binary, run.decision["binary_threshold"]) if use_binary else np.ones(len(binary), bool)
+    _, defect_probability, class_probability = cascade.predict(run.networks("float32"), run.files, run.thresholds, run.shape)
+    use_binary, use_label = postprocess.STRATEGIES[run.thresholds.strategy][:2]
+    passed = postprocess.reaches(defect_probability, run.thresholds.binary_threshold) if use_binary else np.ones(len(defect_probability), bool)
     every = np.repeat(passed[:, None], classes, 1)
-    named = every & postprocess.reaches(label, run.decision["label_thresholds"]) if use_label else every
+    named = every & postprocess.reaches(class_probability, run.thresholds.label_thresholds) if use_label else every
     one = measure.interleaved({
         "classifier": lambda: mean_of_passes(networks["binary"], files),
         "segmenter": lambda: networks["seg_class1"].predict(Strips(files, (128, 800), False), verbose=0),

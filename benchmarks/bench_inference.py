@@ -106,10 +106,10 @@ class Plain(predictor.Network):
 
 
 def scores(run):
-    """Print the score of the cascade by each engine, with one decision, and how many of its masks differ."""
-    networks = {KERAS: {name: Plain(run.models / name, run.decision["tta"]) for name in run.networks("float32")}}
+    """Print the score of the cascade by each engine, with the same thresholds, and how many of its masks differ."""
+    networks = {KERAS: {name: Plain(run.models / name, run.thresholds.tta) for name in run.networks("float32")}}
     networks |= {f"product, {engine}": run.networks(engine) for engine in runtime.ENGINES if runtime.choose(engine) == engine}
-    predicted = {name: cascade.predict(found, run.files, run.decision, run.shape)[0] for name, found in networks.items()}
+    predicted = {name: cascade.predict(found, run.files, run.thresholds, run.shape)[0] for name, found in networks.items()}
     reference = run.score(predicted[KERAS])
     print(f"\n| the whole cascade on {len(run.files)} test strips | score | difference | masks that differ | pixels that differ |\n"
           "|---|---|---|---|---|")  # fmt: skip

@@ -30,8 +30,7 @@ from lib import paths
 from lib.data import dataset, images, rle, splitting
 from lib.data.duplicates import find_duplicates
 from lib.evaluation import error_analysis, predictions, statistics, threshold_search
-from lib.files import read_json, write_json
-from lib.inference import postprocess, submission
+from lib.inference import postprocess, sources, submission
 from lib.models import runtime
 from lib.synthetic import generate
 
@@ -147,7 +146,7 @@ def epoch(folder):
     return found
 
 
-def evidence_of(count, seed=1):
+def predictions_of(count, seed=1):
     """What networks might say of `count` strips with the competition's shares of classes: right more often than not."""
     random = np.random.default_rng(seed)
     there = random.random((count, 4)) < np.array([897, 247, 5150, 801]) / FULL
@@ -164,22 +163,22 @@ def evidence_of(count, seed=1):
 
 
 def evaluation(folder):
-    """Thresholds by every strategy, cross-fitted scores, lost points, and the intervals of 40_evaluation with 1,000 rounds each."""
-    evidence = predictions.CascadePredictions.load(folder / "evidence.npz")
-    chosen = threshold_search.choose_thresholds(evidence)
-    decided = threshold_search.fold_thresholds(evidence)
-    honest = threshold_search.cross_fitted_scores(evidence, decided)
-    naive, there = predictions.pair_scores(evidence, chosen), evidence.true_area > 0
-    strategies = [threshold_search.cross_fit(evidence, name).mean(axis=1) for name in postprocess.STRATEGIES]
-    of = [honest.mean(axis=1), (honest - ~there).mean(axis=1), (honest - naive).mean(axis=1), *honest.T, *strategies,
-          *np.where(there, honest, np.nan).T, *(values - strategies[0] for values in strategies)]  # fmt: skip
+    """Thresholds by every strategy, cross-fitted scores, lost points, and the intervals of 40_evaluation with 1,000 draws each."""
+    found = predictions.CascadePredictions.load(folder / sources.PREDICTIONS)
+    chosen = threshold_search.choose_thresholds(found)
+    by_fold = threshold_search.fold_thresholds(found)
+    cross_fitted = threshold_search.cross_fitted_scores(found, by_fold)
+    in_sample, there = predictions.pair_scores(found, chosen), found.true_area > 0
+    strategies = [threshold_search.cross_fit(found, name).mean(axis=1) for name in postprocess.STRATEGIES]
+    of = [cross_fitted.mean(axis=1), (cross_fitted - ~there).mean(axis=1), (cross_fitted - in_sample).mean(axis=1), *cross_fitted.T, *strategies,
+          *np.where(there, cross_fitted, np.nan).T, *(values - strategies[0] for values in strategies)]  # fmt: skip
     for values in of:
-        statistics.bootstrap_interval(values, evidence.group, 1000)
-    error_analysis.lost_points(evidence, decided)
+        statistics.bootstrap_interval(values, found.group, 1000)
+    error_analysis.lost_points(found, by_fold)
 
 
 def make_run(folder, files):
-    """A run folder with untrained compact networks, and a decision that lets SHARES of `files` pass its filters."""
+    """A run folder with untrained compact networks, and thresholds that let SHARES of `files` pass its filters."""
     from lib.inference import cascade
     from lib.models import builders, saving
 
@@ -198,23 +197,22 @@ def make_run(folder, files):
     passed = [path for path, probability in zip(files, binary, strict=True) if probability >= least]
     label = np.array(list(networks["multilabel"](passed)))
     pixels = [np.quantile(list(networks[f"seg_class{k + 1}"](passed[:16])), 0.8) for k in range(classes)]
-    write_json(folder / "decision.json", {
-        "strategy": "both filters", "binary_threshold": least, "tta": ["none"], "engine": ENGINE,
-        "label_thresholds": [float(np.quantile(label[:, k], 1 - share / SHARES[0])) for k, share in enumerate(SHARES[1])],
-        "pixel_thresholds": [float(value) for value in pixels], "smallest_components": [75] * classes,
-        "minimum_areas": [600] * classes,
-    })  # fmt: skip
+    shares = enumerate(SHARES[1])
+    postprocess.PostprocessConfig(
+        "both filters", least, tuple(float(np.quantile(label[:, k], 1 - share / SHARES[0])) for k, share in shares),
+        tuple(float(value) for value in pixels), (75,) * classes, (600,) * classes, ("none",), ENGINE,
+    ).write(folder / sources.THRESHOLDS)  # fmt: skip
 
 
 def inference(folder):
     """What 90_inference does, strips on disk to a checked submission, with the run beside the data sets; networks are opened before."""
     from lib.inference import cascade, time_budget
 
-    decided, files = read_json(folder.parent / "run" / "decision.json"), sorted((folder / "train_images").iterdir())
-    classes, names = len(decided["label_thresholds"]), [path.name for path in files]
-    networks = cascade.open_networks(folder.parent / "run" / "models", classes, decided["tta"], engine=decided["engine"])
+    thresholds, files = sources.read_thresholds(folder.parent / "run"), sorted((folder / "train_images").iterdir())
+    classes, names = thresholds.classes, [path.name for path in files]
+    networks = cascade.open_networks(folder.parent / "run" / "models", classes, thresholds.tta, engine=thresholds.engine)
     clock, broken = Clock(), {}
-    found, binary, label = cascade.predict(networks, files, decided, SHAPE, budget=time_budget.Budget(0), broken=broken)
+    found, binary, label = cascade.predict(networks, files, thresholds, SHAPE, budget=time_budget.Budget(0), broken=broken)
     submission.write(folder / "submission.csv", names, found)
     submission.check(folder / "submission.csv", names, classes, SHAPE)
     submission.write_pseudo_labels(folder / "pseudo_labels.csv", names, submission.certainty(binary, label), found)
@@ -292,7 +290,7 @@ def main():
               )  # fmt: skip
         for size in sizes:
             make_set(folder / str(size), folder / "images", rows, size)
-            evidence_of(size).save(folder / str(size) / "evidence.npz")
+            predictions_of(size).save(folder / str(size) / sources.PREDICTIONS)
             found[size] = stage_rows(folder / str(size))
         report(found)
 

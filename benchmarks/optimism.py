@@ -24,13 +24,13 @@ import pandas as pd
 PROJECT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(PROJECT))
 
-import honest  # noqa: E402
+import cross_fitting  # noqa: E402
 import measure  # noqa: E402
 import quality  # noqa: E402
 
 from lib import errors, files  # noqa: E402
 from lib.evaluation import predictions, statistics, threshold_search  # noqa: E402
-from lib.inference import cascade  # noqa: E402
+from lib.inference import cascade, sources  # noqa: E402
 from lib.synthetic import generate, planning  # noqa: E402
 
 TEST = 60  # test strips, which nothing here looks at but the shift notebook
@@ -48,7 +48,7 @@ def write_data(seed, count):
     folder = PROJECT / "data" / f"copies-{count}-{seed}"
     if not (folder / "dataset.json").is_file():
         shutil.rmtree(folder, ignore_errors=True)
-        honest.write_set(folder, with_copies(planning.plan("train", count, seed)))
+        cross_fitting.write_set(folder, with_copies(planning.plan("train", count, seed)))
         (folder / "test_images").mkdir()
         generate.write_chunk((str(folder / "test_images"), planning.plan("test", TEST, seed)))
         note = "Generated strips, every one with a near-duplicate: no real steel."
@@ -71,17 +71,18 @@ def judge(seed, count, fresh):
     """A row for each way of splitting: what the run claims, and what its networks and thresholds score on fresh strips."""
     rows = []
     with tempfile.TemporaryDirectory(prefix="optimism-") as place:
-        strips = honest.write_set(Path(place), honest.fresh_plan(fresh, seed, count))
+        strips = cross_fitting.write_set(Path(place), cross_fitting.fresh_plan(fresh, seed, count))
         for method in METHODS:
             folder = run(method, seed, count)
-            chosen, evidence = files.read_json(folder / "decision.json"), predictions.CascadePredictions.load(folder / "evidence.npz")
-            networks = cascade.open_networks(folder / "models", planning.CLASSES, chosen["tta"], 16, chosen["engine"])
+            thresholds = sources.read_thresholds(folder)
+            found = predictions.CascadePredictions.load(sources.file_in(folder, sources.PREDICTIONS))
+            networks = cascade.open_networks(folder / "models", planning.CLASSES, thresholds.tta, 16, thresholds.engine)
             split = pd.read_csv(folder / "split.csv")
             held_out, teaching = (split.loc[split["part"] == part, "group"] for part in ("held_out", "train"))
             rows.append({
-                "method": method, "seed": seed, "leaked": held_out.isin(teaching).to_numpy(), "group": evidence.group + 10**6 * seed,
-                "claimed": threshold_search.cross_fit(evidence, chosen["strategy"], seed=seed).mean(axis=1),
-                "real": predictions.pair_scores(honest.evidence_of(networks, strips)[0], chosen).mean(axis=1),
+                "method": method, "seed": seed, "leaked": held_out.isin(teaching).to_numpy(), "group": found.group + 10**6 * seed,
+                "claimed": threshold_search.cross_fit(found, thresholds.strategy, seed=seed).mean(axis=1),
+                "real": predictions.pair_scores(cross_fitting.predictions_of(networks, strips)[0], thresholds).mean(axis=1),
             })  # fmt: skip
     return rows
 

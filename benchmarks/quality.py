@@ -25,6 +25,7 @@ import measure  # noqa: E402
 
 from lib import errors, files  # noqa: E402
 from lib.evaluation import predictions, statistics, threshold_search  # noqa: E402
+from lib.inference import sources  # noqa: E402
 from lib.pipeline import graph  # noqa: E402
 from lib.synthetic import generate  # noqa: E402
 
@@ -49,7 +50,7 @@ VARIANTS = {  # what differs from the base; the most telling ones first
     BASE: (),
     ARTICLE: (FOUR, *NO_CELLS, *SQUASHED, "20.balanced_sampling=false", *WHOLE, "all.loss=bce", "all.negative_ratio=0.0", "all.schedule=constant"),
     FULL: ("all.augmentation.blackout=0.1", FOUR),
-    "decision: soft gating": ("40.strategy=soft gating",),
+    "thresholds: soft gating": ("40.strategy=soft gating",),
     "prediction: one mirrored copy": ('40.tta=["none", "vertical"]',),
     "prediction: all mirrored copies": (FOUR,),
     "all: 32 bits in training": ("all.dtype_policy=float32",),
@@ -115,9 +116,10 @@ def metrics_of(name, seeds):
         folder = folder_of(name, seed)
         if not (folder / "done").is_file():
             return None
-        evidence, strategy = predictions.CascadePredictions.load(folder / "evidence.npz"), files.read_json(folder / "decision.json")["strategy"]
-        scores.append(threshold_search.cross_fit(evidence, strategy).mean(axis=1))
-        groups.append(evidence.group + 10**6 * seed)
+        found = predictions.CascadePredictions.load(sources.file_in(folder, sources.PREDICTIONS))
+        strategy = sources.read_thresholds(folder).strategy
+        scores.append(threshold_search.cross_fit(found, strategy).mean(axis=1))
+        groups.append(found.group + 10**6 * seed)
         journal = files.read_json(folder / "run.json")
         minutes.append(sum(one["seconds"] for one in journal["notebooks"].values() if one["status"] == "done") / 60)
     return scores, groups, min(minutes)
@@ -157,7 +159,7 @@ def table(seeds, train):
     if BASE not in found:
         raise errors.UserError(f"The runs of {BASE!r} are not finished. Call this without --table first.")
     base = found[BASE][0]
-    empty = np.mean([(predictions.CascadePredictions.load(folder_of(BASE, seed) / "evidence.npz").true_area == 0).mean() for seed in seeds])
+    empty = np.mean([(predictions.CascadePredictions.load(sources.file_in(folder_of(BASE, seed), sources.PREDICTIONS)).true_area == 0).mean() for seed in seeds])
     rows = dict(sorted(((name, row_of(name, found)) for name in found), key=lambda item: (item[0] != BASE, -item[1][0])))
     missing = [name for name in VARIANTS if name not in found]
     lines = [

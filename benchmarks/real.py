@@ -1,4 +1,4 @@
-"""How good is a profile on real strips? Every strip is judged by networks that never saw it, by thresholds that other strips chose.
+"""How good is a profile on real strips? Every strip is predicted by networks that never saw it, by thresholds that other strips chose.
 
 python benchmarks/real.py --data FOLDER [--profile small_data] [--seeds 42] [-p SECTION.KEY=VALUE]... [--out benchmarks/real.md]
 
@@ -24,6 +24,7 @@ import measure  # noqa: E402
 from lib import errors, files  # noqa: E402
 from lib.data import dataset  # noqa: E402
 from lib.evaluation import predictions, statistics, threshold_search  # noqa: E402
+from lib.inference import sources  # noqa: E402
 
 OUT_OF_FOLD = ("all.held_out=0", "all.n_members=3", "all.keep=last")
 
@@ -51,19 +52,20 @@ def area_under(truth, probability):
 
 def metrics_of(folder, seed):
     """What one run found, a dictionary: strips, score, all-empty score, gain with its interval, areas under curves, Dice, minutes."""
-    evidence, chosen = predictions.CascadePredictions.load(folder / "evidence.npz"), files.read_json(folder / "decision.json")
-    there = evidence.true_area > 0
-    honest = threshold_search.cross_fit(evidence, chosen["strategy"], seed=seed)
-    gain = (honest - ~there).mean(axis=1)
-    half = predictions.nearest_index(evidence.pixel_thresholds, 0.5)
-    plain = 2 * evidence.intersection[:, :, half, 0] / np.maximum(evidence.area[:, :, half, 0] + evidence.true_area, 1)
-    dices = [(np.where(there[:, k], plain[:, k], np.nan), np.where(there[:, k], honest[:, k], np.nan)) for k in range(there.shape[1])]
+    found = predictions.CascadePredictions.load(sources.file_in(folder, sources.PREDICTIONS))
+    strategy = sources.read_thresholds(folder).strategy
+    has_defect = found.true_area > 0
+    cross_fitted = threshold_search.cross_fit(found, strategy, seed=seed)
+    gain = (cross_fitted - ~has_defect).mean(axis=1)
+    half = predictions.nearest_index(found.pixel_thresholds, 0.5)
+    plain = 2 * found.intersection[:, :, half, 0] / np.maximum(found.area[:, :, half, 0] + found.true_area, 1)
+    dices = [(np.where(has_defect[:, k], plain[:, k], np.nan), np.where(has_defect[:, k], cross_fitted[:, k], np.nan)) for k in range(has_defect.shape[1])]
     return {
-        "seed": seed, "strips": len(there), "positives": there.sum(axis=0), "score": honest.mean(), "all_empty": 1 - there.mean(),
-        "gain": gain.mean(), "gain_interval": statistics.bootstrap_interval(gain, evidence.group),
-        "auc": area_under(there.any(axis=1), evidence.binary),
-        "auc_classes": [area_under(there[:, k], evidence.label[:, k]) for k in range(there.shape[1])],
-        "dice": [[(np.nanmean(values), statistics.bootstrap_interval(values, evidence.group)) if np.isfinite(values).any() else None
+        "seed": seed, "strips": len(has_defect), "positives": has_defect.sum(axis=0), "score": cross_fitted.mean(), "all_empty": 1 - has_defect.mean(),
+        "gain": gain.mean(), "gain_interval": statistics.bootstrap_interval(gain, found.group),
+        "auc": area_under(has_defect.any(axis=1), found.defect_probability),
+        "auc_classes": [area_under(has_defect[:, k], found.class_probability[:, k]) for k in range(has_defect.shape[1])],
+        "dice": [[(np.nanmean(values), statistics.bootstrap_interval(values, found.group)) if np.isfinite(values).any() else None
                   for values in pair] for pair in dices],
         "minutes": files.read_json(folder / "run.json")["seconds"] / 60,
     }  # fmt: skip

@@ -1,4 +1,4 @@
-"""A finished run for the benchmarks that want trained networks: its models, its decision, its test strips with their truth."""
+"""A finished run for the benchmarks that want trained networks: its models, its thresholds, its test strips with their truth."""
 
 import sys
 from dataclasses import dataclass
@@ -9,15 +9,17 @@ from lib.data import dataset
 from lib.evaluation import metrics
 from lib.files import read_json
 from lib.inference import cascade
+from lib.inference.postprocess import PostprocessConfig
+from lib.inference.sources import read_thresholds
 
 
 @dataclass
 class Trained:
-    """models: folder; decision: as from `threshold_search.choose_thresholds`; files, ids: of the test strips; truth: N x C run-lengths, or None;
+    """models: folder; thresholds: as from `threshold_search.choose_thresholds`; files, ids: of the test strips; truth: N x C run-lengths, or None;
     shape: (H, W)."""
 
     models: Path
-    decision: dict
+    thresholds: PostprocessConfig
     files: list
     ids: list
     truth: list
@@ -25,7 +27,7 @@ class Trained:
 
     def networks(self, engine):
         """The cascade's networks, run by one of `runtime.ENGINES`."""
-        return cascade.open_networks(self.models, len(self.decision["label_thresholds"]), self.decision["tta"], engine=engine)
+        return cascade.open_networks(self.models, self.thresholds.classes, self.thresholds.tta, engine=engine)
 
     def score(self, predicted):
         """The competition's score of N x C run-lengths for all test strips."""
@@ -42,10 +44,10 @@ def load(folder):
     folder = Path(folder)
     try:
         about = read_json(folder / "run.json")
-        decision, data = read_json(folder / "decision.json"), about["data"]["folder"]
+        thresholds, data = read_thresholds(folder), about["data"]["folder"]
         table = dataset.load_test_table(data)
         truth = dataset.load_truth(data, table)
     except (errors.UserError, KeyError, TypeError) as error:
         sys.exit(f"{folder} is no finished run with its data ({error}). `make run` makes one in about ten minutes.")
     truth = None if truth is None else truth[dataset.rle_columns(truth)].to_numpy().tolist()
-    return Trained(folder / "models", decision, list(table["path"]), list(table["image_id"]), truth, tuple(decision["shape"]))
+    return Trained(folder / "models", thresholds, list(table["path"]), list(table["image_id"]), truth, thresholds.shape)

@@ -16,7 +16,7 @@ from lib.errors import UserError
 from lib.evaluation import copy_lookup, metrics
 
 
-def act(arguments):
+def act(arguments: list[str] | None) -> None:
     """Do what the command line says."""
     parser = errors.Parser(prog="python -m lib.lookup", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--data", required=True, help="data folder with test_images and test_truth.csv")
@@ -27,11 +27,11 @@ def act(arguments):
                         "has both.")  # fmt: skip
     found, truth = copy_lookup.of_test_images(table, test, folder)
     shape = about["height"], about["width"]
-    found |= metrics.iou_metrics(truth, found.pop("predicted"), shape, dataset.titles(about))
+    found |= metrics.iou_metrics(truth or [], found.pop("predicted"), shape, dataset.titles(about))
     errors.print_line(json.dumps(found, indent=2))
 
 
-def main(arguments=None):
+def main(arguments: list[str] | None = None) -> int:
     """The command line; the exit code."""
     return errors.exit_code_of(act, arguments)
 

@@ -9,6 +9,7 @@ background is what is predicted as none.
 import argparse
 import json
 import sys
+from pathlib import Path
 
 from lib import errors, paths
 from lib.data import dataset
@@ -17,8 +18,8 @@ from lib.evaluation import metrics
 from lib.inference import submission
 
 
-def of_submission(path, data_dir):
-    """The figures of a submission file. UserError if the truth of the test images is not known."""
+def of_submission(path: str | Path, data_dir: str | Path) -> dict:
+    """The metrics of a submission file. UserError if the truth of the test images is not known."""
     about, table = dataset.describe(data_dir), dataset.load_test_table(data_dir)
     with_truth = dataset.load_truth(data_dir, table)
     if with_truth is None:
@@ -31,7 +32,7 @@ def of_submission(path, data_dir):
     return metrics.iou_metrics(truth, [rows[image_id] for image_id in table["image_id"]], shape, dataset.titles(about))
 
 
-def act(arguments):
+def act(arguments: list[str] | None) -> None:
     """Do what the command line says."""
     parser = errors.Parser(prog="python -m lib.overlap", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--submission", required=True, help="file that 90_inference wrote")
@@ -41,7 +42,7 @@ def act(arguments):
     errors.print_line(json.dumps(of_submission(file, folder), indent=2))
 
 
-def main(arguments=None):
+def main(arguments: list[str] | None = None) -> int:
     """The command line; the exit code."""
     return errors.exit_code_of(act, arguments)
 

@@ -6,13 +6,13 @@ import pytest
 
 from lib.errors import UserError
 from lib.inference import cascade, time_budget
+from lib.inference.postprocess import PostprocessConfig
 from lib.inference.predictor import Network
 from lib.models import saving
 
 SHAPE = (64, 256)
 COUNT = 300
-DECISION = {"strategy": "both filters", "binary_threshold": 0.5, "label_thresholds": [0.5, 0.5], "pixel_thresholds": [0.5, 0.5],
-            "minimum_areas": [1, 1]}  # fmt: skip
+THRESHOLDS = PostprocessConfig("both filters", 0.5, (0.5, 0.5), (0.5, 0.5), smallest_components=(0, 0), minimum_areas=(1, 1))
 SECONDS = {"binary": 0.02, "multilabel": 0.03, "seg_class1": 0.2, "seg_class2": 0.3}  # an image, a pass
 
 
@@ -74,7 +74,7 @@ def slowed(tmp_path, monkeypatch):
 def play(networks, paths, clock, minutes):
     """(what was predicted, the budget) of a run with so many minutes."""
     limit = time_budget.Budget(minutes, clock)
-    predicted, _, _ = cascade.predict(networks, paths, DECISION, SHAPE, chunk=64, budget=limit)
+    predicted, _, _ = cascade.predict(networks, paths, THRESHOLDS, SHAPE, chunk=64, budget=limit)
     return predicted, limit
 
 
@@ -114,7 +114,7 @@ def test_the_forecast_is_within_a_fifth_of_the_truth(slowed, strips):
 def test_few_strips_need_no_forecast(slowed, strips, count):
     clock, said = Clock(), []
     limit = time_budget.Budget(60, clock)
-    predicted, _, _ = cascade.predict(slowed(clock), strips[0][:count], DECISION, SHAPE, progress=said.append, budget=limit)
+    predicted, _, _ = cascade.predict(slowed(clock), strips[0][:count], THRESHOLDS, SHAPE, progress=said.append, budget=limit)
     assert [row != ["", ""] for row in predicted] == (strips[1][:count] > 0).tolist()
     assert limit.forecasts == limit.report() == []
     assert len(said) == min(count, 1)
@@ -183,28 +183,28 @@ def test_a_batch_that_does_not_fit_is_halved(slowed, strips, largest):
 def test_not_even_one_image_fits(slowed, strips):
     networks, broken = slowed(Clock(), largest=-1), {}
     with pytest.raises(UserError, match="Not even one image"):
-        cascade.predict(networks, strips[0][:3], DECISION, SHAPE)
-    predicted, _, _ = cascade.predict(networks, strips[0][:3], DECISION, SHAPE, broken=broken)
+        cascade.predict(networks, strips[0][:3], THRESHOLDS, SHAPE)
+    predicted, _, _ = cascade.predict(networks, strips[0][:3], THRESHOLDS, SHAPE, broken=broken)
     assert predicted == [["", ""]] * 3
     assert set(broken) == set(strips[0][:3])
 
 
 def test_broken_strips_have_empty_rows_and_a_reason(slowed, strips, tmp_path):
     paths = strips[0][:30]
-    complete, _, _ = cascade.predict(slowed(Clock()), paths, DECISION, SHAPE)
+    complete, _, _ = cascade.predict(slowed(Clock()), paths, THRESHOLDS, SHAPE)
     cut, small = tmp_path / "cut.png", tmp_path / "small.png"
     with open(paths[0], "rb") as file:
         cut.write_bytes(file.read()[:-40])
     cv2.imwrite(str(small), np.full((64, 200), 250, np.uint8))
     odd, broken = [str(cut), str(tmp_path / "gone.png"), str(small)], {}
-    predicted, binary, label = cascade.predict(slowed(Clock()), [odd[0], *paths, *odd[1:]], DECISION, SHAPE, broken=broken)
+    predicted, binary, label = cascade.predict(slowed(Clock()), [odd[0], *paths, *odd[1:]], THRESHOLDS, SHAPE, broken=broken)
     assert predicted == [["", ""], *complete, ["", ""], ["", ""]]
     assert np.isnan(binary[[0, -2, -1]]).all() and np.isnan(label[[0, -2, -1]]).all()
     assert list(broken) == odd
     for path, words in zip(odd, ("is cut off", "does not exist", "64 x 200 pixels"), strict=True):
         assert words in broken[path]
     with pytest.raises(UserError, match="is cut off"):
-        cascade.predict(slowed(Clock()), odd, DECISION, SHAPE)
+        cascade.predict(slowed(Clock()), odd, THRESHOLDS, SHAPE)
 
 
 def test_the_members_of_an_ensemble_are_averaged(tmp_path, monkeypatch):

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -5,22 +7,22 @@ from lib.errors import UserError
 from lib.evaluation import error_analysis, predictions, statistics, threshold_search
 from lib.evaluation.predictions import CascadePredictions
 from lib.inference import postprocess
+from lib.inference.postprocess import PostprocessConfig
 
-SIMPLE = {"strategy": "both filters", "binary_threshold": 0.5, "label_thresholds": [0.5], "pixel_thresholds": [0.5],
-          "smallest_components": [0], "minimum_areas": [10]}  # fmt: skip
+SIMPLE = PostprocessConfig("both filters", 0.5, (0.5,), (0.5,), smallest_components=(0,), minimum_areas=(10,))
 
 
-def evidence(binary, label, true_area, area, intersection):
+def predictions_of(defect, label, true_area, area, intersection):
     """One class, one pixel threshold, and no component too small."""
-    count = len(binary)
+    count = len(defect)
     return CascadePredictions(
-        np.array(binary), np.array(label)[:, None], np.array(true_area)[:, None], np.array(area).reshape(count, 1, 1, 1),
+        np.array(defect), np.array(label)[:, None], np.array(true_area)[:, None], np.array(area).reshape(count, 1, 1, 1),
         np.array(intersection).reshape(count, 1, 1, 1), np.arange(count), (0.5,), (0,),
     )  # fmt: skip
 
 
-CASES = evidence(
-    binary=[0.9, 0.1, 0.9, 0.9, 0.9, 0.9, 0.1],
+CASES = predictions_of(
+    defect=[0.9, 0.1, 0.9, 0.9, 0.9, 0.9, 0.1],
     label=[0.9, 0.9, 0.1, 0.9, 0.9, 0.9, 0.9],
     true_area=[100, 100, 100, 100, 0, 100, 0],
     area=[100, 100, 100, 5, 50, 60, 50],
@@ -40,45 +42,43 @@ def test_lost_points_name_the_stage_and_add_up():
     assert sum(parts.values()) == pytest.approx(1 - predictions.pair_scores(CASES, SIMPLE).mean(), abs=1e-12)
 
 
-def test_choose_finds_the_decision_that_a_full_search_finds():
-    random = np.random.default_rng(3)
-    count, there = 40, random.random((40, 2)) < 0.4
-    area = random.integers(0, 3000, (count, 2, 2, 2))
+def test_choose_finds_the_thresholds_that_a_full_search_finds():
+    rng = np.random.default_rng(3)
+    count, has_defect = 40, rng.random((40, 2)) < 0.4
+    area = rng.integers(0, 3000, (count, 2, 2, 2))
     some = CascadePredictions(
-        random.random(count), random.random((count, 2)), there * 1500, area,
-        np.minimum(area, there[:, :, None, None] * 1500) // 2, np.arange(count), (0.3, 0.6), (0, 90),
+        rng.random(count), rng.random((count, 2)), has_defect * 1500, area,
+        np.minimum(area, has_defect[:, :, None, None] * 1500) // 2, np.arange(count), (0.3, 0.6), (0, 90),
     )  # fmt: skip
     best = 0.0
-    for gate in threshold_search.CANDIDATE_THRESHOLDS:
+    for binary in threshold_search.CANDIDATE_THRESHOLDS:
         total = 0.0
         for k in range(2):
-            one = CascadePredictions(some.binary, some.label[:, [k]], some.true_area[:, [k]], some.area[:, [k]], some.intersection[:, [k]],
+            one = CascadePredictions(some.defect_probability, some.class_probability[:, [k]], some.true_area[:, [k]], some.area[:, [k]], some.intersection[:, [k]],
                            some.group, (0.3, 0.6), (0, 90))  # fmt: skip
             total += max(
-                predictions.pair_scores(one, {**SIMPLE, "binary_threshold": gate, "label_thresholds": [label],
-                                           "pixel_thresholds": [pixel], "smallest_components": [size],
-                                           "minimum_areas": [least]}).mean()
+                predictions.pair_scores(one, PostprocessConfig("both filters", binary, (label,), (pixel,), (size,), (least,))).mean()
                 for label in threshold_search.CANDIDATE_THRESHOLDS for pixel in (0.3, 0.6) for size in (0, 90) for least in (*threshold_search.MINIMUM_AREAS, 10**9)
             )  # fmt: skip
         best = max(best, total / 2)
-    assert predictions.pair_scores(some, threshold_search.choose_thresholds(some, steady=False)).mean() == pytest.approx(best)
+    assert predictions.pair_scores(some, threshold_search.choose_thresholds(some, smooth=False)).mean() == pytest.approx(best)
     assert predictions.pair_scores(some, threshold_search.choose_thresholds(some)).mean() <= best
 
 
-def test_noise_fools_the_naive_figure_and_not_the_honest_one():
+def test_noise_fools_the_in_sample_score_and_not_the_cross_fitted_one():
     """Probabilities without information: thresholds tuned on the same strips seem to beat predicting nothing."""
-    gains, honest_gains = [], []
+    gains, cross_fitted_gains = [], []
     for seed in range(12):
-        random = np.random.default_rng(seed)
-        there = random.random((60, 2)) < 0.5
+        rng = np.random.default_rng(seed)
+        has_defect = rng.random((60, 2)) < 0.5
         area = np.full((60, 2, 1, 1), 2000)
-        noise = CascadePredictions(random.random(60), random.random((60, 2)), there * 2000, area, (there * 2000)[:, :, None, None],
+        noise = CascadePredictions(rng.random(60), rng.random((60, 2)), has_defect * 2000, area, (has_defect * 2000)[:, :, None, None],
                          np.arange(60), (0.5,), (0,))  # fmt: skip
         expected = 0.5  # whatever is decided, a pair is right with probability 1/2
         gains.append(predictions.pair_scores(noise, threshold_search.choose_thresholds(noise)).mean() - expected)
-        honest_gains.append(threshold_search.cross_fit(noise, folds=5, seed=seed).mean() - expected)
+        cross_fitted_gains.append(threshold_search.cross_fit(noise, cv_folds=5, seed=seed).mean() - expected)
     assert np.mean(gains) > 0.05
-    assert abs(np.mean(honest_gains)) < 0.03
+    assert abs(np.mean(cross_fitted_gains)) < 0.03
 
 
 def test_folds_keep_groups_together():
@@ -88,9 +88,9 @@ def test_folds_keep_groups_together():
     assert set(fold) == {0, 1, 2}
 
 
-def test_one_part_alone_cannot_be_judged_honestly():
+def test_one_fold_alone_cannot_be_cross_fitted():
     with pytest.raises(UserError, match="1 is too few"):
-        threshold_search.fold_thresholds(CASES, folds=1)
+        threshold_search.fold_thresholds(CASES, cv_folds=1)
 
 
 def test_a_strategy_that_is_none_is_named():
@@ -110,70 +110,70 @@ def test_an_interval_is_as_wide_as_statistics_say(copies):
     """The mean of 400 fair coins, each there `copies` times as one group: 95 % of such means lie within 1.96 standard errors."""
     coins = np.arange(400) % 2
     values, group = np.repeat(coins, copies).astype(float), np.repeat(np.arange(400), copies)
-    low, high = statistics.bootstrap_interval(values, group, rounds=4000)
+    low, high = statistics.bootstrap_interval(values, group, n_bootstrap=4000)
     assert (high - low) / 2 == pytest.approx(1.96 * 0.5 / 400**0.5, rel=0.06)
     assert (low + high) / 2 == pytest.approx(0.5, abs=0.005)
-    low, high = statistics.bootstrap_interval(values, group, rounds=4000, level=0.8)
+    low, high = statistics.bootstrap_interval(values, group, n_bootstrap=4000, level=0.8)
     assert (high - low) / 2 == pytest.approx(1.28 * 0.5 / 400**0.5, rel=0.06)
 
 
-def test_evidence_survives_the_disk(tmp_path):
-    CASES.save(tmp_path / "evidence.npz")
-    again = CascadePredictions.load(tmp_path / "evidence.npz")
-    assert again.pixel_thresholds == (0.5,) and again.smallest == (0,)
+def test_predictions_survive_the_disk(tmp_path):
+    CASES.save(tmp_path / "predictions.npz")
+    again = CascadePredictions.load(tmp_path / "predictions.npz")
+    assert again.pixel_thresholds == (0.5,) and again.smallest_components == (0,)
     assert np.array_equal(again.area, CASES.area)
     assert again.soft_area is None
 
 
-def test_lost_points_of_the_folds_add_up_to_what_the_honest_score_lacks():
-    random = np.random.default_rng(5)
-    count, there = 90, random.random((90, 3)) < 0.3
-    true_area = there * random.integers(200, 4000, (count, 3))
-    area = random.integers(0, 4000, (count, 3, 2, 2))
+def test_lost_points_of_the_folds_add_up_to_what_the_cross_fitted_score_lacks():
+    rng = np.random.default_rng(5)
+    count, has_defect = 90, rng.random((90, 3)) < 0.3
+    true_area = has_defect * rng.integers(200, 4000, (count, 3))
+    area = rng.integers(0, 4000, (count, 3, 2, 2))
     some = CascadePredictions(
-        random.random(count), np.clip(there * 0.4 + random.random((count, 3)) * 0.6, 0, 1), true_area, area,
+        rng.random(count), np.clip(has_defect * 0.4 + rng.random((count, 3)) * 0.6, 0, 1), true_area, area,
         np.minimum(area, true_area[:, :, None, None]) * 3 // 4, np.arange(count) // 2, (0.3, 0.6), (0, 90),
     )  # fmt: skip
     some.soft_area, some.soft_intersection = some.area // 2, some.intersection // 2
     for strategy in postprocess.STRATEGIES:
-        decided = threshold_search.fold_thresholds(some, strategy, folds=4)
-        assert sum(part.astype(int) for part, _ in decided).tolist() == [1] * count
-        parts = error_analysis.lost_points(some, decided)
-        assert sum(values.sum() for values in parts.values()) == pytest.approx(1 - threshold_search.cross_fitted_scores(some, decided).mean(), abs=1e-9)
+        by_fold = threshold_search.fold_thresholds(some, strategy, cv_folds=4)
+        assert sum(part.astype(int) for part, _ in by_fold).tolist() == [1] * count
+        parts = error_analysis.lost_points(some, by_fold)
+        assert sum(values.sum() for values in parts.values()) == pytest.approx(1 - threshold_search.cross_fitted_scores(some, by_fold).mean(), abs=1e-9)
 
 
 def test_a_class_that_is_only_ever_drawn_wrong_is_never_predicted():
-    wrong = evidence([0.9] * 4, [0.9] * 4, [0, 0, 100, 100], [50, 60, 70, 80], [0, 0, 0, 0])
+    wrong = predictions_of([0.9] * 4, [0.9] * 4, [0, 0, 100, 100], [50, 60, 70, 80], [0, 0, 0, 0])
     chosen = threshold_search.choose_thresholds(wrong)
     assert predictions.pair_scores(wrong, chosen)[:, 0].tolist() == [1, 1, 0, 0]
-    nothing = threshold_search.choose_thresholds(evidence([0.9], [0.99], [0], [10**5], [0]), "segment everything")
-    assert nothing["minimum_areas"] == [postprocess.NEVER]
+    nothing = threshold_search.choose_thresholds(predictions_of([0.9], [0.99], [0], [10**5], [0]), "segment everything")
+    assert nothing.minimum_areas == (postprocess.NEVER,)
 
 
 def test_smaller_components_are_dropped_where_that_helps():
-    there = np.array([[1000], [0]])
+    has_defect = np.array([[1000], [0]])
     area = np.array([[[[1060, 1000]]], [[[60, 0]]]])  # a speck of 60 pixels on either image, gone below 75
     shared = np.array([[[[1000, 1000]]], [[[0, 0]]]])
-    specks = CascadePredictions(np.ones(2), np.ones((2, 1)), there, area, shared, np.arange(2), (0.5,), (0, 75))
+    specks = CascadePredictions(np.ones(2), np.ones((2, 1)), has_defect, area, shared, np.arange(2), (0.5,), (0, 75))
     chosen = threshold_search.choose_thresholds(specks)
-    assert predictions.pair_scores(specks, {**chosen, "minimum_areas": [0], "smallest_components": [0]}).mean() < 0.5
+    assert predictions.pair_scores(specks, replace(chosen, minimum_areas=(0,), smallest_components=(0,))).mean() < 0.5
     assert predictions.pair_scores(specks, chosen).tolist() == [[1], [1]]
 
 
-def test_steady_choices_do_better_on_other_images():
+def test_smooth_choices_do_better_on_other_images():
     gain = []
     for seed in range(20):
-        random = np.random.default_rng(seed)
+        rng = np.random.default_rng(seed)
 
-        def draw(count, random=random):
-            there = random.random((count, 1)) < 0.3
-            label = np.clip(random.normal(0.35 + 0.3 * there, 0.2), 0, 1)
+        def draw(count, rng=rng):
+            has_defect = rng.random((count, 1)) < 0.3
+            label = np.clip(rng.normal(0.35 + 0.3 * has_defect, 0.2), 0, 1)
             area = np.full((count, 1, 1, 1), 2000)
-            shared = (1500 * there)[:, :, None, None]
-            return CascadePredictions(np.ones(count), label, there * 2000, area, shared, np.arange(count), (0.5,), (0,))
+            shared = (1500 * has_defect)[:, :, None, None]
+            return CascadePredictions(np.ones(count), label, has_defect * 2000, area, shared, np.arange(count), (0.5,), (0,))
 
         few, many = draw(80), draw(4000)
-        scores = [predictions.pair_scores(many, threshold_search.choose_thresholds(few, "multilabel filter", steady)).mean() for steady in (True, False)]
+        scores = [predictions.pair_scores(many, threshold_search.choose_thresholds(few, "multilabel filter", smooth)).mean() for smooth in (True, False)]
         gain.append(scores[0] - scores[1])
     assert np.mean(gain) > 0
 
@@ -193,7 +193,7 @@ def test_soft_gating_goes_by_the_weighted_maps_and_asks_for_no_label_threshold()
         np.array([100, 100, 0]).reshape(3, 1, 1, 1), np.arange(3), (0.5,), (0,),
         np.array([80, 0, 0]).reshape(3, 1, 1, 1), np.array([80, 0, 0]).reshape(3, 1, 1, 1),
     )  # fmt: skip
-    soft = {**SIMPLE, "strategy": postprocess.SOFT, "label_thresholds": [0.0]}
+    soft = replace(SIMPLE, strategy=postprocess.SOFT, label_thresholds=(0.0,))
     assert predictions.pair_scores(some, soft)[:, 0] == pytest.approx([160 / 180, 0, 1])
     assert predictions.passing_pairs(some, soft)[1][:, 0].tolist() == [True, False, True]
     assert predictions.seconds_per_image(some, soft, {"binary": 1, "multilabel": 10, "seg_class1": 300}) == pytest.approx(211)
@@ -211,5 +211,5 @@ def test_cost_counts_only_what_the_filters_let_through():
         "both filters": 1 + 50 / 7 + 400 / 7,
     }
     for strategy, cost in expected.items():
-        assert predictions.seconds_per_image(CASES, {**SIMPLE, "strategy": strategy}, seconds) == pytest.approx(cost)
-    assert predictions.seconds_per_image(CASES, {**SIMPLE, "minimum_areas": [postprocess.NEVER]}, seconds) == pytest.approx(1 + 50 / 7)
+        assert predictions.seconds_per_image(CASES, replace(SIMPLE, strategy=strategy), seconds) == pytest.approx(cost)
+    assert predictions.seconds_per_image(CASES, replace(SIMPLE, minimum_areas=(postprocess.NEVER,)), seconds) == pytest.approx(1 + 50 / 7)

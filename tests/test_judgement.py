@@ -1,4 +1,6 @@
-"""Calibration, sensitivity, gallery, shift, masks: exact on cases small enough to count by hand."""
+"""Calibration, boundary perturbation, gallery, shift, masks: exact on cases small enough to count by hand."""
+
+from dataclasses import replace
 
 import cv2
 import matplotlib.pyplot as plt
@@ -15,6 +17,7 @@ from lib.errors import UserError
 from lib.evaluation import calibration, error_analysis, shift
 from lib.evaluation.predictions import CascadePredictions
 from lib.inference import postprocess
+from lib.inference.postprocess import PostprocessConfig
 from lib.report import charts
 from lib.synthetic import generate, planning
 
@@ -45,12 +48,12 @@ def test_a_table_to_read():
     assert list(found.index) == ["class 1", "sum"]
 
 
-def test_reliability_of_honest_and_of_boastful_probabilities():
-    random = np.random.default_rng(1)
-    probability = random.random(20000)
-    mean, share = calibration.reliability(random.random(20000) < probability, probability)
+def test_reliability_of_true_and_of_boastful_probabilities():
+    rng = np.random.default_rng(1)
+    probability = rng.random(20000)
+    mean, share = calibration.reliability(rng.random(20000) < probability, probability)
     assert np.abs(mean - share).max() < 0.05
-    mean, share = calibration.reliability(random.random(20000) < probability / 2, probability)
+    mean, share = calibration.reliability(rng.random(20000) < probability / 2, probability)
     assert share[-1] < 0.6 < mean[-1]
 
 
@@ -64,9 +67,9 @@ def test_figures_of_twelve_classes():
 
 
 def test_bins_hold_what_the_curve_counts():
-    random = np.random.default_rng(2)
-    probability = np.round(random.random(137), 1).astype(np.float32)  # many are equal, and some bins stay empty
-    truth = random.random(137) < probability
+    rng = np.random.default_rng(2)
+    probability = np.round(rng.random(137), 1).astype(np.float32)  # many are equal, and some bins stay empty
+    truth = rng.random(137) < probability
     mean, share = calibration.reliability(truth, probability)
     sizes = calibration.bin_sizes(probability)
     assert sizes.sum() == 137 and len(sizes) == len(mean)
@@ -74,16 +77,15 @@ def test_bins_hold_what_the_curve_counts():
 
 
 FILTER = CascadePredictions(
-    binary=np.array([0.9, 0.7, 0.4, 0.2]), label=np.ones((4, 1)), true_area=np.array([[10], [0], [10], [0]]),
+    defect_probability=np.array([0.9, 0.7, 0.4, 0.2]), class_probability=np.ones((4, 1)), true_area=np.array([[10], [0], [10], [0]]),
     area=np.full((4, 1, 1, 1), 10), intersection=np.array([10, 0, 10, 0]).reshape(4, 1, 1, 1), group=np.arange(4),
-    pixel_thresholds=(0.5,), smallest=(0,),
+    pixel_thresholds=(0.5,), smallest_components=(0,),
 )  # fmt: skip
-ALL = {"strategy": "both filters", "binary_threshold": 0.5, "label_thresholds": [0.5], "pixel_thresholds": [0.5],
-       "smallest_components": [0], "minimum_areas": [0]}  # fmt: skip
+ALL = PostprocessConfig("both filters", 0.5, (0.5,), (0.5,), smallest_components=(0,), minimum_areas=(0,))
 
 
 def test_operating_points_by_hand():
-    points = calibration.operating_points(FILTER, ALL, missed_cost=3, thresholds=[0, 0.3, 0.5, 0.8, 1])
+    points = calibration.operating_points(FILTER, ALL, false_negative_cost=3, candidates=[0, 0.3, 0.5, 0.8, 1])
     assert points["sent_on"].tolist() == [1, 0.75, 0.5, 0.25, 0]
     assert points["recall"].tolist() == [1, 1, 0.5, 0.5, 0]
     assert points["false_alarms"].tolist() == [1, 0.5, 0.5, 0, 0]
@@ -93,34 +95,34 @@ def test_operating_points_by_hand():
 
 @pytest.mark.parametrize("missed, threshold", [(3, 0.3), (0.1, 0.8)])
 def test_the_cheapest_threshold_follows_the_cost_ratio(missed, threshold):
-    assert calibration.cheapest(FILTER.binary, FILTER.true_area[:, 0] > 0, missed) == pytest.approx(threshold)
+    assert calibration.cheapest_threshold(FILTER.defect_probability, FILTER.true_area[:, 0] > 0, missed) == pytest.approx(threshold)
 
 
 def test_equal_probabilities_cannot_be_parted():
-    assert calibration.cheapest([0.5, 0.5, 0.5], [True, False, False], 10) == 0
-    assert calibration.cheapest([0.5, 0.5, 0.5], [True, False, False], 0.1) > 0.5
+    assert calibration.cheapest_threshold([0.5, 0.5, 0.5], [True, False, False], 10) == 0
+    assert calibration.cheapest_threshold([0.5, 0.5, 0.5], [True, False, False], 0.1) > 0.5
 
 
 def test_a_threshold_chosen_elsewhere_is_not_perfect_here():
     """Probabilities without information: the best threshold of these strips beats what it does on others."""
-    naive, honest = [], []
+    in_sample, cross_fitted = [], []
     for seed in range(30):
-        random = np.random.default_rng(seed)
-        there = (random.random(40) < 0.3).astype(int)[:, None] * 10
+        rng = np.random.default_rng(seed)
+        there = (rng.random(40) < 0.3).astype(int)[:, None] * 10
         noise = CascadePredictions(
-            random.random(40), np.ones((40, 1)), there, there[..., None, None], there[..., None, None], np.arange(40), (0.5,), (0,)
+            rng.random(40), np.ones((40, 1)), there, there[..., None, None], there[..., None, None], np.arange(40), (0.5,), (0,)
         )
-        naive.append(calibration.operating_points(noise, ALL, 2)["cost"].min())
-        honest.append(calibration.honest_cost(noise, 2).mean())
-    assert np.mean(honest) > np.mean(naive) + 0.02
+        in_sample.append(calibration.operating_points(noise, ALL, 2)["cost"].min())
+        cross_fitted.append(calibration.cross_fitted_cost(noise, 2).mean())
+    assert np.mean(cross_fitted) > np.mean(in_sample) + 0.02
 
 
-def test_copies_of_a_strip_do_not_choose_the_threshold_that_judges_it():
-    """Six copies of a defective strip and six of a clean one. Either kind is judged by what is cheapest for the other: to drop all, or
+def test_copies_of_a_strip_do_not_choose_the_threshold_that_filters_it():
+    """Six copies of a defective strip and six of a clean one. Either kind gets what is cheapest for the other: to drop all, or
     to pass all."""
     there, group = np.repeat([[10], [0]], 6, axis=0), np.repeat([0, 1], 6)
     twins = CascadePredictions(np.repeat([0.3, 0.6], 6), np.ones((12, 1)), there, there[..., None, None], there[..., None, None], group, (0.5,), (0,))
-    assert calibration.honest_cost(twins, missed_cost=2).tolist() == [2] * 6 + [1] * 6
+    assert calibration.cross_fitted_cost(twins, false_negative_cost=2).tolist() == [2] * 6 + [1] * 6
 
 
 @pytest.mark.parametrize("how, expected", [
@@ -128,45 +130,45 @@ def test_copies_of_a_strip_do_not_choose_the_threshold_that_judges_it():
     ("wider", block(0, 1, 4, 5)),
 ])  # fmt: skip
 def test_masks_move_by_one_pixel(how, expected):
-    assert error_analysis.change(block(1, 2, 2, 3), how).tolist() == expected.tolist()
+    assert error_analysis.perturb_boundary(block(1, 2, 2, 3), how).tolist() == expected.tolist()
 
 
 def test_what_leaves_the_image_is_lost_and_narrowing_keeps_the_border():
-    assert error_analysis.change(block(0, 0, 2, 2), "left").sum() == 2
-    assert error_analysis.change(block(1, 1, 3, 3), "narrower").tolist() == block(2, 2, 1, 1).tolist()
-    assert error_analysis.change(block(0, 0, 6, 3), "narrower").tolist() == block(0, 0, 6, 2).tolist()
+    assert error_analysis.perturb_boundary(block(0, 0, 2, 2), "left").sum() == 2
+    assert error_analysis.perturb_boundary(block(1, 1, 3, 3), "narrower").tolist() == block(2, 2, 1, 1).tolist()
+    assert error_analysis.perturb_boundary(block(0, 0, 6, 3), "narrower").tolist() == block(0, 0, 6, 2).tolist()
 
 
 def test_a_pixel_costs_a_thin_mask_more_than_a_wide_one():
     thin, wide = (rle.encode(block(0, 2, 6, width)) for width in (1, 4))
-    found = error_analysis.mean_changes([[thin, wide, ""]], [[thin, wide, ""]], SHAPE)
+    found = error_analysis.mean_perturbed_dice([[thin, wide, ""]], [[thin, wide, ""]], SHAPE)
     assert found["as it is"][:2].tolist() == [1, 1] and np.isnan(found["right"][2])
     assert found["right"][:2].tolist() == [0, 0.75]
-    change = error_analysis.score_changes([[thin, ""]], [[thin, wide]], np.array([[1.0, 0.0]]), SHAPE)
+    change = error_analysis.perturbed_score_changes([[thin, ""]], [[thin, wide]], np.array([[1.0, 0.0]]), SHAPE)
     assert change["right"] == pytest.approx(-0.5) and change["up"] == pytest.approx((2 * 5 / 11 - 1) / 2)
 
 
 def test_small_pieces_go_and_so_do_small_masks():
     probability = (block(0, 0, 3, 3) + block(5, 7, 1, 1)).astype(np.float32)
-    decision = {"pixel_thresholds": [0.5], "smallest_components": [2], "minimum_areas": [0]}
-    assert postprocess.decide(probability, SHAPE, decision, 0).sum() == 9
-    assert postprocess.decide(probability, SHAPE, {**decision, "minimum_areas": [10]}, 0).sum() == 0
-    assert postprocess.decide(probability, SHAPE, {"pixel_thresholds": [0.5], "minimum_areas": [0]}, 0).sum() == 10
+    without_pieces = replace(ALL, smallest_components=(2,))
+    assert postprocess.predict_mask(probability, SHAPE, without_pieces, 0).sum() == 9
+    assert postprocess.predict_mask(probability, SHAPE, replace(without_pieces, minimum_areas=(10,)), 0).sum() == 0
+    assert postprocess.predict_mask(probability, SHAPE, ALL, 0).sum() == 10
 
 
 def test_counts_are_those_of_the_masks_that_are_drawn():
-    random = np.random.default_rng(4)
-    probability = cv2.GaussianBlur(random.random((60, 90)).astype(np.float32), (0, 0), 2) * 6 - 2.8
+    rng = np.random.default_rng(4)
+    probability = cv2.GaussianBlur(rng.random((60, 90)).astype(np.float32), (0, 0), 2) * 6 - 2.8
     truth = np.roll(probability, 3, axis=1) > 0.5
     thresholds, smallest = (0.2, 0.5, 0.7), (0, 20, 200)
-    area, shared = postprocess.counts(probability, truth, thresholds, smallest)
+    area, shared = postprocess.count_pixels(probability, truth, thresholds, smallest)
     for t, threshold in enumerate(thresholds):
         for s, size in enumerate(smallest):
-            decision = {"pixel_thresholds": [threshold], "smallest_components": [size], "minimum_areas": [0]}
-            mask = postprocess.decide(probability, (60, 90), decision, 0)
+            thresholds_ = replace(ALL, pixel_thresholds=(threshold,), smallest_components=(size,))
+            mask = postprocess.predict_mask(probability, (60, 90), thresholds_, 0)
             assert (area[t, s], shared[t, s]) == (mask.sum(), (mask & truth).sum())
     assert area[0, 0] >= area[0, 1] > 0 and area[2, 0] > area[2, 1] > area[2, 2]
-    assert not postprocess.counts(np.zeros((60, 90), np.float32), None, thresholds, smallest)[0].any()
+    assert not postprocess.count_pixels(np.zeros((60, 90), np.float32), None, thresholds, smallest)[0].any()
 
 
 def test_packed_maps_keep_their_probabilities():
@@ -225,9 +227,9 @@ def test_duplicates_that_were_outlined_differently_are_found():
 
 
 def strips_apart(by):
-    random = np.random.default_rng(2)
+    rng = np.random.default_rng(2)
     is_test = np.repeat([False, True], [200, 60])
-    table = pd.DataFrame(random.normal(size=(260, 4)), columns=list("abcd"))
+    table = pd.DataFrame(rng.normal(size=(260, 4)), columns=list("abcd"))
     table["a"] += by * is_test
     return table, is_test
 
@@ -236,16 +238,16 @@ def test_alike_strips_cannot_be_told_apart_and_shifted_ones_can():
     auc = {}
     for by in (0, 2):
         table, is_test = strips_apart(by)
-        probability = shift.tell_apart(table, is_test, np.arange(260), trees=60)
-        auc[by] = shift.auc_interval(probability, is_test, np.arange(260), rounds=100)
+        probability = shift.is_test_probability(table, is_test, np.arange(260), n_estimators=60)
+        auc[by] = shift.auc_interval(probability, is_test, np.arange(260), n_bootstrap=100)
     assert auc[0][1] < 0.5 < auc[0][2]
     assert auc[2][1] > 0.7
-    assert shift.importance(*strips_apart(2), trees=60).index[0] == "a"
+    assert shift.importance(*strips_apart(2), n_estimators=60).index[0] == "a"
 
 
 def test_weights_draw_the_training_strips_towards_the_test_strips():
     table, is_test = strips_apart(1)
-    weight = shift.weights(shift.tell_apart(table, is_test, np.arange(260), trees=100)[~is_test])
+    weight = shift.weights(shift.is_test_probability(table, is_test, np.arange(260), n_estimators=100)[~is_test])
     plain, weighted = table["a"][~is_test].mean(), np.average(table["a"][~is_test], weights=weight)
     assert weight.mean() == pytest.approx(1)
     assert abs(weighted - 1) < abs(plain - 1) - 0.2
@@ -255,17 +257,17 @@ def test_weights_draw_the_training_strips_towards_the_test_strips():
 
 def test_a_copy_of_a_test_strip_does_not_give_itself_away():
     """Training strips that are copies of test strips: judged by forests that have seen the other copy, they would be known."""
-    random = np.random.default_rng(3)
-    values = random.normal(size=(60, 4))
+    rng = np.random.default_rng(3)
+    values = rng.normal(size=(60, 4))
     table = pd.DataFrame(np.concatenate([values, values]), columns=list("abcd"))
     is_test, group = np.repeat([False, True], 60), np.tile(np.arange(60), 2)
-    probability = shift.tell_apart(table, is_test, group, trees=60)
+    probability = shift.is_test_probability(table, is_test, group, n_estimators=60)
     assert np.allclose(probability[:60], probability[60:])
 
 
 def test_forests_judge_parts_that_they_have_not_seen():
     with pytest.raises(UserError, match="1 is too few"):
-        shift.tell_apart(*strips_apart(0), np.arange(260), folds=1)
+        shift.is_test_probability(*strips_apart(0), np.arange(260), cv_folds=1)
 
 
 def test_forests_answer_with_the_same_bytes_however_their_threads_run():
@@ -277,16 +279,16 @@ def test_forests_answer_with_the_same_bytes_however_their_threads_run():
         fitted = shift.forest(60, 0).fit(table.iloc[seen], is_test[seen])
         expected[unseen] = sum(tree.predict_proba(table.iloc[unseen].to_numpy(np.float32))[:, 1] for tree in fitted.estimators_) / 60
     for _ in range(3):
-        assert shift.tell_apart(table, is_test, group, trees=60).tobytes() == expected.tobytes()
+        assert shift.is_test_probability(table, is_test, group, n_estimators=60).tobytes() == expected.tobytes()
 
 
 def test_an_area_under_the_curve_is_as_sure_as_its_groups():
     """Each strip there once, or nine times with the same answer: that tells nothing more."""
-    random = np.random.default_rng(4)
+    rng = np.random.default_rng(4)
     is_test, group = np.repeat([False, True], [100, 100]), np.arange(200)
-    probability = random.random(200)
-    once = shift.auc_interval(probability, is_test, group, rounds=400)
-    assert shift.auc_interval(np.tile(probability, 9), np.tile(is_test, 9), np.tile(group, 9), rounds=400) == pytest.approx(once)
+    probability = rng.random(200)
+    once = shift.auc_interval(probability, is_test, group, n_bootstrap=400)
+    assert shift.auc_interval(np.tile(probability, 9), np.tile(is_test, 9), np.tile(group, 9), n_bootstrap=400) == pytest.approx(once)
     auc, low, high = once
     assert low < auc < high
     # the standard error of an area of 1/2 is sqrt((n + m + 1) / 12 n m), and 95 % lie within 1.96 of them
@@ -296,7 +298,7 @@ def test_an_area_under_the_curve_is_as_sure_as_its_groups():
 def test_too_few_test_strips_tell_nothing(tmp_path):
     table, _ = strips_apart(0)
     nobody = np.zeros(260, bool)
-    assert (shift.tell_apart(table, nobody, np.arange(260)) == 0.5).all()
+    assert (shift.is_test_probability(table, nobody, np.arange(260)) == 0.5).all()
     assert np.isnan(shift.auc_interval(np.full(260, 0.5), nobody, np.arange(260))).all()
     assert shift.read_weights(tmp_path, ["a.jpg"]) is None
     (tmp_path / "shift.csv").write_text("image_id,probability,weight\nNA,0.5,2.5\nb.jpg,0.5,0.5\n")

@@ -27,7 +27,7 @@ from lib.kaggle.transfer import download, is_there, push
 from lib.pipeline import cache_key, graph, params
 from lib.synthetic import generate
 
-DECISION = {"strategy": "both filters", "binary_threshold": 0.0, "label_thresholds": [0.0] * 4, "pixel_thresholds": [0.5] * 4,
+THRESHOLDS = {"strategy": "both filters", "binary_threshold": 0.0, "label_thresholds": [0.0] * 4, "pixel_thresholds": [0.5] * 4,
             "minimum_areas": [1, 1, 1, 10**9], "tta": ["none", "vertical"], "engine": "bfloat16"}  # fmt: skip
 NETWORKS = ("binary", "multilabel", "seg_class1", "seg_class2", "seg_class3", "seg_class4")
 
@@ -48,7 +48,7 @@ def run_dir(tmp_path):
         (folder / "models" / name / "model.weights.h5").write_bytes(b"weights")
         write_json(folder / "models" / name / "model.json", {"weights_sha256": name})
         write_json(folder / "models" / name / "manifest.json", manifest_of(folder / "models" / name / "saved_model"))
-    write_json(folder / "decision.json", DECISION | {"models": {name: name for name in NETWORKS}})
+    write_json(folder / "thresholds.json", THRESHOLDS | {"models": {name: name for name in NETWORKS}})
     parameters = {"90_inference": {"batch_size": 7, "max_test_images": 3, "data_dir": "/data", "run_dir": "/run"},
                   "33_seg_class3": {"architecture": "Unet", "backbone": "resnet34", "weights": "imagenet", "epochs": 3}}  # fmt: skip
     journal = {"notebooks": {}, "profile": "demo", "started": "", "data": {}, "parameters": parameters}
@@ -59,7 +59,7 @@ def run_dir(tmp_path):
 def test_packing_twice_gives_the_same_bytes(run_dir):
     first = tree(pack.pack(run_dir, "me", training=True))
     assert tree(pack.pack(run_dir, "me", training=True)) == first
-    assert {"UPLOAD.md", "dataset/decision.json", "dataset/manifest.json", "dataset/models/binary/manifest.json",
+    assert {"UPLOAD.md", "dataset/thresholds.json", "dataset/manifest.json", "dataset/models/binary/manifest.json",
             "notebook/90_inference.ipynb", "dataset/models/seg_class3/saved_model/variables/variables.index"} <= set(first)  # fmt: skip
     assert not any("weights.h5" in name for name in first)
 
@@ -166,8 +166,8 @@ def test_training_notebooks_are_those_of_the_classes_of_the_run(run_dir, classes
     names = [f"seg_class{number}" for number in range(1, classes + 1)]
     for name in names[4:]:
         shutil.copytree(run_dir / "models" / "seg_class4", run_dir / "models" / name)
-    decision = {key: (value * 11)[:classes] if key.endswith(("thresholds", "areas")) else value for key, value in DECISION.items()}
-    write_json(run_dir / "decision.json", decision)
+    thresholds = {key: (value * 11)[:classes] if key.endswith(("thresholds", "areas")) else value for key, value in THRESHOLDS.items()}
+    write_json(run_dir / "thresholds.json", thresholds)
     folder = pack.pack(run_dir, "me", training=True) / "training"
     expected = ["10_binary", "20_multilabel", *(f"3{number}_{name}" for number, name in enumerate(names, 1))]
     assert sorted(path.name for path in folder.iterdir()) == sorted(expected)
@@ -259,8 +259,8 @@ def test_packing_refuses_what_does_not_belong_together(run_dir):
     write_json(run_dir / "models" / "binary" / "model.json", {"weights_sha256": "binary"})
     with pytest.raises(UserError, match="holds no SavedModel"):
         pack.pack(run_dir)
-    (run_dir / "decision.json").unlink()
-    with pytest.raises(UserError, match=r"no decision\.json"):
+    (run_dir / "thresholds.json").unlink()
+    with pytest.raises(UserError, match=r"no thresholds\.json"):
         pack.pack(run_dir)
 
 
@@ -331,7 +331,7 @@ def test_the_official_client_accepts_the_metadata(run_dir, monkeypatch):
         api.dataset_create_new(str(folder / "dataset"), dir_mode="zip")
     request, listed = caught.value.args
     assert (request.owner_slug, request.slug, request.title) == ("me", "steel-defect-models", "steel defect models")
-    assert {"models", "decision.json", "manifest.json"} < set(listed)
+    assert {"models", "thresholds.json", "manifest.json"} < set(listed)
     write_json(folder / "notebook" / "kernel-metadata.json", {"id": "me/steel-defect", "code_file": "90_inference.ipynb"})
     with pytest.raises(ValueError, match="valid language"):  # the client does look
         api.kernels_push(str(folder / "notebook"))
@@ -581,7 +581,7 @@ def finished(tmp_path_factory):
         (data / name).unlink()
     saving.keras.utils.set_random_seed(3)
     first = str(next((data / "test_images").iterdir()))
-    decision = json.loads(json.dumps(DECISION))
+    thresholds = json.loads(json.dumps(THRESHOLDS))
     for name, kind, build in (("binary", "classifier", {"classes": 1}), ("multilabel", "classifier", {"classes": 4}),
                               ("seg_class1", "segmenter", {}), ("seg_class2", "segmenter", {})):  # fmt: skip
         build = {"backbone": "compact", "height": 32, "width": 192} | build
@@ -589,11 +589,11 @@ def finished(tmp_path_factory):
         saving.save(network, folder / "models" / name, {"kind": kind, "build": build, "input": [32, 192]})
         if kind == "segmenter":
             answer = np.asarray(network(images.read_image(first, (32, 192))[None, ..., None]))
-            decision["pixel_thresholds"][int(name[-1]) - 1] = float(np.quantile(answer, 0.8))
+            thresholds["pixel_thresholds"][int(name[-1]) - 1] = float(np.quantile(answer, 0.8))
     shutil.copytree(folder / "models" / "seg_class1", folder / "models" / "seg_class3")
     shutil.copytree(folder / "models" / "seg_class2", folder / "models" / "seg_class4")
-    decision["pixel_thresholds"][2] = decision["pixel_thresholds"][0]
-    write_json(folder / "decision.json", decision)
+    thresholds["pixel_thresholds"][2] = thresholds["pixel_thresholds"][0]
+    write_json(folder / "thresholds.json", thresholds)
     notebook = graph.DEFAULT_PROJECT.notebooks / "90_inference.ipynb"
     given = {"data_dir": str(data), "run_dir": str(folder)}
     papermill.execute_notebook(notebook, folder / "90_inference.ipynb", given, cwd=notebook.parent, progress_bar=False)

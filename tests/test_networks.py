@@ -12,6 +12,7 @@ from lib.data.images import read_image, resize_mask
 from lib.errors import UserError
 from lib.evaluation import metrics, predictions
 from lib.inference import cascade, predictor
+from lib.inference.postprocess import PostprocessConfig
 from lib.inference.predictor import Network, Reader, mirror
 from lib.models import builders, losses, runtime, saving, training
 from lib.paths import member_folder, member_folders
@@ -366,13 +367,13 @@ def test_a_batch_is_mirrored_as_its_images_are():
         assert np.array_equal(mirror(batch[..., 0], which), np.stack([augmentation.flip(image, which) for image in batch[..., 0]]))
 
 
-def test_evidence_counts_pixels_at_full_size(networks, strips):
+def test_predictions_count_pixels_at_full_size(networks, strips):
     import pandas as pd
 
     paths, rles = strips
-    evidence = predictions.collect_predictions(networks, pd.DataFrame({"path": paths}), [[text] for text in rles], SHAPE)
-    assert (evidence.area[1::2] == 400).all() and (evidence.intersection[1::2] == 400).all() and (evidence.true_area[1::2] == 400).all()
-    assert not evidence.area[::2].any() and not evidence.true_area[::2].any()
+    found = predictions.collect_predictions(networks, pd.DataFrame({"path": paths}), [[text] for text in rles], SHAPE)
+    assert (found.area[1::2] == 400).all() and (found.intersection[1::2] == 400).all() and (found.true_area[1::2] == 400).all()
+    assert not found.area[::2].any() and not found.true_area[::2].any()
 
 
 def test_a_painted_over_defect_is_gone_and_the_rest_is_as_it_was(tmp_path):
@@ -453,10 +454,9 @@ def test_soft_gating_multiplies_maps_by_the_probability_of_the_class(tmp_path):
     def network(name):
         return lambda files, *_: [(asked.append(name), answer[name].astype(np.float32))[1] for _ in files]
 
-    decision = {"strategy": "soft gating", "binary_threshold": 0.5, "label_thresholds": [0, 0], "pixel_thresholds": [0.6, 0.6],
-                "smallest_components": [0, 0], "minimum_areas": [0, 0]}  # fmt: skip
+    thresholds = PostprocessConfig("soft gating", 0.5, (0, 0), (0.6, 0.6), smallest_components=(0, 0), minimum_areas=(0, 0))
     networks = {name: network(name) for name in answer}
-    rles, _, label = cascade.predict(networks, [str(tmp_path / "a.png")], decision, SHAPE)
+    rles, _, label = cascade.predict(networks, [str(tmp_path / "a.png")], thresholds, SHAPE)
     assert rles == [[f"1 {SHAPE[0] * SHAPE[1]}", ""]]
     assert label[0] == pytest.approx([0.9, 0.5])
     assert asked == ["binary", "multilabel", "seg_class1"]  # a class below the pixel threshold cannot reach it

@@ -5,6 +5,7 @@ them a notebook chose and on which it judged.
 """
 
 import re
+from dataclasses import replace
 from types import SimpleNamespace
 from unittest import mock
 
@@ -20,6 +21,7 @@ from lib.errors import UserError
 from lib.evaluation import metrics, predictions, statistics, threshold_search
 from lib.files import read_json, write_json
 from lib.inference import predictor
+from lib.inference.sources import read_thresholds
 from lib.models import saving, training
 
 HEIGHT, WIDTH = 64, 96
@@ -127,7 +129,7 @@ def test_the_binary_threshold_is_chosen_on_validation_strips_and_judged_on_held_
             return [0.2]
         return [{"train": 0.05, "validation": 0.6, "held_out": 0.3 if int(image_id[:2]) % 2 else 0.8}[part]]
 
-    judged("10_binary", answer, wanted_recall=1.0, **TINY)
+    judged("10_binary", answer, min_recall=1.0, **TINY)
     held_out = [image_id for image_id, part in parts_of(tmp_path).items() if part == "held_out"]
     found = [classes_of(image_id).any() and not int(image_id[:2]) % 2 for image_id in held_out]
     right = [one or not classes_of(image_id).any() for one, image_id in zip(found, held_out, strict=True)]
@@ -238,8 +240,8 @@ def test_the_score_is_that_of_thresholds_which_other_strips_chose(two_halves, tm
     everywhere = 2 * 40 / (40 + HEIGHT * WIDTH)
     assert min(first, second) > 3
     assert recorded["competition_score"] == pytest.approx((second * everywhere + first_without + second_without) / pairs)
-    assert {round(one["pixel_thresholds"][0], 1) >= 0.7 for one in recorded["chosen_by_part"]} == {False, True}
-    assert recorded["competition_score_interval"][1] < recorded["naive_competition_score"]
+    assert {round(one["pixel_thresholds"][0], 1) >= 0.7 for one in recorded["thresholds_by_fold"]} == {False, True}
+    assert recorded["competition_score_interval"][1] < recorded["in_sample_competition_score"]
     assert recorded["all_empty_score"] == pytest.approx((first_without + second_without) / pairs)
     assert sum(map(sum, recorded["lost_points"].values())) == pytest.approx(1 - recorded["competition_score"])
     assert metrics.competition_score(variables.truth, variables.predicted) == pytest.approx(recorded["competition_score"])
@@ -248,12 +250,14 @@ def test_the_score_is_that_of_thresholds_which_other_strips_chose(two_halves, tm
 def test_what_is_handed_on_is_chosen_on_all_held_out_strips(two_halves, tmp_path):
     variables, recorded, ((first, first_without), (second, second_without)) = two_halves
     pairs = first + first_without + second + second_without
-    written = read_json(tmp_path / "decision.json")
-    by_all = threshold_search.choose_thresholds(variables.evidence, "segment everything")
-    assert {name: written[name] for name in by_all} == by_all
-    assert recorded["naive_competition_score"] == pytest.approx(predictions.pair_scores(variables.evidence, by_all).mean())
-    assert recorded["naive_competition_score"] >= (max(first, second) + first_without + second_without) / pairs
-    assert recorded["naive_minus_honest"] == pytest.approx(recorded["naive_competition_score"] - recorded["competition_score"])
+    written = read_thresholds(tmp_path)
+    by_all = threshold_search.choose_thresholds(variables.predictions, "segment everything")
+    assert replace(written, tta=by_all.tta, shape=by_all.shape, models=by_all.models) == by_all
+    assert (written.tta, written.shape) == (("none", "vertical"), (HEIGHT, WIDTH))
+    assert written.models == {name: name for name in paths.network_names(2)}
+    assert recorded["in_sample_competition_score"] == pytest.approx(predictions.pair_scores(variables.predictions, by_all).mean())
+    assert recorded["in_sample_competition_score"] >= (max(first, second) + first_without + second_without) / pairs
+    assert recorded["in_sample_minus_cross_fitted"] == pytest.approx(recorded["in_sample_competition_score"] - recorded["competition_score"])
 
 
 def test_the_filters_cost_is_that_of_thresholds_which_other_strips_chose(two_halves, tmp_path):

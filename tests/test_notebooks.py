@@ -212,13 +212,13 @@ def test_what_is_opened_by_hand_reads_the_newest_and_leaves_a_finished_run_as_it
 
     said = execute_in("40_evaluation", **BY_HAND["40_evaluation"])
     assert f"The networks are those of {finished / 'models'} and {own / 'models'}." in said
-    decision, cards = files.read_json(own / "decision.json"), finished / "models"
+    thresholds, cards = files.read_json(own / "thresholds.json"), finished / "models"
     taken = {"binary": "binary", "multilabel": "multilabel", "seg_class1": "seg_class2", "seg_class2": "seg_class2",
              "seg_class3": "seg_class3", "seg_class4": "seg_class4"}  # fmt: skip
-    assert decision["models"] == {name: files.read_json(cards / real / "model.json")["weights_sha256"] for name, real in taken.items()}
-    assert (own / "metrics" / "40_evaluation.json").is_file() and (own / "evidence.npz").is_file()
+    assert thresholds["models"] == {name: files.read_json(cards / real / "model.json")["weights_sha256"] for name, real in taken.items()}
+    assert (own / "metrics" / "40_evaluation.json").is_file() and (own / "predictions.npz").is_file()
 
-    execute_in("90_inference", **BY_HAND["90_inference"])  # the decision just made, with networks of two folders
+    execute_in("90_inference", **BY_HAND["90_inference"])  # the thresholds just chosen, with networks of two folders
     assert (own / "submission.csv").read_text().startswith("ImageId,EncodedPixels,ClassId\n")
     assert (own / "split.csv").read_bytes() == before["split.csv"]  # beside the pseudo-labels
     assert bytes_of(finished) == before

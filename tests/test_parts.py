@@ -161,7 +161,7 @@ def test_batches_of_nothing_say_what_to_look_at():
 def test_strips_of_a_few_pieces_of_steel_are_told_apart_as_far_as_they_can(pieces):
     """More folds than groups: some are empty."""
     features = pd.DataFrame(np.random.default_rng(0).random((20, 4)))
-    probability = shift.tell_apart(features, np.arange(20) >= 15, np.arange(20) % pieces, 5, 10)
+    probability = shift.is_test_probability(features, np.arange(20) >= 15, np.arange(20) % pieces, 5, 10)
     assert probability.shape == (20,) and ((probability >= 0) & (probability <= 1)).all()
 
 

@@ -12,6 +12,7 @@ import whole_run
 
 from lib import files, paths
 from lib.evaluation import predictions
+from lib.inference.postprocess import PostprocessConfig
 from lib.models import saving
 
 SHAPE = (60, 90)  # the networks' input is 64 x 96
@@ -51,9 +52,9 @@ def test_the_judge_of_real_strips_reads_a_run_as_it_is(tmp_path, monkeypatch):
     shared = area.copy()
     area[0], area[1], shared[0], shared[1] = 5000, 5000, 5000, 2500
     true_area = np.array([[5000], [2500], [0]])
-    evidence = predictions.CascadePredictions(np.float32([0.9, 0.8, 0.1]), np.float32([[0.9], [0.8], [0.1]]), true_area, area, shared, np.arange(3))
-    evidence.save(tmp_path / "evidence.npz")
-    files.write_json(tmp_path / "decision.json", {"strategy": "segment everything"})
+    found = predictions.CascadePredictions(np.float32([0.9, 0.8, 0.1]), np.float32([[0.9], [0.8], [0.1]]), true_area, area, shared, np.arange(3))
+    found.save(tmp_path / "predictions.npz")
+    PostprocessConfig("segment everything", 0.0, (0.0,), (0.5,), (0,), (0,)).write(tmp_path / "thresholds.json")
     files.write_json(tmp_path / "run.json", {"seconds": 90.0})
     found = real.metrics_of(tmp_path, 1)
     assert (found["strips"], found["positives"].tolist(), found["minutes"]) == (3, [2], 1.5)
@@ -74,9 +75,9 @@ def test_every_image_judges_classes_learn_together_and_a_network_that_learned_no
     assert ended.returncode == 0, ended.stdout + ended.stderr
     run = tmp_path / "project" / "runs" / "few"
 
-    evidence, recorded = predictions.CascadePredictions.load(run / "evidence.npz"), files.read_json(run / "metrics.json")
-    assert evidence.true_area.shape == (40, 2) and (evidence.true_area > 0).sum() == 20
-    assert recorded["judged_out_of_fold"] and recorded["held_out_strips"] == 40
+    found, recorded = predictions.CascadePredictions.load(run / "predictions.npz"), files.read_json(run / "metrics.json")
+    assert found.true_area.shape == (40, 2) and (found.true_area > 0).sum() == 20
+    assert recorded["scored_out_of_fold"] and recorded["held_out_strips"] == 40
     for name in ("binary", "multilabel", "seg_class1", "seg_class2"):
         cards = [files.read_json(folder / "model.json") for folder in paths.member_folders(run / "models" / name)]
         assert [card["fold"] for card in cards] == [[0, 2], [1, 2]]

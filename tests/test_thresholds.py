@@ -1,5 +1,7 @@
 """At a threshold: what 40_evaluation counts is what 90_inference predicts, to the last bit, and a value equal to it passes."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,6 +11,7 @@ from hypothesis import strategies as st
 from lib.data import rle, targets
 from lib.evaluation import metrics, predictions, threshold_search
 from lib.inference import cascade, postprocess
+from lib.inference.postprocess import PostprocessConfig
 
 SHAPE = (40, 60)
 
@@ -19,10 +22,10 @@ def beside(threshold):
     return [np.nextafter(at, np.float32(0)), at, np.nextafter(at, np.float32(1))]
 
 
-GATES = [value for gate in threshold_search.CANDIDATE_THRESHOLDS for value in beside(gate)]
+CANDIDATES = [value for threshold in threshold_search.CANDIDATE_THRESHOLDS for value in beside(threshold)]
 PIXELS = [value for threshold in predictions.PIXEL_THRESHOLDS for value in beside(threshold)]
 AREAS = [0, 1, *(area + step for area in (75, 150, 300, 400, 600) for step in (-1, 0, 1))]
-STRIP = st.tuples(st.sampled_from(GATES), st.sampled_from(GATES + PIXELS), st.sampled_from(PIXELS), st.sampled_from(AREAS))
+STRIP = st.tuples(st.sampled_from(CANDIDATES), st.sampled_from(CANDIDATES + PIXELS), st.sampled_from(PIXELS), st.sampled_from(AREAS))
 
 
 def stand_ins(strips):
@@ -38,17 +41,16 @@ def stand_ins(strips):
 
 @given(
     strips=st.lists(STRIP, min_size=1, max_size=6), strategy=st.sampled_from(list(postprocess.STRATEGIES)),
-    gate=st.sampled_from(threshold_search.CANDIDATE_THRESHOLDS), label=st.sampled_from(threshold_search.CANDIDATE_THRESHOLDS), pixel=st.sampled_from(predictions.PIXEL_THRESHOLDS),
+    binary=st.sampled_from(threshold_search.CANDIDATE_THRESHOLDS), label=st.sampled_from(threshold_search.CANDIDATE_THRESHOLDS), pixel=st.sampled_from(predictions.PIXEL_THRESHOLDS),
     smallest=st.sampled_from(predictions.SMALLEST_COMPONENTS), least=st.sampled_from(threshold_search.MINIMUM_AREAS),
 )  # fmt: skip
 @settings(deadline=None, max_examples=150)
-def test_what_is_judged_is_what_is_predicted(strips, strategy, gate, label, pixel, smallest, least):
-    chosen = {"strategy": strategy, "binary_threshold": gate, "label_thresholds": [label], "pixel_thresholds": [pixel],
-              "smallest_components": [smallest], "minimum_areas": [least]}  # fmt: skip
+def test_what_is_judged_is_what_is_predicted(strips, strategy, binary, label, pixel, smallest, least):
+    chosen = PostprocessConfig(strategy, binary, (label,), (pixel,), (smallest,), (least,))
     networks, files = stand_ins(strips), [str(number) for number in range(len(strips))]
-    evidence = predictions.collect_predictions(networks, pd.DataFrame({"path": files}), [[""]] * len(files), SHAPE)
+    found = predictions.collect_predictions(networks, pd.DataFrame({"path": files}), [[""]] * len(files), SHAPE)
     predicted = cascade.predict(networks, files, chosen, SHAPE)[0]
-    assert predictions.passing_pairs(evidence, chosen)[2][:, 0].tolist() == [row[0] != "" for row in predicted]
+    assert predictions.passing_pairs(found, chosen)[2][:, 0].tolist() == [row[0] != "" for row in predicted]
 
 
 @pytest.mark.parametrize("threshold", sorted({*threshold_search.CANDIDATE_THRESHOLDS[1:], *predictions.PIXEL_THRESHOLDS}))
@@ -61,13 +63,12 @@ def test_a_probability_equal_to_its_threshold_passes_and_the_next_one_below_does
 
 def test_an_area_equal_to_the_minimum_is_kept_when_judged_and_when_predicted():
     strips = [(np.float32(0.9), np.float32(0.7), np.float32(0.7), area) for area in (149, 150, 151)]
-    chosen = {"strategy": "both filters", "binary_threshold": 0.5, "label_thresholds": [0.7], "pixel_thresholds": [0.7],
-              "smallest_components": [150], "minimum_areas": [150]}  # fmt: skip
+    chosen = PostprocessConfig("both filters", 0.5, (0.7,), (0.7,), smallest_components=(150,), minimum_areas=(150,))
     networks, files = stand_ins(strips), ["0", "1", "2"]
-    evidence = predictions.collect_predictions(networks, pd.DataFrame({"path": files}), [[""]] * 3, SHAPE)
+    found = predictions.collect_predictions(networks, pd.DataFrame({"path": files}), [[""]] * 3, SHAPE)
     for piece in (0, 150):
-        chosen["smallest_components"] = [piece]
-        assert predictions.passing_pairs(evidence, chosen)[2][:, 0].tolist() == [False, True, True]
+        chosen = replace(chosen, smallest_components=(piece,))
+        assert predictions.passing_pairs(found, chosen)[2][:, 0].tolist() == [False, True, True]
         assert [row[0] != "" for row in cascade.predict(networks, files, chosen, SHAPE)[0]] == [False, True, True]
 
 
@@ -78,9 +79,9 @@ def test_a_choice_at_the_very_edge_keeps_its_defects_and_drops_its_alarms(strate
     label, area, truth = np.array([[at], [below], [at]]), np.array([150, 4000, 149]), np.array([[150], [0], [0]])
     some = predictions.CascadePredictions(np.ones(3, np.float32), label, truth, area.reshape(3, 1, 1, 1), (truth[:, 0] * 1).reshape(3, 1, 1, 1),
                              np.arange(3), (0.5,), (0,))  # fmt: skip
-    chosen = threshold_search.choose_thresholds(some, strategy, steady=False)
+    chosen = threshold_search.choose_thresholds(some, strategy, smooth=False)
     assert predictions.pair_scores(some, chosen).tolist() == [[1], [1], [1]]
-    assert (chosen["label_thresholds"], chosen["minimum_areas"]) == ([0.7], [150])
+    assert (chosen.label_thresholds, chosen.minimum_areas) == ((0.7,), (150,))
 
 
 @given(truth=st.lists(st.booleans(), min_size=1, max_size=12), data=st.data())
@@ -99,12 +100,11 @@ def test_a_probability_equal_to_its_filters_threshold_passes_when_judged_and_whe
     strips = [(at, one, one, 150) if strategy == "binary filter" else (one, at, one, 150) for at in beside(0.7)]
     if strategy == "both filters":
         strips += [(at, one, one, 150) for at in beside(0.7)]
-    chosen = {"strategy": strategy, "binary_threshold": 0.7, "label_thresholds": [0.7], "pixel_thresholds": [0.7],
-              "smallest_components": [0], "minimum_areas": [0]}  # fmt: skip
+    chosen = PostprocessConfig(strategy, 0.7, (0.7,), (0.7,), smallest_components=(0,), minimum_areas=(0,))
     networks, files = stand_ins(strips), [str(number) for number in range(len(strips))]
-    evidence = predictions.collect_predictions(networks, pd.DataFrame({"path": files}), [[""]] * len(files), SHAPE)
+    found = predictions.collect_predictions(networks, pd.DataFrame({"path": files}), [[""]] * len(files), SHAPE)
     expected = [False, True, True] * (len(strips) // 3)
-    assert predictions.passing_pairs(evidence, chosen)[2][:, 0].tolist() == expected
+    assert predictions.passing_pairs(found, chosen)[2][:, 0].tolist() == expected
     assert [row[0] != "" for row in cascade.predict(networks, files, chosen, SHAPE)[0]] == expected
 
 
@@ -113,17 +113,16 @@ def test_soft_gating_weighs_the_map_by_the_probability_of_the_class_when_judged_
     strips = [(np.float32(1), np.float32(label), np.float32(0.8), 200) for label in (0.9, 0.5, 0.1)]
     networks, files, mask = stand_ins(strips), ["0", "1", "2"], np.zeros(SHAPE, np.uint8)
     mask.ravel()[:200] = 1
-    evidence = predictions.collect_predictions(networks, pd.DataFrame({"path": files}), [[rle.encode(mask)]] * 3, SHAPE)
+    found = predictions.collect_predictions(networks, pd.DataFrame({"path": files}), [[rle.encode(mask)]] * 3, SHAPE)
     reached = [[0.8 * label >= threshold for threshold in predictions.PIXEL_THRESHOLDS] for label in (0.9, 0.5, 0.1)]
-    for found in (evidence.soft_area, evidence.soft_intersection):
-        assert (found[:, 0, :, 0] // 200).tolist() == [[int(one) for one in row] for row in reached]
-    assert (evidence.area[:, 0, :, 0] == 200).all()  # without the weight the map reaches every threshold
+    for pixels in (found.soft_area, found.soft_intersection):
+        assert (pixels[:, 0, :, 0] // 200).tolist() == [[int(one) for one in row] for row in reached]
+    assert (found.area[:, 0, :, 0] == 200).all()  # without the weight the map reaches every threshold
     for place, threshold in enumerate(predictions.PIXEL_THRESHOLDS):
-        chosen = {"strategy": postprocess.SOFT, "binary_threshold": 0.5, "label_thresholds": [0.0], "pixel_thresholds": [threshold],
-                  "smallest_components": [0], "minimum_areas": [0]}  # fmt: skip
+        chosen = PostprocessConfig(postprocess.SOFT, 0.5, (0.0,), (threshold,), smallest_components=(0,), minimum_areas=(0,))
         predicted = cascade.predict(networks, files, chosen, SHAPE)[0]
         assert [row[0] == rle.encode(mask) for row in predicted] == [row[place] for row in reached]
-        assert predictions.pair_scores(evidence, chosen)[:, 0].tolist() == [float(row[place]) for row in reached]
+        assert predictions.pair_scores(found, chosen)[:, 0].tolist() == [float(row[place]) for row in reached]
 
 
 def test_every_class_has_its_own_network_truth_and_threshold():
@@ -138,20 +137,19 @@ def test_every_class_has_its_own_network_truth_and_threshold():
         truth.append(rle.encode(mask))
     answers = {"binary": [0.9], "multilabel": [0.9, 0.8, 0.7], **{f"seg_class{number}": maps[number - 1] for number in (1, 2, 3)}}
     networks = {name: lambda files, *_, value=value: [np.asarray(value, np.float32) for _ in files] for name, value in answers.items()}
-    evidence = predictions.collect_predictions(networks, pd.DataFrame({"path": ["0", "1"]}), [truth, ["", truth[1], ""]], SHAPE)
-    assert evidence.true_area.tolist() == [[50, 50, 50], [0, 50, 0]]
-    assert evidence.area[0, :, 0, 0].tolist() == [100, 200, 300]
-    assert evidence.intersection[:, :, 0, 0].tolist() == [[10, 20, 30], [0, 20, 0]]
+    found = predictions.collect_predictions(networks, pd.DataFrame({"path": ["0", "1"]}), [truth, ["", truth[1], ""]], SHAPE)
+    assert found.true_area.tolist() == [[50, 50, 50], [0, 50, 0]]
+    assert found.area[0, :, 0, 0].tolist() == [100, 200, 300]
+    assert found.intersection[:, :, 0, 0].tolist() == [[10, 20, 30], [0, 20, 0]]
     drawn = {threshold: [int(0.4 + 0.1 * number >= threshold - 1e-6) for number in (1, 2, 3)] for threshold in predictions.PIXEL_THRESHOLDS}
     for place, threshold in enumerate(predictions.PIXEL_THRESHOLDS):
-        assert evidence.area[0, :, place, 0].tolist() == [100 * number * drawn[threshold][number - 1] for number in (1, 2, 3)]
-    chosen = {"strategy": "both filters", "binary_threshold": 0.5, "label_thresholds": [0.5, 0.85, 0.5],
-              "pixel_thresholds": [0.3, 0.3, 0.6], "smallest_components": [0] * 3}  # fmt: skip
+        assert found.area[0, :, place, 0].tolist() == [100 * number * drawn[threshold][number - 1] for number in (1, 2, 3)]
+    chosen = PostprocessConfig("both filters", 0.5, (0.5, 0.85, 0.5), (0.3, 0.3, 0.6), (0, 0, 0), (0, 0, 0))
     for least, third in ((301, 0), (300, 300)):
-        chosen["minimum_areas"] = [0, 0, least]
+        chosen = replace(chosen, minimum_areas=(0, 0, least))
         predicted = cascade.predict(networks, ["0", "1"], chosen, SHAPE)[0]
         assert [[rle.area(text) for text in row] for row in predicted] == [[100, 0, third]] * 2
-        assert predictions.passing_pairs(evidence, chosen)[2].tolist() == [[True, False, third > 0]] * 2
+        assert predictions.passing_pairs(found, chosen)[2].tolist() == [[True, False, third > 0]] * 2
 
 
 def test_crops_begin_anywhere_about_the_defect():

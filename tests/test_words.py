@@ -11,8 +11,8 @@ from lib.paths import PROJECT
 
 # What the code still has. It only ever shrinks: a word that is gone is struck here.
 STILL = """
-brier_always_the_share drawn either evidence found gates generated given headline honest journal judge k kept
-made_from missed_cost naive number pictures place random rounds sample say shared steady there told trees
+drawn either found generated given headline journal judge k kept number pictures place random sample say
+shared there told
 """
 
 

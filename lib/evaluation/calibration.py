@@ -1,15 +1,21 @@
 """How far probabilities can be believed, and what a filter's threshold costs."""
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 from sklearn.calibration import calibration_curve
 from sklearn.metrics import brier_score_loss
 
-from lib.evaluation import predictions, statistics
-from lib.inference.postprocess import reaches
+from lib.evaluation import statistics
+from lib.evaluation.predictions import CascadePredictions, pair_scores
+from lib.inference.postprocess import PostprocessConfig, reaches
+
+WITH_BINARY = {"segment everything": "binary filter", "multilabel filter": "both filters"}
 
 
-def reliability(truth, probability, bins=10):
+def reliability(truth: np.ndarray, probability: np.ndarray, bins: int = 10) -> tuple[np.ndarray, np.ndarray]:
     """The points of a reliability curve: mean probability and share of positives, two arrays of at most `bins` values.
 
     Arguments:
@@ -19,76 +25,78 @@ def reliability(truth, probability, bins=10):
     return mean, share
 
 
-def bin_sizes(probability, bins=10):
+def bin_sizes(probability: np.ndarray, bins: int = 10) -> np.ndarray:
     """How many images each point of the reliability curve counts, in its order."""
     edges = np.percentile(probability, np.linspace(0, 1, bins + 1) * 100)
     sizes = np.bincount(np.searchsorted(edges[1:-1], probability), minlength=bins)
     return sizes[sizes > 0]
 
 
-def brier(truth, probability):
+def brier(truth: np.ndarray, probability: np.ndarray) -> tuple[float, float]:
     """Brier score, the mean squared error of the probabilities (0 best), and that of always stating the share of positives.
 
     Source: Brier, Verification of forecasts expressed in terms of probability, 1950.
     """
     truth = np.asarray(truth, int)
-    return (float(brier_score_loss(truth, np.clip(probability, 0, 1), pos_label=1)), float(truth.mean() * (1 - truth.mean())))
+    score = brier_score_loss(truth, np.clip(probability, 0, 1), pos_label=1)
+    return float(score), float(truth.mean() * (1 - truth.mean()))
 
 
-def operating_points(evidence, decision, missed_cost, thresholds=None):
-    """What the binary filter does at each threshold while the rest of the decision stays: a table with a row a threshold.
+def operating_points(
+    predictions: CascadePredictions, thresholds: PostprocessConfig, false_negative_cost: float, candidates: Sequence[float] | None = None
+) -> pd.DataFrame:
+    """What the binary filter does at each threshold while the other thresholds stay: a table with a row a threshold.
 
     Arguments:
-        missed_cost: what sending one defective strip out undetected costs, in units of one false alarm.
-        thresholds: by default 0 and every probability at which something changes, 200 at most.
+        false_negative_cost: what sending one defective strip out undetected costs, in units of one false alarm.
+        candidates: by default 0 and every probability at which something changes, 200 at most.
 
     Columns: threshold; sent_on, the share of strips that pass the filter; recall, of defective strips; false_alarms, the share of
     defect-free strips that pass; score, of the cascade with both its own strategy and this threshold; cost, an image, in false
     alarms.
     """
-    if thresholds is None:
-        thresholds = np.unique(np.quantile(evidence.binary, np.linspace(0, 1, 200), method="nearest"))
-        thresholds = np.concatenate([[0.0], thresholds])
-    defective, rows = (evidence.true_area > 0).any(axis=1), []
-    filtered = {**decision, "strategy": WITH_BINARY.get(decision["strategy"], decision["strategy"])}
-    for threshold in thresholds:
-        passed = reaches(evidence.binary, threshold)
-        score = predictions.pair_scores(evidence, {**filtered, "binary_threshold": threshold}).mean()
-        cost = (missed_cost * (defective & ~passed).sum() + (~defective & passed).sum()) / len(passed)
-        recall, alarms = _share(passed[defective]), _share(passed[~defective])
-        rows.append((float(threshold), passed.mean(), recall, alarms, score, cost))
+    probability, defective = predictions.defect_probability, predictions.has_defect.any(axis=1)
+    if candidates is None:
+        candidates = np.unique(np.quantile(probability, np.linspace(0, 1, 200), method="nearest"))
+        candidates = np.concatenate([[0.0], candidates])
+    strategy = WITH_BINARY.get(thresholds.strategy, thresholds.strategy)
+    rows = []
+    for threshold in candidates:
+        passed = reaches(probability, threshold)
+        score = pair_scores(predictions, replace(thresholds, strategy=strategy, binary_threshold=threshold)).mean()
+        cost = (false_negative_cost * (defective & ~passed).sum() + (~defective & passed).sum()) / len(passed)
+        recall, false_alarms = _share(passed[defective]), _share(passed[~defective])
+        rows.append((float(threshold), passed.mean(), recall, false_alarms, score, cost))
     return pd.DataFrame(rows, columns=["threshold", "sent_on", "recall", "false_alarms", "score", "cost"])
 
 
-WITH_BINARY = {"segment everything": "binary filter", "multilabel filter": "both filters"}
-
-
-def _share(chosen):
+def _share(chosen: np.ndarray) -> float:
     return float(chosen.mean()) if len(chosen) else float("nan")
 
 
-def honest_cost(evidence, missed_cost, folds=5, seed=0):
+def cross_fitted_cost(predictions: CascadePredictions, false_negative_cost: float, cv_folds: int = 5, seed: int = 0) -> np.ndarray:
     """The filter's cost an image, in false alarms, when each fold's threshold is the cheapest one of the other folds; (N,)."""
-    defective, cost = (evidence.true_area > 0).any(axis=1), np.zeros(len(evidence.binary))
-    fold = statistics.assign_folds(evidence.group, min(folds, len(np.unique(evidence.group))), seed)
+    probability, defective = predictions.defect_probability, predictions.has_defect.any(axis=1)
+    cost = np.zeros(len(probability))
+    fold = statistics.assign_folds(predictions.group, min(cv_folds, len(np.unique(predictions.group))), seed)
     for number in np.unique(fold):
         inside = fold == number
         outside = ~inside if (~inside).any() else inside
-        threshold = cheapest(evidence.binary[outside], defective[outside], missed_cost)
-        passed = reaches(evidence.binary, threshold)
-        each = np.where(defective, missed_cost * ~passed, passed)
-        cost[inside] = each[inside]
+        threshold = cheapest_threshold(probability[outside], defective[outside], false_negative_cost)
+        passed = reaches(probability, threshold)
+        cost[inside] = np.where(defective, false_negative_cost * ~passed, passed)[inside]
     return cost
 
 
-def cheapest(probability, defective, missed_cost):
+def cheapest_threshold(probability: np.ndarray, defective: np.ndarray, false_negative_cost: float) -> float:
     """The threshold at which the filter costs least on these images; midway between the probabilities beside it, infinite where it
     is cheapest to drop them all."""
     order = np.argsort(probability, kind="stable")
-    values, bad = np.asarray(probability, float)[order], np.asarray(defective, bool)[order]
-    missed = np.concatenate([[0], np.cumsum(bad)])  # if the first n are dropped
-    alarms = (~bad).sum() - np.concatenate([[0], np.cumsum(~bad)])
+    values = np.asarray(probability, float)[order]
+    positive = np.asarray(defective, bool)[order]
+    missed = np.concatenate([[0], np.cumsum(positive)])  # if the first n are dropped
+    false_alarms = (~positive).sum() - np.concatenate([[0], np.cumsum(~positive)])
     edges = np.concatenate([[0.0], (values[1:] + values[:-1]) / 2, [np.inf]])
-    real = np.concatenate([[True], values[1:] > values[:-1], [True]])  # equal probabilities cannot be parted
-    cost = np.where(real, missed_cost * missed + alarms, np.inf)
+    separable = np.concatenate([[True], values[1:] > values[:-1], [True]])  # equal probabilities cannot be parted
+    cost = np.where(separable, false_negative_cost * missed + false_alarms, np.inf)
     return float(edges[cost.argmin()])

@@ -7,48 +7,51 @@ from lib.data import rle
 from lib.inference.postprocess import reaches
 
 
-def dice(intersection, predicted_area, true_area):
+def dice(intersection, predicted_area, true_area) -> np.ndarray:
     """Dice coefficient 2|A and B| / (|A| + |B|) from pixel counts (arrays of any one shape); 1 where both are empty.
 
     Source: the evaluation page of Kaggle's "Severstal: Steel Defect Detection".
     """
-    intersection, total = np.asarray(intersection, float), np.asarray(predicted_area, float) + np.asarray(true_area, float)
-    return np.divide(2 * intersection, total, out=np.ones(np.broadcast_shapes(intersection.shape, total.shape)), where=total > 0)
+    intersection = np.asarray(intersection, float)
+    total = np.asarray(predicted_area, float) + np.asarray(true_area, float)
+    both_empty = np.ones(np.broadcast_shapes(intersection.shape, total.shape))
+    return np.divide(2 * intersection, total, out=both_empty, where=total > 0)
 
 
-def dice_of_masks(truth, prediction):
+def dice_of_masks(truth: np.ndarray, prediction: np.ndarray) -> float:
     """Dice of two masks (H, W) 0/1; 1.0 where both are empty."""
     truth, prediction = np.asarray(truth, bool), np.asarray(prediction, bool)
     return float(dice((truth & prediction).sum(), prediction.sum(), truth.sum()))
 
 
-def dice_of_rles(truth, prediction):
+def dice_of_rles(truth: list[list[str]], prediction: list[list[str]]) -> np.ndarray:
     """Dice of every image-class pair, (N, C) float64, from two nested lists (N x C) of run-length strings."""
     shape = (len(truth), len(truth[0]) if len(truth) else 0)
     pairs = [pair for rows in zip(truth, prediction, strict=True) for pair in zip(*rows, strict=True)]
-    marked = [place for place, (a, b) in enumerate(pairs) if a or b]  # the others, most, are empty in both
+    marked = [index for index, pair in enumerate(pairs) if any(pair)]  # the others, most, are empty in both
     scores = np.ones(len(pairs))
-    scores[marked] = dice(*rle.compare([pairs[place][0] for place in marked], [pairs[place][1] for place in marked]))
+    scores[marked] = dice(*rle.compare([pairs[index][0] for index in marked], [pairs[index][1] for index in marked]))
     return scores.reshape(shape)
 
 
-def competition_score(truth, prediction):
+def competition_score(truth: list[list[str]], prediction: list[list[str]]) -> float:
     """Mean Dice over all image-class pairs, 0..1: the competition's score. Two nested lists (N x C) of run-length strings."""
     return float(dice_of_rles(truth, prediction).mean())
 
 
-def all_empty_score(truth):
+def all_empty_score(truth: list[list[str]]) -> float:
     """What predicting nothing at all would score: the share of empty pairs."""
     return float(np.mean([[text == "" for text in row] for row in truth]))
 
 
-def dice_over_positives(truth, prediction):
+def dice_over_positives(truth: list[list[str]], prediction: list[list[str]]) -> np.ndarray:
     """Mean Dice (C,) over the images that have the class; NaN for a class without any. Not the competition's score."""
-    scores, positive = dice_of_rles(truth, prediction), np.array([[text != "" for text in row] for row in truth])
-    return np.array([scores[positive[:, k], k].mean() if positive[:, k].any() else np.nan for k in range(scores.shape[1])])
+    scores = dice_of_rles(truth, prediction)
+    has_defect = np.array([[text != "" for text in row] for row in truth])
+    return np.array([of_class[has].mean() if has.any() else np.nan for of_class, has in zip(scores.T, has_defect.T, strict=True)])
 
 
-def classification_metrics(truth, probability, threshold=0.5):
+def classification_metrics(truth: np.ndarray, probability: np.ndarray, threshold: float = 0.5) -> dict[str, float]:
     """Accuracy, precision and recall of one label, each 0..1.
 
     Arguments:
@@ -64,59 +67,65 @@ def classification_metrics(truth, probability, threshold=0.5):
     }
 
 
-def threshold_for_recall(truth, probability, recall):
-    """The highest threshold that keeps at least `recall` (0..1) of the positives; 0.5 where there are none."""
+def threshold_for_recall(truth: np.ndarray, probability: np.ndarray, min_recall: float) -> float:
+    """The highest threshold that keeps at least `min_recall` (0..1) of the positives; 0.5 where there are none."""
     positives = np.sort(np.asarray(probability, float)[np.asarray(truth, bool)])
     if not len(positives):
         return 0.5
-    return float(positives[int(np.floor((1 - recall) * len(positives) + 1e-9))])
+    return float(positives[int(np.floor((1 - min_recall) * len(positives) + 1e-9))])
 
 
-def threshold_for_accuracy(truth, probability):
+def threshold_for_accuracy(truth: np.ndarray, probability: np.ndarray) -> float:
     """The threshold with the most right answers, of several the nearest to 0.5; midway between the probabilities beside it.
 
     Arguments:
         truth: (N,) 0/1; probability: (N,) 0..1. 0.5 where there are none.
     """
     order = np.argsort(probability, kind="stable")
-    truth, sorted_ = np.asarray(truth, bool)[order], np.asarray(probability, float)[order]
-    right = np.concatenate([[0], np.cumsum(~truth)]) + np.concatenate([np.cumsum(truth[::-1])[::-1], [0]])
-    low, high = np.concatenate([[0.0], sorted_]), np.concatenate([sorted_, [1.0]])
+    truth = np.asarray(truth, bool)[order]
+    values = np.asarray(probability, float)[order]
+    right = np.concatenate([[0], np.cumsum(~truth)]) + np.concatenate([np.cumsum(truth[::-1])[::-1], [0]])  # if the first n are negative
+    low, high = np.concatenate([[0.0], values]), np.concatenate([values, [1.0]])
     middle = np.where(reaches(low, (low + high) / 2), high, (low + high) / 2)  # between neighbours in float32 there is none
     threshold = np.where((low < 0.5) & (high >= 0.5), 0.5, middle)
     best = (right == right[high > low].max(initial=-1)) & (high > low)
     return float(threshold[best][np.abs(threshold[best] - 0.5).argmin()]) if best.any() else 0.5
 
 
-def intersection_and_union(truth, predicted, shape):
-    """Pixels that truth and prediction share, and that either has, of the background and each class: two int64 (1 + C,).
+def intersection_and_union(
+    truth: list[list[str]], predicted: list[list[str]], shape: tuple[int, int]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Pixels of the intersection and of the union of truth and prediction, of the background and each class: two int64 (1 + C,).
 
     Arguments:
         truth, predicted: nested lists (N x C) of run-length strings; shape: (H, W) of every image.
     """
     classes = len(truth[0]) if truth else 0
-    shared, either = np.zeros(1 + classes, np.int64), np.zeros(1 + classes, np.int64)
+    intersection, union = np.zeros(1 + classes, np.int64), np.zeros(1 + classes, np.int64)
+
+    def add(index: int, first: np.ndarray, second: np.ndarray) -> None:
+        intersection[index] += np.count_nonzero(first & second)
+        union[index] += np.count_nonzero(first | second)
+
     for rows in zip(truth, predicted, strict=True):
         covered = [np.zeros(shape, bool), np.zeros(shape, bool)]
-        for k, texts in enumerate(zip(*rows, strict=True), 1):
+        for defect_class, texts in enumerate(zip(*rows, strict=True), 1):
             masks = [rle.decode(text, shape).astype(bool) for text in texts]
-            shared[k] += np.count_nonzero(masks[0] & masks[1])
-            either[k] += np.count_nonzero(masks[0] | masks[1])
+            add(defect_class, *masks)
             covered = [whole | mask for whole, mask in zip(covered, masks, strict=True)]
-        shared[0] += np.count_nonzero(~covered[0] & ~covered[1])
-        either[0] += np.count_nonzero(~covered[0] | ~covered[1])
-    return shared, either
+        add(0, ~covered[0], ~covered[1])
+    return intersection, union
 
 
-def iou_metrics(truth, predicted, shape, names):
+def iou_metrics(truth: list[list[str]], predicted: list[list[str]], shape: tuple[int, int], names: list[str]) -> dict:
     """{"iou": {"background": ..., name: ...}, "mean_iou": over the classes, "mean_iou_with_background": ...}.
 
     `names`: one a class, all different and none "background", as `dataset.titles` has them, whatever the classes are called.
-    A class that neither truth nor prediction has is left out of the means, its own figure is None.
+    A class that neither truth nor prediction has is left out of the means, its own value is None.
     """
-    shared, either = intersection_and_union(truth, predicted, shape)
-    values = np.divide(shared, either, out=np.full(len(shared), np.nan), where=either > 0)
-    means = [values[part][np.isfinite(values[part])] for part in (slice(1, None), slice(None))]
-    mean, with_background = (float(part.mean()) if len(part) else None for part in means)
-    return {"iou": dict(zip(["background", *names], map(files.number, values), strict=True)), "mean_iou": mean,
-            "mean_iou_with_background": with_background}  # fmt: skip
+    intersection, union = intersection_and_union(truth, predicted, shape)
+    values = np.divide(intersection, union, out=np.full(len(union), np.nan), where=union > 0)
+    known = [part[np.isfinite(part)] for part in (values[1:], values)]
+    mean, with_background = (float(part.mean()) if len(part) else None for part in known)
+    iou = dict(zip(["background", *names], map(files.number, values), strict=True))
+    return {"iou": iou, "mean_iou": mean, "mean_iou_with_background": with_background}

@@ -1,105 +1,127 @@
-"""What the cascade says of images whose truth is known: a few numbers an image-class pair, on which all thresholds are judged."""
+"""What the cascade says of images whose truth is known: a few numbers an image-class pair, by which all thresholds are evaluated."""
 
 import time
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from lib.data import rle
 from lib.evaluation.metrics import dice
 from lib.inference import postprocess
-from lib.inference.postprocess import reaches
+from lib.inference.postprocess import PostprocessConfig, reaches
 
 PIXEL_THRESHOLDS = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
 SMALLEST_COMPONENTS = (0, 75, 150, 400)  # pixels at full size; connected pieces of a mask below it are dropped
+FORMER_FIELDS = {"binary": "defect_probability", "label": "class_probability", "smallest": "smallest_components"}
 
 
 @dataclass
 class CascadePredictions:
     """What the networks say of N images and C classes, beside the truth.
 
-    binary (N,) and label (N, C): probabilities, 0..1; true_area (N, C): pixels; area and intersection (N, C, T, S): pixels of
-    the predicted mask, and of what it shares with the truth, at each of the T pixel thresholds and without components below
+    defect_probability (N,) and class_probability (N, C): 0..1; true_area (N, C): pixels; area and intersection (N, C, T, S): pixels
+    of the predicted mask, and of its intersection with the truth, at each of the T pixel thresholds and without components below
     each of the S sizes; group (N,): near-duplicates; soft_area, soft_intersection: as area and intersection, of maps that were
     multiplied by the class's probability; None where they were not asked for.
     """
 
-    binary: np.ndarray
-    label: np.ndarray
+    defect_probability: np.ndarray
+    class_probability: np.ndarray
     true_area: np.ndarray
     area: np.ndarray
     intersection: np.ndarray
     group: np.ndarray
     pixel_thresholds: tuple = PIXEL_THRESHOLDS
-    smallest: tuple = SMALLEST_COMPONENTS
+    smallest_components: tuple = SMALLEST_COMPONENTS
     soft_area: np.ndarray | None = None
     soft_intersection: np.ndarray | None = None
 
-    def take(self, chosen):
-        """The evidence of some images (indices or a boolean array)."""
-        grids = ("pixel_thresholds", "smallest")
-        return CascadePredictions(**{name: value if name in grids or value is None else value[chosen] for name, value in vars(self).items()})
+    @property
+    def has_defect(self) -> np.ndarray:
+        """Which image-class pairs have a defect, (N, C) bool."""
+        return self.true_area > 0
 
-    def pixels(self, strategy):
+    def take(self, chosen: np.ndarray | list[int]) -> "CascadePredictions":
+        """The predictions of some images (indices or a boolean array)."""
+        whole = ("pixel_thresholds", "smallest_components")
+        taken = {name: value if name in whole or value is None else value[chosen] for name, value in vars(self).items()}
+        return CascadePredictions(**taken)
+
+    def pixels(self, strategy: str) -> tuple:
         """(area, intersection) that a strategy goes by, each (N, C, T, S)."""
         return (self.soft_area, self.soft_intersection) if strategy == postprocess.SOFT else (self.area, self.intersection)
 
-    def save(self, path):
+    def save(self, path: str | Path) -> None:
         """Write to an .npz file."""
         np.savez_compressed(path, **{name: value for name, value in vars(self).items() if value is not None})
 
     @classmethod
-    def load(cls, path):
-        """Read what `save` wrote; no pickle is opened."""
-        with np.load(path, allow_pickle=False) as stored:
-            grids = {name: tuple(stored[name].tolist()) for name in ("pixel_thresholds", "smallest")}
-            return cls(**{name: stored[name] for name in stored.files if name not in grids}, **grids)
+    def load(cls, path: str | Path) -> "CascadePredictions":
+        """Read what `save` wrote, now or in earlier versions; no pickle is opened."""
+        with np.load(path, allow_pickle=False) as file:
+            stored = {FORMER_FIELDS.get(name, name): file[name] for name in file.files}
+        grids = {name: tuple(stored[name].tolist()) for name in ("pixel_thresholds", "smallest_components")}
+        return cls(**stored | grids)
 
 
-def passing_pairs(evidence, decision):
+def passing_pairs(
+    predictions: CascadePredictions, thresholds: PostprocessConfig
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Which image-class pairs pass each stage: three (N, C) boolean arrays, after the binary filter, after the multilabel
-    filter, with a mask of at least the minimum area; and the pixels (N, C) of the mask and of what it shares with the truth."""
-    use_binary, use_label = postprocess.STRATEGIES[decision["strategy"]]
-    passed = reaches(evidence.binary, decision["binary_threshold"]) if use_binary else np.ones(len(evidence.binary), bool)
-    passed = np.repeat(passed[:, None], evidence.label.shape[1], axis=1)
-    least = decision["pixel_thresholds"] if decision["strategy"] == postprocess.SOFT else decision["label_thresholds"]
-    named = passed & reaches(evidence.label, least) if use_label or decision["strategy"] == postprocess.SOFT else passed
-    index = np.arange(evidence.label.shape[1])
-    threshold = [nearest_index(evidence.pixel_thresholds, value) for value in decision["pixel_thresholds"]]
-    size = [nearest_index(evidence.smallest, value) for value in decision["smallest_components"]]
-    area, shared = (array[:, index, threshold, size] for array in evidence.pixels(decision["strategy"]))
-    return passed, named, named & (area > 0) & (area >= np.array(decision["minimum_areas"])), area, shared
+    filter, with a mask of at least the minimum area; and the pixels (N, C) of the mask and of its intersection with the truth."""
+    use_binary, use_label = postprocess.STRATEGIES[thresholds.strategy]
+    soft = thresholds.strategy == postprocess.SOFT
+    class_probability = predictions.class_probability
+    passed = np.ones(class_probability.shape, bool)
+    if use_binary:
+        passed &= reaches(predictions.defect_probability, thresholds.binary_threshold)[:, None]
+    named = passed
+    if use_label or soft:
+        named = passed & reaches(class_probability, thresholds.pixel_thresholds if soft else thresholds.label_thresholds)
+    classes = np.arange(class_probability.shape[1])
+    pixel = [nearest_index(predictions.pixel_thresholds, value) for value in thresholds.pixel_thresholds]
+    smallest = [nearest_index(predictions.smallest_components, value) for value in thresholds.smallest_components]
+    area, intersection = (array[:, classes, pixel, smallest] for array in predictions.pixels(thresholds.strategy))
+    predicted = named & (area > 0) & (area >= np.array(thresholds.minimum_areas))
+    return passed, named, predicted, area, intersection
 
 
-def nearest_index(grid, value):
-    """The place of the grid's value that is nearest to `value`."""
+def nearest_index(grid: Sequence[float], value: float) -> int:
+    """The index of the grid's value that is nearest to `value`."""
     return int(np.argmin(np.abs(np.array(grid) - value)))
 
 
-def pair_scores(evidence, decision):
-    """Dice (N, C) of every image-class pair under a decision: the competition's score is its mean."""
-    _, _, drawn, area, shared = passing_pairs(evidence, decision)
-    return np.where(drawn, dice(shared, area, evidence.true_area), evidence.true_area == 0)
+def pair_scores(predictions: CascadePredictions, thresholds: PostprocessConfig) -> np.ndarray:
+    """Dice (N, C) of every image-class pair under these thresholds: the competition's score is its mean."""
+    _, _, predicted, area, intersection = passing_pairs(predictions, thresholds)
+    return np.where(predicted, dice(intersection, area, predictions.true_area), ~predictions.has_defect)
 
 
-def seconds_per_image(evidence, decision, seconds):
-    """What a decision costs, in seconds an image: later networks see only what the filters before them let through.
+def seconds_per_image(predictions: CascadePredictions, thresholds: PostprocessConfig, seconds: dict[str, float]) -> float:
+    """What a prediction costs, in seconds an image: later networks see only what the filters before them let through.
 
     Arguments:
         seconds: {"binary": s, "multilabel": s, "seg_class1": s, ...} for an image that the network sees.
     """
-    use_binary, use_label = postprocess.STRATEGIES[decision["strategy"]]
-    use_label |= decision["strategy"] == postprocess.SOFT
-    passed, named, *_ = passing_pairs(evidence, decision)
-    drawn = [seconds[f"seg_class{k + 1}"] * named[:, k].mean() for k, area in enumerate(decision["minimum_areas"]) if area < postprocess.NEVER]
-    return float(use_binary * seconds["binary"] + use_label * seconds["multilabel"] * passed[:, 0].mean() + sum(drawn))
+    use_binary, use_label = postprocess.STRATEGIES[thresholds.strategy]
+    use_label |= thresholds.strategy == postprocess.SOFT
+    passed, named, *_ = passing_pairs(predictions, thresholds)
+    segmenters = sum(
+        seconds[f"seg_class{class_index + 1}"] * named[:, class_index].mean()
+        for class_index, minimum_area in enumerate(thresholds.minimum_areas) if minimum_area < postprocess.NEVER
+    )  # fmt: skip
+    filters = use_binary * seconds["binary"] + use_label * seconds["multilabel"] * passed[:, 0].mean()
+    return float(filters + segmenters)
 
 
-def member_answers(network, rows):
-    """Yield (place, prediction) of every image, by the members of the network that may judge it.
+def member_answers(network, rows: pd.DataFrame) -> Iterator[tuple[int, np.ndarray]]:
+    """Yield (index, prediction) of every image, by the members of the network that may answer.
 
     Arguments:
-        rows: with path and member, as from `splitting.evaluation_images` (without: whatever the network uses); places count its rows from 0.
+        rows: with path and member, as from `splitting.evaluation_images` (without: whatever the network uses); indices count its rows from 0.
     """
     paths = rows["path"].to_numpy()
     if "member" not in rows:
@@ -107,22 +129,25 @@ def member_answers(network, rows):
         return
     member = rows["member"].to_numpy()
     for number in np.unique(member):
-        places = np.flatnonzero(member == number)
+        indices = np.flatnonzero(member == number)
         network.use(len(network.augmentations), *((len(network.members), 0) if number < 0 else (1, number)))
-        yield from zip(places, network(list(paths[places])), strict=True)
+        yield from zip(indices, network(list(paths[indices])), strict=True)
     network.use(len(network.augmentations), len(network.members))
 
 
-def class_probabilities(network, rows, classes):
-    """A classifier's `answers` as one array, float32 (N, classes), in the order of the rows."""
+def class_probabilities(network, rows: pd.DataFrame, classes: int) -> np.ndarray:
+    """A classifier's `member_answers` as one array, float32 (N, classes), in the order of the rows."""
     found = np.empty((len(rows), classes), np.float32)
-    for place, answer in member_answers(network, rows):
-        found[place] = answer
+    for index, answer in member_answers(network, rows):
+        found[index] = answer
     return found
 
 
-def collect_predictions(networks, table, rles, shape, progress=None, maps=None, seconds=None, members=None):
-    """Run every network on every image and keep what `decision` needs.
+def collect_predictions(
+    networks: dict, table: pd.DataFrame, rles: list[list[str]], shape: tuple[int, int], progress: Callable[[str], None] | None = None,
+    maps: list | None = None, seconds: dict[str, float] | None = None, members: dict[str, np.ndarray] | None = None,
+) -> CascadePredictions:
+    """Run every network on every image, unfiltered, and keep what all thresholds are evaluated by.
 
     Arguments:
         networks: as from `open_networks`.
@@ -132,39 +157,57 @@ def collect_predictions(networks, table, rles, shape, progress=None, maps=None, 
         seconds: a dict, to get the seconds an image of every network, reading included.
         members: {network: (N,) which of its members may answer, -1 for all}, as from `splitting.evaluation_images`; None: all everywhere.
     """
-    count, classes, seconds = len(table), len(rles[0]), {} if seconds is None else seconds
-    thresholds, smallest = PIXEL_THRESHOLDS, SMALLEST_COMPONENTS
+    n_images, n_classes = len(table), len(rles[0])
+    grid = n_images, n_classes, len(PIXEL_THRESHOLDS), len(SMALLEST_COMPONENTS)
+    found = CascadePredictions(
+        np.zeros(n_images, np.float32), np.zeros((n_images, n_classes), np.float32), np.zeros((n_images, n_classes), np.int64),
+        np.zeros(grid, np.int64), np.zeros(grid, np.int64), table["group"].to_numpy() if "group" in table else np.arange(n_images),
+        PIXEL_THRESHOLDS, SMALLEST_COMPONENTS, np.zeros(grid, np.int64), np.zeros(grid, np.int64),
+    )  # fmt: skip
+    seconds = {} if seconds is None else seconds
 
-    def judged(name):
-        list(networks[name](list(table["path"].iloc[:1])))  # what a network does only once belongs to no image's time
-        seconds[name], results = 0.0, member_answers(networks[name], table if members is None else table.assign(member=members[name]))
-        for _ in range(count):
-            began = time.perf_counter()
-            result = next(results)
-            seconds[name] += (time.perf_counter() - began) / count
-            yield result
+    def answers(name: str) -> Iterator[tuple[int, np.ndarray]]:
+        return timed_answers(networks[name], table if members is None else table.assign(member=members[name]), seconds, name)
 
-    binary, label = np.zeros(count, np.float32), np.zeros((count, classes), np.float32)
-    for name, filled in (("binary", binary[:, None]), ("multilabel", label)):
-        for row, probabilities in judged(name):
-            filled[row] = probabilities
-    area = np.zeros((count, classes, len(thresholds), len(smallest)), np.int64)
-    intersection, true_area = np.zeros_like(area), np.zeros((count, classes), np.int64)
-    soft_area, soft_intersection = np.zeros_like(area), np.zeros_like(area)
-    packed = [[None] * classes for _ in range(count)]
-    for k in range(classes):
+    for row, probability in answers("binary"):
+        found.defect_probability[row] = probability[0]
+    for row, probability in answers("multilabel"):
+        found.class_probability[row] = probability
+    packed: list[list] = [[None] * n_classes for _ in range(n_images)]
+    for class_index in range(n_classes):
         if progress:
-            progress(f"class {k + 1}: {count} strips")
-        for row, probability in judged(f"seg_class{k + 1}"):
-            truth = rle.decode(rles[row][k], shape).astype(bool) if rles[row][k] else None
-            true_area[row, k] = 0 if truth is None else truth.sum()
-            area[row, k], intersection[row, k] = postprocess.counts(postprocess.full_size(probability, shape), truth, thresholds, smallest)
-            if postprocess.reaches(label[row, k], min(thresholds)):  # else no product reaches a threshold
-                weighted = postprocess.full_size(probability * label[row, k], shape)
-                soft_area[row, k], soft_intersection[row, k] = postprocess.counts(weighted, truth, thresholds, smallest)
+            progress(f"class {class_index + 1}: {n_images} strips")
+        for row, probability in answers(f"seg_class{class_index + 1}"):
+            text = rles[row][class_index]
+            count_pair(found, row, class_index, probability, rle.decode(text, shape).astype(bool) if text else None, shape)
             if maps is not None:
-                packed[row][k] = postprocess.pack(probability)
+                packed[row][class_index] = postprocess.pack(probability)
     if maps is not None:
         maps.extend(packed)
-    group = table["group"].to_numpy() if "group" in table else np.arange(count)
-    return CascadePredictions(binary, label, true_area, area, intersection, group, thresholds, smallest, soft_area, soft_intersection)
+    return found
+
+
+def timed_answers(network, rows: pd.DataFrame, seconds: dict[str, float], name: str) -> Iterator[tuple[int, np.ndarray]]:
+    """`member_answers`, with the mean seconds an image that they take added up in `seconds[name]`."""
+    list(network(list(rows["path"].iloc[:1])))  # what a network does only once belongs to no image's time
+    seconds[name] = 0.0
+    answers = member_answers(network, rows)
+    for _ in range(len(rows)):
+        began = time.perf_counter()
+        answer = next(answers)
+        seconds[name] += (time.perf_counter() - began) / len(rows)
+        yield answer
+
+
+def count_pair(
+    found: CascadePredictions, row: int, class_index: int, probability: np.ndarray, truth: np.ndarray | None, shape: tuple[int, int]
+) -> None:
+    """Fill in the areas of one image-class pair from its probability map (h, w) and its true mask (H, W) bool, None for no defect."""
+    pair, grids = (row, class_index), (found.pixel_thresholds, found.smallest_components)
+    found.true_area[pair] = 0 if truth is None else truth.sum()
+    full = postprocess.full_size(probability, shape)
+    found.area[pair], found.intersection[pair] = postprocess.count_pixels(full, truth, *grids)
+    if reaches(found.class_probability[pair], min(found.pixel_thresholds)):  # else no product reaches a threshold
+        soft_area, soft_intersection = found.pixels(postprocess.SOFT)
+        weighted = postprocess.full_size(probability * found.class_probability[pair], shape)
+        soft_area[pair], soft_intersection[pair] = postprocess.count_pixels(weighted, truth, *grids)

@@ -1,5 +1,6 @@
 """How much test strips differ from training strips, told by a classifier that tries to tell them apart, and weights from it."""
 
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -17,7 +18,7 @@ SIZE = 64, 400  # pixels, at which a strip's features are taken
 LARGEST_WEIGHT = 10.0  # odds, before they are brought to a mean of 1; beyond it a few strips would decide everything
 
 
-def features(paths, dark_level=20, threads=2):
+def features(paths: Sequence[str], dark_level: int = 20, threads: int = 2) -> pd.DataFrame:
     """Cheap statistics of images: a table with a row an image.
 
     Arguments:
@@ -31,7 +32,7 @@ def features(paths, dark_level=20, threads=2):
         return pd.DataFrame(list(pool.map(lambda path: of_image(read_image(path, SIZE), dark_level), paths)))
 
 
-def of_image(image, dark_level=20):
+def of_image(image: np.ndarray, dark_level: int = 20) -> dict[str, float]:
     """The row of `features` of one image (H, W) uint8."""
     dark = image.mean(axis=0) < dark_level
     lit = image[:, ~dark].astype(np.float32) if not dark.all() else image.astype(np.float32)
@@ -39,7 +40,7 @@ def of_image(image, dark_level=20):
     ends = (np.argmin(dark) if not dark.all() else len(dark)), (np.argmin(dark[::-1]) if not dark.all() else len(dark))
     return {
         "brightness": float(image.mean()), "spread": float(image.std()), "dark": float(dark.mean()),
-        "dark_left": ends[0] / len(dark), "dark_right": ends[1] / len(dark),
+        "dark_left": float(ends[0] / len(dark)), "dark_right": float(ends[1] / len(dark)),
         **{f"level_{name}": float(value) for name, value in zip(("05", "25", "50", "75", "95"), levels, strict=True)},
         "light_across": float(lit.mean(axis=1).std()), "light_along": float(lit.mean(axis=0).std()),
         "edges_across": float(np.abs(np.diff(lit, axis=0)).mean()),
@@ -48,42 +49,46 @@ def of_image(image, dark_level=20):
     }  # fmt: skip
 
 
-def tell_apart(table, is_test, group, folds=5, trees=200, seed=0):
-    """How much each strip looks like a test strip, judged by forests that have not seen it: probabilities (N,).
+def is_test_probability(
+    table: pd.DataFrame, is_test: np.ndarray, group: np.ndarray, cv_folds: int = 5, n_estimators: int = 200, seed: int = 0
+) -> np.ndarray:
+    """How much each strip looks like a test strip, by forests that have not seen it: probabilities (N,).
 
     Arguments:
-        table: features (N rows); is_test: (N,) bool; group: (N,), strips of one group are judged together; folds: of the
+        table: features (N rows); is_test: (N,) bool; group: (N,), strips of one group stay together; cv_folds: of the
             cross-validation, fewer if there are fewer test or training strips.
 
     Both kinds count alike, however many strips each has: 0.5 means that a strip tells nothing. 0.5 throughout where there are
     fewer than two strips of a kind. UserError for fewer than two folds.
     """
-    if folds < 2:
-        raise UserError(f"The forests learn on some parts and judge another, so {folds} is too few. Set cv_folds to 2 or more.")
-    folds = min(folds, int(is_test.sum()), int((~is_test).sum()))
+    if cv_folds < 2:
+        raise UserError(f"The forests learn on some folds and answer on another, so {cv_folds} is too few. Set cv_folds to 2 or more.")
+    cv_folds = min(cv_folds, int(is_test.sum()), int((~is_test).sum()))
     probability = np.full(len(table), 0.5)
-    if folds < 2:
+    if cv_folds < 2:
         return probability
-    for seen, unseen in StratifiedGroupKFold(folds, shuffle=True, random_state=seed).split(table, is_test, group):
+    for seen, unseen in StratifiedGroupKFold(cv_folds, shuffle=True, random_state=seed).split(table, is_test, group):
         if len(unseen) and len(np.unique(is_test[seen])) == 2:  # fewer groups than folds leave some of them empty
-            fitted = forest(trees, seed).fit(table.iloc[seen], is_test[seen])
+            fitted = forest(n_estimators, seed).fit(table.iloc[seen], is_test[seen])
             fitted.n_jobs = 1  # threads add the trees up in the order in which they finish, and the last bits follow from that
             probability[unseen] = fitted.predict_proba(table.iloc[unseen])[:, 1]
     return probability
 
 
-def forest(trees, seed):
+def forest(n_estimators: int, seed: int) -> RandomForestClassifier:
     """The classifier: small leaves would state 0 and 1 and give weights without bound."""
-    return RandomForestClassifier(trees, min_samples_leaf=5, class_weight="balanced", random_state=seed, n_jobs=2)
+    return RandomForestClassifier(n_estimators, min_samples_leaf=5, class_weight="balanced", random_state=seed, n_jobs=2)
 
 
-def importance(table, is_test, trees=200, seed=0):
-    """What the classifier looks at: the share of each feature in its decisions, a Series, largest first."""
-    fitted = forest(trees, seed).fit(table, is_test)
+def importance(table: pd.DataFrame, is_test: np.ndarray, n_estimators: int = 200, seed: int = 0) -> pd.Series:
+    """What the classifier looks at: the share of each feature in its answers, a Series, largest first."""
+    fitted = forest(n_estimators, seed).fit(table, is_test)
     return pd.Series(fitted.feature_importances_, table.columns).sort_values(ascending=False)
 
 
-def auc_interval(probability, is_test, group, rounds=500, level=0.95, seed=0):
+def auc_interval(
+    probability: np.ndarray, is_test: np.ndarray, group: np.ndarray, n_bootstrap: int = 500, level: float = 0.95, seed: int = 0
+) -> tuple[float, float, float]:
     """Area under the ROC curve with its percentile interval: (auc, low, high); groups are drawn together.
 
     0.5: nobody can tell the two kinds apart by these features; 1: every strip gives itself away.
@@ -91,18 +96,19 @@ def auc_interval(probability, is_test, group, rounds=500, level=0.95, seed=0):
     """
     if len(np.unique(is_test)) < 2:
         return (float("nan"),) * 3
-    _, place = np.unique(group, return_inverse=True)
-    members = np.split(np.argsort(place, kind="stable"), np.cumsum(np.bincount(place))[:-1])
-    random, found = np.random.default_rng(seed), []
-    for _ in range(rounds):
-        drawn = np.concatenate([members[number] for number in random.integers(len(members), size=len(members))])
+    _, index = np.unique(group, return_inverse=True)
+    members = np.split(np.argsort(index, kind="stable"), np.cumsum(np.bincount(index))[:-1])
+    rng = np.random.default_rng(seed)
+    found = []
+    for _ in range(n_bootstrap):
+        drawn = np.concatenate([members[number] for number in rng.integers(len(members), size=len(members))])
         if len(np.unique(is_test[drawn])) == 2:
             found.append(roc_auc_score(is_test[drawn], probability[drawn]))
     low, high = np.quantile(found, [(1 - level) / 2, (1 + level) / 2]) if found else (float("nan"),) * 2
     return float(roc_auc_score(is_test, probability)), float(low), float(high)
 
 
-def weights(probability):
+def weights(probability: np.ndarray) -> np.ndarray:
     """Weights (N,) of training strips, mean 1, under which they look like test strips: the odds p / (1 - p), bounded.
 
     Source: Sugiyama et al., Density Ratio Estimation in Machine Learning, 2012, section 4.2 (probabilistic classification).
@@ -111,13 +117,13 @@ def weights(probability):
     return odds / odds.mean() if len(odds) else odds
 
 
-def effective_size(weight):
+def effective_size(weight: np.ndarray) -> float:
     """How many equally weighted strips are worth as much as these (Kish): (sum w)^2 / sum w^2."""
     weight = np.asarray(weight, float)
     return float(weight.sum() ** 2 / (weight**2).sum()) if len(weight) else 0.0
 
 
-def read_weights(run_dir, image_ids):
+def read_weights(run_dir: str | Path, image_ids: Sequence[str]) -> np.ndarray | None:
     """The weights of training strips that `05_shift` left in the run folder, (N,) in the order of `image_ids`; None if it has not
     run. A strip that it has not seen weighs 1."""
     path = Path(run_dir) / "shift.csv"

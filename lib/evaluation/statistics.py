@@ -3,15 +3,17 @@
 import numpy as np
 
 
-def assign_folds(group, count, seed=0):
-    """A fold number (N,) 0..count-1 an image; images of one group share it."""
-    names, place = np.unique(group, return_inverse=True)
-    numbers = np.arange(len(names)) % count
+def assign_folds(group: np.ndarray, cv_folds: int, seed: int = 0) -> np.ndarray:
+    """A fold number (N,) 0..cv_folds-1 an image; images of one group share it."""
+    names, index = np.unique(group, return_inverse=True)
+    numbers = np.arange(len(names)) % cv_folds
     np.random.default_rng(seed).shuffle(numbers)
-    return numbers[place]
+    return numbers[index]
 
 
-def bootstrap_interval(values, group, rounds=1000, level=0.95, seed=0, weights=None):
+def bootstrap_interval(
+    values: np.ndarray, group: np.ndarray, n_bootstrap: int = 1000, level: float = 0.95, seed: int = 0, weights: np.ndarray | None = None
+) -> tuple[float, float]:
     """Percentile interval (low, high) of the mean of `values` (N,), images of one group drawn together.
 
     Arguments:
@@ -24,9 +26,10 @@ def bootstrap_interval(values, group, rounds=1000, level=0.95, seed=0, weights=N
         return float("nan"), float("nan")
     weights = np.ones(len(values)) if weights is None else np.asarray(weights, float)
     values, weights = np.asarray(values, float)[known], weights[known]
-    _, place = np.unique(np.asarray(group)[known], return_inverse=True)
-    total, size = np.bincount(place, values * weights), np.bincount(place, weights)
-    random = np.random.default_rng(seed)
-    draws = (random.integers(len(total), size=len(total)) for _ in range(rounds))
+    _, index = np.unique(np.asarray(group)[known], return_inverse=True)
+    total, size = np.bincount(index, values * weights), np.bincount(index, weights)
+    rng = np.random.default_rng(seed)
+    draws = (rng.integers(len(total), size=len(total)) for _ in range(n_bootstrap))
     means = [total[draw].sum() / max(size[draw].sum(), 1e-12) for draw in draws]
-    return tuple(float(value) for value in np.quantile(means, [(1 - level) / 2, (1 + level) / 2]))
+    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)

@@ -4,77 +4,91 @@ import numpy as np
 from scipy.ndimage import uniform_filter
 
 from lib.errors import UserError
-from lib.evaluation import predictions, statistics
+from lib.evaluation import statistics
 from lib.evaluation.metrics import dice
+from lib.evaluation.predictions import CascadePredictions, pair_scores
 from lib.inference import postprocess
-from lib.inference.postprocess import reaches
+from lib.inference.postprocess import PostprocessConfig, reaches
 
 CANDIDATE_THRESHOLDS = (0.0, 0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98)
 MINIMUM_AREAS = (0, 150, 300, 600, 1000, 2000, 4000)  # pixels at full size
 
 
-def choose_thresholds(evidence, strategy="both filters", steady=True):
-    """The decision that scores best on this evidence, found on grids; exhaustive but for one thing: a class's settings
+def choose_thresholds(predictions: CascadePredictions, strategy: str = "both filters", smooth: bool = True) -> PostprocessConfig:
+    """The thresholds that score best on these predictions, found on grids; exhaustive but for one thing: a class's settings
     depend on the other classes' only through the binary threshold.
 
     Arguments:
-        steady: judge each place of the grids together with its neighbours: a plateau holds on other images, a lone peak is
-            mostly chance (on held-out strips of two demo runs the honest score rose by 0.009 and 0.006).
+        smooth: score each place of the grids together with its neighbours: a plateau holds on other images, a lone peak is
+            mostly chance (on held-out strips of two demo runs the cross-fitted score rose by 0.009 and 0.006).
 
-    Returns a dict: strategy, binary_threshold, and a list with one value a class of label_thresholds, pixel_thresholds,
-    smallest_components and minimum_areas (pixels). A class that is better never predicted gets the minimum area NEVER.
-    UserError for a strategy that is none.
+    A class that is better never predicted gets the minimum area NEVER. UserError for a strategy that is none.
     """
     if strategy not in postprocess.STRATEGIES:
         raise UserError(f"There is no strategy {strategy!r}. Choose one of: {', '.join(postprocess.STRATEGIES)}.")
     use_binary, use_label = postprocess.STRATEGIES[strategy]
-    classes, (areas, intersections) = evidence.label.shape[1], evidence.pixels(strategy)
-    binary_gates = CANDIDATE_THRESHOLDS if use_binary else (0.0,)
-    label_gates = CANDIDATE_THRESHOLDS if use_label else (0.0,)
-    grids = label_gates, evidence.pixel_thresholds, evidence.smallest, (*MINIMUM_AREAS, postprocess.NEVER)
-    passed = np.array([reaches(evidence.binary, gate) for gate in binary_gates], float)
-    totals, settings = np.zeros(len(binary_gates)), []
-    for k in range(classes):
-        area, true_area = areas[:, k], evidence.true_area[:, k, None, None]
-        gain = dice(intersections[:, k], area, true_area) - (true_area == 0)
-        kept = np.stack([(area > 0) & (area >= minimum) for minimum in grids[3]], axis=-1)  # (N, T, S, M)
-        gains = (gain[..., None] * kept).reshape(len(area), -1)
-        named = np.array([reaches(evidence.label[:, k], gate) for gate in label_gates], float)
-        sums = ((passed[:, None] * named[None]).reshape(-1, len(area)) @ gains).reshape(len(binary_gates), -1)
-        if steady:
-            cube = sums.reshape(len(binary_gates), *map(len, grids))
-            cube[..., :-1] = uniform_filter(cube[..., :-1], [min(3, size) for size in cube[..., :-1].shape], mode="nearest")
-        best = sums.argmax(axis=1)
-        totals += sums[np.arange(len(best)), best]
-        settings.append([np.unravel_index(place, [len(grid) for grid in grids]) for place in best])
+    binary_candidates = CANDIDATE_THRESHOLDS if use_binary else (0.0,)
+    label_candidates = CANDIDATE_THRESHOLDS if use_label else (0.0,)
+    grids = label_candidates, predictions.pixel_thresholds, predictions.smallest_components, (*MINIMUM_AREAS, postprocess.NEVER)
+    sizes = [len(grid) for grid in grids]
+
+    totals = np.zeros(len(binary_candidates))
+    best_of_classes = []  # for each class the place in the grids, for each candidate of the binary threshold
+    for class_index in range(predictions.class_probability.shape[1]):
+        gains = class_gains(predictions, strategy, class_index, binary_candidates, label_candidates)
+        if smooth:
+            drawn = gains[..., :-1]  # without NEVER, which has no neighbours
+            gains[..., :-1] = uniform_filter(drawn, [min(3, size) for size in drawn.shape], mode="nearest")
+        gains = gains.reshape(len(binary_candidates), -1)
+        best = gains.argmax(axis=1)
+        totals += gains[np.arange(len(best)), best]
+        best_of_classes.append(best)
     winner = int(totals.argmax())
-    chosen = [[grid[place] for grid, place in zip(grids, setting[winner], strict=True)] for setting in settings]
-    names = "label_thresholds", "pixel_thresholds", "smallest_components", "minimum_areas"
-    return {"strategy": strategy, "binary_threshold": float(binary_gates[winner]),
-            **{name: list(values) for name, values in zip(names, zip(*chosen, strict=True), strict=True)}}  # fmt: skip
+    places = [np.unravel_index(best[winner], sizes) for best in best_of_classes]
+    label, pixel, smallest, minimum = (tuple(grid[place[axis]] for place in places) for axis, grid in enumerate(grids))
+    return PostprocessConfig(strategy, float(binary_candidates[winner]), label, pixel, smallest, minimum)
 
 
-def fold_thresholds(evidence, strategy="both filters", folds=5, seed=0):
-    """For each fold which images it has, (N,) bool, and the decision chosen on the images of all other folds.
+def class_gains(
+    predictions: CascadePredictions, strategy: str, class_index: int, binary_candidates: tuple, label_candidates: tuple
+) -> np.ndarray:
+    """What predicting one class gains over leaving it empty, summed over the images: (B, L, T, S, M), for all candidates of the binary
+    and label threshold, the pixel threshold, the smallest component and the minimum area, of which the last is NEVER."""
+    area, intersection = (array[:, class_index] for array in predictions.pixels(strategy))
+    true_area = predictions.true_area[:, class_index, None, None]
+    gain = dice(intersection, area, true_area) - (true_area == 0)
+    kept = np.stack([(area > 0) & (area >= minimum) for minimum in (*MINIMUM_AREAS, postprocess.NEVER)], axis=-1)
+    gain = gain[..., None] * kept  # (N, T, S, M)
+    passed = np.array([reaches(predictions.defect_probability, value) for value in binary_candidates], float)
+    named = np.array([reaches(predictions.class_probability[:, class_index], value) for value in label_candidates], float)
+    asked = (passed[:, None] * named[None]).reshape(-1, len(area))
+    return (asked @ gain.reshape(len(area), -1)).reshape(len(passed), len(named), *gain.shape[1:])
 
-    Fewer groups than folds: a fold for each; a single group is judged by its own decision, for want of another.
-    UserError for fewer than two folds: the score would be the naive one.
+
+def fold_thresholds(
+    predictions: CascadePredictions, strategy: str = "both filters", cv_folds: int = 5, seed: int = 0
+) -> list[tuple[np.ndarray, PostprocessConfig]]:
+    """For each fold which images it has, (N,) bool, and the thresholds chosen on the images of all other folds.
+
+    Fewer groups than folds: a fold for each; a single group is scored by its own thresholds, for want of others.
+    UserError for fewer than two folds: the score would be the in-sample one.
     """
-    if folds < 2:
-        raise UserError(f"Cross-fitting chooses on some parts and judges on another, so {folds} is too few. Set cv_folds to 2 or more.")
-    fold = statistics.assign_folds(evidence.group, min(folds, len(np.unique(evidence.group))), seed)
-    parts = [fold == number for number in np.unique(fold)]
-    return [(part, choose_thresholds(evidence.take(~part if len(parts) > 1 else part), strategy)) for part in parts]
+    if cv_folds < 2:
+        raise UserError(f"Cross-fitting chooses on some folds and scores another, so {cv_folds} is too few. Set cv_folds to 2 or more.")
+    fold = statistics.assign_folds(predictions.group, min(cv_folds, len(np.unique(predictions.group))), seed)
+    members = [fold == number for number in np.unique(fold)]
+    others = [~inside if len(members) > 1 else inside for inside in members]
+    return [(inside, choose_thresholds(predictions.take(outside), strategy)) for inside, outside in zip(members, others, strict=True)]
 
 
-def cross_fit(evidence, strategy="both filters", folds=5, seed=0):
+def cross_fit(predictions: CascadePredictions, strategy: str = "both filters", cv_folds: int = 5, seed: int = 0) -> np.ndarray:
     """Scores (N, C) in which no image was scored by thresholds that it helped to choose."""
-    return cross_fitted_scores(evidence, fold_thresholds(evidence, strategy, folds, seed))
+    return cross_fitted_scores(predictions, fold_thresholds(predictions, strategy, cv_folds, seed))
 
 
-def cross_fitted_scores(evidence, decided):
-    """Scores (N, C) under the decisions of `fold_decisions`."""
-    scores = np.zeros(evidence.true_area.shape)
-    for part, decision in decided:
-        scores[part] = predictions.pair_scores(evidence.take(part), decision)
+def cross_fitted_scores(predictions: CascadePredictions, by_fold: list[tuple[np.ndarray, PostprocessConfig]]) -> np.ndarray:
+    """Scores (N, C) under the thresholds of `fold_thresholds`."""
+    scores = np.zeros(predictions.true_area.shape)
+    for inside, thresholds in by_fold:
+        scores[inside] = pair_scores(predictions.take(inside), thresholds)
     return scores

@@ -4,40 +4,48 @@ A network only sees what the filters before it let through; batches are filled a
 """
 
 import contextlib
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from lib.data import rle
 from lib.inference import postprocess, predictor
+from lib.inference.postprocess import PostprocessConfig
 from lib.inference.predictor import Reader
-from lib.inference.time_budget import OutOfTime
+from lib.inference.time_budget import Budget, OutOfTime
 from lib.paths import network_names
 
 FIRST = 32  # images after which a time budget is looked at for the first time
 
 
-def open_networks(models_dir, classes, augmentations=("none",), batch_size=16, engine="float32"):
+def open_networks(
+    models_dir: str | Path, classes: int, augmentations: Sequence[str] = ("none",), batch_size: int = 16, engine: str = "float32"
+) -> dict[str, predictor.Network]:
     """The networks of a run: {"binary": Network, "multilabel": Network, "seg_class1": ...}."""
-    return {name: predictor.Network(Path(models_dir) / name, augmentations, batch_size, engine=engine) for name in network_names(classes)}
+    names = network_names(classes)
+    return {name: predictor.Network(Path(models_dir) / name, augmentations, batch_size, engine=engine) for name in names}
 
 
-def predict(networks, paths, decision, shape, chunk=128, progress=None, budget=None, broken=None):
-    """Masks of every image under a decision.
+def predict(
+    networks: dict, paths: Sequence[str], thresholds: PostprocessConfig, shape: tuple[int, int], chunk: int = 128,
+    progress: Callable[[str], None] | None = None, budget: Budget | None = None, broken: dict | None = None,
+) -> tuple[list[list[str]], np.ndarray, np.ndarray]:
+    """Masks of every image under these thresholds.
 
     Arguments:
-        decision: as from `threshold_search.choose_thresholds`; shape: (H, W) pixels of the masks; chunk: images at a time.
-        budget: a `time_budget.Budget`: after a first few images and after every chunk it chooses what is left out; where it is used
-            up, what is there by then is returned.
+        shape: (H, W) pixels of the masks; chunk: images at a time.
+        budget: after a first few images and after every chunk it chooses what is left out; where it is used up, what is there by
+            then is returned.
         broken: a dict to which images that cannot be read, or have another shape, are noted as {path: why}; their rows are
             empty. None: the first one raises its UserError.
 
-    Returns a nested list (N x C) of run-length strings, binary probabilities (N,) and label probabilities (N, C); NaN where
-    a filter before it had already dropped the image. Every image has its row.
+    Returns a nested list (N x C) of run-length strings, the probability of any defect (N,) and of each class (N, C), float32; NaN
+    where a filter before it had already dropped the image. Every image has its row.
     """
-    classes = len(decision["label_thresholds"])
-    rles = [[""] * classes for _ in paths]
-    binary, label = np.full(len(paths), np.nan, np.float32), np.full((len(paths), classes), np.nan, np.float32)
+    rles = [[""] * thresholds.classes for _ in paths]
+    defect_probability = np.full(len(paths), np.nan, np.float32)
+    class_probability = np.full((len(paths), thresholds.classes), np.nan, np.float32)
     if budget and len(paths):
         for network in networks.values():
             with contextlib.suppress(Exception):  # its first batch will say so
@@ -47,8 +55,10 @@ def predict(networks, paths, decision, shape, chunk=128, progress=None, budget=N
         start, end = end, min(end + (min(FIRST, chunk) if budget and not end else chunk), len(paths))
         try:
             with Reader(shape if broken is not None else None) as reader:
-                predict_rows(networks, paths, np.arange(start, end), decision, shape, (rles, binary, label), budget, broken, reader)
+                results = rles, defect_probability, class_probability
+                predict_rows(networks, paths, np.arange(start, end), thresholds, shape, results, budget, broken, reader)
         except OutOfTime:
+            assert budget, "nothing else raises it"
             budget.stop(start, len(paths))
             break
         note = f"{end} of {len(paths)} strips"
@@ -58,31 +68,36 @@ def predict(networks, paths, decision, shape, chunk=128, progress=None, budget=N
             note += f", {budget.elapsed():.0f}{about} s" + "".join(f", without {step}" for step in dropped)
         if progress:
             progress(note)
-    return rles, binary, label
+    return rles, defect_probability, class_probability
 
 
-def predict_rows(networks, paths, rows, decision, shape, found, budget, broken, reader):
-    """One chunk of `predict`: fills `found` (run-lengths, binary, label) at the indices `rows`."""
-    (rles, binary, label), classes = found, len(decision["label_thresholds"])
-    use_binary, use_label = postprocess.STRATEGIES[decision["strategy"]]
-    soft = decision["strategy"] == postprocess.SOFT
+def predict_rows(
+    networks: dict, paths: Sequence[str], rows: np.ndarray, thresholds: PostprocessConfig, shape: tuple[int, int], results: tuple,
+    budget: Budget | None, broken: dict | None, reader: Reader,
+) -> None:
+    """One chunk of `predict`: fills its `results` (run-lengths, defect and class probabilities) at the indices `rows`."""
+    rles, defect_probability, class_probability = results
+    use_binary, use_label = postprocess.STRATEGIES[thresholds.strategy]
+    soft = thresholds.strategy == postprocess.SOFT
 
-    def results(name, wanted):  # (row, prediction) of the images that can be read
-        answers = networks[name]([paths[row] for row in wanted], broken, budget, reader)
-        return ((row, answer) for row, answer in zip(wanted, answers, strict=True) if answer is not None)
+    def answers(name: str, asked: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:  # of the images that can be read
+        found = networks[name]([paths[row] for row in asked], broken, budget, reader)
+        return ((row, answer) for row, answer in zip(asked, found, strict=True) if answer is not None)
 
     if use_binary:
-        for row, probability in results("binary", rows):
-            binary[row] = probability[0]
-        rows = rows[postprocess.reaches(binary[rows], decision["binary_threshold"])]
+        for row, probability in answers("binary", rows):
+            defect_probability[row] = probability[0]
+        rows = rows[postprocess.reaches(defect_probability[rows], thresholds.binary_threshold)]
     if use_label or soft:
-        for row, probabilities in results("multilabel", rows):
-            label[row] = probabilities
-    for k in range(classes):
-        least = decision["pixel_thresholds" if soft else "label_thresholds"][k]
-        wanted = rows[postprocess.reaches(label[rows, k], least)] if use_label or soft else rows
-        if decision["minimum_areas"][k] > shape[0] * shape[1]:
+        for row, probability in answers("multilabel", rows):
+            class_probability[row] = probability
+    class_thresholds = thresholds.pixel_thresholds if soft else thresholds.label_thresholds
+    for class_index in range(thresholds.classes):
+        asked = rows
+        if use_label or soft:
+            asked = rows[postprocess.reaches(class_probability[rows, class_index], class_thresholds[class_index])]
+        if thresholds.minimum_areas[class_index] > shape[0] * shape[1]:
             continue
-        for row, probability in results(f"seg_class{k + 1}", wanted):
-            weighted = probability * label[row, k] if soft else probability
-            rles[row][k] = rle.encode(postprocess.decide(weighted, shape, decision, k))
+        for row, probability in answers(f"seg_class{class_index + 1}", asked):
+            weighted = probability * class_probability[row, class_index] if soft else probability
+            rles[row][class_index] = rle.encode(postprocess.predict_mask(weighted, shape, thresholds, class_index))

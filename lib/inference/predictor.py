@@ -1,6 +1,7 @@
 """One network with test-time augmentation: strips read ahead, an ensemble's members averaged, mirrored answers turned back."""
 
 import time
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import numpy as np
 from lib.data.augmentation import flip
 from lib.data.images import read_image
 from lib.errors import UserError
+from lib.inference.time_budget import Budget
 from lib.models import runtime, saving
 from lib.paths import member_folders
 
@@ -26,52 +28,64 @@ class Network:
     `seconds`, `images` and `passes` count what it was used for; a pass is one image through one member once.
     """
 
-    def __init__(self, folder, augmentations=("none",), batch_size=16, clock=time.monotonic, engine="float32"):
+    def __init__(
+        self, folder: str | Path, augmentations: Sequence[str] = ("none",), batch_size: int = 16,
+        clock: Callable[[], float] = time.monotonic, engine: str = "float32",
+    ):
         folder = Path(folder)
-        self.folders, self.engine = member_folders(folder), runtime.choose(engine)
-        opened = [saving.predictor(place, self.engine) for place in self.folders]
-        self.members, cards = [predict for predict, _ in opened], [card for _, card in opened]
+        self.folders = member_folders(folder)
+        self.engine = runtime.choose(engine)
+        opened = [saving.predictor(member, self.engine) for member in self.folders]
+        self.members = [predict for predict, _ in opened]
+        cards = [card for _, card in opened]
         if any(card["input"] != cards[0]["input"] for card in cards):
             raise UserError(f"{folder} and the members of its ensemble beside it take images of different sizes. Use one size.")
-        self.card, self.size = cards[0], tuple(cards[0]["input"])
-        self.augmentations, self.batch_size, self.clock = tuple(augmentations), batch_size, clock
-        self.name, self.pace = folder.name, 0.0  # seconds of a pass in the last batch
+        self.card = cards[0]
+        self.size = tuple(self.card["input"])
+        self.augmentations = tuple(augmentations)
+        self.batch_size = batch_size
+        self.clock = clock
+        self.name = folder.name
+        self.pace = 0.0  # seconds of a pass in the last batch
         self.use(len(self.augmentations), len(self.members))
         self.reset()
 
-    def reset(self):
+    def reset(self) -> None:
         """Begin to count anew."""
-        self.reading, self.predicting, self.images, self.passes = 0.0, 0.0, 0, 0
+        self.reading, self.predicting = 0.0, 0.0
+        self.images, self.passes = 0, 0
 
-    def use(self, augmentations, members, first=0):
+    def use(self, augmentations: int, members: int, first: int = 0) -> None:
         """Take only the first so many augmentations, and so many members beginning with `first`, from now on."""
         self.used, self.first = (augmentations, members), first
 
     @property
-    def turns(self):
+    def turns(self) -> int:
         """How many passes an image takes with the augmentations and members in use."""
         return self.used[0] * self.used[1]
 
     @property
-    def seconds(self):
+    def seconds(self) -> float:
         """What its images took so far."""
         return self.reading + self.predicting
 
-    def seconds_per_image(self, done):
+    def seconds_per_image(self, done: int) -> float:
         """What it would take with the augmentations and members now in use, for each image of the data set: of the `done`
         ones so far it saw a part."""
         if not self.images:
             return 0.0
         return (self.reading + self.images * self.turns * self.predicting / max(self.passes, 1)) / done
 
-    def warm_up(self):
+    def warm_up(self) -> None:
         """Begin to count anew, after one batch of black images: what a network does only once belongs to no image's time."""
         began = self.clock()
         self.answer(np.zeros((self.batch_size, *self.size, 1), np.uint8))
         self.pace = (self.clock() - began) / (self.batch_size * self.turns)
         self.reset()
 
-    def __call__(self, paths, broken=None, budget=None, reader=None):
+    def __call__(
+        self, paths: Sequence[str], broken: dict | None = None, budget: Budget | None = None, reader: "Reader | None" = None
+    ) -> Iterator[np.ndarray | None]:
         """Yield one prediction an image, in order: (classes,) float32 or a probability map (h, w) float32.
 
         Arguments:
@@ -87,35 +101,50 @@ class Network:
             return
         start = 0
         while start < len(paths):
-            batch, began, results = paths[start : start + self.batch_size], self.clock(), {}
+            batch = paths[start : start + self.batch_size]
+            began = self.clock()
             if budget:
                 budget.check(self.pace * len(batch) * self.turns)
             reader.ask(paths[start : start + 2 * len(batch)], self.size)  # the next batch is read while this one is predicted
             start += len(batch)
-            for path in batch:
-                try:
-                    results[path] = reader.get(path, self.size)
-                except UserError as error:
-                    if broken is None:
-                        raise
-                    broken[path] = str(error)
-            self.reading += (read := self.clock()) - began
+            images = self.read(batch, broken, reader)
+            read = self.clock()
+            self.reading += read - began
+            answers = self.predict(images, broken)
+            self.predicting += self.clock() - read
+            self.images += len(answers)
+            self.passes += len(answers) * self.turns
+            self.pace = (self.clock() - began) / (len(batch) * self.turns)
+            yield from [answers.get(path) for path in batch]
+
+    def read(self, batch: Sequence[str], broken: dict | None, reader: "Reader") -> dict[str, np.ndarray]:
+        """{path: image (h, w) uint8} of a batch; what cannot be read is noted in `broken` and left out, or raised where that is None."""
+        images = {}
+        for path in batch:
             try:
-                answers = self.answer(np.stack(list(results.values()))[..., None]) if results else ()
-                results = dict(zip(results, answers, strict=True))
-            except Exception as error:
+                images[path] = reader.get(path, self.size)
+            except UserError as error:
                 if broken is None:
                     raise
-                reason = (str(error).splitlines() or [""])[0]
-                broken |= {path: f"{self.name} failed on the image {path} ({type(error).__name__}: {reason})." for path in results}
-                results = {}
-            self.predicting += self.clock() - read
-            self.images += len(results)
-            self.passes += len(results) * self.turns
-            self.pace = (self.clock() - began) / (len(batch) * self.turns)
-            yield from [results.get(path) for path in batch]
+                broken[path] = str(error)
+        return images
 
-    def answer(self, images):
+    def predict(self, images: dict[str, np.ndarray], broken: dict | None) -> dict[str, np.ndarray]:
+        """{path: prediction} of images that fit into a batch; if the network fails, all of them are noted in `broken`, or it raises."""
+        if not images:
+            return {}
+        try:
+            answers = self.answer(np.stack(list(images.values()))[..., None])
+            return dict(zip(images, answers, strict=True))
+        except Exception as error:
+            if broken is None:
+                raise
+            reason = (str(error).splitlines() or [""])[0]
+            for path in images:
+                broken[path] = f"{self.name} failed on the image {path} ({type(error).__name__}: {reason})."
+            return {}
+
+    def answer(self, images: np.ndarray) -> np.ndarray:
         """Predictions for images (B, h, w, 1) uint8. If they do not fit into memory, in halves, from then on for good."""
         try:
             return self.average(images)
@@ -127,24 +156,25 @@ class Network:
         self.batch_size = half = (len(images) + 1) // 2
         return np.concatenate([self.answer(images[:half]), self.answer(images[half:])])
 
-    def average(self, images):
+    def average(self, images: np.ndarray) -> np.ndarray:
         """The mean over augmentations and members in use."""
-        turns, members = self.augmentations[: self.used[0]], self.members[self.first : self.first + self.used[1]]
-        total = 0
-        for which in turns:
-            turned = np.ascontiguousarray(mirror(images, which))
+        flips = self.augmentations[: self.used[0]]
+        members = self.members[self.first : self.first + self.used[1]]
+        total: np.ndarray | float = 0.0
+        for name in flips:
+            flipped = np.ascontiguousarray(mirror(images, name))
             for predict in members:
-                result = predict(turned)
-                total = total + (mirror(result[..., 0], which) if result.ndim == 4 else result)
-        return total / (len(turns) * len(members))
+                result = predict(flipped)
+                total = total + (mirror(result[..., 0], name) if result.ndim == 4 else result)
+        return np.asarray(total / (len(flips) * len(members)))
 
 
-def mirror(batch, which):
+def mirror(batch: np.ndarray, name: str) -> np.ndarray:
     """Mirror images or maps (B, h, w, ...) as named in FLIPS; a view."""
-    return np.moveaxis(flip(np.moveaxis(batch, 0, -1), which), -1, 0)
+    return np.moveaxis(flip(np.moveaxis(batch, 0, -1), name), -1, 0)
 
 
-def is_out_of_memory(error):
+def is_out_of_memory(error: BaseException) -> bool:
     """Whether an exception of any Keras backend says that memory did not suffice."""
     words = f"{type(error).__name__} {error}".lower()
     return isinstance(error, MemoryError) or any(sign in words for sign in ("resourceexhausted", "resource_exhausted", "out of memory"))
@@ -160,8 +190,10 @@ class Reader:
         shape: (H, W) that every file must have, or None.
     """
 
-    def __init__(self, shape=None):
-        self.shape, self.strips, self.pool = shape, {}, ThreadPoolExecutor(THREADS)
+    def __init__(self, shape: tuple[int, int] | None = None):
+        self.shape = shape
+        self.strips: dict = {}  # (path, size): a future
+        self.pool = ThreadPoolExecutor(THREADS)
 
     def __enter__(self):
         return self
@@ -170,13 +202,13 @@ class Reader:
         self.pool.shutdown(cancel_futures=True)
         self.strips.clear()  # a strip that could not be read has an error that holds this reader, and with it all the others
 
-    def ask(self, paths, size):
+    def ask(self, paths: Sequence[str], size: tuple[int, int]) -> None:
         """Begin to read these strips at `size` (h, w), but for those that are there already."""
         for path in paths:
             if (path, size) not in self.strips:
                 self.strips[path, size] = self.pool.submit(read_image, path, size, self.shape)
 
-    def get(self, path, size):
+    def get(self, path: str, size: tuple[int, int]) -> np.ndarray:
         """A strip, (h, w) uint8, not to be changed in place; UserError as from `read_image`."""
         self.ask([path], size)
         return self.strips[path, size].result()

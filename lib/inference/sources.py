@@ -1,22 +1,35 @@
-"""Which networks and which decision a notebook reads: those of its run, or, where it is opened by hand, the newest."""
+"""Which networks and which thresholds a notebook reads: those of its run, or, where it is opened by hand, the newest."""
 
 import contextlib
 from pathlib import Path
 
 from lib import files, paths
 from lib.errors import UserError
+from lib.inference.postprocess import PostprocessConfig
 
-DECISION = "decision.json"
+THRESHOLDS, PREDICTIONS = "thresholds.json", "predictions.npz"
+FORMER_NAMES = {THRESHOLDS: "decision.json", PREDICTIONS: "evidence.npz"}  # as runs of earlier versions have them
 
 
-def card(folder):
+def file_in(folder: str | Path, name: str) -> Path:
+    """The file THRESHOLDS or PREDICTIONS in a run's folder, by its former name where there is only that."""
+    path, former = Path(folder) / name, Path(folder) / FORMER_NAMES[name]
+    return former if former.is_file() and not path.is_file() else path
+
+
+def read_thresholds(folder: str | Path) -> PostprocessConfig:
+    """The thresholds of a run. UserError as from `PostprocessConfig.read`."""
+    return PostprocessConfig.read(file_in(folder, THRESHOLDS))
+
+
+def card(folder: str | Path) -> dict:
     """A network's card; empty where it is missing."""
     path = Path(folder) / "model.json"
-    found = files.read_json(path) if path.is_file() else {}
-    return found if isinstance(found, dict) else {}
+    content = files.read_json(path) if path.is_file() else {}
+    return content if isinstance(content, dict) else {}
 
 
-def networks_to_judge(run_dir, classes):
+def networks_to_evaluate(run_dir: str, classes: int) -> dict[str, Path]:
     """{name: folder} of the networks of a run, in the order of `paths.network_names`.
 
     Arguments:
@@ -38,37 +51,43 @@ def networks_to_judge(run_dir, classes):
         if card(other).get("split") == card(folder).get("split"):
             found[name] = other
         else:
-            print(f"{other} is newer, but learned from another division of the images, so {folder} is judged.")
+            print(f"{other} is newer, but learned from another division of the images, so {folder} is evaluated.")
     return found
 
 
-def decided(run_dir, classes):
-    """The folder of the decision to predict with: `run_dir` if given, else that of the newest decision for so many classes.
+def find_thresholds(run_dir: str, classes: int) -> Path:
+    """The folder of the thresholds to predict with: `run_dir` if given, else that of the newest ones for so many classes.
 
-    The networks that it was chosen with lie beside it or, where 40_evaluation was opened by hand, in other runs. Raises UserError
-    where there is no decision.
+    The networks that they were chosen with lie beside them or, where 40_evaluation was opened by hand, in other runs. Raises
+    UserError where there are no thresholds.
     """
     cards = [f"models/{name}/model.json" for name in paths.network_names(classes)]
-    folders = paths.find_runs(run_dir, [DECISION])
+    try:
+        folders = paths.find_runs(run_dir, [THRESHOLDS])
+    except UserError as error:
+        try:
+            folders = paths.find_runs(run_dir, [FORMER_NAMES[THRESHOLDS]])
+        except UserError:
+            raise error from None
     complete = [folder for folder in folders if folder == paths.interactive() or all((folder / card).is_file() for card in cards)]
     fitting = [folder for folder in complete if classes_of(folder) in (None, classes)]
     return (fitting or complete or folders)[0]
 
 
-def classes_of(folder):
-    """For how many classes a folder's decision is; None where it cannot be read, of which whoever opens it will hear."""
+def classes_of(folder: Path) -> int | None:
+    """For how many classes a folder's thresholds are; None where they cannot be read, of which whoever opens them will hear."""
     try:
-        return len(files.read_json(folder / DECISION)["label_thresholds"])
-    except (UserError, KeyError, TypeError):
+        return read_thresholds(folder).classes
+    except UserError:
         return None
 
 
-def networks_of(run, decision, classes):
-    """{name: folder} of the networks that a decision was chosen with: those beside it, or, if it lies in `runs/interactive`, those of
-    other runs with the same weights. UserError where one is not there any more, or the decision is for other data."""
-    if len(decision["label_thresholds"]) != classes:
-        raise UserError(f"{run / DECISION} is for {len(decision['label_thresholds'])} classes and the data have {classes}. "
-                        "Run 40_evaluation on these data.")  # fmt: skip
+def networks_of(run: Path, thresholds: PostprocessConfig, classes: int) -> dict[str, Path]:
+    """{name: folder} of the networks that thresholds were chosen with: those beside them, or, if they lie in `runs/interactive`, those
+    of other runs with the same weights. UserError where one is not there any more, or the thresholds are for other data."""
+    path = file_in(run, THRESHOLDS)
+    if thresholds.classes != classes:
+        raise UserError(f"{path} is for {thresholds.classes} classes and the data have {classes}. Run 40_evaluation on these data.")
     found = {}
     for name in paths.network_names(classes):
         candidates = [run]
@@ -76,27 +95,28 @@ def networks_of(run, decision, classes):
             with contextlib.suppress(UserError):
                 candidates += paths.find_runs("", [f"models/{name}/model.json"])
         folders = [folder / "models" / name for folder in candidates]
-        found[name] = next((folder for folder in folders if is_of(decision, folder)), None)
-        if found[name] is None:
-            raise UserError(f"{run / DECISION} was chosen with another network {name} than there is now. Run 40_evaluation again.")
+        fitting = [folder for folder in folders if is_of(thresholds, folder)]
+        if not fitting:
+            raise UserError(f"{path} was chosen with another network {name} than there is now. Run 40_evaluation again.")
+        found[name] = fitting[0]
     return found
 
 
-def is_of(decision, folder):
-    """Whether the network in a folder, with all members of its ensemble, is the one that a decision was chosen with; any that is there
-    where the decision names none."""
-    stated = decision.get("models", {})
+def is_of(thresholds: PostprocessConfig, folder: Path) -> bool:
+    """Whether the network in a folder, with all members of its ensemble, is the one that thresholds were chosen with; any that is
+    there where they name none."""
+    stated = thresholds.models
     named = {name: sha256 for name, sha256 in stated.items() if name == folder.name or name.startswith(f"{folder.name}.")}
-    there = {member.name: card(member).get("weights_sha256") for member in paths.member_folders(folder)}
-    return bool(card(folder)) and named in ({}, there)
+    hashes = {member.name: card(member).get("weights_sha256") for member in paths.member_folders(folder)}
+    return bool(card(folder)) and named in ({}, hashes)
 
 
-def origin(found, run):
+def origin(found: dict[str, Path], run: str | Path) -> str:
     """Where networks {name: folder} come from, a sentence; "" if they lie in this run."""
     others = sorted({str(folder.parent) for folder in found.values()})
     return "" if others == [str(Path(run) / "models")] else f"The networks are those of {' and '.join(others)}."
 
 
-def newest(name, folders):
+def newest(name: str, folders: list[Path]) -> Path:
     """The folder whose file of this name was written last; the first one where none has it."""
     return max(folders, key=lambda folder: paths.written(folder, [name]))

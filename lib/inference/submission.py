@@ -8,6 +8,7 @@ for a formula by a spreadsheet, of which `dataset.check` warns.
 
 import csv
 import io
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,7 @@ FORMATS = {"2019": ["ImageId_ClassId", "EncodedPixels"], "current": ["ImageId", 
 AGAIN = "Run 90_inference again."
 
 
-def write(path, image_ids, rles, format="2019"):
+def write(path: str | Path, image_ids: Sequence[str], rles: Sequence[Sequence[str]], format: str = "2019") -> None:
     """Write a submission, atomically; equal input gives equal bytes.
 
     Arguments:
@@ -35,53 +36,59 @@ def write(path, image_ids, rles, format="2019"):
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(FORMATS[format])
     for image_id, of_image in zip(image_ids, rles, strict=True):
-        if not all(isinstance(one, str) for one in of_image):
+        if not all(isinstance(rle_text, str) for rle_text in of_image):
             raise ValueError(f"The run-lengths of {image_id} are not all text.")
         if format == "2019":
-            writer.writerows((f"{image_id}_{number}", one) for number, one in enumerate(of_image, 1))
+            writer.writerows((f"{image_id}_{defect_class}", rle_text) for defect_class, rle_text in enumerate(of_image, 1))
         else:
-            rows = [(image_id, one, number) for number, one in enumerate(of_image, 1) if one]
+            rows = [(image_id, rle_text, defect_class) for defect_class, rle_text in enumerate(of_image, 1) if rle_text]
             writer.writerows(rows or [(image_id, "", 1)])
     files.write_atomic(path, text.getvalue())
 
 
-def certainty(binary, label, rles=None, finished=None):
+def certainty(
+    defect_probability: np.ndarray, class_probability: np.ndarray, rles: list[list[str]] | None = None,
+    finished: Sequence[bool] | None = None,
+) -> np.ndarray:
     """How sure the cascade is of each image, (N,) float: of its least sure answer, 0.5..1; 0 where nothing was answered, and where the
     image cannot teach.
 
     Arguments:
-        binary: (N,), label: (N, C) probabilities as from `cascade.predict`, NaN where a network was not asked.
+        defect_probability: (N,), class_probability: (N, C) as from `cascade.predict`, NaN where a network was not asked.
         rles: N x C run-length strings. An image whose masks and classifiers disagree cannot teach: a class that is stated without a
             mask (minimum area, a segmenter that failed) or a mask of a class that is denied, a defect without any mask or the other
             way round. None: the classifiers alone are asked.
         finished: (N,) bool, which images were predicted to the end; the others cannot teach. None: all.
     """
-    answers = np.column_stack([binary, label])
+    answers = np.column_stack([defect_probability, class_probability])
     sure = np.where(np.isnan(answers), np.inf, np.maximum(answers, 1 - answers)).min(axis=1)
     usable = np.isfinite(sure) & (True if finished is None else np.asarray(finished, bool))
     if rles is not None:
-        drawn = np.array([[text != "" for text in row] for row in rles]).reshape(np.shape(label))
-        drawn = np.column_stack([drawn.any(axis=1), drawn])
-        usable &= ((answers >= 0.5) == drawn).all(axis=1, where=~np.isnan(answers))
+        has_mask = np.array([[text != "" for text in row] for row in rles]).reshape(np.shape(class_probability))
+        has_mask = np.column_stack([has_mask.any(axis=1), has_mask])
+        usable &= ((answers >= 0.5) == has_mask).all(axis=1, where=~np.isnan(answers))
     return np.where(usable, sure, 0.0)
 
 
-def write_pseudo_labels(path, image_ids, sure, rles, split=None):
+def write_pseudo_labels(
+    path: str | Path, image_ids: Sequence[str], certainties: np.ndarray, rles: list[list[str]], split: Path | None = None
+) -> None:
     """Write predictions as labels for a further training: image_id, certainty, rle_1..rle_C; see `pseudo_labels.with_pseudo_labels`.
 
     Arguments:
         split: the split.csv of the networks' run, which has to lie beside the file; None, or a file that is missing: it does.
     """
-    table = pd.DataFrame(rles, columns=[f"rle_{k + 1}" for k in range(len(rles[0]) if rles else 0)], dtype=object)
+    columns = [f"rle_{class_index + 1}" for class_index in range(len(rles[0]) if rles else 0)]
+    table = pd.DataFrame(rles, columns=columns, dtype=object)
     table.insert(0, "image_id", image_ids)
-    table.insert(1, "certainty", np.round(sure, 4))
+    table.insert(1, "certainty", np.round(certainties, 4))
     files.write_atomic(path, table.to_csv(index=False, lineterminator="\n"))
     beside = Path(path).with_name("split.csv")
     if split is not None and split.is_file() and split.resolve() != beside.resolve():
         files.write_atomic(beside, split.read_bytes())
 
 
-def expected(data_dir, table):
+def expected(data_dir: str | Path, table: pd.DataFrame) -> tuple[pd.DataFrame, str]:
     """The test images that a submission is expected to name: those on disk and those in sample_submission.csv, if it is there.
 
     Arguments:
@@ -98,11 +105,12 @@ def expected(data_dir, table):
     except UserError as error:
         return table, f"{str(error).removesuffix(AGAIN).strip()} Only the images on disk are predicted."
     listed = [name for name in listed if not images.name_problem(name)]
-    more = pd.DataFrame({"image_id": listed, "path": [str(path.parent / "test_images" / name) for name in listed]}, dtype=object)
+    missing = [str(path.parent / "test_images" / name) for name in listed]
+    more = pd.DataFrame({"image_id": listed, "path": missing}, dtype=object)
     return pd.concat([table, more]).sort_values("image_id", ignore_index=True), ""
 
 
-def read(path):
+def read(path: str | Path) -> pd.DataFrame:
     """A submission in either format as a table of image_id (str), defect_class (int), rle (str, "" for none).
 
     Its index is the line in the file, from 2. Raises UserError that names file and row.
@@ -132,7 +140,7 @@ def read(path):
     return pd.DataFrame({"image_id": parts[0], "defect_class": parts[1].astype(int), "rle": table["EncodedPixels"].map(rle.tidy)})
 
 
-def check(path, image_ids, classes=4, shape=rle.SHAPE):
+def check(path: str | Path, image_ids: Sequence[str], classes: int = 4, shape: tuple[int, int] = rle.SHAPE) -> pd.DataFrame:
     """Read a submission back and prove it valid.
 
     Every expected pair is there once (in the current format: every image, and no pair twice), nothing else is, every run-length
@@ -149,23 +157,25 @@ def check(path, image_ids, classes=4, shape=rle.SHAPE):
         every_pair = file.readline().startswith("ImageId_ClassId")
     repeated = table.duplicated(["image_id", "defect_class"])
     for row, image_id, defect_class, text in table.itertuples():
-        place = f"{path}, row {row}: "
+        where = f"{path}, row {row}: "
         if image_id not in expected:
-            raise UserError(f"{place}the image {image_id!r} is not one of the {len(expected)} test images. {AGAIN}")
+            raise UserError(f"{where}the image {image_id!r} is not one of the {len(expected)} test images. {AGAIN}")
         if not 1 <= defect_class <= classes:
-            raise UserError(f"{place}class {defect_class} is not one of 1 to {classes}. {AGAIN}")
+            raise UserError(f"{where}class {defect_class} is not one of 1 to {classes}. {AGAIN}")
         if repeated[row]:
-            raise UserError(f"{place}image {image_id!r} and class {defect_class} have a row already. {AGAIN}")
+            raise UserError(f"{where}image {image_id!r} and class {defect_class} have a row already. {AGAIN}")
         try:
             same = not text or rle.encode(rle.decode(text, shape)) == text
         except rle.RleError as error:
-            raise UserError(place + str(error)) from None
+            raise UserError(where + str(error)) from None
         if not same:
-            raise UserError(f"{place}the run-length has runs that touch. {AGAIN}")
-    there = set(zip(table["image_id"], table["defect_class"], strict=True)) if every_pair else set(table["image_id"])
+            raise UserError(f"{where}the run-length has runs that touch. {AGAIN}")
+    listed = set(zip(table["image_id"], table["defect_class"], strict=True))
+    listed_images = set(table["image_id"])
     for image_id in image_ids:
-        for wanted in [(image_id, number) for number in range(1, classes + 1)] if every_pair else [image_id]:
-            if wanted not in there:
-                what = f"class {wanted[1]} of image {image_id!r}" if every_pair else f"image {image_id!r}"
-                raise UserError(f"{path} has no row for {what}. {AGAIN}")
+        if not every_pair and image_id not in listed_images:
+            raise UserError(f"{path} has no row for image {image_id!r}. {AGAIN}")
+        for defect_class in range(1, classes + 1) if every_pair else ():
+            if (image_id, defect_class) not in listed:
+                raise UserError(f"{path} has no row for class {defect_class} of image {image_id!r}. {AGAIN}")
     return table

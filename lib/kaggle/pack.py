@@ -8,7 +8,8 @@ from pathlib import Path
 from lib import files, paths
 from lib.errors import UserError
 from lib.files import MANIFEST, read_json
-from lib.inference.sources import is_of
+from lib.inference.postprocess import PostprocessConfig
+from lib.inference.sources import THRESHOLDS, file_in, is_of, read_thresholds
 from lib.kaggle import notebooks
 from lib.pipeline import graph, params, run_state
 
@@ -60,7 +61,7 @@ def pack(
     """Write RUN/kaggle; equal runs and equal lib give equal bytes.
 
     Arguments:
-        run_dir: of a run with decision.json and its models;
+        run_dir: of a run with thresholds.json and its models;
         owner: of the Kaggle account, "" if not known yet; slug: beginning of the names on Kaggle;
         gpu: whether 90_inference asks for one; training: pack the training notebooks too.
 
@@ -89,17 +90,18 @@ def pack(
 
 
 def files_of_run(run_dir: Path) -> list[str]:
-    """The files of a run that a prediction needs, as paths relative to it: the decision, and of every network
+    """The files of a run that a prediction needs, as paths relative to it: the thresholds, and of every network
     its card, its SavedModel and the list of that one's files."""
-    if not (run_dir / "decision.json").is_file():
-        raise UserError(f"{run_dir} has no decision.json. Pack a run whose 40_evaluation is done.")
-    decision = read_json(run_dir / "decision.json")
-    needed = [run_dir / "decision.json"]
-    for name in paths.network_names(len(decision["label_thresholds"])):
+    path = file_in(run_dir, THRESHOLDS)
+    if not path.is_file():
+        raise UserError(f"{run_dir} has no {THRESHOLDS}. Pack a run whose 40_evaluation is done.")
+    thresholds = PostprocessConfig.read(path)
+    needed = [path]
+    for name in paths.network_names(thresholds.classes):
         folder = run_dir / "models" / name
         read_json(folder / "model.json")
-        if not is_of(decision, folder):
-            why = "is not the network that decision.json was chosen with"
+        if not is_of(thresholds, folder):
+            why = f"is not the network that {path.name} was chosen with"
             raise UserError(f"{folder} {why}. Run 40_evaluation again.")
         for member in paths.member_folders(folder):
             if not (member / "saved_model" / "saved_model.pb").is_file():
@@ -148,7 +150,7 @@ def write_notebooks(
         sha256: of the data set's manifest; the others as for `pack`.
     """
     state = run_state.read(run_dir) or {}
-    n_classes = len(read_json(run_dir / "decision.json")["label_thresholds"])
+    n_classes = read_thresholds(run_dir).classes
     own_data = has_own_data(state, n_classes)
     sources = {"dataset_sources": [f"{owner}/{slug}-models"]}
     sources["competition_sources"] = [] if own_data else [paths.COMPETITION]

@@ -28,11 +28,11 @@ GRAPH = {"00_eda": (), "05_shift": (), **dict.fromkeys(MODELS, ()), "40_evaluati
 PRODUCTS = {
     **{name: (card_of(name),) for name in MODELS},
     "05_shift": ("shift.csv",),
-    "40_evaluation": ("decision.json",),
+    "40_evaluation": ("thresholds.json",),
     "90_inference": ("submission.csv",),
 }
 # Files that it must leave as well, and that no other notebook of the run reads.
-FURTHER = {"40_evaluation": ("evidence.npz",), "90_inference": ("pseudo_labels.csv",)}
+FURTHER = {"40_evaluation": ("predictions.npz",), "90_inference": ("pseudo_labels.csv",)}
 Project = namedtuple("Project", "notebooks profiles runs graph products further", defaults=({},))
 DEFAULT_PROJECT = Project(PROJECT / "notebooks", PROJECT / "params", PROJECT / "runs", GRAPH, PRODUCTS, FURTHER)
 

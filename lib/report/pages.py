@@ -22,7 +22,7 @@ TEMPLATES = Path(__file__).parent / "templates"
 FILES = (
     "submission.csv",
     "metrics.json",
-    "decision.json",
+    "thresholds.json",
     "data_findings.csv",
     "run.json",
 )  # linked where they are there

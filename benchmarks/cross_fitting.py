@@ -1,11 +1,11 @@
-"""Does the honest interval hold the score on strips that nothing has seen? Several data seeds, a row each.
+"""Does the cross-fitted interval hold the score on strips that nothing has seen? Several data seeds, a row each.
 
-python benchmarks/honest.py --run RUN [--seeds 10] [--fresh 900] [--test 300] [--jobs 2] [--out benchmarks/honest.md]
+python benchmarks/cross_fitting.py --run RUN [--seeds 10] [--fresh 900] [--test 300] [--jobs 2] [--out benchmarks/cross_fitting.md]
 
 The networks are those of a finished run and stay as they are. For each data seed:
-- a training set is generated and split as every notebook does; its held-out part gives the naive score, the honest (cross-fitted)
-  score with its 95 % interval, and the decision;
-- fresh strips of the same rolls, with the same shares of label combinations, are scored under that decision: the truth that the
+- a training set is generated and split as every notebook does; its held-out part gives the in-sample score, the cross-fitted score
+  with its 95 % interval, and the thresholds;
+- fresh strips of the same rolls, with the same shares of label combinations, are scored under those thresholds: the truth that the
   interval should hold;
 - test strips, of other rolls, are scored too, beside what the weights of the shift notebook foresee.
 
@@ -59,8 +59,8 @@ def write_set(folder, strips):
     return dataset.load_table(folder)
 
 
-def evidence_of(networks, table):
-    """(evidence, true run-lengths) of a table of strips."""
+def predictions_of(networks, table):
+    """(predictions, true run-lengths) of a table of strips."""
     truth = table[dataset.rle_columns(table)].to_numpy().tolist()
     return predictions.collect_predictions(networks, table, truth, SHAPE), truth
 
@@ -68,41 +68,41 @@ def evidence_of(networks, table):
 def row_of(seed, given):
     """One row, in a process of its own."""
     networks = cascade.open_networks(Path(given.run) / "models", planning.CLASSES, given.tta.split(","), 16, given.engine)
-    with tempfile.TemporaryDirectory(prefix="honest-") as folder:
+    with tempfile.TemporaryDirectory(prefix="cross-fitting-") as folder:
         return judge(networks, seed, Path(folder), given)
 
 
 def judge(networks, seed, folder, given):
-    """One row: the figures of one data seed."""
+    """One row: what comes of one data seed."""
     generate.generate(folder / "set", given.train, given.test, seed, processes=1)
     table = splitting.split(dataset.load_table(folder / "set"), held_out=0.2, validation=0.15, seed=42)
     held_out = table[table["part"] == "held_out"].reset_index(drop=True)
-    evidence, truth = evidence_of(networks, held_out)
-    chosen = threshold_search.choose_thresholds(evidence)
-    honest = threshold_search.cross_fit(evidence).mean(axis=1)
-    low, high = statistics.bootstrap_interval(honest, evidence.group)
+    found, truth = predictions_of(networks, held_out)
+    thresholds = threshold_search.choose_thresholds(found)
+    cross_fitted = threshold_search.cross_fit(found).mean(axis=1)
+    low, high = statistics.bootstrap_interval(cross_fitted, found.group)
 
     fresh = write_set(folder / "fresh", fresh_plan(given.fresh, seed, given.train))
-    fresh_evidence, fresh_truth = evidence_of(networks, fresh)
-    fresh_scores = predictions.pair_scores(fresh_evidence, chosen).mean(axis=1)
+    fresh_predictions, fresh_truth = predictions_of(networks, fresh)
+    fresh_scores = predictions.pair_scores(fresh_predictions, thresholds).mean(axis=1)
 
     test = dataset.load_truth(folder / "set", dataset.load_test_table(folder / "set"))
-    test_evidence, test_truth = evidence_of(networks, test)
-    test_score = predictions.pair_scores(test_evidence, chosen).mean()
+    test_predictions, test_truth = predictions_of(networks, test)
+    test_score = predictions.pair_scores(test_predictions, thresholds).mean()
     files = [*table["path"], *test["path"]]
     is_test = np.repeat([False, True], [len(table), len(test)])
     group = np.concatenate([table["group"], table["group"].max() + 1 + np.arange(len(test))])
-    probability = shift.tell_apart(shift.features(files), is_test, group, seed=seed)
+    probability = shift.is_test_probability(shift.features(files), is_test, group, seed=seed)
     auc, lowest, _ = shift.auc_interval(probability, is_test, group)
     weights = shift.weights(probability[~is_test]) if lowest > 0.5 else np.ones(len(table))  # as 05_shift does
     weights = weights[(table["part"] == "held_out").to_numpy()]
     return {
         "seed": seed, "held out": len(held_out), "all empty": metrics.all_empty_score(truth),
-        "naive": predictions.pair_scores(evidence, chosen).mean(), "honest": honest.mean(), "low": low, "high": high,
+        "in-sample": predictions.pair_scores(found, thresholds).mean(), "cross-fitted": cross_fitted.mean(), "low": low, "high": high,
         "fresh": fresh_scores.mean(), "fresh error": fresh_scores.std() / len(fresh_scores) ** 0.5,
         "fresh empty": metrics.all_empty_score(fresh_truth), "test": test_score, "test empty": metrics.all_empty_score(test_truth),
-        "auc": auc, "foreseen": np.average(honest, weights=weights),
-        "foreseen empty": np.average((evidence.true_area == 0).mean(axis=1), weights=weights),
+        "auc": auc, "foreseen": np.average(cross_fitted, weights=weights),
+        "foreseen empty": np.average((found.true_area == 0).mean(axis=1), weights=weights),
     }  # fmt: skip
 
 
@@ -111,35 +111,35 @@ def text_of(rows, given, minutes):
     inside = sum(row["low"] <= row["fresh"] <= row["high"] for row in rows)
     mean = {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
     lines = [
-        "# Does the honest estimate hold?", "",
-        f"Made by `python benchmarks/honest.py --run RUN {'--own ' if given.own else ''}--seeds {len(rows)} --train {given.train} "
+        "# Does the cross-fitted estimate hold?", "",
+        f"Made by `python benchmarks/cross_fitting.py --run RUN {'--own ' if given.own else ''}--seeds {len(rows)} --train {given.train} "
         f"--fresh {given.fresh} --test {given.test} --tta {given.tta}` in {minutes:.0f} minutes, "
         f"with the networks of one demo run{', which know the rolls of data seed 42 and no others' if given.own else ''}. "
         f"Each row is a data set of its own: {rows[0]['held out']} held-out strips, "
         f"{given.fresh} fresh strips of the same rolls, {given.test} test strips of other rolls.", "",
-        "| data seed | all empty | naive | honest | 95 % interval | fresh strips (standard error) | inside | test strips | drop | foreseen "
+        "| data seed | all empty | in-sample | cross-fitted | 95 % interval | fresh strips (standard error) | inside | test strips | drop | foreseen "
         "by weights | all-empty falls | AUC |",
         "|---|---|---|---|---|---|---|---|---|---|---|---|",
     ]  # fmt: skip
     for row in rows:
         lines.append(
-            f"| {row['seed']} | {row['all empty']:.4f} | {row['naive']:.4f} | {row['honest']:.4f} | {row['low']:.4f} to {row['high']:.4f} "
+            f"| {row['seed']} | {row['all empty']:.4f} | {row['in-sample']:.4f} | {row['cross-fitted']:.4f} | {row['low']:.4f} to {row['high']:.4f} "
             f"| {row['fresh']:.4f} ({row['fresh error']:.4f}) | {'yes' if row['low'] <= row['fresh'] <= row['high'] else 'no'} "
-            f"| {row['test']:.4f} | {row['honest'] - row['test']:+.4f} | {row['honest'] - row['foreseen']:+.4f} "
+            f"| {row['test']:.4f} | {row['cross-fitted'] - row['test']:+.4f} | {row['cross-fitted'] - row['foreseen']:+.4f} "
             f"| {row['all empty'] - row['foreseen empty']:+.4f} | {row['auc']:.2f} |"
         )
-    likeness = np.corrcoef([[row["honest"] - row[name] for row in rows] for name in ("test", "foreseen")])[0, 1]
+    likeness = np.corrcoef([[row["cross-fitted"] - row[name] for row in rows] for name in ("test", "foreseen")])[0, 1]
     lines += [
-        f"| mean | {mean['all empty']:.4f} | {mean['naive']:.4f} | {mean['honest']:.4f} | | {mean['fresh']:.4f} | {inside} of {len(rows)} "
-        f"| {mean['test']:.4f} | {mean['honest'] - mean['test']:+.4f} | {mean['honest'] - mean['foreseen']:+.4f} "
+        f"| mean | {mean['all empty']:.4f} | {mean['in-sample']:.4f} | {mean['cross-fitted']:.4f} | | {mean['fresh']:.4f} | {inside} of {len(rows)} "
+        f"| {mean['test']:.4f} | {mean['cross-fitted'] - mean['test']:+.4f} | {mean['cross-fitted'] - mean['foreseen']:+.4f} "
         f"| {mean['all empty'] - mean['foreseen empty']:+.4f} | {mean['auc']:.2f} |",
         "",
         f"- The interval holds the score on fresh strips in **{inside} of {len(rows)}** data sets. The fresh score has an error of its own "
         "(in brackets), so that even a perfect interval would miss now and then.",
-        f"- The naive score is {mean['naive'] - mean['fresh']:+.4f} off the fresh one on average, the honest one "
-        f"{mean['honest'] - mean['fresh']:+.4f}.",
-        "- *drop* is the honest score less that on the test strips, *foreseen* the honest score less the same under the weights of "
-        f"`05_shift`: on average the weights say {mean['honest'] - mean['foreseen']:+.4f} where {mean['honest'] - mean['test']:+.4f} came. "
+        f"- The in-sample score is {mean['in-sample'] - mean['fresh']:+.4f} off the fresh one on average, the cross-fitted one "
+        f"{mean['cross-fitted'] - mean['fresh']:+.4f}.",
+        "- *drop* is the cross-fitted score less that on the test strips, *foreseen* the cross-fitted score less the same under the weights of "
+        f"`05_shift`: on average the weights say {mean['cross-fitted'] - mean['foreseen']:+.4f} where {mean['cross-fitted'] - mean['test']:+.4f} came. "
         f"From data set to data set the two have a correlation of {likeness:+.2f}: near 1 the weights would foresee the drop. "
         "*All-empty falls* by so much under the weights: strips that look like test strips have more defects, which need not be so "
         "among the test strips. Where that is more than the score falls, the weights foresee other defects and no worse networks.",
