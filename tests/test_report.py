@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from lib import errors, files
-from lib.report import cells, pages, parameters, pictures
+from lib.report import cells, pages, parameters, picture
 
 HOSTILE = "<script>document.title='run'</script><img src=x onerror=\"document.title='run'\">.jpg"
 LOADING = {"src", "srcset", "data", "poster", "background", "action", "formaction", "xlink:href", "manifest", "ping"}
@@ -356,15 +356,15 @@ def test_thumbnail_is_the_tagged_picture_made_small(tmp_path):
     tagged = code("b", shown(image_png=png(2000, 1000)), tags=["thumbnail"])
     notebook = {"cells": [code("a", shown(image_png=png(50, 50))), tagged]}
     (tmp_path / "x.ipynb").write_text(json.dumps(notebook))
-    address = pictures.thumbnail(tmp_path / "x.ipynb")
+    address = picture.thumbnail(tmp_path / "x.ipynb")
     image = cv2.imdecode(np.frombuffer(base64.b64decode(address.split(",")[1]), np.uint8), cv2.IMREAD_COLOR)
     assert image.shape == (288, 480, 3)
     (tmp_path / "wide.ipynb").write_text(json.dumps({"cells": [code("a", shown(image_png=png(400, 2000)))]}))
-    address = pictures.thumbnail(tmp_path / "wide.ipynb")
+    address = picture.thumbnail(tmp_path / "wide.ipynb")
     image = cv2.imdecode(np.frombuffer(base64.b64decode(address.split(",")[1]), np.uint8), cv2.IMREAD_COLOR)
     assert image.shape == (240, 480, 3) and (image[110:] > 250).all()  # a card is two to one and cuts what is wider
     (tmp_path / "y.ipynb").write_text(json.dumps({"cells": [code("a", shown(image_png="bm9wZQ=="))]}))
-    assert pictures.thumbnail(tmp_path / "y.ipynb") == ""
+    assert picture.thumbnail(tmp_path / "y.ipynb") == ""
 
 
 def decoded(html):
@@ -379,9 +379,9 @@ def test_photographs_become_jpeg_and_a_thin_outline_stays_clear():
     orange = np.array([0, 94, 213])  # blue first
     strip[100, 100:300] = strip[100:200, 300] = orange
     png = cv2.imencode(".png", strip)[1].tobytes()
-    kind, shown = decoded(pictures.picture_html(base64.b64encode(png).decode(), "image/png", "a strip"))
+    kind, shown = decoded(picture.picture_html(base64.b64encode(png).decode(), "image/png", "a strip"))
     assert kind == "image/jpeg" and shown.shape == strip.shape
-    assert len(pictures.photograph_as_jpeg(png)) < len(png) / 2
+    assert len(picture.photograph_as_jpeg(png)) < len(png) / 2
     line = np.concatenate([shown[100, 100:300], shown[100:200, 300]]).astype(float)
     assert np.abs(line.mean(axis=0) - orange).max() < 25
     assert (line[:, 2] - line[:, 0] > 100).mean() > 0.95  # still orange, on steel that is grey
@@ -397,10 +397,10 @@ def test_other_pictures_stay_as_they_are():
     for image in (chart, transparent, deep):
         png = cv2.imencode(".png", image)[1].tobytes()
         content = base64.b64encode(png).decode()
-        assert pictures.photograph_as_jpeg(png) is None
-        assert content in pictures.picture_html(content, "image/png", "")
+        assert picture.photograph_as_jpeg(png) is None
+        assert content in picture.picture_html(content, "image/png", "")
     for broken in ("bm9wZQ==", "A", ""):
-        assert f"data:image/png;base64,{broken}" in pictures.picture_html(broken, "image/png", "")
+        assert f"data:image/png;base64,{broken}" in picture.picture_html(broken, "image/png", "")
 
 
 BROWSER = "not an origin"  # who asks, in the browser's log, where the browser does by itself and not for a page

@@ -18,7 +18,7 @@ from pygments.lexers import PythonLexer
 
 from lib.errors import LONGEST, shorten
 from lib.report.parameters import Cell, has_tag, joined
-from lib.report.pictures import picture_html
+from lib.report.picture import picture_html
 
 Part = dict[str, Any]  # what the template shows of a cell or an output
 
@@ -126,7 +126,7 @@ def output_parts(cell: Cell, heading: str) -> list[Part]:
         heading: the one above the cell, the last resort for a picture's alternative text.
     """
     parts: list[Part] = []
-    pictures = 0
+    n_pictures = 0
     texts = alternative_texts(cell)
     for output in cell.get("outputs", []):
         kind = output.get("output_type")
@@ -139,8 +139,8 @@ def output_parts(cell: Cell, heading: str) -> list[Part]:
         elif kind == "error":
             parts.append(error_part(output))
         elif kind in ("display_data", "execute_result"):
-            alt = texts[min(pictures, len(texts) - 1)] if texts else f"{heading}, figure {pictures + 1}"
-            pictures += any(key.startswith("image/") for key in output.get("data", {}))
+            alt = texts[min(n_pictures, len(texts) - 1)] if texts else f"{heading}, figure {n_pictures + 1}"
+            n_pictures += any(key.startswith("image/") for key in output.get("data", {}))
             parts.append({"kind": "data", "html": data_html(output, alt)})
     for part in parts:
         if "text" in part:

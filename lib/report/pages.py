@@ -16,7 +16,7 @@ from markupsafe import Markup
 from lib import files
 from lib.data import dataset
 from lib.errors import UserError, shorten
-from lib.report.pictures import thumbnail
+from lib.report.picture import thumbnail
 
 TEMPLATES = Path(__file__).parent / "templates"
 FILES = (
@@ -31,7 +31,7 @@ NO_FACTS = ("", "note", "generated", "titles")  # of the data: shown elsewhere
 DICE = re.compile(r"dice_positives_class([1-9][0-9]{0,2})")  # metrics of the classes
 LONGEST_LIST = 50  # values of a metric that are still written out on the run's page
 
-Journal = dict[str, Any]  # run.json, see pipeline/run_state; of an earlier version, or of nobody knows whom
+RunState = dict[str, Any]  # run.json, see pipeline/run_state.py; it may be an earlier version's
 
 
 def duration_text(seconds: float | None) -> str:
@@ -127,7 +127,7 @@ def as_dict(value: Any) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def read_journal(run_dir: Path) -> Journal:
+def read_state(run_dir: Path) -> RunState:
     """The content of `run.json`, {} where there is none or it is broken."""
     try:
         return as_dict(files.read_json(run_dir / "run.json"))
@@ -148,9 +148,9 @@ def data_note(data: dict[str, Any]) -> dict[str, Any]:
         return {}
 
 
-def notebook_entries(run_dir: Path, journal: Journal) -> dict[str, dict[str, Any]]:
-    """{name: its entry} in the order of the journal, then those that only lie in the run folder, by name."""
-    noted = journal.get("notebooks") or {}
+def notebook_entries(run_dir: Path, state: RunState) -> dict[str, dict[str, Any]]:
+    """{name: its entry} in the order of `run.json`, then those that only lie in the run folder, by name."""
+    noted = state.get("notebooks") or {}
     if isinstance(noted, list):
         noted = {str(entry.get("name", "")): entry for entry in noted if isinstance(entry, dict)}
     names = [*noted, *sorted(path.stem for path in run_dir.glob("*.ipynb") if path.stem not in noted)]
@@ -162,8 +162,8 @@ def notebook_entries(run_dir: Path, journal: Journal) -> dict[str, dict[str, Any
 
 
 def notebook_card(run_dir: Path, name: str, entry: dict[str, Any], summary: str) -> dict[str, Any]:
-    """A notebook's card on the index; entry: of the journal; summary: as the notebook recorded it."""
-    # Links are made from names found in the folder, so that a name in the journal can't point elsewhere.
+    """A notebook's card on the index; entry: of `run.json`; summary: as the notebook recorded it."""
+    # Links are made from names found in the folder, so that a name in `run.json` can't point elsewhere.
     is_plain = Path(name).name == name
     has_page = is_plain and (run_dir / f"{name}.html").is_file()
     has_notebook = is_plain and (run_dir / f"{name}.ipynb").is_file()
@@ -206,34 +206,33 @@ def doubts_in(metrics: dict[str, Any]) -> list[str]:
     return [shorten(text) for text in texts if isinstance(text, str) and text]
 
 
-def ran_with(journal: Journal, name: str) -> list[tuple[str, Any]]:
+def ran_with(state: RunState, name: str) -> list[tuple[str, Any]]:
     """(name, value) of the code, versions and environment of a notebook, where they differ from the run's."""
-    ran = as_dict(as_dict(journal.get("notebooks")).get(name)).get("ran")
+    ran = as_dict(as_dict(state.get("notebooks")).get(name)).get("ran")
     if not isinstance(ran, dict):
         return []
-    of_run = dict(flat({key: journal.get(key) for key in ORIGIN}))
+    of_run = dict(flat({key: state.get(key) for key in ORIGIN}))
     own = dict(flat({key: ran.get(key) for key in ORIGIN}))
     return [(key, own[key]) for key, value in of_run.items() if key in own and own[key] != value]
 
 
-def parameter_tables(journal: Journal) -> dict[str, list[tuple[str, Any]]]:
+def parameter_tables(state: RunState) -> dict[str, list[tuple[str, Any]]]:
     """{notebook: rows (name, value)}: its parameters, and what it alone ran with."""
-    parameters = as_dict(journal.get("parameters"))
+    parameters = as_dict(state.get("parameters"))
     return {
-        str(name): [(key, shorten(repr(value))) for key, value in values.items()]
-        + ran_with(journal, str(name))
+        str(name): [(key, shorten(repr(value))) for key, value in values.items()] + ran_with(state, str(name))
         for name, values in parameters.items()
         if isinstance(values, dict)
     }
 
 
-def origin_rows(journal: Journal) -> list[tuple[str, Any]]:
+def origin_rows(state: RunState) -> list[tuple[str, Any]]:
     """(name, value) of what a run was made from, its data and other parameters aside."""
-    parameters = as_dict(journal.get("parameters")).values()
+    parameters = as_dict(state.get("parameters")).values()
     seeds = sorted(
         {str(values["seed"]) for values in parameters if isinstance(values, dict) and "seed" in values}
     )
-    origin = {key: journal.get(key) for key in ("profile", *ORIGIN)} | {"seed": ", ".join(seeds)}
+    origin = {key: state.get(key) for key in ("profile", *ORIGIN)} | {"seed": ", ".join(seeds)}
     return [(name, value) for name, value in flat(origin) if value]
 
 
@@ -241,31 +240,31 @@ def write_index(run_dir: str | Path) -> None:
     """Write `index.html` of a run from what is there of `run.json`, `metrics/*.json` and executed notebooks.
 
     Arguments:
-        run_dir: the run folder, with the keys of `run.json` as the pipeline's journal describes them.
+        run_dir: the run folder, with the keys of `run.json` as pipeline/run_state.py describes them.
     """
     run_dir = Path(run_dir)
-    journal = read_journal(run_dir)
+    state = read_state(run_dir)
     recorded = {
         path.stem: files.read_metrics(run_dir, path.stem)
         for path in sorted((run_dir / "metrics").glob("*.json"))
     }
     cards = [
         notebook_card(run_dir, name, entry, recorded.get(name, ("", {}))[0])
-        for name, entry in notebook_entries(run_dir, journal).items()
+        for name, entry in notebook_entries(run_dir, state).items()
     ]
     # Metrics of an earlier state may still lie there: only those of finished notebooks are shown.
     finished = {card["name"] for card in cards if card["status"] in ("done", "kept")}
     metrics: dict[str, Any] = {}
     for name, (_, values) in recorded.items():
-        metrics |= values if name in finished or not journal else {}
+        metrics |= values if name in finished or not state else {}
     outdated = [card["name"] for card in cards if card["outdated"] and card["name"] in recorded]
-    data = as_dict(journal.get("data"))
+    data = as_dict(state.get("data"))
     data = data_note(data) | data
-    seconds = journal.get("seconds")
+    seconds = state.get("seconds")
     text = page(
         "index.html",
-        run=str(journal.get("run") or run_dir.resolve().name),
-        journal=journal,
+        run=str(state.get("run") or run_dir.resolve().name),
+        state=state,
         data=data,
         metrics=metrics,
         doubts=doubts_in(metrics),
@@ -274,9 +273,9 @@ def write_index(run_dir: str | Path) -> None:
         all_metrics=[(name, number_text(value)) for name, value in flat(metrics)] if metrics else [],
         cards=cards,
         seconds=seconds if isinstance(seconds, (int, float)) else 0,
-        origin=origin_rows(journal),
+        origin=origin_rows(state),
         facts=[(name, number_text(value)) for name, value in flat(data) if name not in NO_FACTS],
-        parameters=parameter_tables(journal),
+        parameters=parameter_tables(state),
         files=[name for name in FILES if (run_dir / name).is_file()],
     )
     files.write_atomic(run_dir / "index.html", text)

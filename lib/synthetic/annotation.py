@@ -1,4 +1,4 @@
-"""What annotators see on a strip: how many objects of a class, how large, where, and the polygons they draw around them."""
+"""What annotators see on a strip: the objects of a class, their sizes and places, and the polygons around them."""
 
 import math
 from statistics import NormalDist
@@ -52,8 +52,8 @@ def object_sizes(
     """Heights and widths in pixels of the objects of one class on one strip, a list of (height, width).
 
     Arguments:
-        count_rank, area_rank: the strip's place among all with this class, 0..1: by number of objects; by mask area
-            beside what the number says of it. Ranks that are spread evenly keep a small set close to the facts.
+        count_rank, area_rank: the strip's rank among all with this class, 0..1: by number of objects; by mask
+            area beside what that number says of it. Ranks spread evenly keep a small set close to the facts.
     """
     facts = FACTS[defect_class]
     weights = np.cumsum(facts.objects, dtype=float)
@@ -89,10 +89,10 @@ def outline_kind(rng: Generator, defect_class: int, height: int, width: int) -> 
 
 
 def outline(rng: Generator, shape: str, height: int, width: int) -> np.ndarray:
-    """The annotator's polygon, (n, 2) int32 points (x, y) that fill a box of `height` x `width` pixels to its borders.
+    """The annotator's polygon, (n, 2) int32 points (x, y) that reach all borders of a box of this size.
 
     Arguments:
-        shape: "box" (a crooked box), "strip" (a slanted strip along the longer side) or "patch" (a ragged outline).
+        shape: "box" (crooked), "strip" (slanted, along the longer side) or "patch" (ragged); height, width: pixels.
     """
     if shape == "box":
         points = rng.uniform(0, 0.27, (4, 2)) * [[1, 1], [-1, 1], [-1, -1], [1, -1]] + [

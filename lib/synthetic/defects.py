@@ -16,7 +16,7 @@ def bell(away: np.ndarray, width: float | np.ndarray) -> np.ndarray:
 
 
 def draw_pits(box: np.ndarray, mask: np.ndarray, rng: Generator, strength: float) -> None:
-    """Class 1: small dark cores, each with a bright rim on its lower side, some with a short fine dark trail."""
+    """Class 1: small dark cores, each with a bright rim below, some with a short fine dark trail."""
     height, width = box.shape
     level = float(box.mean())
     rows, columns = np.mgrid[0:height, 0:width].astype(np.float32)
@@ -33,7 +33,7 @@ def draw_pits(box: np.ndarray, mask: np.ndarray, rng: Generator, strength: float
 
 
 def draw_line(box: np.ndarray, mask: np.ndarray, rng: Generator, strength: float) -> None:
-    """Class 2: a thin smooth wandering dark line that opens into a lens with a bright inside and a dark knot at its end."""
+    """Class 2: a thin wandering dark line that opens into a lens with a bright inside and ends in a dark knot."""
     height, width = box.shape
     columns, rows = np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32)[:, None]
     middle = mask @ columns / np.maximum(0.1, mask.sum(axis=1))
@@ -55,7 +55,7 @@ def draw_line(box: np.ndarray, mask: np.ndarray, rng: Generator, strength: float
 
 
 def streaks(rng: Generator, height: int, width: int) -> np.ndarray:
-    """A bundle of upright lines, dark with a bright side or the other way round, (height, width) float32 about -1..1.5."""
+    """A bundle of upright lines, dark with a bright side or bright, (height, width) float32 about -1..1.5."""
     count = int(np.clip(width / rng.uniform(4.5, 7), 2, 14) + width / rng.uniform(20, 70))
     centres = rng.uniform(0.1, 0.9, (count, 1)) * width
     thick = rng.uniform(0.7, 2.2, (count, 1)) * rng.choice([1, 1, 1.8])
@@ -74,7 +74,7 @@ def streaks(rng: Generator, height: int, width: int) -> np.ndarray:
 
 
 def draw_scratches(box: np.ndarray, mask: np.ndarray, rng: Generator, strength: float) -> None:
-    """Class 3: streaks along the longer side, slanted with the outline; or a torn or flat dark band; or a dark rough scar."""
+    """Class 3: streaks along the longer side, slanted with the outline; a torn or flat dark band; a rough scar."""
     height, width = box.shape
     if width > 1.5 * height:
         draw_scratches(box.T, mask.T, rng, strength)
@@ -107,7 +107,7 @@ def draw_scratches(box: np.ndarray, mask: np.ndarray, rng: Generator, strength: 
 
 
 def draw_patch(box: np.ndarray, mask: np.ndarray, rng: Generator, strength: float) -> None:
-    """Class 4: a crumpled, scaly surface with a dark ragged rim and bright cracks in place of the rolled one."""
+    """Class 4: a crumpled, scaly surface with a dark ragged rim and bright cracks instead of the rolled one."""
     height, width = box.shape
     level = float(box.mean())
     zoom = rng.uniform(0.8, 1.7)
@@ -123,7 +123,7 @@ def draw_patch(box: np.ndarray, mask: np.ndarray, rng: Generator, strength: floa
 
 
 def visible_part(outlined: np.ndarray, slack: int, cut_above: bool, cut_below: bool) -> np.ndarray:
-    """Where in its outline (h, w) 0/1 a defect shows, 0..1: inside by `slack` pixels, and fading out, as nothing ends at a ruler.
+    """Where in its outline (h, w) 0/1 a defect shows, 0..1: inside by `slack` pixels, and fading out.
 
     Arguments:
         cut_above, cut_below: the outline goes on beyond the picture there.
@@ -184,9 +184,9 @@ def put_defects(
     lit: tuple[int, int],
     ranks: tuple[float, float] = (0.5, 0.5),
 ) -> None:
-    """Draw the defects of one class into `image` (H, W) float32 and their outlines into `masks` (H, W, C) uint8, in place.
+    """Draw defects of a class into `image` (H, W) float32, and their outlines into `masks` (H, W, C) uint8.
 
-    Objects keep clear of everything in `masks`. One that finds no room is left out; if it is the largest, so are all.
+    Objects keep clear of all in `masks`. One that finds no room is left out; if it is the largest, so are all.
 
     Arguments:
         lit: first and last lit column; ranks: of the strip, see `object_sizes`.

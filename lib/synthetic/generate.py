@@ -1,4 +1,4 @@
-"""Generated strips in the competition's exact layout, made from a seed: a stand-in for the data that nobody may hand on."""
+"""Generated strips in the competition's layout, made from a seed: for the data that nobody may hand on."""
 
 import contextlib
 import itertools
@@ -84,7 +84,7 @@ def make_strip(planned: PlannedStrip) -> tuple[np.ndarray, np.ndarray]:
 
 
 def write_chunk(work: tuple[str, list[PlannedStrip]]) -> list[tuple[str, int, str]]:
-    """Make some strips and write them into a folder: `work` is (folder, strips). Runs in a process of its own.
+    """Make strips and write them: `work` is (folder, strips). Runs in a process of its own.
 
     Returns their mask rows (image_id, defect class, rle).
     """
@@ -106,7 +106,10 @@ def settings(train: int, test: int, seed: int, lift: bool) -> dict[str, Any]:
     """What a generated set is made from, as its dataset.json holds it."""
     note = "Generated strips: no real steel."
     if lift:
-        note += " The rare defect classes are raised far above their real shares so that each can be learnt from few strips."
+        note += (
+            " The rare defect classes are raised far above their real shares"
+            " so that each can be learnt from few strips."
+        )
     return {
         "generated": True,
         "classes": CLASSES,
@@ -143,7 +146,7 @@ def write_parts(folder: Path, train: int, test: int, seed: int, lift: bool, proc
 
 
 def is_filled(folder: Path, wanted: dict[str, Any]) -> bool:
-    """Whether a folder holds the set of these settings; False if there is nothing, or what an older version made of them.
+    """Whether a folder holds the set of these settings; False if it is empty or an older version's of them.
 
     Raises UserError if something else lies there.
     """
@@ -185,7 +188,7 @@ def generate(
     """Make a data set of generated strips in the competition's layout, or reuse the one that is there.
 
     Arguments:
-        folder: written aside and renamed at the end. Of two that make the same at once the second takes the first's.
+        folder: written aside, then renamed. Of two that make the same at once the second takes the first's.
         train, test: numbers of strips, from 1; 8 or more hold every class.
         lift: raise the shares of the rare classes (the demo); else the competition's own shares.
         processes: how many at a time, by default one a core; the strips do not depend on it.
@@ -217,7 +220,7 @@ def generate(
 
 
 def checked_sizes(synthetic_sizes: Any) -> tuple[int, int]:
-    """(training strips, test strips) from the notebooks' parameter; UserError if it is anything but two from 1."""
+    """(training strips, test strips) from the notebooks' parameter; UserError unless it is two integers from 1."""
     are_two = isinstance(synthetic_sizes, list | tuple) and [type(size) for size in synthetic_sizes] == [
         int,
         int,

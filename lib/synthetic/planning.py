@@ -1,4 +1,4 @@
-"""What each strip of a generated set is to be: its roll, its defect classes, and which strips are near-duplicates."""
+"""What each strip of a generated set is to be: its roll, its defect classes, and which have near-duplicates."""
 
 import hashlib
 from collections import Counter
@@ -11,11 +11,15 @@ CLASSES = 4
 STRIPS_PER_ROLL = 8
 Labels = tuple[int, ...]  # the defect classes on a strip, from 1, in order
 # Label combinations of the competition's 12,568 training images.
-FACTS: dict[Labels, int] = {(): 5902, (3,): 4759, (1,): 769, (4,): 516, (3, 4): 284, (2,): 195, (1, 3): 91, (1, 2): 35, (2, 3): 14,
-         (1, 2, 3): 2, (2, 4): 1}  # fmt: skip
+FACTS: dict[Labels, int] = {
+    (): 5902, (3,): 4759, (1,): 769, (4,): 516, (3, 4): 284, (2,): 195, (1, 3): 91, (1, 2): 35, (2, 3): 14,
+    (1, 2, 3): 2, (2, 4): 1,
+}  # fmt: skip
 # The same kinds with the rare classes raised, so that each can be learnt from a thousand strips.
-LIFTED: dict[Labels, int] = {(): 485, (3,): 135, (4,): 105, (1,): 70, (3, 4): 50, (2,): 45, (1, 2): 40, (1, 3): 35, (2, 3): 25,
-          (1, 2, 3): 5, (2, 4): 5}  # fmt: skip
+LIFTED: dict[Labels, int] = {
+    (): 485, (3,): 135, (4,): 105, (1,): 70, (3, 4): 50, (2,): 45, (1, 2): 40, (1, 3): 35, (2, 3): 25,
+    (1, 2, 3): 5, (2, 4): 5,
+}  # fmt: skip
 
 
 @dataclass
@@ -28,16 +32,16 @@ class PlannedStrip:
     stream: int  # of random numbers, from 0 in each part
     roll: int  # from 0 in each part: strips of a roll look alike
     labels: Labels  # the defect classes on it, from 1
-    ranks: dict[int, tuple[float, float]] = field(
-        default_factory=dict
-    )  # of a defect class, see defects.object_sizes
-    twin: str = ""  # of a near-duplicate: "first"; how it differs from that, whose stream it shares: "copy" or "masks"
+    # Of a defect class, see annotation.object_sizes:
+    ranks: dict[int, tuple[float, float]] = field(default_factory=dict)
+    # Of near-duplicates, which share a stream: "first", and how the other differs, "copy" or "masks" too:
+    twin: str = ""
 
 
 def plan_labels(count: int, rng: Generator, lift: bool = True) -> list[Labels]:
     """The label combination of each of `count` strips, shuffled, in the shares of the facts or lifted ones.
 
-    Every class is there at least once if `count` is 5 or more: it takes the place of the most frequent combination.
+    If `count` is 5 or more, every class is there at least once, in place of the most frequent combination.
     """
     shares = LIFTED if lift else FACTS
     exact = {labels: count * share / sum(shares.values()) for labels, share in shares.items()}
@@ -54,7 +58,7 @@ def plan_labels(count: int, rng: Generator, lift: bool = True) -> list[Labels]:
 
 
 def plan_ranks(strips: list[PlannedStrip], rng: Generator) -> None:
-    """Give each strip its ranks by number of objects and by area among those with the same class, spread evenly."""
+    """Give each strip its ranks among those of a class, by number of objects and by area, spread evenly."""
     for defect_class in range(1, CLASSES + 1):
         positive = [strip for strip in strips if defect_class in strip.labels]
         by_count = (rng.permutation(len(positive)) + 0.5) / max(1, len(positive))
@@ -64,7 +68,7 @@ def plan_ranks(strips: list[PlannedStrip], rng: Generator) -> None:
 
 
 def plan_twins(strips: list[PlannedStrip], n_pairs: int) -> None:
-    """Make some strips near-duplicates of others: a pair of class 3 alone, with other masks, and pairs of other labels."""
+    """Make pairs of near-duplicates: the first of class 3 alone and with other masks, the others of other labels."""
     for pair in range(n_pairs):
         with_other_masks = pair == 0
         free = [strip for strip in strips if not strip.twin and (strip.labels == (3,)) == with_other_masks]

@@ -1,4 +1,4 @@
-"""The look of a generated strip before any defect: rolling texture, uneven light, side blocks and harmless marks."""
+"""The look of a generated strip before any defect: texture, uneven light, side blocks and harmless marks."""
 
 from collections.abc import Callable
 from functools import lru_cache
@@ -9,14 +9,14 @@ import numpy as np
 from numpy.random import Generator
 
 HEIGHT, WIDTH = 256, 1600
-MARGIN = 64  # a noise bank is larger than a strip by this many rows and 8 times as many columns, so that crops differ
+MARGIN = 64  # rows, and an eighth of the columns, that a noise bank has beyond a strip, so that crops differ
 BANK_SEED = 20190725
 
 Roll = dict[str, Any]  # what the strips of one roll have in common, see `make_roll`
 
 
 def smooth_noise(rng: Generator, shape: tuple[int, int], cell: tuple[int, int]) -> np.ndarray:
-    """Noise of mean 0 and deviation 1: normal values on a coarse grid of `cell` = (rows, columns) pixels, made full size."""
+    """Noise of mean 0 and deviation 1: normal values on a grid of `cell` = (rows, columns) pixels, made full size."""
     height, width = shape
     grid = rng.standard_normal((max(4, height // cell[0] + 2), max(4, width // cell[1] + 2))).astype(
         np.float32
@@ -28,7 +28,7 @@ def smooth_noise(rng: Generator, shape: tuple[int, int], cell: tuple[int, int]) 
 def octaves(
     rng: Generator, shape: tuple[int, int], cell: tuple[int, int], count: int, fall: float = 0.6
 ) -> np.ndarray:
-    """A sum of `count` smooth noises, each half as coarse and `fall` as strong as the one before; deviation 1."""
+    """A sum of `count` smooth noises, each half as coarse and `fall` as strong as the last; deviation 1."""
     total = np.zeros(shape, np.float32)
     for octave in range(count):
         total += fall**octave * smooth_noise(
@@ -38,7 +38,7 @@ def octaves(
 
 
 def relief(rng: Generator, shape: tuple[int, int]) -> np.ndarray:
-    """A crumpled surface lit from the side: folds with bright cracks on one flank and dark ones on the other."""
+    """A crumpled surface lit from the side: folds with bright cracks on one flank, dark ones on the other."""
     folds = octaves(rng, shape, (48, 72), 5, 0.55)
     folds = np.abs(folds + 0.6 * smooth_noise(rng, shape, (90, 60)))
     folds += 0.35 * np.abs(octaves(rng, shape, (20, 28), 3))
@@ -48,7 +48,7 @@ def relief(rng: Generator, shape: tuple[int, int]) -> np.ndarray:
 
 @lru_cache(maxsize=1)
 def banks() -> dict[str, np.ndarray]:
-    """Noise made once a process, (H + 64, W + 512) float32 each: strips take random crops, which is much faster than drawing."""
+    """Noise made once a process, (H + 64, W + 512) float32: to take random crops is faster than to draw."""
     rng = np.random.default_rng(BANK_SEED)
     shape = (HEIGHT + MARGIN, WIDTH + 8 * MARGIN)
     grain = cv2.GaussianBlur(rng.standard_normal(shape).astype(np.float32), (0, 0), 0.6)
@@ -87,7 +87,7 @@ def make_roll(rng: Generator, shift: float = 0.0) -> Roll:
     """One roll of steel: what its strips have in common.
 
     Arguments:
-        shift: 0 for training rolls; 1 for those of the test set, which are a little darker, grainier and more marked.
+        shift: 0 for training rolls; 1 for those of the test set, a little darker, grainier and more marked.
     """
     kinds = ("stain", "drips", "scale", "bands", "seam", "dashes", "dirt", "tone", "ripple")
     habits = rng.dirichlet(np.full(len(kinds), 0.45))
@@ -128,7 +128,7 @@ def surface(rng: Generator, roll: Roll) -> np.ndarray:
 def envelope(
     rng: Generator, width: int = WIDTH, least: int = 80, most: int = 600
 ) -> tuple[int, int, np.ndarray]:
-    """Where along the strip a mark lies: first and last column, and a smooth weight 0..1 a column, float32."""
+    """Where along the strip a mark lies: first and last column, and a smooth weight 0..1 of each, float32."""
     span = int(rng.integers(least, most))
     left = int(rng.integers(-span // 3, width - span // 2))
     first, last = max(0, left), min(width, left + span)
@@ -137,7 +137,7 @@ def envelope(
 
 
 def mark_drips(image: np.ndarray, rng: Generator) -> None:
-    """Water stains: vertical, flat, ragged-edged darker (seldom brighter) patches without grain of their own."""
+    """Water stains: vertical, flat, ragged darker (seldom brighter) patches without grain of their own."""
     first, last, weight = envelope(rng)
     shape = np.clip((crop(rng, "drip", HEIGHT, last - first) - rng.uniform(0.4, 1.3)) * 6, 0, 1)
     image[:, first:last] *= 1 - rng.choice([0.42, 0.3, -0.2]) * rng.uniform(0.6, 1) * shape * weight
@@ -171,7 +171,7 @@ def mark_bands(image: np.ndarray, rng: Generator) -> None:
 
 
 def mark_seam(image: np.ndarray, rng: Generator) -> None:
-    """A seam: one perfectly straight, even line over the whole height, mostly stippled at a fixed pitch, else soft-edged."""
+    """A seam: a perfectly straight, even line over the whole height, mostly stippled, else soft-edged."""
     width = int(rng.integers(3, 6))
     rows = np.full((HEIGHT, 1), rng.choice([-0.45, -0.3, 0.4]), np.float32)
     columns = np.ones(width, np.float32)
@@ -224,12 +224,14 @@ def mark_splash(image: np.ndarray, rng: Generator) -> None:
     image[:, first:last] += 400 * np.clip((drops - rng.uniform(1.5, 2.1)) * weight, 0, 1)
 
 
-MARKS: dict[str, Callable[[np.ndarray, Generator], None]] = {"stain": mark_stain, "drips": mark_drips, "scale": mark_scale, "bands": mark_bands, "seam": mark_seam,
-         "dashes": mark_dashes, "dirt": mark_dirt, "tone": mark_tone, "ripple": mark_ripple}  # fmt: skip
+MARKS: dict[str, Callable[[np.ndarray, Generator], None]] = {
+    "stain": mark_stain, "drips": mark_drips, "scale": mark_scale, "bands": mark_bands, "seam": mark_seam,
+    "dashes": mark_dashes, "dirt": mark_dirt, "tone": mark_tone, "ripple": mark_ripple,
+}  # fmt: skip
 
 
 def harmless_marks(image: np.ndarray, rng: Generator, roll: Roll, extra: float = 0.0) -> None:
-    """Put the roll's usual harmless marks on `image`, (H, W) float32, in place; `extra` more of them on average."""
+    """Put the roll's harmless marks on `image`, (H, W) float32, in place; `extra` more of them on average."""
     total = sum(roll["marks"].values())
     for name, rate in roll["marks"].items():
         for _ in range(min(4, int(rng.poisson(rate * (1 + extra / total))))):
@@ -239,7 +241,7 @@ def harmless_marks(image: np.ndarray, rng: Generator, roll: Roll, extra: float =
 
 
 def side_block(image: np.ndarray, rng: Generator, roll: Roll, largest: int) -> tuple[int, int]:
-    """Black out the side of the strip beyond its edge, on some strips; returns the first and the last lit column.
+    """Black out the side beyond the strip's edge, on some strips; returns the first and the last lit column.
 
     Arguments:
         largest: width of the block in pixels at the most.
