@@ -1,5 +1,7 @@
 """Run the notebooks: from strips to a submission and a report of every step."""
 
+import argparse
+import dataclasses
 import sys
 from pathlib import Path
 
@@ -7,16 +9,18 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))  # with PYTHONSAFEPATH 
 
 from lib import errors
 from lib.pipeline import run
+from lib.pipeline.graph import DEFAULT_PROJECT, Project
+from lib.pipeline.options import Options
 
 
-def parse(arguments):
-    """The command line as (parsed arguments, run.Options)."""
+def parse(arguments: list[str] | None) -> tuple[argparse.Namespace, Options]:
+    """The command line as (all that it holds, the options of a run)."""
     parser = errors.Parser(prog="run_all.py", description=__doc__)
     add = parser.add_argument
     add("--profile", help="demo, full, article (params/); default: full where competition data are found, else demo")
     add("--data", metavar="DIR", help="folder with train.csv, train_images, test_images")
     add("--run", metavar="ID", help="name of the run, a folder in runs/; default: date, time and profile")
-    add("--resume", action="store_true", help="go on with a run, by default the newest; what is done and unchanged is kept")
+    add("--resume", action="store_true", help="go on with a run, by default the newest; what is done and unchanged stays")
     add("--only", metavar="A,B", help="run these notebooks alone; first letters do, such as 10,33; "
         "with --run ID in that run")  # fmt: skip
     add("--from", dest="start", metavar="NAME", help="run this notebook and all that depend on it, even if unchanged")
@@ -27,28 +31,33 @@ def parse(arguments):
     add("--list", action="store_true", help="print every parameter with its value and where that comes from")
     add("--prepare", metavar="PROFILE", help="write the notebooks with a profile's parameters, not executed")
     add("--check", action="store_true", help="check the data and print what is wrong with them")
-    given = parser.parse_args(arguments)
-    for name, value in vars(given).items():
+    options = parser.parse_args(arguments)
+    for name, value in vars(options).items():
         if isinstance(value, str) and not value.strip():  # such as of a variable that is not set
             parser.error(f"--{'from' if name == 'start' else name} is empty. Say what is meant, or leave it out.")
         if value is None and name != "jobs":
-            setattr(given, name, "")
-    return given, run.Options(**{field: getattr(given, field) for field in run.Options._fields})
+            setattr(options, name, "")
+    return options, Options(**{field.name: getattr(options, field.name) for field in dataclasses.fields(Options)})
 
 
-def act(arguments):
-    """Do what the command line says; the exit code."""
-    given, options = parse(arguments)
-    if given.list:
-        return run.print_values(options)
-    if given.prepare:
-        return run.prepare(given.prepare, options)
-    if given.check:
-        return run.check(options)
-    return run.run(options)
+def act(arguments: list[str] | None) -> int:
+    """Do what the command line asks for; the exit code."""
+    command, options = parse(arguments)
+    return perform(command, options)
 
 
-def main(arguments=None):
+def perform(command: argparse.Namespace, options: Options, project: Project = DEFAULT_PROJECT) -> int:
+    """Run the notebooks of a project, or do what one of --list, --prepare and --check asks for; the exit code."""
+    if command.list:
+        return run.print_values(options, project)
+    if command.prepare:
+        return run.prepare(command.prepare, options, project)
+    if command.check:
+        return run.check(options, project)
+    return run.run(options, project)
+
+
+def main(arguments: list[str] | None = None) -> int:
     """The command line; the exit code: 0 done, 1 a notebook failed, 2 something for the user to mend, 130 or 143 stopped."""
     return errors.exit_code_of(act, arguments)
 

@@ -120,8 +120,8 @@ def metrics_of(name, seeds):
         strategy = sources.read_thresholds(folder).strategy
         scores.append(threshold_search.cross_fit(found, strategy).mean(axis=1))
         groups.append(found.group + 10**6 * seed)
-        journal = files.read_json(folder / "run.json")
-        minutes.append(sum(one["seconds"] for one in journal["notebooks"].values() if one["status"] == "done") / 60)
+        state = files.read_json(folder / "run.json")
+        minutes.append(sum(one["seconds"] for one in state["notebooks"].values() if one["status"] == "done") / 60)
     return scores, groups, min(minutes)
 
 

@@ -11,6 +11,7 @@ import shutil
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 from lib import errors
 from lib.errors import UserError
@@ -129,6 +130,7 @@ def read_metrics(run_dir, notebook):
         return "", {}
 
 
+fcntl: Any
 try:
     import fcntl
 except ImportError:  # Windows has msvcrt

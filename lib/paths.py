@@ -10,7 +10,7 @@ KAGGLE_INPUT = Path("/kaggle/input")
 COMPETITION = "severstal-steel-defect-detection"
 DATA_VARIABLE = "SEVERSTAL_DATA"
 RUN_VARIABLE = "STEEL_RUN"  # names the run folder to the notebooks that run_all.py starts
-JOURNALS = "run.json", "run.previous.json"  # a folder with one of them is run_all.py's
+RUN_FILES = "run.json", "run.previous.json"  # a folder with one of them is run_all.py's
 
 
 def given(text, what="The path"):
@@ -150,7 +150,7 @@ def open_run(run_dir="", aside=None):
 def is_another_s(folder):
     """Whether a folder is a run of run_all.py, and not the one that has started this process."""
     own = os.environ.get(RUN_VARIABLE, "")
-    return any((folder / name).is_file() for name in JOURNALS) and not (own and Path(own).resolve() == folder)
+    return any((folder / name).is_file() for name in RUN_FILES) and not (own and Path(own).resolve() == folder)
 
 
 def find_runs(run_dir="", needs=()):

@@ -216,14 +216,14 @@ def profile(name, content, said):
 
 
 def written(name, content, said, *arguments):
-    """A case of a run's journal that is not what the project wrote."""
+    """A case of a run.json that is not what the project wrote."""
 
     def build(folder):
         (folder / "runs" / "a").mkdir(parents=True)
         (folder / "runs" / "a" / "run.json").write_text(content)
         return "--resume", "--run", "a", *arguments
 
-    return Case(f"journal: {name}", build, 2, said)
+    return Case(f"run.json: {name}", build, 2, said)
 
 
 EVIL = '!!python/object/apply:os.system ["touch escaped"]'

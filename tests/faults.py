@@ -215,7 +215,7 @@ def main():
     shutil.rmtree(folder, ignore_errors=True)
     data = make_data(folder / "data")
     expected = undisturbed(folder / "whole", data)
-    print("| fault | stage | exit code | seconds to the end | said | kept | resumed to the same results |\n|---|---|---|---|---|---|---|")
+    print("| fault | stage | exit code | seconds to the end | printed | finished | resumed to the same results |\n|---|---|---|---|---|---|---|")
     bad = 0
     for number, case in list(enumerate(CASES))[given.start :]:
         ended = play(case, folder / str(number), data, expected)

@@ -17,6 +17,7 @@ import subprocess
 import sys
 import time
 from collections import namedtuple
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -51,9 +52,9 @@ def results(run_dir):
 
 
 def finished(run_dir):
-    """{notebook: the file its executed form lies in} of those that the journal calls finished."""
-    journal = run_state.read(run_dir) or {"notebooks": {}}
-    names = [name for name, entry in journal["notebooks"].items() if entry["status"] in run_state.FINISHED]
+    """{notebook: the file its executed form lies in} of those that run.json calls finished."""
+    state = run_state.read(run_dir)
+    names = state.finished_notebooks() if state else []
     return {name: os.stat(run_dir / f"{name}.ipynb")[1:10] for name in names}  # inode, size, times: another execution, another file
 
 
@@ -146,7 +147,7 @@ def chain(begin, run_dir, expected, longest, kills, chance, victims=VICTIMS):
         known.update(now)
         return problems
 
-    models = {f"{name}": f"models/{name.partition('_')[2]}/model.json" for name in journals_names(expected)}
+    models = {f"{name}": f"models/{name.partition('_')[2]}/model.json" for name in notebooks_with_metrics(expected)}
     while len(rows) < kills:
         victim = victims[len(rows) % len(victims)]
         command = begin(bool(run_state.read(run_dir)))
@@ -154,14 +155,14 @@ def chain(begin, run_dir, expected, longest, kills, chance, victims=VICTIMS):
         said, _ = command.communicate(timeout=1200)
         if seconds is None:
             break
-        journal = run_state.read(run_dir)
-        running = [name for name, entry in journal["notebooks"].items() if entry["status"] in ("running", "failed")] if journal else []
+        state = run_state.read(run_dir)
+        running = [name for name, task in state.notebooks.items() if task.status in ("running", "failed")] if state else []
         strays = left_behind(run_dir)
         # A kernel or a process that had nothing left to do may be killed without harm.
-        problems = ["no exit code says so"] if command.returncode == 0 and journal["status"] != "done" else []
+        problems = ["no exit code says so"] if command.returncode == 0 and state.status != "done" else []
         problems += [f"left behind: {strays}"] if strays else []
         problems += ["a traceback"] if "Traceback" in said else []
-        problems += check() if journal else []
+        problems += check() if state else []
         rows.append(Kill(victim, seconds, running, len(known), 0, problems))
     command = begin(bool(run_state.read(run_dir)))
     said, _ = command.communicate(timeout=1200)
@@ -173,7 +174,7 @@ def chain(begin, run_dir, expected, longest, kills, chance, victims=VICTIMS):
     return [row._replace(problems=row.problems + problems) for row in rows]
 
 
-def journals_names(expected):
+def notebooks_with_metrics(expected):
     """The notebooks that handed metrics on."""
     return [Path(file).stem for file in expected if file.startswith("metrics/")]
 
@@ -205,7 +206,7 @@ def run_whole_project(folder, arguments):
     from lib import errors
     from lib.pipeline import graph, run
 
-    return errors.exit_code_of(run.run, run_all.parse(arguments)[1], graph.DEFAULT_PROJECT._replace(runs=Path(folder) / "runs"))
+    return errors.exit_code_of(run.run, run_all.parse(arguments)[1], replace(graph.DEFAULT_PROJECT, runs=Path(folder) / "runs"))
 
 
 def main():

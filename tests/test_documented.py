@@ -305,7 +305,7 @@ def judged_again(project, words):
 
 
 HOW = [  # the first that fits the whole command
-    (r"(?:\.venv\\Scripts\\)?python run_all\.py", run("--resume", "--run", "ID", says="kept")),  # the copy of the project began with it
+    (r"(?:\.venv\\Scripts\\)?python run_all\.py", run("--resume", "--run", "ID", says="cached")),  # the copy of the project began with it
     (r"python run_all\.py --resume(?: --run X)?", run(says=r"(kept.*){10}")),
     (r"python run_all\.py --resume --run X --only X", run(says="90_inference")),
     (r"python run_all\.py --only 40,90 --run ID", run(says="90_inference")),

@@ -1,4 +1,4 @@
-"""Runs that are killed and machines that fail, on the small project: what is said, what is kept, and that --resume ends the same."""
+"""Runs that are killed and machines that fail, on the small project: what is printed, what stays, and that --resume ends the same."""
 
 import random
 import shutil
@@ -11,8 +11,8 @@ import pytest
 from test_pipeline import small_project
 
 from lib import files
-from lib.pipeline import graph, inputs, params, products, run_state, scheduler
-from lib.pipeline.run import Options, new_folder, open_folder
+from lib.pipeline import graph, inputs, params, products, run_folder, run_state, tasks
+from lib.pipeline.run_state import NotebookTask, RunState, Status
 
 
 @pytest.fixture(scope="module")
@@ -58,26 +58,26 @@ def test_products_are_known_by_their_content(tmp_path, data, capsys):
     said, after = capsys.readouterr().out, kills.finished(run_dir)
     assert "20_reads_value   kept" in said and after["20_reads_value"] == before["20_reads_value"]  # 10 made the same again
     assert after["10_writes_value"] != before["10_writes_value"]
-    journal = run_state.read(run_dir)
-    journal["notebooks"]["20_reads_value"]["used"]["10_writes_value"] = "something else"
-    run_state.write(run_dir, journal)
+    state = run_state.read(run_dir)
+    state.notebooks["20_reads_value"].input_hashes["10_writes_value"] = "something else"
+    run_state.write(run_dir, state)
     assert one_notebook(tmp_path, data, "--resume") == 0
     said = capsys.readouterr().out
-    assert "10_writes_value  kept" in said and "20_reads_value   started" in said
+    assert "10_writes_value  cached" in said and "20_reads_value   started" in said
 
 
 def test_a_changed_parameter_of_one_segmenter_changes_it_and_what_follows():
-    declarations = graph.declarations_of(graph.DEFAULT_PROJECT)
+    declarations = graph.DEFAULT_PROJECT.declarations()
 
     def keys(*overrides):
         values = params.effective(declarations, overrides=overrides)
-        return graph.keys_of(graph.DEFAULT_PROJECT, list(graph.GRAPH), values, {"sha256": "f"}, None)
+        return tasks.keys_of(graph.DEFAULT_PROJECT, list(graph.GRAPH), values, {"sha256": "f"}, None)
 
     before, after = keys(), keys(("33_seg_class3", "epochs", "3"))
     assert [name for name in graph.GRAPH if before[name] != after[name]] == ["33_seg_class3", "40_evaluation", "90_inference"]
 
 
-def test_what_a_killed_command_was_writing_is_removed_and_a_run_without_a_journal_starts_anew(tmp_path):
+def test_what_a_killed_command_was_writing_is_removed_and_a_run_without_a_state_starts_anew(tmp_path):
     project, run_dir = small_project.build(tmp_path), tmp_path / "runs" / "a"
     (run_dir / "models").mkdir(parents=True)
     killed = []  # contexts that never end
@@ -96,7 +96,7 @@ def test_what_a_killed_command_was_writing_is_removed_and_a_run_without_a_journa
     shutil.rmtree(run_dir / "models")
     killed.append(files.replacing(run_dir / "run.json"))
     killed[-1].__enter__()
-    open_folder(Options(run="a"), "small", project)[1].close()
+    run_folder.open_new("a", "small", project.runs)[1].close()
 
 
 def test_strays_of_a_run_are_ended_and_no_others(tmp_path):
@@ -124,19 +124,19 @@ def test_a_clock_that_jumps_back_hides_no_run(tmp_path, monkeypatch):
     runs = tmp_path / "runs"
     for name, started in (("first", "2030-01-01T00:00:00+00:00"), ("second", "2020-01-01T00:00:00+00:00")):
         (runs / name).mkdir(parents=True)
-        run_state.write(runs / name, {"profile": "small", "started": started, "data": {}, "notebooks": {}})
-        run_state.point_latest(runs, name)
-    assert run_state.latest_run(runs).name == "second"
+        run_state.write(runs / name, RunState("small", started, {}, {}))
+        run_folder.point_latest(runs, name)
+    assert run_folder.latest_run(runs).name == "second"
     monkeypatch.setattr(time, "gmtime", lambda: (2020, 1, 1, 0, 0, 0, 2, 1, 0))
-    first = new_folder("demo", runs)
-    assert first.is_dir() and new_folder("demo", runs) == runs / f"{first.name}-2"
+    first = run_folder.new_folder("demo", runs)
+    assert first.is_dir() and run_folder.new_folder("demo", runs) == runs / f"{first.name}-2"
 
 
 def test_what_stood_before_is_outdated_when_what_it_needs_fails():
-    entries = {"a": {"status": "failed"}, "b": {"status": "kept", "outdated": False}, "c": {"status": "waiting", "error": ""}}
-    scheduler.block(entries, ["a", "b", "c"], {"a": (), "b": ("a",), "c": ("a",)})
-    assert entries["b"] == {"status": "kept", "outdated": True}
-    assert entries["c"]["status"] == "blocked"
+    entries = {"a": NotebookTask(Status.FAILED), "b": NotebookTask(Status.CACHED), "c": NotebookTask()}
+    tasks.block(entries, ["a", "b", "c"], {"a": (), "b": ("a",), "c": ("a",)})
+    assert entries["b"] == NotebookTask(Status.CACHED, outdated=True)
+    assert entries["c"].status == "blocked"
 
 
 def test_runs_are_compared_by_all_their_figures_but_not_by_measured_times(tmp_path):

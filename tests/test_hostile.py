@@ -2,6 +2,7 @@
 
 import csv
 import io
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -40,7 +41,7 @@ def hostile_data(folder):
 def run(tmp_path, data, *arguments):
     """Run the project's 00_eda with its runs below `tmp_path`; the exit code."""
     _, options = run_all.parse(["--data", str(data), "--profile", "demo", "--only", "00", "--run", "a", *arguments])
-    return errors.exit_code_of(run_module.run, options, graph.DEFAULT_PROJECT._replace(runs=tmp_path / "runs"))
+    return errors.exit_code_of(run_module.run, options, replace(graph.DEFAULT_PROJECT, runs=tmp_path / "runs"))
 
 
 @pytest.mark.slow
@@ -49,7 +50,7 @@ def test_names_are_shown_and_not_run(tmp_path, capsys):
     before = {path: path.stat().st_mtime_ns for path in data.rglob("*")}, sorted(tmp_path.parent.iterdir())
     assert run(tmp_path, data) == 0, capsys.readouterr()
     run_dir = tmp_path / "runs" / "a"
-    assert run_state.read(run_dir)["data"]["findings"] == "6 warnings, see data_findings.csv"
+    assert run_state.read(run_dir).data["findings"] == "6 warnings, see data_findings.csv"
     assert {path.name for path in tmp_path.iterdir()} == {"data", "runs"}
     assert ({path: path.stat().st_mtime_ns for path in data.rglob("*")}, sorted(tmp_path.parent.iterdir())) == before
     assert not list(tmp_path.parent.rglob("escaped*"))

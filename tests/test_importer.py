@@ -2,6 +2,7 @@
 
 import unicodedata
 import zlib
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -326,30 +327,30 @@ def test_overlap_has_a_figure_for_every_class_whatever_it_is_called(steel, names
 
 
 def test_the_plan_has_a_segmentation_notebook_for_every_class(tmp_path):
-    project = graph.DEFAULT_PROJECT._replace(runs=tmp_path / "runs")
-    assert graph.project_for(project, 4) is project
-    three = graph.project_for(project, 3)
+    project = replace(graph.DEFAULT_PROJECT, runs=tmp_path / "runs")
+    assert project.for_classes(4) is project
+    three = project.for_classes(3)
     assert three.graph["40_evaluation"] == ("05_shift", "10_binary", "20_multilabel", *graph.SEGMENTERS[:3])
     assert "34_seg_class4" not in three.graph and "34_seg_class4" not in three.products and three.notebooks == project.notebooks
-    six = graph.project_for(project, 6)
+    six = project.for_classes(6)
     assert list(six.graph) == [*list(project.graph)[:-2], "35_seg_class5", "36_seg_class6", "40_evaluation", "90_inference"]
     assert six.products["36_seg_class6"] == ("models/seg_class6/model.json",)
-    found = graph.declarations_of(six)
+    found = six.declarations()
     assert [found[f"3{k}_seg_class{k}"]["defect_class"].default for k in (1, 4, 5, 6)] == [1, 4, 5, 6]
     assert declared(project.notebooks / "34_seg_class4.ipynb")["defect_class"].default == 4
 
 
 def test_a_profiles_sections_for_classes_that_are_not_there_are_left_out():
-    three = graph.project_for(graph.DEFAULT_PROJECT, 3)
+    three = graph.DEFAULT_PROJECT.for_classes(3)
     profile = {"all": {}, "33_seg_class3": {"epochs": 2}, "34_seg_class4": {"epochs": 2}, "35_seg_class5": {}, "35_no_such": {}}
-    assert list(graph.fitting(profile, three)) == ["all", "33_seg_class3", "35_no_such"]
+    assert list(three.fitting(profile)) == ["all", "33_seg_class3", "35_no_such"]
 
 
 @pytest.mark.parametrize("name", ["full", "article", "neu_seg"])  # of the demo, the notebooks' own epochs differ
 @pytest.mark.parametrize("classes", [1, 5, 12])
 def test_a_profile_has_one_recipe_for_all_segmenters_however_many_classes(tmp_path, name, classes):
-    project = graph.project_for(graph.DEFAULT_PROJECT._replace(runs=tmp_path / "runs"), classes)
-    values = graph.values_of(project, name, ())
+    project = replace(graph.DEFAULT_PROJECT, runs=tmp_path / "runs").for_classes(classes)
+    values = project.values(name, ())
     recipes = [{key: value for key, value in values[f"3{k}_seg_class{k}"].items() if key != "defect_class"} for k in range(1, classes + 1)]
     assert all(recipe == recipes[0] for recipe in recipes)
     chosen = {"full": ("resnet34", 40, "imagenet"), "article": ("resnet50", 25, "imagenet"), "neu_seg": ("compact", 16, "none")}
@@ -364,8 +365,8 @@ def test_a_class_whose_epochs_are_those_of_another_is_told(tmp_path):
         (6, "demo", [("35_seg_class5", "epochs", "9")], "36_seg_class6: 8 epochs"), (6, "demo", [("segmenters", "epochs", "9")], ""),
         (6, "small_data", (), ""), (4, "demo", (), ""), (2, "demo", (), ""),
     ):  # fmt: skip
-        project = graph.project_for(graph.DEFAULT_PROJECT._replace(runs=tmp_path / "runs"), classes)
-        remark = graph.remark_on_copies(project.graph, graph.values_of(project, profile, overrides))
+        project = replace(graph.DEFAULT_PROJECT, runs=tmp_path / "runs").for_classes(classes)
+        remark = graph.remark_on_copies(project.graph, project.values(profile, overrides))
         assert remark.startswith(said) and bool(remark) == bool(said)
     assert not graph.remark_on_copies(["00_eda"], {})
 

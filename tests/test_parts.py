@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -13,7 +14,7 @@ from lib import errors
 from lib.data import dataset, duplicates, generators, rle, split_check, splitting
 from lib.errors import UserError
 from lib.evaluation import shift
-from lib.pipeline import graph, inputs, params, run
+from lib.pipeline import graph, inputs, params, run, run_folder
 
 HEIGHT, WIDTH = 64, 128
 
@@ -68,7 +69,7 @@ SMALL = ["all.height=32", "all.width=64", "all.crop_width=0", "all.epochs=1", "a
 def start(tmp_path, data, *settings, **options):
     """Run the project's notebooks on a data folder, in a folder for runs of its own; the exit code."""
     given = run.Options(profile="demo", data=str(data), run="x", overrides=settings, **options)
-    return errors.exit_code_of(run.run, given, graph.DEFAULT_PROJECT._replace(runs=tmp_path / "runs"))
+    return errors.exit_code_of(run.run, given, replace(graph.DEFAULT_PROJECT, runs=tmp_path / "runs"))
 
 
 @pytest.mark.parametrize("name", REFUSED)
@@ -105,7 +106,7 @@ def test_what_is_not_refused_runs_to_its_end(tmp_path, capsys):
 
 def test_enough_of_everything_is_nothing_to_remark(tmp_path):
     data = write(tmp_path / "data", [(number, [1, 2] if number % 2 else []) for number in range(40)])
-    values = graph.values_of(graph.project_for(graph.DEFAULT_PROJECT, 2), "demo", ())
+    values = graph.DEFAULT_PROJECT.for_classes(2).values("demo", ())
     names = [name for name in values if "held_out" in values[name]]
     assert split_check.look(values, names, data, tmp_path) == []
     written = (tmp_path / "split.csv").read_bytes()  # what a notebook finds, which divides no more
@@ -134,7 +135,7 @@ def test_every_network_of_an_ensemble_needs_its_parts(tmp_path, capsys):
 
 def test_a_run_that_is_gone_on_with_is_looked_at_by_what_is_left_to_do(tmp_path, capsys):
     data = write(tmp_path / "data", REFUSED["no defect"][0])
-    values = graph.values_of(graph.project_for(graph.DEFAULT_PROJECT, 2), "demo", ())
+    values = graph.DEFAULT_PROJECT.for_classes(2).values("demo", ())
     assert inputs.divide(values, ["00_eda", "90_inference"], data, tmp_path) == ([], b"")
     remarks, split = inputs.divide(values, ["31_seg_class1"], data, tmp_path)
     assert len(remarks) == 2 and (tmp_path / "split.csv").read_bytes() == split
@@ -144,10 +145,10 @@ def test_a_run_that_is_gone_on_with_is_looked_at_by_what_is_left_to_do(tmp_path,
 
 def test_a_command_that_ended_before_its_first_notebook_leaves_a_folder_to_begin_in(tmp_path):
     (tmp_path / "split.csv").write_text("image_id,part,group,split_hash\n")
-    run.insist_on_empty(tmp_path)
+    run_folder.insist_on_empty(tmp_path)
     (tmp_path / "run.json").write_text("{}")
     with pytest.raises(UserError, match="already holds a run"):
-        run.insist_on_empty(tmp_path)
+        run_folder.insist_on_empty(tmp_path)
 
 
 def test_batches_of_nothing_say_what_to_look_at():

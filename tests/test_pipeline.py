@@ -1,4 +1,4 @@
-"""Runs of the small project beside the fixtures: what is run, kept, blocked, stopped, and what is said."""
+"""Runs of the small project beside the fixtures: what is run, cached, blocked, stopped, and what is printed."""
 
 import ast
 import importlib.util
@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
 
@@ -20,7 +21,7 @@ import pytest
 
 from lib import paths
 from lib.errors import LONGEST, MEMORY, UserError, process_end, shorten, with_remedy
-from lib.pipeline import cache_key, graph, inputs, params, processes, products, run_state, scheduler
+from lib.pipeline import cache_key, executor, graph, inputs, params, processes, products, progress, run_folder, run_state, scheduler, tasks
 from lib.report.cells import cut
 from lib.report.pages import write_index
 
@@ -79,7 +80,7 @@ def alive(pids):
 
 
 def statuses(run_dir):
-    return {name: entry["status"] for name, entry in run_state.read(run_dir)["notebooks"].items()}
+    return {name: task.status for name, task in run_state.read(run_dir).notebooks.items()}
 
 
 def executions(run_dir):
@@ -94,7 +95,7 @@ def test_a_run_a_resume_and_what_changes_run_again(tmp_path, call):
     assert said.startswith("profile  small, named by --profile")
     assert "product 8" in said and "score    8.0000, all-empty 0.5000" in said and "(4 of 4)" in said
     assert statuses(run_dir) == dict.fromkeys(small_project.GRAPH, "done")
-    assert run_state.latest_run(tmp_path / "runs") == run_dir
+    assert run_folder.latest_run(tmp_path / "runs") == run_dir
     assert json.loads((run_dir / "metrics.json").read_text()) == {
         "run": "a", "written": 4, "competition_score": 8, "all_empty_score": 0.5, "behaved": 1, "followed": 1,
     }  # fmt: skip
@@ -102,23 +103,23 @@ def test_a_run_a_resume_and_what_changes_run_again(tmp_path, call):
         assert (run_dir / f"{name}.html").stat().st_size and (run_dir / f"{name}.ipynb").stat().st_size
     assert (run_dir / "index.html").is_file()
     assert not list(run_dir.glob(".*.ipynb"))
-    journal = run_state.read(run_dir)
-    assert journal["status"] == "done" and journal["parameters"]["10_writes_value"]["value"] == 4
-    assert journal["notebooks"]["20_reads_value"]["headline"] == "product 8"
+    state = run_state.read(run_dir)
+    assert state.status == "done" and state.parameters["10_writes_value"]["value"] == 4
+    assert state.notebooks["20_reads_value"].summary == "product 8"
 
     code, said = call("--resume")
-    assert (code, said.count("kept"), said.count("started")) == (0, 4, 0)
-    assert set(statuses(run_dir).values()) == {"kept"}
+    assert (code, said.count("cached"), said.count("started")) == (0, 4, 0)
+    assert set(statuses(run_dir).values()) == {"cached"}
 
     code, said = call("--resume", "--run", "a", "-p", "10.title=new")  # the value 4 of the first command stays
-    assert (code, said.count("kept"), said.count("started")) == (0, 2, 2)
+    assert (code, said.count("cached"), said.count("started")) == (0, 2, 2)
     assert executions(run_dir) == ["4 float 0.5 from the profile", "4 float 0.5 new"]
-    assert list(statuses(run_dir).values()) == ["done", "done", "kept", "kept"]
+    assert list(statuses(run_dir).values()) == ["done", "done", "cached", "cached"]
 
     (run_dir / "value.json").unlink()  # a product that is gone is made again
     code, said = call("--resume", "--only", "10")
     assert code == 0 and len(executions(run_dir)) == 3
-    assert run_state.read(run_dir)["notebooks"]["20_reads_value"]["outdated"] is True
+    assert run_state.read(run_dir).notebooks["20_reads_value"].outdated is True
 
 
 def test_a_failure_blocks_what_needs_it_and_nothing_else(tmp_path, call):
@@ -132,7 +133,7 @@ def test_a_failure_blocks_what_needs_it_and_nothing_else(tmp_path, call):
     assert (run_dir / "30_misbehaves.html").is_file() and not (run_dir / "40_follows.html").exists()
     assert "behaved" not in json.loads((run_dir / "metrics.json").read_text())
     code, said = call("--resume", "-p", "30.how=well")
-    assert (code, said.count("kept"), said.count("started")) == (0, 2, 2)
+    assert (code, said.count("cached"), said.count("started")) == (0, 2, 2)
 
 
 @pytest.mark.parametrize(
@@ -147,8 +148,8 @@ def test_what_papermill_takes_for_success_is_a_failure(tmp_path, call, how, said
     code, printed = call("--profile", "small", "--run", "a", "--only", "30", "-p", f"30.how={how}")
     assert code == 1
     run_dir = tmp_path / "runs" / "a"
-    entry = run_state.read(run_dir)["notebooks"]["30_misbehaves"]
-    assert (entry["status"], entry["error"], entry["key"]) == ("failed", said, "")
+    task = run_state.read(run_dir).notebooks["30_misbehaves"]
+    assert (task.status, task.error, task.key) == ("failed", said, "")
     assert said in printed
     assert (run_dir / "30_misbehaves.html").is_file()
     cells = json.loads((run_dir / "30_misbehaves.ipynb").read_text())["cells"]
@@ -196,10 +197,10 @@ def test_few_open_files_are_raised_or_named(tmp_path, data, hard, ended):
 def test_a_long_error_ends_the_notebook_and_is_told_short(tmp_path, call):
     code, said = call("--profile", "small", "--run", "a", "--only", "10,30", "-p", "30.how=shout")
     run_dir = tmp_path / "runs" / "a"
-    entry = run_state.read(run_dir)["notebooks"]["30_misbehaves"]
-    assert code == 1 and entry["status"] == "failed"
-    assert entry["error"].startswith("ValueError: begin xxx") and entry["error"].endswith("x end (code cell 4)")
-    assert "(200,0" in entry["error"] and len(entry["error"]) <= LONGEST and len(said) < 3000
+    task = run_state.read(run_dir).notebooks["30_misbehaves"]
+    assert code == 1 and task.status == "failed"
+    assert task.error.startswith("ValueError: begin xxx") and task.error.endswith("x end (code cell 4)")
+    assert "(200,0" in task.error and len(task.error) <= LONGEST and len(said) < 3000
     pages = [(run_dir / name).stat().st_size for name in ("index.html", "30_misbehaves.html", "run.json")]
     assert max(pages) < 150_000
 
@@ -209,7 +210,7 @@ def test_what_a_process_says_is_read_while_it_runs():
     process = subprocess.Popen([sys.executable, "-c", script], stdout=-1, stderr=-1)
     said, errors = processes.Tail(process.stdout), processes.Tail(process.stderr)
     assert process.wait(60) == 0
-    assert errors.text(60).endswith("eEND") and len(errors.text()) == len(said.text(60)) == processes.KEPT
+    assert errors.text(60).endswith("eEND") and len(errors.text()) == len(said.text(60)) == processes.TAIL
 
 
 def test_texts_are_cut_where_they_are_long():
@@ -225,7 +226,7 @@ def test_long_metrics_and_summaries_are_short_on_the_index(tmp_path):
     (tmp_path / "metrics").mkdir()
     content = {"summary": "h" * 100_000, "metrics": {"text": "t" * 100_000, "some": ["u" * 100_000]}}
     (tmp_path / "metrics" / "a.json").write_text(json.dumps(content))
-    entry = {"status": "done", "headline": "h" * 100_000, "error": "e" * 100_000}
+    entry = {"status": "done", "summary": "h" * 100_000, "error": "e" * 100_000}
     (tmp_path / "run.json").write_text(json.dumps({"notebooks": {"a": entry}, "parameters": {"a": {"p": "q" * 100_000}}}))
     write_index(tmp_path)
     text = (tmp_path / "index.html").read_text()
@@ -233,12 +234,17 @@ def test_long_metrics_and_summaries_are_short_on_the_index(tmp_path):
 
 
 def test_a_missing_product_is_a_failure(tmp_path, data):
-    entry = {"started_key": "k"}
     process = subprocess.Popen([sys.executable, "-c", "print('{\"ok\": true, \"error\": \"\"}')"], stdin=-1, stdout=-1)
-    process.answer, process.errors = processes.Tail(process.stdout), processes.Tail(io.BytesIO())
-    project = graph.DEFAULT_PROJECT._replace(products={"x": ("models/x/model.json",)})
-    scheduler.finish("x", process, 1.0, entry, tmp_path, project)
-    assert (entry["status"], entry["error"]) == ("failed", "It ended without writing models/x/model.json.")
+    job = executor.LocalJob("x", tmp_path, process, process.stdin, processes.Tail(process.stdout), processes.Tail(io.BytesIO()))
+    process.wait(60)
+    place = executor.LocalExecutor(None, 1)
+    project = replace(graph.DEFAULT_PROJECT, runs=tmp_path, graph={"x": ()}, products={"x": ("models/x/model.json",)})
+    task = run_state.NotebookTask(started_key="k")
+    state = run_state.RunState("small", "", {}, {"x": task}, run="a")
+    running = scheduler.Scheduler(project, tmp_path, state, ["x"], {}, {"jobs": 1}, {}, place)
+    running.jobs["x"], running.begun["x"] = job, time.monotonic()
+    running.finish("x", place.poll(job))
+    assert (task.status, task.error) == ("failed", "It ended without writing models/x/model.json.")
 
 
 COMMANDS = ("--list",), ("--prepare", "small"), ("--check",)
@@ -311,7 +317,7 @@ def test_stopping_leaves_no_process_and_resume_goes_on(tmp_path, data, how, code
     assert command.returncode == code
     wait_for(lambda: not alive(pids))
     assert "stopped. Go on with: python run_all.py --resume --run a" in said and "Traceback" not in said
-    assert run_state.read(run_dir)["status"] == "stopped"
+    assert run_state.read(run_dir).status == "stopped"
     assert list(statuses(run_dir).values()) == ["done", "waiting", "waiting", "waiting"]
     assert not list(run_dir.glob(".*.ipynb"))
 
@@ -324,9 +330,9 @@ def test_a_killed_command_and_its_successor(tmp_path, data, call):
     assert code == 2 and f"Another command (process {command.pid}) writes into the run a." in printed
     command.kill()
     command.wait()
-    assert run_state.read(run_dir)["status"] == "running"
+    assert run_state.read(run_dir).status == "running"
     code, printed = call("--resume", "--only", "30,10", "-p", "30.how=well")  # takes the lock over as the rest dies
-    assert code == 0 and printed.count("kept") == 1 and "behaved" in printed
+    assert code == 0 and printed.count("cached") == 1 and "behaved" in printed
     assert not alive(pids)
     assert len(executions(run_dir)) == 1
 
@@ -393,15 +399,15 @@ KEYS, MODULES = {}, {}  # of the project as it is, made once
 
 def project_keys(library=None, notebooks=graph.DEFAULT_PROJECT.notebooks):
     """{notebook: key} of the project with another folder of modules or of notebooks."""
-    project = graph.DEFAULT_PROJECT._replace(notebooks=notebooks)
-    values = params.effective(graph.declarations_of(project))
+    project = replace(graph.DEFAULT_PROJECT, notebooks=notebooks)
+    values = params.effective(project.declarations())
     with pytest.MonkeyPatch.context() as patch:
         if library:
             patch.setattr(cache_key, "LIB", library)
         else:
             MODULES.update(MODULES or cache_key.library())
             patch.setattr(cache_key, "library", lambda: MODULES)  # reading them takes a second
-        return graph.keys_of(project, list(project.graph), values, {"sha256": "f"}, None)
+        return tasks.keys_of(project, list(project.graph), values, {"sha256": "f"}, None)
 
 
 def changed_keys(keys):
@@ -512,34 +518,36 @@ def test_whatever_a_notebook_left_is_missed_where_it_is_gone_or_changed(tmp_path
     for file, text in files.items():
         (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / file).write_text(text)
-    entry = {"status": "done", "key": "k", "made": products.digests(tmp_path, products.left_by(name, graph.DEFAULT_PROJECT))}
-    assert set(entry["made"]) == set(files)
+    hashes = products.hashes_of(tmp_path, graph.DEFAULT_PROJECT.outputs_of(name))
+    task = run_state.NotebookTask(run_state.Status.DONE, key="k", product_hashes=hashes)
+    assert set(hashes) == set(files)
 
-    def kept():
-        return graph.is_kept(name, "k", tmp_path, {"notebooks": {name: entry}}, graph.DEFAULT_PROJECT)
+    def cached():
+        return tasks.is_cached(name, task, "k", tmp_path, graph.DEFAULT_PROJECT)
 
-    assert kept()
+    assert cached()
     for file, text in files.items():
         for other in (None, executed(("a", "c"))):
             (tmp_path / file).unlink()
             if other:
                 (tmp_path / file).write_text(other)
-            assert kept() == (file == f"{name}.html"), file  # the page is made from the notebook again
+            assert cached() == (file == f"{name}.html"), file  # the page is made from the notebook again
             (tmp_path / file).write_text(text)
-    assert kept()
+    assert cached()
     parts = json.loads(executed((["a"], ["b"]))) | {"metadata": {"kernelspec": {}}}  # as Jupyter saves it
     (tmp_path / f"{name}.ipynb").write_text(json.dumps(parts, indent=1))
-    assert kept()
+    assert cached()
 
 
 def test_a_split_that_is_not_the_one_that_was_judged_by_is_made_again(tmp_path):
     (tmp_path / "split.csv").write_text("as it was")
-    entries = {"10_binary": {}, "40_evaluation": {"made": products.digests(tmp_path, ["split.csv"])}}
-    products.drop_split(tmp_path, {"40_evaluation": {"made": {}}})
-    products.drop_split(tmp_path, entries)
+    task = run_state.NotebookTask(product_hashes=products.hashes_of(tmp_path, ["split.csv"]))
+    of_run = {"10_binary": run_state.NotebookTask(), "40_evaluation": task}
+    products.drop_split(tmp_path, {"40_evaluation": run_state.NotebookTask()})
+    products.drop_split(tmp_path, of_run)
     assert (tmp_path / "split.csv").is_file()
     (tmp_path / "split.csv").write_text("another")
-    products.drop_split(tmp_path, entries)
+    products.drop_split(tmp_path, of_run)
     assert not (tmp_path / "split.csv").is_file()
 
 
@@ -550,7 +558,7 @@ def test_a_report_is_rendered_again_and_figures_are_missed(tmp_path, call):
     for change in (lambda path: path.unlink(), lambda path: path.write_text("another")):
         change(run_dir / "10_writes_value.html")
         code, said = call("--resume", "--only", "10")
-        assert (code, said.count("kept"), (run_dir / "10_writes_value.html").read_bytes()) == (0, 1, page)
+        assert (code, said.count("cached"), (run_dir / "10_writes_value.html").read_bytes()) == (0, 1, page)
     (run_dir / "metrics" / "10_writes_value.json").unlink()
     code, said = call("--resume", "--only", "10")
     assert (code, said.count("started"), json.loads((run_dir / "metrics.json").read_text())["written"]) == (0, 1, 3)
@@ -558,11 +566,11 @@ def test_a_report_is_rendered_again_and_figures_are_missed(tmp_path, call):
 
 def test_keys_pass_changes_on_to_dependents_only(tmp_path):
     project = small_project.build(tmp_path)
-    declarations = graph.declarations_of(project)
+    declarations = project.declarations()
 
     def keys(fingerprint="f", **changed):
         values = params.effective(declarations, overrides=[("10_writes_value", key, text) for key, text in changed.items()])
-        return graph.keys_of(project, list(project.graph), values, {"sha256": fingerprint}, None)
+        return tasks.keys_of(project, list(project.graph), values, {"sha256": fingerprint}, None)
 
     before, after = keys(), keys(value="9")
     assert [name for name in project.graph if before[name] != after[name]] == ["10_writes_value", "20_reads_value"]
@@ -571,11 +579,11 @@ def test_keys_pass_changes_on_to_dependents_only(tmp_path):
 
 
 def test_the_content_of_a_file_that_a_parameter_names_is_part_of_the_key(tmp_path, monkeypatch):
-    declarations = graph.declarations_of(graph.DEFAULT_PROJECT)
+    declarations = graph.DEFAULT_PROJECT.declarations()
 
     def key(name, parameter, value, backbone):
         values = params.effective(declarations, overrides=[(name, parameter, value), (name, "backbone", backbone)])
-        return graph.keys_of(graph.DEFAULT_PROJECT, [name], values, {"sha256": "f"}, None)[name]
+        return tasks.keys_of(graph.DEFAULT_PROJECT, [name], values, {"sha256": "f"}, None)[name]
 
     modules = cache_key.library()
     monkeypatch.setattr(cache_key, "library", lambda: modules)  # read once: it takes a second
@@ -588,7 +596,7 @@ def test_the_content_of_a_file_that_a_parameter_names_is_part_of_the_key(tmp_pat
         assert absolute == relative  # relative to the project, wherever this runs
         assert key(name, parameter, "file", backbone) == key(name, parameter, str(tmp_path / "file"), backbone) != relative
     for text in ("none", "imagenet", "~nosuch", "nul\0", "x" * 5000, "", 3, None, ["file"]):
-        assert graph.content_of(text) == text  # the path of nothing that is there
+        assert tasks.content_of(text) == text  # the path of nothing that is there
 
 
 def test_paths_that_parameters_name_count_from_the_project(tmp_path, monkeypatch):
@@ -599,46 +607,47 @@ def test_paths_that_parameters_name_count_from_the_project(tmp_path, monkeypatch
     assert paths.from_project("~/x.h5") == tmp_path / "home" / "x.h5"
 
 
-def test_a_torn_journal_falls_back_to_the_one_before(tmp_path):
-    journal = {"run": "a", "profile": "p", "started": "s", "data": {}, "notebooks": {}, "status": "running"}
-    run_state.write(tmp_path, journal)
-    run_state.write(tmp_path, journal | {"status": "done"})
-    assert run_state.read(tmp_path)["status"] == "done"
+def test_a_torn_state_falls_back_to_the_one_before(tmp_path):
+    state = run_state.RunState("p", "s", {}, {}, run="a")
+    run_state.write(tmp_path, state)
+    run_state.write(tmp_path, replace(state, status=run_state.Status.DONE))
+    assert run_state.read(tmp_path).status == "done"
     (tmp_path / "run.json").write_text('{"run": "a", "prof')
-    assert run_state.read(tmp_path)["status"] == "running"
-    run_state.write(tmp_path, journal | {"status": "failed"})
-    assert run_state.read(tmp_path)["status"] == "failed"
+    assert run_state.read(tmp_path).status == "running"
+    run_state.write(tmp_path, replace(state, status=run_state.Status.FAILED))
+    assert run_state.read(tmp_path).status == "failed"
     (tmp_path / "run.json").write_text("")
-    assert run_state.read(tmp_path)["status"] == "running"
+    assert run_state.read(tmp_path).status == "running"
 
 
 def test_a_lock_left_by_a_dead_process_does_not_block(tmp_path):
     (tmp_path / ".lock").write_text("999999999")
-    with run_state.open_lock(tmp_path) as lock:
+    with run_folder.open_lock(tmp_path) as lock:
         assert (tmp_path / ".lock").read_text() == str(os.getpid())
-        with pytest.raises(run_state.UserError, match=f"process {os.getpid()}"):
-            run_state.open_lock(tmp_path)
+        with pytest.raises(UserError, match=f"process {os.getpid()}"):
+            run_folder.open_lock(tmp_path)
         assert not lock.closed
-    run_state.open_lock(tmp_path).close()
+    run_folder.open_lock(tmp_path).close()
 
 
 @pytest.mark.parametrize(
     "seconds, text", [(0.42, "0.4 s"), (59.4, "59 s"), (59.6, "1 min 0 s"), (3599, "59 min 59 s"), (4800, "1 h 20 min")]
 )
 def test_duration(seconds, text):
-    assert processes.duration(seconds) == text
+    assert progress.duration(seconds) == text
 
 
 def test_what_is_left_follows_earlier_runs_and_this_ones_pace():
-    entries = {name: {"status": "waiting", "seconds": 0} for name in "bc"} | {"a": {"status": "done", "seconds": 20}}
-    assert scheduler.estimate_remaining(entries, list(entries), {}, {"a": 10, "b": 30}, 1) == 60 + 20  # twice as slow; c: as long as those done
-    assert scheduler.estimate_remaining(entries, list(entries), {}, {}, 2) == 20
-    assert scheduler.estimate_remaining({"b": entries["b"]}, ["b"], {}, {}, 1) is None
+    entries = {name: run_state.NotebookTask() for name in "bc"}
+    entries["a"] = run_state.NotebookTask(run_state.Status.DONE, seconds=20)
+    assert progress.estimate_remaining(entries, list(entries), {}, {"a": 10, "b": 30}, 1) == 60 + 20  # twice as slow; c: as long as those done
+    assert progress.estimate_remaining(entries, list(entries), {}, {}, 2) == 20
+    assert progress.estimate_remaining({"b": entries["b"]}, ["b"], {}, {}, 1) is None
 
 
 def test_the_projects_graph_is_in_an_order_that_can_be_run():
     names = list(graph.GRAPH)
     assert all(names.index(need) < names.index(name) for name, needs in graph.GRAPH.items() for need in needs)
     assert graph.PRODUCTS["31_seg_class1"] == ("models/seg_class1/model.json",)
-    assert graph.select("", "33", graph.DEFAULT_PROJECT) == ["33_seg_class3", "40_evaluation", "90_inference"]
-    assert graph.select("90,10", "", graph.DEFAULT_PROJECT) == ["10_binary", "90_inference"]
+    assert graph.DEFAULT_PROJECT.select("", "33") == ["33_seg_class3", "40_evaluation", "90_inference"]
+    assert graph.DEFAULT_PROJECT.select("90,10", "") == ["10_binary", "90_inference"]

@@ -5,6 +5,7 @@ import os
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import keras
 import pytest
@@ -12,7 +13,7 @@ import pytest
 from lib import files, paths
 from lib.errors import UserError
 from lib.models import saving
-from lib.pipeline import graph, run, run_state
+from lib.pipeline import graph, run_folder
 
 AT_ONCE = 8
 
@@ -95,7 +96,7 @@ def test_the_latest_run_is_one_of_those_that_start_at_once_and_no_index_of_anoth
         (runs / f"r{number}").mkdir(parents=True)
         (runs / f"r{number}" / "index.html").write_text(f"page of {number}")
     for _ in range(20):
-        assert at_once(lambda number: run_state.point_latest(runs, f"r{number}")) == [None] * AT_ONCE
+        assert at_once(lambda number: run_folder.point_latest(runs, f"r{number}")) == [None] * AT_ONCE
         latest = runs / "latest"
         led = latest.resolve().name if latest.is_symlink() else (latest / "index.html").read_text().split("../")[1].split("/")[0]
         assert led in [f"r{number}" for number in range(AT_ONCE)]
@@ -106,14 +107,14 @@ def test_the_latest_run_is_one_of_those_that_start_at_once_and_no_index_of_anoth
 def test_where_links_fail_a_page_leads_to_the_latest_run_and_an_old_link_is_not_written_through(tmp_path, monkeypatch):
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "index.html").write_text("page of a")
-    run_state.point_latest(tmp_path, "a")  # where links work, this is one
+    run_folder.point_latest(tmp_path, "a")  # where links work, this is one
 
     def symlink_to(*_, **__):
         raise OSError(22, "A required privilege is not held by the client")
 
     monkeypatch.setattr(paths.Path, "symlink_to", symlink_to)
     for name in ("b", "c"):
-        run_state.point_latest(tmp_path, name)
+        run_folder.point_latest(tmp_path, name)
         assert f"url=../{name}/index.html" in (tmp_path / "latest" / "index.html").read_text()
     assert (tmp_path / "a" / "index.html").read_text() == "page of a" and not (tmp_path / "latest").is_symlink()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "latest"]
@@ -121,7 +122,7 @@ def test_where_links_fail_a_page_leads_to_the_latest_run_and_an_old_link_is_not_
 
 def test_runs_that_start_in_one_second_have_folders_of_their_own(tmp_path, monkeypatch):
     """The clock stands still, and nobody makes a folder before all have come to make that of one and the same name."""
-    project = graph.DEFAULT_PROJECT._replace(runs=tmp_path / "runs")
+    project = replace(graph.DEFAULT_PROJECT, runs=tmp_path / "runs")
     monkeypatch.setattr(time, "gmtime", lambda: time.struct_time((2026, 1, 2, 3, 4, 5, 4, 2, 0)))
     stem, barrier, mkdir, waited = "20260102-030405-demo", threading.Barrier(AT_ONCE), paths.Path.mkdir, threading.local()
 
@@ -132,32 +133,32 @@ def test_runs_that_start_in_one_second_have_folders_of_their_own(tmp_path, monke
         return mkdir(path, *arguments, **options)
 
     monkeypatch.setattr(paths.Path, "mkdir", all_at_once)
-    opened = at_once(lambda _: run.open_folder(run.Options(), "demo", project))
+    opened = at_once(lambda _: run_folder.open_new("", "demo", project.runs))
     assert not [found for found in opened if isinstance(found, Exception)]
-    assert {run_dir.name for run_dir, _, _ in opened} == {stem, *(f"{stem}-{number}" for number in range(2, AT_ONCE + 1))}
-    for _, lock, _ in opened:
+    assert {run_dir.name for run_dir, _ in opened} == {stem, *(f"{stem}-{number}" for number in range(2, AT_ONCE + 1))}
+    for _, lock in opened:
         lock.close()
 
 
 def test_of_runs_that_ask_for_one_name_at_once_one_gets_it(tmp_path):
-    project = graph.DEFAULT_PROJECT._replace(runs=tmp_path / "runs")
-    opened = at_once(lambda _: run.open_folder(run.Options(run="a"), "demo", project))
+    project = replace(graph.DEFAULT_PROJECT, runs=tmp_path / "runs")
+    opened = at_once(lambda _: run_folder.open_new("a", "demo", project.runs))
     assert sum(isinstance(found, tuple) for found in opened) == 1
     assert {type(found) for found in opened} == {tuple, UserError}
     next(found for found in opened if isinstance(found, tuple))[1].close()
 
 
 def test_a_run_that_was_finished_between_look_and_lock_is_not_overwritten(tmp_path, monkeypatch):
-    project = graph.DEFAULT_PROJECT._replace(runs=tmp_path / "runs")
-    lock = run_state.open_lock
+    project = replace(graph.DEFAULT_PROJECT, runs=tmp_path / "runs")
+    lock = run_folder.open_lock
 
     def late(run_dir):
         (run_dir / "run.json").write_text("{}")  # of the other command, which is through by now
         return lock(run_dir)
 
-    monkeypatch.setattr(run_state, "open_lock", late)
+    monkeypatch.setattr(run_folder, "open_lock", late)
     with pytest.raises(UserError, match="already holds a run"):
-        run.open_folder(run.Options(run="a"), "demo", project)
+        run_folder.open_new("a", "demo", project.runs)
     lock(tmp_path / "runs" / "a").close()  # nobody holds it any more
 
 

@@ -151,7 +151,7 @@ def test_defaults_are_held_against_their_ranges_too(tmp_path):
 )
 def test_values_that_do_not_go_together_are_told_before_the_first_cell(overrides, said):
     with pytest.raises(UserError, match=said):
-        graph.values_of(graph.DEFAULT_PROJECT, "demo", graph.overrides_of(overrides.split(), graph.DEFAULT_PROJECT))
+        graph.DEFAULT_PROJECT.values("demo", graph.DEFAULT_PROJECT.parse_overrides(overrides.split()))
 
 
 def test_values_of_a_notebook_that_is_not_asked_for_hold_up_no_other(capsys):
@@ -168,12 +168,12 @@ def test_values_of_a_notebook_that_is_not_asked_for_hold_up_no_other(capsys):
     "10.backbone=MobileNetV2 10.width=700 10.crop_width=0", "10.backbone=ResNet50 10.width=700",
 ])  # fmt: skip
 def test_sizes_that_go_together_are_taken(overrides):
-    graph.values_of(graph.DEFAULT_PROJECT, "demo", graph.overrides_of(overrides.split(), graph.DEFAULT_PROJECT))
+    graph.DEFAULT_PROJECT.values("demo", graph.DEFAULT_PROJECT.parse_overrides(overrides.split()))
 
 
 def test_every_profile_is_within_the_ranges():
     for path in graph.DEFAULT_PROJECT.profiles.glob("*.yaml"):
-        graph.values_of(graph.DEFAULT_PROJECT, path.stem, ())
+        graph.DEFAULT_PROJECT.values(path.stem, ())
 
 
 def test_choices_written_out_in_comments_are_those_of_the_code():

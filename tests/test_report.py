@@ -90,7 +90,7 @@ def run_folder(tmp_path):
     """A run folder with hostile names, one finished, one failed and one blocked notebook."""
     rendered(tmp_path, sample())
     rendered(tmp_path, sample(failed=True), "20_multilabel")
-    journal = {
+    state = {
         "run": f"run {HOSTILE}",
         "profile": "demo",
         "started": "2026-01-31T10:00:00+00:00",
@@ -101,14 +101,14 @@ def run_folder(tmp_path):
         "code": "abc1234+changes",
         "parameters": {"10_binary": {"seed": 42, "title": HOSTILE}},
         "notebooks": {
-            "10_binary": {"status": "done", "seconds": 65.4, "headline": HOSTILE, "error": ""},
-            "20_multilabel": {"status": "failed", "seconds": 3.0, "headline": "", "error": HOSTILE},
-            "40_evaluation": {"status": "done", "seconds": 3.0, "headline": "score", "error": ""},
-            "90_inference": {"status": "blocked", "seconds": 0, "headline": "", "error": "20_multilabel failed"},
-            "../../etc/passwd": {"status": "waiting", "seconds": 0, "headline": "", "error": ""},
+            "10_binary": {"status": "done", "seconds": 65.4, "summary": HOSTILE, "error": ""},
+            "20_multilabel": {"status": "failed", "seconds": 3.0, "summary": "", "error": HOSTILE},
+            "40_evaluation": {"status": "done", "seconds": 3.0, "summary": "score", "error": ""},
+            "90_inference": {"status": "blocked", "seconds": 0, "summary": "", "error": "20_multilabel failed"},
+            "../../etc/passwd": {"status": "waiting", "seconds": 0, "summary": "", "error": ""},
         },
     }
-    (tmp_path / "run.json").write_text(json.dumps(journal))
+    (tmp_path / "run.json").write_text(json.dumps(state))
     (tmp_path / "dataset.json").write_text(json.dumps({"generated": True, "note": f"Lifted. {HOSTILE}"}))
     judged = {"competition_score": 0.73214, "competition_score_interval": [0.70126, 0.76]}
     files.record_metrics(tmp_path, "40_evaluation", "score", **judged, all_empty_score=0.64, text=HOSTILE)

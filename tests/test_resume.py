@@ -10,14 +10,15 @@ from test_pipeline import EVERY, FIXTURES, call, data, small_project  # noqa: F4
 
 from lib import paths
 from lib.errors import UserError
-from lib.pipeline import cache_key, graph, inputs, params, products, profiles, resume, run, run_state, scheduler
+from lib.pipeline import cache_key, executor, graph, inputs, params, profiles, resume, run, run_state, tasks
+from lib.pipeline.run_state import NotebookTask, RunState, Status
 
 CHAIN = {"10_writes_value": (), "20_reads_value": ("10_writes_value",), "40_follows": ("20_reads_value",)}
 
 
 def flags(run_dir):
-    """The notebooks that the journal calls outdated."""
-    return [name for name, entry in run_state.read(run_dir)["notebooks"].items() if entry["outdated"]]
+    """The notebooks that run.json calls outdated."""
+    return [name for name, task in run_state.read(run_dir).notebooks.items() if task.outdated]
 
 
 @pytest.fixture
@@ -49,19 +50,18 @@ def test_a_part_that_runs_again_outdates_what_follows_and_the_record_says_what_w
     versions = cache_key.versions()
     monkeypatch.setattr(cache_key, "versions", lambda packages=(): versions | {"numpy": "999"})
     code, said = call("--run", "a", "--only", "20", "-p", "10.value=77", "--jobs", "2")
-    journal = run_state.read(run_dir)
-    entries = journal["notebooks"]
+    state = run_state.read(run_dir)
     assert code == 0 and flags(run_dir) == ["40_follows"] and "score    18.0000, all-empty 0.5000\n" in said
-    assert journal["parameters"]["10_writes_value"]["value"] == 9  # not the 77 that was asked for and not run
-    assert journal["code"] == "first, second" and journal["versions"]["numpy"] == f"{versions['numpy']}, 999"
-    ran = {name: (entry["ran"]["code"], entry["ran"]["versions"]["numpy"], entry["ran"]["jobs"]) for name, entry in entries.items()}
+    assert state.parameters["10_writes_value"]["value"] == 9  # not the 77 that was asked for and not run
+    assert state.code == "first, second" and state.versions["numpy"] == f"{versions['numpy']}, 999"
+    ran = {name: (task.ran["code"], task.ran["versions"]["numpy"], task.ran["jobs"]) for name, task in state.notebooks.items()}
     old = ("first", versions["numpy"], 1)
     assert ran == {"10_writes_value": old, "20_reads_value": ("second", "999", 2), "40_follows": old}
     text = (run_dir / "index.html").read_text()
     assert "77" not in text.split("<h2>What the run was made from</h2>")[1].split("sha256")[0] and "first, second" in text
 
     code, said = call("--resume")
-    assert code == 0 and flags(run_dir) == [] and run_state.read(run_dir)["parameters"]["10_writes_value"]["value"] == 77
+    assert code == 0 and flags(run_dir) == [] and run_state.read(run_dir).parameters["10_writes_value"]["value"] == 77
 
 
 def other_data(data, folder):  # noqa: F811
@@ -92,86 +92,90 @@ def test_a_run_belongs_to_its_data(tmp_path, data, capsys):  # noqa: F811
     assert code == 2 and "have changed since the run a was made from them (2 training and 2 test images then, 2 training and 3" in text
     assert before == {path: path.read_bytes() for path in run_dir.rglob("*") if path.is_file()}
     moved = shutil.copytree(data, tmp_path / "moved")
-    assert said("--run", "a", "--only", "10,20", "--data", str(moved))[1].count("kept") == 2  # the same data elsewhere
+    assert said("--run", "a", "--only", "10,20", "--data", str(moved))[1].count("cached") == 2  # the same data elsewhere
     (run_dir / inputs.FINDINGS).unlink()
     shutil.copy(moved / "test_images" / "a.jpg", moved / "test_images" / "c.jpg")
     code, text = said("--resume", "--run", "a")  # all of it: nothing is mixed
     assert code == 0 and text.count("started") == 4 and (run_dir / inputs.FINDINGS).is_file()
 
 
-def journal_of(tmp_path, **changes):
-    """The journal of a finished run on strips that it made itself."""
+def finished_run(tmp_path, **changes):
+    """The state of a finished run on strips that it made itself."""
     data = {"folder": str(tmp_path / "gone"), "why": resume.GENERATED, "sha256": "s"}  # noqa: F811
     parameters = {name: {"synthetic_sizes": [40, 8], "seed": 42} for name in graph.GRAPH}
-    return {"data": data, "parameters": parameters, "notebooks": {name: {"status": "done"} for name in graph.GRAPH}} | changes
+    notebooks = {name: NotebookTask(Status.DONE) for name in graph.GRAPH}
+    return RunState(**{"profile": "demo", "started": "", "data": data, "parameters": parameters, "notebooks": notebooks} | changes)
 
 
 @pytest.mark.parametrize("key, text", [("synthetic_sizes", "[48, 8]"), ("seed", "7")])
 def test_strips_that_would_be_others_are_another_run(tmp_path, key, text):
     def values(*overrides):
-        return params.effective(graph.declarations_of(graph.DEFAULT_PROJECT), overrides=[("all", "synthetic_sizes", "[40, 8]"), *overrides])
+        return params.effective(graph.DEFAULT_PROJECT.declarations(), overrides=[("all", "synthetic_sizes", "[40, 8]"), *overrides])
 
-    resume.check_strips(journal_of(tmp_path), values())
+    resume.check_strips(finished_run(tmp_path), values())
     with pytest.raises(UserError, match=f"generated with {key} .* means others"):
-        resume.check_strips(journal_of(tmp_path), values(("all", key, text)))
-    named = journal_of(tmp_path)
-    named["data"]["why"] = "named by --data"
+        resume.check_strips(finished_run(tmp_path), values(("all", key, text)))
+    named = finished_run(tmp_path)
+    named.data["why"] = "named by --data"
     resume.check_strips(named, values(("all", key, text)))
 
 
 def test_strips_of_a_run_that_are_gone_are_made_again(tmp_path):
-    old = journal_of(tmp_path)
-    assert resume.folder_of(old) == ""
+    old = finished_run(tmp_path)
+    assert resume.data_folder(old) == ""
     (tmp_path / "gone").mkdir()
-    assert resume.folder_of(old) == str(tmp_path / "gone")
-    old["data"] |= {"why": "named by --data", "folder": "/no/such"}
-    assert resume.folder_of(old) == "/no/such"  # of which find_data will say that it is not there
+    assert resume.data_folder(old) == str(tmp_path / "gone")
+    old.data |= {"why": "named by --data", "folder": "/no/such"}
+    assert resume.data_folder(old) == "/no/such"  # of which find_data will say that it is not there
 
 
 def test_what_has_not_finished_anything_belongs_to_no_data(tmp_path):
-    old = journal_of(tmp_path, notebooks={"10_binary": {"status": "failed"}})
+    old = finished_run(tmp_path, notebooks={"10_binary": NotebookTask(Status.FAILED)})
     resume.check_data(old, {"sha256": "other"}, tmp_path, True, ["10_binary"], "a")
 
 
-def entries_of(tmp_path, only, made, used):
-    """The entries of the project as a run starts that was whole, with what 40 and 90 had found."""
+def tasks_of(tmp_path, only, made, used):
+    """The tasks of the project as a run starts that was whole, with what 40 and 90 had found."""
     keys = dict.fromkeys(graph.GRAPH, "k")
-    entries = {name: {"status": "done", "key": "k", "made": made.get(name, {}), "used": used.get(name, {})} for name in graph.GRAPH}
-    old = {"notebooks": entries, "data": {}}
-    return graph.entries_of(graph.DEFAULT_PROJECT, graph.select(only, "", graph.DEFAULT_PROJECT), keys, tmp_path, old, set())
+    before = {
+        name: NotebookTask(Status.DONE, key="k", product_hashes=made.get(name, {}), input_hashes=used.get(name, {}))
+        for name in graph.GRAPH
+    }
+    selected = graph.DEFAULT_PROJECT.select(only, "")
+    return tasks.begin(graph.DEFAULT_PROJECT, selected, keys, tmp_path, finished_run(tmp_path, notebooks=before), set())
 
 
 def test_thresholds_of_other_networks_are_outdated_and_so_is_what_they_decided(tmp_path):
     card = "models/seg_class1/model.json"
     made = {name: dict.fromkeys(graph.PRODUCTS[name], "1") for name in graph.PRODUCTS}
-    used = {name: products.of_needs(graph.GRAPH[name], {need: {"made": made.get(need, {})} for need in EVERY}, graph.PRODUCTS)
+    used = {name: tasks.input_hashes(graph.GRAPH[name], {need: NotebookTask(product_hashes=made.get(need, {})) for need in EVERY}, graph.PRODUCTS)
             for name in ("40_evaluation", "90_inference")}  # fmt: skip
-    assert not any(entry["outdated"] for entry in entries_of(tmp_path, "00", made, used).values())
+    assert not any(task.outdated for task in tasks_of(tmp_path, "00", made, used).values())
     made["31_seg_class1"] = {card: "2"}
-    assert [name for name, entry in entries_of(tmp_path, "00", made, used).items() if entry["outdated"]] == EVERY[-2:]
+    assert [name for name, task in tasks_of(tmp_path, "00", made, used).items() if task.outdated] == EVERY[-2:]
     with pytest.raises(UserError, match=r"90_inference needs 40_evaluation, which is outdated.*--only 40,90"):
-        entries_of(tmp_path, "90", made, used)
-    entries_of(tmp_path, "40,90", made, used)
+        tasks_of(tmp_path, "90", made, used)
+    tasks_of(tmp_path, "40,90", made, used)
     made["31_seg_class1"], made["05_shift"] = {card: "1"}, {"shift.csv": "2"}
     with pytest.raises(UserError, match="90_inference needs 40_evaluation, which is outdated"):
-        entries_of(tmp_path, "90", made, used)
+        tasks_of(tmp_path, "90", made, used)
     with pytest.raises(UserError, match="Add it: --only 40,90"):
-        entries_of(tmp_path, "31,90", {}, {})  # 31 runs, 40 does not
+        tasks_of(tmp_path, "31,90", {}, {})  # 31 runs, 40 does not
 
 
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_a_notebook_s_process_takes_no_more_of_a_graphics_card_than_it_needs(tmp_path, monkeypatch, jobs):
     started = {}
     monkeypatch.delenv("TF_FORCE_GPU_ALLOW_GROWTH", raising=False)
-    real = scheduler.subprocess.Popen
+    real = executor.subprocess.Popen
 
     def popen(command, **options):
         started.update(options["env"])
         return real(["true"], **options)
 
-    monkeypatch.setattr(scheduler.subprocess, "Popen", popen)
+    monkeypatch.setattr(executor.subprocess, "Popen", popen)
     with open(tmp_path / "lock", "w") as lock:
-        scheduler.start(FIXTURES / "10_writes_value.ipynb", tmp_path, {}, lock, jobs).wait(60)
+        executor.LocalExecutor(lock, jobs).start(FIXTURES / "10_writes_value.ipynb", tmp_path, {}).process.wait(60)
     assert started["TF_FORCE_GPU_ALLOW_GROWTH"] == "true" and started["PATH"] == os.environ["PATH"]
     assert started["TF_CPP_MIN_LOG_LEVEL"] == "3"  # at 2, oneDNN's remarks on the processor stand in the segmenters' reports
 
@@ -205,13 +209,33 @@ def test_an_empty_value_is_not_taken_for_none_given(call, option, text, capsys):
     assert ended.value.code == 2 and f"{option} is empty" in capsys.readouterr().err
 
 
-def test_an_exact_record_of_an_older_journal_is_kept():
+def test_an_older_state_is_read_under_the_names_of_today(tmp_path):
     same = {"code": "c", "versions": {"numpy": "1"}, "environment": {"OMP_NUM_THREADS": "1"}}
-    old = {"notebooks": {"10_binary": {"status": "done"}, "90_inference": {"status": "failed"}}, **same}
+    finished = {"status": "kept", "headline": "in words", "made": {"a": "1"}, "used": {"b": "2"}, "key": "k"}
+    old = {"notebooks": {"10_binary": finished, "90_inference": {"status": "failed"}}, "profile": "demo", "started": "", **same}
     old |= {"parameters": {"10_binary": {"epochs": 16}}, "data": {"sha256": "s"}}
-    assert graph.ran_before("10_binary", old) == {"parameters": {"epochs": 16}, **same, "jobs": 1, "data": "s"}
-    assert graph.ran_before("90_inference", old) == {} == graph.ran_before("10_binary", None)
-    assert json.dumps(graph.ran_before("10_binary", old))
+    (tmp_path / "run.json").write_text(json.dumps(old))
+    state = run_state.read(tmp_path)
+    ran = {"parameters": {"epochs": 16}, **same, "jobs": 1, "data": "s"}
+    assert state.notebooks["10_binary"] == NotebookTask(
+        Status.CACHED, summary="in words", key="k", product_hashes={"a": "1"}, input_hashes={"b": "2"}, ran=ran
+    )
+    assert state.notebooks["90_inference"].ran == {} == NotebookTask().ran
+    run_state.write(tmp_path, state)
+    assert run_state.read(tmp_path) == state and '"status": "cached"' in (tmp_path / "run.json").read_text()
+
+
+@pytest.mark.parametrize("change", [
+    {"seconds": "1"}, {"data": []}, {"profile": 1}, {"overrides": [["all", "seed"]]}, {"overrides": [["all", "seed", 1]]}, {"overrides": [1]},
+    {"notebooks": {"a": {}}}, {"notebooks": {"a": {"status": 1}}}, {"notebooks": {"a": {"status": "done", "made": []}}},
+    {"parameters": []}, {"status": []},
+])  # fmt: skip
+def test_a_state_with_a_value_of_another_type_is_not_read(tmp_path, change):
+    sound = {"notebooks": {"a": {"status": "other", "unknown": 1}}, "profile": "demo", "started": "", "data": {}, "unknown": 1}
+    (tmp_path / "run.json").write_text(json.dumps(sound))
+    assert run_state.read(tmp_path).notebooks["a"] == NotebookTask()
+    (tmp_path / "run.json").write_text(json.dumps(sound | change))
+    assert run_state.read(tmp_path) is None
 
 
 def test_the_recorded_commit_is_this_projects_and_not_that_of_a_repository_around_it(tmp_path, monkeypatch):

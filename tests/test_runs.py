@@ -55,11 +55,11 @@ def test_what_is_opened_by_hand_writes_aside(home, capsys):
     assert capsys.readouterr().out == ""
     assert paths.open_run(str(run)) == paths.output_folder(str(run)) == home / "interactive"
     assert f"{run} stays as it is: what this notebook writes goes to {home / 'interactive'}." in capsys.readouterr().out
-    (run / "run.json").rename(run / "run.previous.json")  # a journal that was torn while it was written
+    (run / "run.json").rename(run / "run.previous.json")  # a state that was torn while it was written
     assert paths.open_run(run) == home / "interactive"
     assert paths.open_run("runs/monday") == home / "interactive"  # wherever the notebook lies
     assert set(folders(sources.networks_to_evaluate("runs/monday", CLASSES)).values()) == {"monday"}
-    assert paths.open_run(str(home / "prepared")) == home / "prepared"  # --prepare leaves no journal: it waits to be run by hand
+    assert paths.open_run(str(home / "prepared")) == home / "prepared"  # --prepare leaves no run.json: it waits to be run by hand
 
 
 def test_run_all_py_writes_into_its_run_and_into_no_other(home, monkeypatch):

@@ -1,5 +1,6 @@
 """Settings of the machine and of its user change no result: Keras, matplotlib, Jupyter, the home folder."""
 
+import dataclasses
 import json
 import os
 import subprocess
@@ -83,13 +84,13 @@ def test_the_command_finds_its_library_where_python_does_not_look_beside_it(tmp_
     assert ended.returncode == 2 and ended.stderr.startswith("error: --jobs 0"), ended.stderr
 
 
-def test_the_journal_tells_the_environments_of_notebooks_that_ran_in_several():
+def test_run_json_records_the_environments_of_notebooks_that_ran_in_several():
     ran = [{"parameters": {}, "code": "c", "versions": {"numpy": "1"}, **more}
            for more in ({"environment": {"OMP_NUM_THREADS": "1"}}, {"environment": {"OMP_NUM_THREADS": "2", "TF_X": "0"}}, {})]  # fmt: skip
-    journal = {"notebooks": {str(number): {"ran": one} for number, one in enumerate(ran)}}
-    run_state.record(journal, {"parameters": {name: {} for name in "012"}})
-    assert journal["environment"] == {"OMP_NUM_THREADS": "1, 2, none", "TF_X": "none, 0"}
-    assert dict(pages.ran_with(journal, "1")) == {"environment.OMP_NUM_THREADS": "2", "environment.TF_X": "0"}
+    state = run_state.RunState("", "", {}, {str(number): run_state.NotebookTask(ran=each) for number, each in enumerate(ran)})
+    state.record({"parameters": {name: {} for name in "012"}})
+    assert state.environment == {"OMP_NUM_THREADS": "1, 2, none", "TF_X": "none, 0"}
+    assert dict(pages.ran_with(dataclasses.asdict(state), "1")) == {"environment.OMP_NUM_THREADS": "2", "environment.TF_X": "0"}
 
 
 @pytest.mark.parametrize("content, said", [

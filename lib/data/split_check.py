@@ -29,7 +29,7 @@ def look(
     """Divide the training images as the notebooks `names` will, into run_dir/split.csv, and say what that leaves too little of.
 
     Arguments:
-        values: {notebook: {parameter: params.Value}} of notebooks that divide the images, which they do alike, see `graph.values_of`.
+        values: {notebook: {parameter: params.Value}} of notebooks that divide the images, which they do alike, see `graph.Project.values`.
         progress: function called with a line of text before what takes its time, or None.
 
     Returns a list of findings, see `findings`. UserError where a part would have no image.

@@ -149,7 +149,7 @@ def write_notebooks(
     Arguments:
         sha256: of the data set's manifest; the others as for `pack`.
     """
-    state = run_state.read(run_dir) or {}
+    state = run_state.read(run_dir)
     n_classes = read_thresholds(run_dir).classes
     own_data = has_own_data(state, n_classes)
     sources = {"dataset_sources": [f"{owner}/{slug}-models"]}
@@ -161,7 +161,7 @@ def write_notebooks(
     original = graph.DEFAULT_PROJECT.notebooks / file.name
     notebooks.write_notebook(original, file, values, notebooks.DATA)
     notebooks.write_metadata(file, f"{owner}/{slug}-inference", gpu, False, sources)
-    project = graph.project_for(graph.DEFAULT_PROJECT, n_classes)
+    project = graph.DEFAULT_PROJECT.for_classes(n_classes)
     for name in training_notebooks(project) if training else ():
         values = values_of(state, name) | {"run_dir": WORKING, "pseudo_labels": ""}
         file = folder / "training" / name / f"{name}.ipynb"
@@ -173,22 +173,22 @@ def write_notebooks(
     files.write_atomic(folder / "UPLOAD.md", text)
 
 
-def has_own_data(state: dict, n_classes: int) -> bool:
+def has_own_data(state: run_state.RunState | None, n_classes: int) -> bool:
     """Whether a run's data are neither the competition's nor strips generated in their place: a dataset.json
     describes them, or they have another number of classes.
 
     Arguments:
-        state: the run's run.json, {} without.
+        state: the run's, None without.
     """
-    data = state.get("data", {})
+    data = state.data if state else {}
     described = bool(data.get("note")) or (Path(data.get("folder") or "none") / "dataset.json").is_file()
     return not data.get("generated") and (described or n_classes != 4)
 
 
-def values_of(state: dict, name: str) -> dict:
+def values_of(state: run_state.RunState | None, name: str) -> dict:
     """The parameters that a notebook of a run ran with, but for the folders of that machine."""
-    values = state.get("parameters", {}).get(name, {})
-    return {key: value for key, value in values.items() if key not in params.GIVEN}
+    values = state.parameters.get(name, {}) if state else {}
+    return {key: value for key, value in values.items() if key not in params.COMMAND_LINE}
 
 
 def training_notebooks(project: graph.Project) -> list[str]:

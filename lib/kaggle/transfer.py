@@ -8,8 +8,8 @@ from lib.data import dataset, images, validation
 from lib.errors import UserError, print_line
 from lib.kaggle import archive, pack
 from lib.kaggle.client import ClientError, lines_of, run_client
-from lib.pipeline import run_state
 from lib.pipeline.graph import DEFAULT_PROJECT
+from lib.pipeline.run_folder import latest_run
 
 EXPECTED = (12568, 5506)  # images of the competition, training and test
 LOOKED_AT = 20  # images opened after a download
@@ -125,7 +125,7 @@ def is_there(name: str) -> bool:
 def run_folder(name: str) -> Path:
     """The folder of a run: a name in runs/, a path, or, empty, the newest run."""
     if not name:
-        return run_state.latest_run(DEFAULT_PROJECT.runs)
+        return latest_run(DEFAULT_PROJECT.runs)
     for folder in (DEFAULT_PROJECT.runs / name, paths.given(name, "RUN")):
         if folder.is_dir():
             return folder.resolve()

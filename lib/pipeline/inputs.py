@@ -1,21 +1,35 @@
 """What a run is made from: its data, its profile, and what the check of the data and of the split finds before the first cell."""
 
+import dataclasses
 import os
 import tempfile
-from collections import namedtuple
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+import pandas as pd
 
 from lib import paths
 from lib.data import validation
 from lib.errors import UserError, print_line
-from lib.pipeline import products, resume
+from lib.pipeline import params, products, resume
+from lib.pipeline.products import FINDINGS
+from lib.pipeline.run_state import RunState
 
-FINDINGS = "data_findings.csv"  # in the run folder: what the check of the data found
 FEW_IMAGES = 1000  # of a training set for which small_data is the profile, for want of --profile
-Data = namedtuple("Data", "folder why generated")  # folder is None where strips must be generated first
 
 
-def find_data(data_dir):
+@dataclass(frozen=True)
+class Data:
+    """The data of a run, and why it uses these; `folder` is None where strips must be generated first."""
+
+    folder: Path | None
+    why: str
+    generated: bool
+
+
+def find_data(data_dir: str | os.PathLike) -> Data:
     """Which data a run uses and why; UserError if a folder is named and holds none."""
     folder = paths.find_data(data_dir)
     if folder is None:
@@ -26,67 +40,81 @@ def find_data(data_dir):
     return Data(folder, why, bool(dataset.describe(folder)["generated"]))
 
 
-def choose_profile(given, data):
-    """(profile, why): the one given, else `demo` for generated strips, `small_data` for few images and `full` for many."""
-    if given:
-        return given, "named by --profile"
-    if data.generated:
+def data_to_go_on_with(data_dir: str, previous: RunState) -> Data:
+    """The data of a run that is gone on with: those named by --data, else its own."""
+    if data_dir:
+        return find_data(data_dir)
+    folder = resume.data_folder(previous)
+    why = str(previous.data.get("why", ""))
+    return dataclasses.replace(find_data(folder), why=why) if folder else Data(None, why, True)
+
+
+def choose_profile(named: str, data: Data) -> tuple[str, str]:
+    """(profile, why): the one named, else `demo` for generated strips, `small_data` for few images and `full` for many."""
+    if named:
+        return named, "named by --profile"
+    if data.folder is None or data.generated:
         return "demo", "for generated strips"
     try:
         count = sum(1 for _ in (data.folder / "train_images").iterdir())
-    except OSError:  # the check of the data will say so
+    except OSError:  # the check of the data will name it
         count = FEW_IMAGES
     if count < FEW_IMAGES:
         return "small_data", f"since the data hold only {count:,} training images; with {FEW_IMAGES:,} or more it would be full"
     return "full", f"since the data hold {count:,} training images; with fewer than {FEW_IMAGES:,} it would be small_data"
 
 
-def make_data(values):
-    """Generate strips in the size and from the seed that the notebooks' parameters say; the folder."""
+def make_data(values: params.Values) -> Path:
+    """Generate strips in the size and from the seed that the notebooks' parameters set; the folder."""
     from lib.synthetic import generate
 
-    generated, seeds = ([keys[key].value for keys in values.values() if key in keys] for key in ("synthetic_sizes", "seed"))
-    if not generated or not seeds:
+    sizes, seeds = ([keys[key].value for keys in values.values() if key in keys] for key in ("synthetic_sizes", "seed"))
+    if not sizes or not seeds:
         raise UserError("No data were found, and no notebook says how many strips to generate. Name a folder with --data.")
-    if any(other != generated[0] for other in generated):
+    if any(other != sizes[0] for other in sizes):
         raise UserError('synthetic_sizes differs between notebooks that read the same strips. Set it with -p "all.synthetic_sizes=[TRAIN, TEST]".')
-    train, test = generate.checked_sizes(generated[0])
+    train, test = generate.checked_sizes(sizes[0])
     print_line(f"strips   {train} to train on and {test} to test on, seed {seeds[0]}: made once, then reused")
-    return Path(generate.find_or_generate("", generated[0], seeds[0]))
+    return Path(generate.find_or_generate("", sizes[0], seeds[0]))
 
 
-def validate_data(folder, why, fingerprint, old):
-    """(the journal's facts, findings) of the data; UserError at what is severe, before the first cell.
+def validate_data(
+    folder: Path, why: str, fingerprint: dict[str, Any], previous: RunState | None
+) -> tuple[dict[str, Any], pd.DataFrame | None]:
+    """(what run.json records of the data, findings); UserError at what is severe, before the first cell.
 
     The findings are None where they are those of the run that is gone on with: its data are the same.
     """
     from lib.data import dataset
 
     about = dataset.describe(folder)
-    known = {"folder": str(folder), "why": why, **fingerprint, "generated": about["generated"], "note": about["note"]}
-    before = old["data"] if old else {}
-    if before.get("sha256") == known["sha256"] and "findings" in before:
-        return known | {"findings": before["findings"]}, None
+    facts = {"folder": str(folder), "why": why, **fingerprint, "generated": about["generated"], "note": about["note"]}
+    before = previous.data if previous else {}
+    if before.get("sha256") == facts["sha256"] and "findings" in before:
+        return facts | {"findings": before["findings"]}, None
     findings = dataset.check(folder, progress=print_line) if (folder / "train.csv").is_file() else validation.table([])
     severe = findings[findings["severity"] == "error"].to_dict("records")
     if severe:
         more = f" {len(severe) - 1} more: `python run_all.py --check --data {folder}` lists them." if len(severe) > 1 else ""
         raise UserError(validation.sentence(severe[0]) + more)
-    return known, findings
+    return facts, findings
 
 
-def summary_of(findings):
-    """How many warnings there are, as the journal has it; said, if there are any."""
-    count = len(findings)
-    if count:
-        print_line(f"         {count} warning{'s' if count > 1 else ''}, see {FINDINGS}")
-    return f"{count} warning{'s' if count > 1 else ''}, see {FINDINGS}" if count else "nothing to remark"
+def count_findings(findings: pd.DataFrame) -> str:
+    """How many warnings there are, as run.json records it; printed, if there are any."""
+    if findings.empty:
+        return "nothing to remark"
+    text = f"{len(findings)} warning{'s' if len(findings) > 1 else ''}, see {FINDINGS}"
+    print_line(f"         {text}")
+    return text
 
 
-def divide(values, names, folder, run_dir=None):
-    """Divide the images as the notebooks will that run, and say what that leaves too little of; UserError at what cannot work.
+def divide(
+    values: params.Values, names: Iterable[str], folder: Path, run_dir: Path | None = None
+) -> tuple[list[dict[str, Any]], bytes]:
+    """Divide the images as the notebooks will that run, and print what that leaves too little of; UserError at what cannot work.
 
-    Returns (the remarks, as findings of `checks`; the content of split.csv, which `run_dir` gets if it is there).
+    Returns (the remarks, as findings of `validation`; the content of split.csv, which `run_dir` gets if it is named).
     """
     names = [name for name in names if "held_out" in values[name]]
     if not names:
@@ -94,10 +122,10 @@ def divide(values, names, folder, run_dir=None):
     from lib.data import split_check
 
     with tempfile.TemporaryDirectory() as scratch:
-        found = split_check.look(values, names, folder, run_dir or scratch, lambda text: print_line(f"         {text}"))
+        remarks = split_check.look(values, names, folder, run_dir or scratch, lambda text: print_line(f"         {text}"))
         split = (Path(run_dir or scratch) / products.SPLIT).read_bytes()
-    for each in found:
-        if each["severity"] == "error":
-            raise UserError(validation.sentence(each))
-        print_line(f"         {each['what']}. {each['remedy']}")
-    return found, split
+    for remark in remarks:
+        if remark["severity"] == "error":
+            raise UserError(validation.sentence(remark))
+        print_line(f"         {remark['what']}. {remark['remedy']}")
+    return remarks, split

@@ -3,9 +3,11 @@
 import ast
 import json
 import math
+import os
 import re
-from collections import namedtuple
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import yaml
 
@@ -19,12 +21,37 @@ RENAMED = {  # parameters that had other names before version 2
     "precision": "dtype_policy", "rounds": "n_bootstrap", "sample": "max_images", "test_sample": "max_test_images",
     "trees": "n_estimators", "wanted_recall": "min_recall",
 }  # fmt: skip
-GIVEN = {"data_dir": "--data", "run_dir": "--run"}  # set by the command line, the same for every notebook
-Parameter = namedtuple("Parameter", "default type domain", defaults=(None,))  # annotation, an ast node; see ranges.Domain
-Value = namedtuple("Value", "value origin")  # origin: "notebook", "demo.yaml, all", "demo.yaml, segmenters", "-p ..."
+COMMAND_LINE = {"data_dir": "--data", "run_dir": "--run"}  # set by the command line, the same for every notebook
 
 
-def declared(notebook):
+class Parameter(NamedTuple):
+    """A parameter that a notebook declares: its default, its type as an ast node, and what values it may have."""
+
+    default: Any
+    type: ast.expr
+    domain: ranges.Domain | None = None
+
+
+class Value(NamedTuple):
+    """A parameter's value and where it comes from: "notebook", "demo.yaml, all", "demo.yaml, segmenters", "-p ..."."""
+
+    value: Any
+    origin: str
+
+
+class Setting(NamedTuple):
+    """What a profile or -p sets: a section, a key, its value, and where that comes from."""
+
+    section: str
+    key: str
+    value: Any
+    origin: str
+
+
+Values = dict[str, dict[str, Value]]  # of every notebook, every parameter
+
+
+def declared(notebook: str | os.PathLike) -> dict[str, Parameter]:
     """The parameters that a notebook declares in its cell tagged `parameters`: {name: Parameter}, in their order.
 
     A line is `name: type = value` with bool, int, float, str, list, dict, list[...], or `type | None`; without a type,
@@ -44,9 +71,7 @@ def declared(notebook):
         comments = ranges.comments_of(source)
         for line in lines:
             try:
-                name = line.target.id if isinstance(line, ast.AnnAssign) else line.targets[0].id
-                default = ast.literal_eval(line.value)
-                annotation = line.annotation if isinstance(line, ast.AnnAssign) else ast.Name(type(default).__name__)
+                name, annotation, default = parse_line(line)
                 domain = ranges.read(comments.get(line.end_lineno, ""))
                 parameters[name] = Parameter(convert(default, annotation), annotation, domain)
             except (AttributeError, ValueError, TypeError) as error:
@@ -58,18 +83,28 @@ def declared(notebook):
     return parameters
 
 
-def read_notebook(path):
+def parse_line(line: Any) -> tuple[str, ast.expr, Any]:
+    """(name, type, default) of an assignment; AttributeError, ValueError or TypeError for any other line."""
+    is_typed = isinstance(line, ast.AnnAssign)
+    name = (line.target if is_typed else line.targets[0]).id
+    default = ast.literal_eval(line.value)
+    return name, line.annotation if is_typed else ast.Name(type(default).__name__), default
+
+
+def read_notebook(path: str | os.PathLike) -> dict[str, Any]:
     """A notebook file as a dictionary; UserError if it is missing or broken."""
     try:
         notebook = json.loads(Path(path).read_text(encoding="utf-8"))
-        return notebook if isinstance(notebook["cells"], list) else {}["cells"]
+        if not isinstance(notebook["cells"], list):
+            raise TypeError("cells are no list")
+        return notebook
     except FileNotFoundError:
         raise UserError(f"{path} does not exist.") from None
     except (ValueError, KeyError, TypeError):
         raise UserError(f"{path} is not a Jupyter notebook. Restore it from the project's history.") from None
 
 
-def convert(value, annotation):
+def convert(value: Any, annotation: ast.expr) -> Any:
     """`value` as the declared type, such as 3 for a float as 3.0 and "1e-3" (YAML's reading of it) for a float as 0.001.
 
     Raises ValueError, in words that follow "is", if the value is of another type.
@@ -93,15 +128,15 @@ def convert(value, annotation):
         raise ValueError(f"of the type {ast.unparse(annotation)}, but only {', '.join(TYPES)} can be handed over")
     if kind is float and (type(value) is int or isinstance(value, str)):
         try:
-            value = float(value if type(value) is int or value.isascii() else "")  # float() reads the digits of every script
+            value = float(value if str(value).isascii() else "")  # float() reads the digits of every script
         except (ValueError, OverflowError):
             raise ValueError("not a number") from None
     if kind is int and isinstance(value, str):  # 1e3 and 1.000 are texts in YAML
         raise ValueError(f"{value[:40]!r}, not a whole number: write it in digits alone, such as 1000")
     if type(value) is not kind:
-        found = "empty" if value is None else f"of type {type(value).__name__}"
-        raise ValueError(f"{found}, not {kind.__name__}" + (": put it in quotes" if kind is str else ""))
-    if kind is float and not math.isfinite(value):
+        what = "empty" if value is None else f"of type {type(value).__name__}"
+        raise ValueError(f"{what}, not {kind.__name__}" + (": put it in quotes" if kind is str else ""))
+    if isinstance(value, float) and not math.isfinite(value):
         raise ValueError("not a finite number")
     try:
         return json.loads(json.dumps(value, allow_nan=False))
@@ -114,27 +149,33 @@ for number in ("int", "float"):
 profiles.ProfileLoader.add_implicit_resolver("tag:yaml.org,2002:int", re.compile(r"[-+]?0[0-9_]+$"), list("-+0"))  # 08, which is not octal
 
 
-def settable(parameters):
+def settable(parameters: dict[str, Parameter]) -> dict[str, Parameter]:
     """What can be set of `declared` parameters: {name: Parameter}; of a dictionary each entry by itself, as "name.entry"."""
-    found = {}
+    keys = {}
     for name, parameter in parameters.items():
         if isinstance(parameter.default, dict) and parameter.default:
-            entries = parameter.default.items()
-            inner = parameter.domain.entries if parameter.domain else {}
-            found |= {f"{name}.{entry}": Parameter(value, ast.Name(type(value).__name__), inner.get(entry)) for entry, value in entries}
+            domains = parameter.domain.entries or {} if parameter.domain else {}
+            for entry, value in parameter.default.items():
+                keys[f"{name}.{entry}"] = Parameter(value, ast.Name(type(value).__name__), domains.get(entry))
         else:
-            found[name] = parameter
-    return found
+            keys[name] = parameter
+    return keys
 
 
-def effective(declarations, profile_name="", profile=None, overrides=(), selected=None):
+def effective(
+    declarations: dict[str, dict[str, Parameter]],
+    profile_name: str = "",
+    profile: dict[str, dict[str, Any]] | None = None,
+    overrides: Iterable[Sequence[str]] = (),
+    selected: Collection[str] | None = None,
+) -> Values:
     """What every notebook runs with: defaults < profile's `all` < its `segmenters` < its section of the notebook < overrides, which
     have the same order among themselves.
 
     Arguments:
         declarations: {notebook: declared(notebook)}, all notebooks of the project.
         overrides: (section, key, value) as parse_override gives them; text is read as YAML unless a str is declared.
-        selected: the notebooks that are asked for: of these alone must the values go together; None for all.
+        selected: the notebooks that run: of these alone must the values go together; None for all.
 
     Of a parameter that is a dictionary only the entries that are named change: `{"augmentation": {"flips": "none"}}` in a profile,
     "augmentation.flips" as the key of an override; `all` sets an entry wherever it is.
@@ -143,43 +184,12 @@ def effective(declarations, profile_name="", profile=None, overrides=(), selecte
     right name, and for a value of another type or outside of what its notebook declares, the defaults included.
     """
     values = {name: {key: Value(p.default, "notebook") for key, p in keys.items()} for name, keys in declarations.items()}
-    declarations = {name: settable(keys) for name, keys in declarations.items()}
-    whole = {key for keys in declarations.values() for key in keys}
-    file, profile = f"{profile_name}.yaml", profile or {}
-    for section in profile:
-        if section not in profiles.GROUPS and section not in declarations:
-            raise UserError(f"{file}: there is no notebook {section!r}{profiles.nearest(section, [*profiles.GROUPS, *declarations])}")
-    settings = []
-    for section in sorted(profile, key=profiles.from_wide_to_narrow):
-        for key, value in profile[section].items():
-            inner = isinstance(value, dict) and key not in whole
-            entries = {f"{key}.{entry}": inner for entry, inner in value.items()} if inner else {key: value}
-            settings += [(section, key, value, f"{file}, {section}") for key, value in entries.items()]
-    for section, key, value in sorted(overrides, key=lambda override: profiles.from_wide_to_narrow(override[0])):
-        settings.append((section, key, value, f"-p {section}.{key}"))
-    for section, key, value, origin in settings:
-        if key in GIVEN:
-            raise UserError(f"{origin}: {key} is given by {GIVEN[key]}. Leave it out here.")
-        names = profiles.members(section, declarations)
-        owners = [name for name in names if key in declarations[name]]
-        if not owners:
-            known = sorted({known for name in names for known in declarations[name]} - set(GIVEN))
-            if RENAMED.get(key) in known:
-                raise UserError(f"{origin}: {key} is called {RENAMED[key]} now. Use that name.")
-            place = {"all": "no notebook has", "segmenters": "no segmenter has"}.get(section, f"{section} has no")
-            raise UserError(f"{origin}: {place} parameter {key!r}{profiles.nearest(key, known)}")
-        for name in owners:
-            new, (top, _, entry) = checked(value, declarations[name][key].type, origin, key), key.partition(".")
-            before = values[name][top]
-            origins = dict.fromkeys([*(before.origin.split("; ") if entry and before.origin != "notebook" else ()), origin])
-            values[name][top] = Value({**before.value, entry: new} if entry else new, "; ".join(origins))
-    for name, parameters in declarations.items():
-        for key, parameter in parameters.items():
-            top, _, entry = key.partition(".")
-            value, origin = values[name][top]
-            if wrong := ranges.problem(value[entry] if entry else value, parameter.domain):
-                where = f"{name}.ipynb" if origin == "notebook" else origin
-                raise UserError(f"{where}: {key} of {name} is {wrong}.")
+    settables = {name: settable(keys) for name, keys in declarations.items()}
+    for setting in settings_of(settables, f"{profile_name}.yaml", profile or {}, overrides):
+        for name in owners_of(setting, settables):
+            apply(setting, settables[name][setting.key], values[name])
+    for name, keys in settables.items():
+        check_domains(name, keys, values[name])
         if selected is not None and name not in selected:
             continue  # what it would run with may wait until it does
         if wrong := ranges.clash({key: value.value for key, value in values[name].items()}):
@@ -187,7 +197,69 @@ def effective(declarations, profile_name="", profile=None, overrides=(), selecte
     return values
 
 
-def checked(value, annotation, origin, key):
+def settings_of(
+    settables: dict[str, dict[str, Parameter]], file: str, profile: dict[str, dict[str, Any]], overrides: Iterable[Sequence[str]]
+) -> list[Setting]:
+    """What a profile and -p set, the widest section first, so that the narrowest has the last word, and -p after the profile.
+
+    Arguments:
+        settables: {notebook: settable(declared(notebook))}; file: the profile's name.
+    """
+    for section in profile:
+        if section not in profiles.GROUPS and section not in settables:
+            raise UserError(f"{file}: there is no notebook {section!r}{profiles.nearest(section, [*profiles.GROUPS, *settables])}")
+    whole = {key for keys in settables.values() for key in keys}
+    settings = []
+    for section in sorted(profile, key=profiles.from_wide_to_narrow):
+        for key, value in profile[section].items():
+            is_part = isinstance(value, dict) and key not in whole
+            entries = {f"{key}.{entry}": inner for entry, inner in value.items()} if is_part else {key: value}
+            settings += [Setting(section, entry, inner, f"{file}, {section}") for entry, inner in entries.items()]
+    for section, key, value in sorted(overrides, key=lambda override: profiles.from_wide_to_narrow(override[0])):
+        settings.append(Setting(section, key, value, f"-p {section}.{key}"))
+    return settings
+
+
+def owners_of(setting: Setting, settables: dict[str, dict[str, Parameter]]) -> list[str]:
+    """The notebooks whose parameter is set; UserError, with the nearest right name, if there are none."""
+    section, key, _, origin = setting
+    if key in COMMAND_LINE:
+        raise UserError(f"{origin}: {key} is given by {COMMAND_LINE[key]}. Leave it out here.")
+    names = profiles.members(section, settables)
+    owners = [name for name in names if key in settables[name]]
+    if owners:
+        return owners
+    known = sorted({known for name in names for known in settables[name]} - set(COMMAND_LINE))
+    if RENAMED.get(key) in known:
+        raise UserError(f"{origin}: {key} is called {RENAMED[key]} now. Use that name.")
+    place = {"all": "no notebook has", "segmenters": "no segmenter has"}.get(section, f"{section} has no")
+    raise UserError(f"{origin}: {place} parameter {key!r}{profiles.nearest(key, known)}")
+
+
+def apply(setting: Setting, parameter: Parameter, values: dict[str, Value]) -> None:
+    """Set a value, or an entry of one that is a dictionary, of a notebook's `values`; UserError if it is of another type."""
+    new = checked(setting.value, parameter.type, setting.origin, setting.key)
+    name, _, entry = setting.key.partition(".")
+    if not entry:
+        values[name] = Value(new, setting.origin)
+        return
+    before = values[name]
+    origins = [] if before.origin == "notebook" else before.origin.split("; ")
+    origin = "; ".join(dict.fromkeys([*origins, setting.origin]))
+    values[name] = Value({**before.value, entry: new}, origin)
+
+
+def check_domains(notebook: str, keys: dict[str, Parameter], values: dict[str, Value]) -> None:
+    """UserError if a value of a notebook, or an entry of one, is outside of what its line declares."""
+    for key, parameter in keys.items():
+        name, _, entry = key.partition(".")
+        value, origin = values[name]
+        if wrong := ranges.problem(value[entry] if entry else value, parameter.domain):
+            where = f"{notebook}.ipynb" if origin == "notebook" else origin
+            raise UserError(f"{where}: {key} of {notebook} is {wrong}.")
+
+
+def checked(value: Any, annotation: ast.expr, origin: str, key: str) -> Any:
     """`value` converted to the declared type; text from the command line is read as YAML unless text is declared."""
     from_command_line = origin.startswith("-p")
     where = origin if from_command_line else f"{origin}: {key}"
@@ -196,18 +268,31 @@ def checked(value, annotation, origin, key):
             value = profiles.read_yaml(value)
         return convert(value, annotation)
     except yaml.YAMLError as error:
-        why = f" ({error.problem})" if getattr(error, "problem", None) else ""
+        problem = getattr(error, "problem", None)
+        why = f" ({problem})" if problem else ""
         raise UserError(f"{where} cannot be read{why}. Write a number, true, false, text or [a, b].") from None
     except ValueError as error:
         raise UserError(f"{where} is {error}.") from None
 
 
-def listing(values):
+def with_folders(values: Values, data_dir: str | os.PathLike, run_dir: str | os.PathLike) -> Values:
+    """The values of all notebooks, with the folders that the command line names."""
+    folders = {"data_dir": Value(str(data_dir), "--data"), "run_dir": Value(str(run_dir), "--run")}
+    return {name: keys | {key: value for key, value in folders.items() if key in keys} for name, keys in values.items()}
+
+
+def changed(parameters: dict[str, Parameter], values: dict[str, Any]) -> dict[str, Any]:
+    """The values that differ from the notebook's own: only these are set, so that a report shows what was changed."""
+    return {key: value for key, value in values.items() if json.dumps(value) != json.dumps(parameters[key].default)}
+
+
+def listing(values: Values) -> str:
     """The text of `--list`: every notebook's keys with value and origin, in columns."""
-    lines = []
+    lines: list[str] = []
     for name, keys in values.items():
+        texts = {key: json.dumps(value.value, ensure_ascii=False) for key, value in keys.items()}
+        key_width = max(map(len, texts), default=0)
+        value_width = min(max(map(len, texts.values()), default=0), 40)
         lines += ["", name]
-        shown = {key: json.dumps(value.value, ensure_ascii=False) for key, value in keys.items()}
-        wide = [max((len(text) for text in column), default=0) for column in (shown, shown.values())]
-        lines += [f"  {key:{wide[0]}}  {shown[key]:{min(wide[1], 40)}}  {keys[key].origin}" for key in keys]
+        lines += [f"  {key:{key_width}}  {text:{value_width}}  {keys[key].origin}" for key, text in texts.items()]
     return "\n".join(lines[1:])

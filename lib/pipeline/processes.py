@@ -1,16 +1,17 @@
-"""Processes and what they say: pipes that never fill, groups that end together, limits that systems set."""
+"""Processes: pipes that never fill, groups that end together, limits that systems set."""
 
 import contextlib
 import os
 import signal
 import subprocess
 import threading
-import time
+from typing import IO, Any
 
-PAUSE = 0.05  # seconds between looks at the running notebooks
+TAIL = 1 << 16  # bytes of a stream, its last ones
+CHUNK = 1 << 16
 
 
-def stop(process):
+def stop(process: subprocess.Popen) -> None:
     """Kill a notebook's process, its kernel and whatever that started. What they write is complete or absent by itself."""
     import psutil
 
@@ -26,47 +27,26 @@ def stop(process):
         process.wait(10)
 
 
-def duration(seconds):
-    """Seconds in words: 0.4 s, 42 s, 3 min 5 s, 1 h 20 min."""
-    if seconds < 10:
-        return f"{seconds:.1f} s"
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60} s"
-    return f"{whole // 3600} h {whole % 3600 // 60} min"
-
-
-def clock():
-    """The local time of day."""
-    return time.strftime("%H:%M:%S")
-
-
-KEPT = 1 << 16  # bytes of a stream, its last ones
-CHUNK = 1 << 16
-
-
 class Tail(threading.Thread):
-    """Reads a stream to its end, as it comes, and keeps the last `KEPT` bytes: whoever writes into it never waits for a reader."""
+    """Reads a stream to its end, as it comes, and keeps the last `TAIL` bytes: whoever writes into it never waits for a reader."""
 
-    def __init__(self, stream):
+    def __init__(self, stream: Any) -> None:
         super().__init__(daemon=True)
-        self.stream, self.kept = stream, b""
+        self.stream, self.tail = stream, b""
         self.start()
 
-    def run(self):
+    def run(self) -> None:
         with contextlib.suppress(OSError, ValueError), self.stream:
             while chunk := self.stream.read1(CHUNK):
-                self.kept = (self.kept + chunk)[-KEPT:]
+                self.tail = (self.tail + chunk)[-TAIL:]
 
-    def text(self, seconds=2.0):
-        """The last that was said. A helper of a dead process can hold the stream open, so its end is not waited for for ever."""
+    def text(self, seconds: float = 2.0) -> str:
+        """The stream's last bytes. A helper of a dead process can hold the stream open, so its end is not waited for for ever."""
         self.join(seconds)
-        return self.kept.decode(errors="replace")
+        return self.tail.decode(errors="replace")
 
 
-def allow_files(wanted=4096):
+def allow_files(wanted: int = 4096) -> int:
     """Let this process and its children open so many files, or as many as the system lets them; how many that are. macOS begins with
     256, of which a notebook needs 80 at least."""
     try:
@@ -82,18 +62,18 @@ def allow_files(wanted=4096):
     return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
 
 
-def detached(file):
+def detached(file: IO[Any]) -> dict[str, Any]:
     """What subprocess.Popen needs to start a child that Ctrl-C does not reach and that shares the lock on an open file."""
     return {"start_new_session": True, "pass_fds": (file.fileno(),)} if hasattr(os, "setsid") else {}
 
 
-def end_group(pid):
+def end_group(pid: int) -> None:
     """Kill the process group that a process leads, or led before it ended, if there is one."""
     if hasattr(os, "killpg"):
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(pid, signal.SIGKILL)
 
 
-def is_mine(process):
+def is_mine(process: Any) -> bool:
     """Whether a psutil.Process is of this user; where systems do not tell, they do not show the others' environment either."""
     return not (hasattr(process, "uids") and hasattr(os, "getuid")) or process.uids().real == os.getuid()

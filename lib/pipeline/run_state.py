@@ -1,6 +1,6 @@
-"""The run folder's journal, `run.json`: what was run, from what, how far it came; its lock; and `runs/latest`.
+"""What a run's `run.json` records: what was run, from what, how far it came.
 
-run.json:
+run.json, a `RunState`:
     run         the run's id, the folder's name
     profile     "demo"
     started     "2026-01-01T12:00:00+00:00" (UTC), of the first start; `updated` likewise, of the last change; `finished`, of
@@ -15,77 +15,192 @@ run.json:
     environment {"OMP_NUM_THREADS": "1", ...}: the environment variables that may change the last bits, as the notebooks had them
     overrides   [[section, key, text], ...] of every -p so far
     parameters  {notebook: {key: value}}, what it ran with; of one that was not started yet, what it would run with
-    notebooks   {name: {...}} in the order of the graph:
-        status       "waiting", "running", "done", "failed", "blocked" (one that it needs failed), "kept" (done before, unchanged)
-        seconds      wall-clock seconds of its execution, report included; 0 before
-        headline     the figure a reader wants, in words; "" before
-        error        one sentence; "" without an error
-        key          what it was made from, as a hash; only of a finished notebook, else ""
-        started_key  what its last start was made from: its key, once it is finished
-        needs        the notebooks it needs
-        made         {file: hash} of all that it left, see `products.left_by`; only of a finished notebook
-        used         {notebook it needs: hash of that one's products} as they were at its start
-        ran          what its last start ran with: {"parameters": {key: value}, "code", "versions", "environment", "jobs", "data": the
-                     fingerprint's sha256}; empty before. What a later command asks for and does not run is not written here
-        pages        a hash of the code and the templates that its report was made with
-        outdated     true if it is finished and one that it needs was run again without it (--only)
+    notebooks   {name: NotebookTask} in the order of the graph:
+        status         see `Status`
+        seconds        wall-clock seconds of its execution, report included; 0 before
+        summary        the metric a reader wants, in words; "" before
+        error          one sentence; "" without an error
+        key            a hash of everything its result follows from; only of a finished notebook, else ""
+        started_key    the key of its last start: its key, once it is finished
+        needs          the notebooks it needs
+        product_hashes {file: hash} of all that it wrote, see `Project.outputs_of`; only of a finished notebook
+        input_hashes   {notebook it needs: hash of that one's products} as they were at its start
+        ran            what its last start ran with: {"parameters": {key: value}, "code", "versions", "environment", "jobs", "data": the
+                       fingerprint's sha256}; empty before. What a later command sets and does not run is not written here
+        pages          a hash of the code and the templates that its report was made with
+        outdated       true if it is finished and one that it needs was run again without it (--only)
 
-Each state is written aside, synced and renamed, and the one before it is kept as `run.previous.json`.
+Each state is written aside, synced and renamed, and the one before it stays as `run.previous.json`.
 """
 
-import contextlib
+import dataclasses
 import datetime
+import enum
 import json
 import os
-import re
-import statistics
-import time
+import typing
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from lib import files
-from lib.errors import UserError
 
-FORWARDED = re.compile(r"url=\.\./([^/]+)/index\.html")  # in the page that stands for the link
-FILE, PREVIOUS, LOCK = "run.json", "run.previous.json", ".lock"
-FINISHED = ("done", "kept")
+FILE, PREVIOUS = "run.json", "run.previous.json"
+RENAMED = {"headline": "summary", "made": "product_hashes", "used": "input_hashes"}  # names in a notebook's entry before version 2
 
 
-def now():
+class Status(enum.StrEnum):
+    """How far a notebook came, or a run."""
+
+    WAITING = "waiting"
+    RUNNING = "running"
+    DONE = "done"
+    CACHED = "cached"  # done by an earlier command, and unchanged
+    FAILED = "failed"
+    BLOCKED = "blocked"  # a notebook that it needs failed
+    STOPPED = "stopped"  # of a run alone
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether the notebook's products count."""
+        return self in (Status.DONE, Status.CACHED)
+
+
+@dataclass
+class NotebookTask:
+    """A notebook of a run; the fields are those of run.json."""
+
+    status: Status = Status.WAITING
+    seconds: float = 0
+    summary: str = ""
+    error: str = ""
+    key: str = ""
+    started_key: str = ""
+    needs: list = field(default_factory=list)
+    product_hashes: dict = field(default_factory=dict)
+    input_hashes: dict = field(default_factory=dict)
+    ran: dict = field(default_factory=dict)
+    pages: str = ""
+    outdated: bool = False
+
+    def reset(self) -> None:
+        """Let the notebook wait for its next start: how it ended before counts no more."""
+        self.status = Status.WAITING
+        self.seconds = 0
+        self.summary = self.error = self.key = ""
+        self.product_hashes, self.input_hashes, self.ran = {}, {}, {}
+
+
+@dataclass
+class RunState:
+    """A run; the fields are those of run.json."""
+
+    profile: str
+    started: str
+    data: dict
+    notebooks: dict[str, NotebookTask]
+    run: str = ""
+    finished: str = ""
+    seconds: float = 0
+    status: Status = Status.RUNNING
+    jobs: int = 0  # 0 where the run was begun before it was recorded
+    overrides: list = field(default_factory=list)
+    updated: str = ""
+    parameters: dict = field(default_factory=dict)
+    code: str = ""
+    versions: dict = field(default_factory=dict)
+    environment: dict = field(default_factory=dict)
+
+    def record(self, settings: dict[str, Any]) -> None:
+        """Record what was done: parameters, code, versions and environment of the notebooks that ran; where none did, `settings`, those
+        of a notebook that starts now."""
+        ran = [task.ran for task in self.notebooks.values() if task.ran] or [settings]
+        self.parameters = {name: task.ran.get("parameters", settings["parameters"][name]) for name, task in self.notebooks.items()}
+        self.code = ", ".join(dict.fromkeys(execution["code"] for execution in ran))
+        self.versions, self.environment = joined(ran, "versions"), joined(ran, "environment")
+
+    def finished_notebooks(self) -> list[str]:
+        """The names of the notebooks that are finished."""
+        return [name for name, task in self.notebooks.items() if task.status.is_finished]
+
+
+def joined(executions: list[dict[str, Any]], part: str) -> dict[str, str]:
+    """{name: value} of a part that executions recorded, such as "versions"; where they differ, the values with commas between."""
+    recorded = [execution.get(part, {}) for execution in executions]
+    names = dict.fromkeys(name for values in recorded for name in values)
+    return {name: ", ".join(dict.fromkeys(values.get(name, "none") for values in recorded)) for name in names}
+
+
+def now() -> str:
     """The time in UTC as ISO text, to the second."""
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
 
 
-def read(run_dir):
-    """The journal of a run, or the state before if the last one is torn; None if there is neither."""
+def read(run_dir: str | os.PathLike) -> RunState | None:
+    """The state of a run, or the one before if the last one is torn; None if there is neither."""
     return read_file(Path(run_dir) / FILE) or read_file(Path(run_dir) / PREVIOUS)
 
 
-def read_file(path):
-    """A journal from one file; None if it is missing, torn or something else."""
+def read_file(path: Path) -> RunState | None:
+    """A run's state from one file; None if it is missing, torn or something else."""
     try:
-        journal = json.loads(path.read_text(encoding="utf-8"))
-        return journal if is_sound(journal) else None
-    except (OSError, ValueError, AttributeError, RecursionError):
+        content = json.loads(path.read_text(encoding="utf-8"))
+        upgrade(content)
+        content["notebooks"] = {name: record_of(NotebookTask, task) for name, task in content["notebooks"].items()}
+        state = record_of(RunState, content)
+    except (OSError, ValueError, AttributeError, KeyError, TypeError, RecursionError):
         return None
+    entries = [entry if isinstance(entry, list) else [] for entry in state.overrides]
+    return state if all(len(entry) == 3 and all(isinstance(text, str) for text in entry) for entry in entries) else None
 
 
-def is_sound(journal):
-    """Whether what a file held can be a journal: the names that going on with a run relies on, each of its type."""
-    types = {"notebooks": dict, "data": dict, "profile": str, "started": str}
-    if not all(isinstance(journal.get(name), kind) for name, kind in types.items()):
-        return False
-    entries, overrides = journal["notebooks"].values(), journal.get("overrides", [])
-    return (
-        all(isinstance(entry, dict) and isinstance(entry.get("status"), str) for entry in entries)
-        and isinstance(overrides, list)
-        and all(isinstance(part, list) and len(part) == 3 and all(isinstance(text, str) for text in part) for part in overrides)
-    )
+def upgrade(content: dict[str, Any]) -> None:
+    """Give a run.json of an earlier version the names of today, and its finished notebooks what the run alone recorded then.
+
+    Arguments:
+        content: of the file, changed in place.
+    """
+    for name, task in content["notebooks"].items():
+        for before, after in RENAMED.items():
+            if before in task:
+                task.setdefault(after, task.pop(before))
+        if task["status"] == "kept":
+            task["status"] = str(Status.CACHED)
+        if task["status"] in (Status.DONE, Status.CACHED) and "ran" not in task:
+            task["ran"] = {
+                "parameters": content.get("parameters", {}).get(name, {}),
+                "code": str(content.get("code", "")),
+                "versions": content.get("versions", {}),
+                "environment": content.get("environment", {}),
+                "jobs": content.get("jobs", 1),
+                "data": str(content["data"].get("sha256", "")),
+            }
 
 
-def write(run_dir, journal):
-    """Write the journal; the state before it stays beside it."""
+def record_of(record: type, content: dict[str, Any]) -> Any:
+    """A NotebookTask or RunState from what JSON says of it.
+
+    Unknown names are passed over, missing ones have their defaults, an unknown status is that of a notebook that waits. TypeError if a
+    value is of another type, or if one without a default is missing.
+    """
+    values = {}
+    for entry in dataclasses.fields(record):
+        if entry.name not in content:
+            continue
+        value = content[entry.name]
+        if entry.type is Status and isinstance(value, str):
+            value = Status(value) if value in set(Status) else Status.WAITING
+        kind: Any = (int, float) if entry.type is float else typing.get_origin(entry.type) or entry.type
+        if not isinstance(value, kind):
+            raise TypeError(f"{entry.name} is of type {type(value).__name__}")
+        values[entry.name] = value
+    return record(**values)
+
+
+def write(run_dir: str | os.PathLike, state: RunState) -> None:
+    """Write a run's state; the one before it stays beside it."""
     path, previous = Path(run_dir) / FILE, Path(run_dir) / PREVIOUS
-    journal["updated"] = now()
+    state.updated = now()
     if read_file(path):
         try:
             with files.scratch(previous) as folder:
@@ -93,113 +208,12 @@ def write(run_dir, journal):
                 files.moving(os.replace, folder / FILE, previous)
         except OSError:  # a file system without links
             files.write_atomic(previous, path.read_bytes())
-    files.write_json(path, journal)
+    files.write_json(path, dataclasses.asdict(state))
 
 
-def record(journal, asked):
-    """Let the journal say what was done: parameters, code, versions and environment of the notebooks that ran; where none did, what is
-    `asked`."""
-    entries = journal["notebooks"]
-    ran = [entry["ran"] for entry in entries.values() if entry.get("ran")] or [asked]
-    journal["parameters"] = {name: (entry.get("ran") or {}).get("parameters", asked["parameters"][name]) for name, entry in entries.items()}
-    journal["code"] = ", ".join(dict.fromkeys(one["code"] for one in ran))
-    for what in ("versions", "environment"):
-        stated = [one.get(what, {}) for one in ran]
-        names = dict.fromkeys(name for one in stated for name in one)
-        journal[what] = {name: ", ".join(dict.fromkeys(one.get(name, "none") for one in stated)) for name in names}
-
-
-def open_lock(run_dir, wait=5.0):
-    """Lock a run folder for this process and its children; returns the open file, whose closing unlocks.
-
-    The lock belongs to the open file, not to its content: the system drops it when the last holder ends, however that
-    came about. A killed command's children may hold it for a moment, so it is tried for `wait` seconds if that one is gone.
-
-    Raises UserError if another command writes into the folder.
-    """
-    file = open(Path(run_dir) / LOCK, "a+", encoding="utf-8")  # noqa: SIM115 - open as long as the lock is held
-    end = time.monotonic() + wait
-    while not files.try_lock(file):
-        file.seek(0)
-        holder = file.read().strip()
-        if time.monotonic() > end or not holder or is_alive(int(holder) if holder.isdigit() else 0):
-            file.close()
-            who = f" (process {holder})" if holder else ""
-            name = Path(run_dir).name
-            raise UserError(f"Another command{who} writes into the run {name}. Wait for it or stop it, or choose another --run.")
-        time.sleep(0.1)
-    file.seek(0)
-    file.truncate()
-    file.write(str(os.getpid()))
-    try:
-        file.flush()
-    except OSError as error:
-        error.filename = str(Path(run_dir) / LOCK)
-        raise
-    return file
-
-
-def is_alive(pid):
-    """Whether a process with this number runs."""
-    import psutil
-
-    return pid > 0 and psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
-
-
-def point_latest(runs, run_id):
-    """Let `runs/latest` lead to a run: a link, replaced in one step; where links fail, a page that forwards.
-
-    Of two runs that begin at once the later one to come here is the latest. The page is never written through a link.
-    """
-    link = Path(runs) / "latest"
-    with files.scratch(link) as folder:
-        try:
-            (folder / "latest").symlink_to(run_id, target_is_directory=True)
-            os.replace(folder / "latest", link)
-            return
-        except (OSError, NotImplementedError):
-            if link.is_symlink():
-                link.unlink(missing_ok=True)
-    page = f'<!doctype html><meta charset="utf-8"><meta http-equiv="refresh" content="0; url=../{run_id}/index.html">\n'
-    files.write_atomic(link / "index.html", page)
-
-
-def latest_run(runs):
-    """The folder of the newest run, the one that `runs/latest` leads to; UserError if there is none."""
-    link = Path(runs) / "latest"
-    with contextlib.suppress(OSError, TypeError):  # neither link nor page; another page
-        folder = link.resolve() if link.is_symlink() else Path(runs) / FORWARDED.search((link / "index.html").read_text("utf-8"))[1]
-        if read(folder):
-            return folder.resolve()
-    found = [(journal["started"], folder) for folder in run_folders(runs) if (journal := read(folder))]
-    if not found:
-        raise UserError(f"There is no run in {runs} to go on with. Leave --resume out.")
-    return max(found)[1]
-
-
-def run_folders(runs):
-    """The folders in `runs` that may hold a run."""
-    runs = Path(runs)
-    return sorted(path for path in runs.iterdir() if path.is_dir() and not path.is_symlink()) if runs.is_dir() else []
-
-
-def expected_seconds(runs, profile):
-    """{notebook: median seconds} over the finished notebooks of earlier runs with this profile."""
-    seconds = {}
-    for folder in run_folders(runs):
-        journal = read(folder)
-        if journal and journal["profile"] == profile:
-            for name, entry in journal["notebooks"].items():
-                if entry.get("status") in FINISHED and entry.get("seconds", 0) > 0:
-                    seconds.setdefault(name, []).append(entry["seconds"])
-    return {name: statistics.median(values) for name, values in seconds.items()}
-
-
-def merge_metrics(run_dir, journal):
+def merge_metrics(run_dir: str | os.PathLike, state: RunState) -> None:
     """Write `metrics.json`: the metrics of all finished notebooks in one flat dictionary, and the run's id."""
-    merged = {"run": journal["run"]}
-    for name, entry in journal["notebooks"].items():
-        if entry["status"] in FINISHED:
-            merged.update(files.read_metrics(run_dir, name)[1])
+    merged = {"run": state.run}
+    for name in state.finished_notebooks():
+        merged.update(files.read_metrics(run_dir, name)[1])
     files.write_json(Path(run_dir) / "metrics.json", merged)
-    return merged

@@ -173,7 +173,7 @@ def notebook_card(run_dir: Path, name: str, entry: dict[str, Any], summary: str)
         "seconds": entry.get("seconds"),
         "error": shorten(entry.get("error", "")),
         "outdated": bool(entry.get("outdated")),
-        "summary": shorten(entry.get("summary", entry.get("headline", summary))),  # headline: of earlier runs
+        "summary": shorten(entry.get("summary", summary)),
         "thumbnail": thumbnail(run_dir / f"{name}.ipynb") if has_notebook else "",
         "html": has_page,
         "ipynb": has_notebook,
@@ -253,7 +253,7 @@ def write_index(run_dir: str | Path) -> None:
         for name, entry in notebook_entries(run_dir, state).items()
     ]
     # Metrics of an earlier state may still lie there: only those of finished notebooks are shown.
-    finished = {card["name"] for card in cards if card["status"] in ("done", "kept")}
+    finished = {card["name"] for card in cards if card["status"] in ("done", "cached")}
     metrics: dict[str, Any] = {}
     for name, (_, values) in recorded.items():
         metrics |= values if name in finished or not state else {}
