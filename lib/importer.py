@@ -15,7 +15,7 @@ from lib.data import images, importing
 from lib.errors import UserError
 
 
-def act(arguments):
+def act(arguments: list[str] | None) -> None:
     """Do what the command line says."""
     parser = errors.Parser(prog="python -m lib.importer", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--images", required=True, help="folder with the training images")
@@ -27,22 +27,26 @@ def act(arguments):
     parser.add_argument("--size", default="", help="bring all images to this height and width")
     parser.add_argument("--white", default=0, type=errors.decimal_number,
                         help="pixel value that is white, such as 4095 of 12 bits; all images alike")  # fmt: skip
-    given = parser.parse_args(arguments)
-    names = [name.strip() for name in given.names.split(",")] if given.names.strip() else []
+    args = parser.parse_args(arguments)
+    names = [name.strip() for name in args.names.split(",")] if args.names.strip() else []
     if "" in names or len(set(names)) < len(names):
-        raise UserError(f"--names {given.names[:80]}: a name is missing or there twice. Give each class a name of its own.")
-    if not 0 <= given.white < 2**32:
-        raise UserError(f"--white {given.white}: it is a number above 0, such as 4095 for 12 bits.")
-    size = importing.size_of(given.size) if given.size else None
-    out = importing.import_data(given.images, given.masks, given.out, given.test_images, given.test_masks, names, size, given.white, errors.print_line)
+        raise UserError(f"--names {args.names[:80]}: a name is missing or there twice. Give each class a name of its own.")
+    if not 0 <= args.white < 2**32:
+        raise UserError(f"--white {args.white}: it is a number above 0, such as 4095 for 12 bits.")
+    size = importing.size_of(args.size) if args.size else None
+    out = importing.import_data(
+        args.images, args.masks, args.out, args.test_images, args.test_masks, names, size, args.white, errors.print_line
+    )
     about = files.read_json(out / "dataset.json")
     counts = [len(images.list_images(out / part)) for part in ("train_images", "test_images")]
-    errors.print_line(f"{counts[0]} training and {counts[1]} test images of {about['height']} x {about['width']} pixels with {about['classes']} "
-          f"classes ({', '.join(about['class_names'])}): {out}")  # fmt: skip
+    errors.print_line(
+        f"{counts[0]} training and {counts[1]} test images of {about['height']} x {about['width']} pixels with "
+        f"{about['classes']} classes ({', '.join(about['class_names'])}): {out}"
+    )
     errors.print_line(f"Now: python run_all.py --data {out}")
 
 
-def main(arguments=None):
+def main(arguments: list[str] | None = None) -> int:
     """The command line; the exit code."""
     return errors.exit_code_of(act, arguments)
 

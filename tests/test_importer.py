@@ -244,7 +244,7 @@ def test_smoothed_class_numbers_are_named(steel):
 def test_black_on_white_is_remarked(steel):
     said = []
     write(steel / "folders" / "dent" / "a.png", 255 - block(255, 0))
-    importing.import_data(steel / "train", steel / "folders", steel / "out", say=said.append)
+    importing.import_data(steel / "train", steel / "folders", steel / "out", report=said.append)
     assert any("Class dent covers 94% of the pixels of its masks" in line for line in said)
     assert any("3 of 4 images" in line and "have no mask" in line for line in said)
 
@@ -265,7 +265,7 @@ def test_what_is_passed_over_and_may_not_matter_is_named(steel):
     (steel / "masks" / "readme.md").write_text("x")
     (steel / "train" / "notes.txt").write_text("x")
     write(steel / "train" / "more" / "x.png", np.zeros(SHAPE, np.uint8))
-    bring(steel, say=said.append)
+    bring(steel, report=said.append)
     text = " ".join(said)
     assert "readme.md" in text and "notes.txt" in text and "1 folders with images, such as more" in text
 
@@ -395,7 +395,7 @@ def test_a_jpeg_mask_with_a_hole_is_named(steel):
 def test_images_of_several_pictures_are_named(steel):
     page, said = Image.fromarray(np.full(SHAPE, 90, np.uint8)), []
     page.save(steel / "train" / "e.tif", save_all=True, append_images=[page])
-    bring(steel, say=said.append)
+    bring(steel, report=said.append)
     assert any("1 images" in line and "several pictures, such as e.tif" in line for line in said)
 
 

@@ -1,7 +1,8 @@
-"""Mask files of other steel: read as numbers, and held against what they are said to be."""
+"""Mask files of other steel: read as numbers or as classes, and held against what they are said to be."""
 
 import unicodedata
 import warnings
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import cv2
@@ -12,10 +13,11 @@ from lib.data import decoding, images
 from lib.errors import UserError
 
 MOST = 100  # classes; a black-and-white mask has the value 255
+LONGEST_NAME = 80  # letters of a class's name
 OUTLINES = {".json", ".xml", ".txt", ".csv", ".yaml", ".yml"}  # what labelling tools write polygons and boxes into
 
 
-def read_mask(path):
+def read_mask(path: str | Path) -> np.ndarray:
     """A mask file's values, (H, W) of whole numbers; a palette's numbers, not its colours. UserError that names the file."""
     try:
         with warnings.catch_warnings(action="ignore"), Image.open(path) as opened:
@@ -40,18 +42,18 @@ def read_mask(path):
     return values
 
 
-def by_stem(folder):
+def by_stem(folder: str | Path) -> dict[str, Path]:
     """{name without its ending, letters composed: file} of a folder's images. UserError if two have the same."""
-    found = {}
+    files: dict[str, Path] = {}
     for name in images.list_images(folder):
         stem = unicodedata.normalize("NFC", Path(name).stem)
-        if stem in found:
-            raise UserError(f"{folder} holds {found[stem].name} and {name}, which belong to the same mask. Rename one of them.")
-        found[stem] = Path(folder) / name
-    return found
+        if stem in files:
+            raise UserError(f"{folder} holds {files[stem].name} and {name}, which belong to the same mask. Rename one of them.")
+        files[stem] = Path(folder) / name
+    return files
 
 
-def left_out(folder, stems=(), beside=()):
+def left_out(folder: str | Path, stems: Collection[str] = (), beside: Collection[Path] = ()) -> str:
     """What a folder holds and the importer passes over, in words, or "".
 
     Arguments:
@@ -59,12 +61,13 @@ def left_out(folder, stems=(), beside=()):
 
     Raises UserError if a file that is passed over may be the mask of one of them, or is an image of a kind that is not read.
     """
-    files, inside = [], []
+    files: list[Path] = []
+    inside: list[Path] = []
     for path in sorted(Path(folder).iterdir()):
         if path.name.startswith((".", "@", "__")) or path.name in ("Thumbs.db", "desktop.ini") or path.resolve() in beside:
             continue
         if path.is_dir():
-            inside += [path] if any(images.is_image_name(found.name) for found in path.rglob("*")) else []
+            inside += [path] if any(images.is_image_name(file.name) for file in path.rglob("*")) else []
         elif not (images.is_image_name(path.name) and images.is_file_or_lost(path)):
             files.append(path)
     for path in files:
@@ -79,7 +82,7 @@ def left_out(folder, stems=(), beside=()):
     return f"{folder} holds {' and '.join(words)}: left out." if words else ""
 
 
-def defects(values, path):
+def defects(values: np.ndarray, path: Path) -> tuple[np.ndarray, int | None]:
     """The mask (H, W) uint8 0/1 of a file that stands for one class, and the one number that marks its defects (None if blurred).
 
     Its pixels are 0 or one other number, or greys about edges, as a JPEG or an enlargement leaves them: then it is half of full scale
@@ -106,7 +109,7 @@ def defects(values, path):
     return (values > full // 2).astype(np.uint8), None
 
 
-def insist_on_numbers(values, path, highest):
+def insist_on_numbers(values: np.ndarray, path: Path, highest: int) -> None:
     """UserError if a mask of class numbers has one above `highest`, or numbers that are but the blurred edge of a higher one."""
     numbers = np.unique(values[values > 0]).tolist()
     if numbers and path.suffix.lower() in (".jpg", ".jpeg"):
@@ -116,9 +119,117 @@ def insist_on_numbers(values, path, highest):
                         "classes; black-and-white masks go into a folder a class.")  # fmt: skip
     levels = values.astype(np.float32)
     low, high = cv2.erode(levels, np.ones((3, 3))), cv2.dilate(levels, np.ones((3, 3)))
-    for number in numbers[:-1]:
-        here = levels == number
-        between = np.count_nonzero(here & (low < number) & (high > number))
+    for value in numbers[:-1]:
+        here = levels == value
+        between = np.count_nonzero(here & (low < value) & (high > value))
         if np.count_nonzero(here) >= 8 and between >= 0.9 * np.count_nonzero(here):
-            raise UserError(f"The mask {path} has the value {number} only between lower and higher ones, as blurring or enlarging leaves "
+            raise UserError(f"The mask {path} has the value {value} only between lower and higher ones, as blurring or enlarging leaves "
                             "it. Save the masks anew, without smoothing.")  # fmt: skip
+
+
+class Masks:
+    """The masks of a folder, in either form.
+
+    Arguments:
+        folder: with files, or with a folder a class; names: of the classes; with folders their names, in the wanted order.
+        some: whether folders of some of these classes will do.
+    """
+
+    def __init__(self, folder: str | Path, names: Sequence[str] = (), some: bool = False) -> None:
+        self.folder = Path(folder)
+        if not self.folder.is_dir():
+            raise UserError(f"The folder {folder} does not exist. Name the folder with the masks.")
+        hidden = (".", "@", "__")
+        inside = sorted(path.name for path in self.folder.iterdir() if path.is_dir() and not path.name.startswith(hidden))
+        if inside and images.list_images(self.folder):
+            raise UserError(f"{folder} holds masks and the folder {inside[0]}. Use one file an image or a folder a class, not both.")
+        self.names = list(names) or inside
+        if inside:
+            self.insist_on_classes(inside, some)
+        for name in self.names:
+            if not name.isprintable() or len(name) > LONGEST_NAME:
+                where = f"the folder {name[:80]!r} in {folder}" if name in inside else f"{name[:80]!r} in --names"
+                raise UserError(f"No class can be called as {where}: a name is on one line, of {LONGEST_NAME} letters or fewer.")
+        self.files = {"": by_stem(self.folder)}
+        if inside:
+            self.files = {name: by_stem(self.folder / name) if name in inside else {} for name in self.names}
+        self.index_valued = not inside
+        self.largest = 0  # defect class
+        self.marks: dict[int, set[int]] = {}  # of each class: the numbers that mark its defects
+        self.covered: dict[int, tuple[int, int]] = {}  # of each class: pixels that it covers, pixels of its masks
+
+    def insist_on_classes(self, inside: list[str], some: bool) -> None:
+        """UserError where the folders `inside` are not those of the classes."""
+        unknown = sorted(set(inside) - set(self.names) if some else set(self.names) ^ set(inside))
+        if unknown and some:
+            raise UserError(f"{self.folder} has the folder {unknown[0]}, and the training masks no such class. Use their names.")
+        if unknown:
+            raise UserError(
+                f"{self.folder} has the folders {', '.join(inside)}, and --names differs in {unknown[0]!r}. Use their names."
+            )
+
+    def left_out(self, stems: Collection[str]) -> list[str]:
+        """What is passed over, in words; UserError if it may be a mask of one of the images `stems`."""
+        folders = [self.folder / name for name in self.files if (self.folder / name).is_dir()]
+        remarks = [left_out(folder, stems) for folder in folders]
+        deep = next((words for words in remarks if "folders with images" in words), "")
+        if deep:
+            raise UserError(f"{deep[: -len(': left out.')]}. Masks lie straight in --masks, or in one folder a class.")
+        if not self.index_valued:
+            remarks.append(left_out(self.folder, stems, {folder.resolve() for folder in folders}))
+        return [words for words in remarks if words]
+
+    def doubts(self) -> list[str]:
+        """Classes that cover most of their masks, as black-on-white drawings do, in words."""
+        names = self.names or [str(defect_class) for defect_class in range(1, self.largest + 1)]
+        return [
+            f"Class {names[defect_class - 1]} covers {covered / pixels:.0%} of the pixels of its masks. If "
+            "defects are drawn black on white, turn the masks around: 0 is no defect."
+            for defect_class, (covered, pixels) in sorted(self.covered.items())
+            if covered > pixels / 2
+        ]
+
+    def stems(self) -> set[str]:
+        """The names of all masks."""
+        return set().union(*self.files.values())
+
+    def read(self, stem: str, image: Path, shape: tuple[int, ...], size: tuple[int, ...]) -> dict[int, np.ndarray]:
+        """{defect class: mask (H, W) uint8 0/1} of one image, empty ones left out.
+
+        Arguments:
+            image: its path, for messages; shape: (H, W) of the file; size: (H, W) wanted.
+        """
+        masks = {}
+        for defect_class, paths_of_class in enumerate(self.files.values(), 1):
+            if stem in paths_of_class:
+                masks |= self.masks_in(paths_of_class[stem], defect_class, image, shape)
+        for defect_class, mask in masks.items():
+            covered, pixels = self.covered.get(defect_class, (0, 0))
+            self.covered[defect_class] = covered + int(mask.sum()), pixels + mask.size
+        self.largest = max(self.largest, *masks, 0)
+        resized = {defect_class: images.resize_mask(mask, *size) for defect_class, mask in sorted(masks.items())}
+        return {defect_class: mask for defect_class, mask in resized.items() if mask.any()}
+
+    def masks_in(self, path: Path, defect_class: int, image: Path, shape: tuple[int, ...]) -> dict[int, np.ndarray]:
+        """{defect class: mask (H, W) uint8 0/1} of one file: of the class of its folder, or of the numbers in it."""
+        values = read_mask(path)
+        if values.shape != shape:
+            has, wanted = f"{values.shape[0]} x {values.shape[1]}", f"{shape[0]} x {shape[1]}"
+            raise UserError(f"The mask {path} has {has} pixels, its image {image.name} {wanted}. Make them alike.")
+        if self.index_valued:
+            insist_on_numbers(values, path, len(self.names) or MOST)
+            return {value: (values == value).astype(np.uint8) for value in np.unique(values[values > 0]).tolist()}
+        mask, mark = defects(values, path)
+        self.insist_on_one_mark(defect_class, mark, path)
+        return {defect_class: mask} if mask.any() else {}
+
+    def insist_on_one_mark(self, defect_class: int, mark: int | None, path: Path) -> None:
+        """UserError where the files of one class mark defects with several small numbers, as if they were numbers of classes."""
+        marks = self.marks.setdefault(defect_class, set())
+        marks |= {mark} if mark and mark <= MOST else set()
+        if len(marks) > 1:
+            raise UserError(
+                f"The masks in {path.parent} have the values {', '.join(map(str, sorted(marks)))}, which look like numbers of "
+                f"classes; in a folder a class a defect is 255 and all else 0. If {path.parent.name} is no class, name "
+                f"{path.parent} as the folder of masks."
+            )
