@@ -89,7 +89,7 @@ def test_plates_of_one_pattern_stay_apart_and_their_copies_do_not(tmp_path):
     pattern = np.sin((rows + columns) * np.pi / 8) + np.sin((rows - columns) * np.pi / 8)
     images = [grey(pattern + 0.7 * texture(seed, SHAPES["strip"], 1.0)) for seed in range(24)]
     paths = write(tmp_path, [*images, likeness.turned(images[4], 1), likeness.turned(images[7], 3)])
-    assert duplicates.self_likeness(pattern.astype(np.float32), 8) > 0.9
+    assert likeness.self_likeness(pattern.astype(np.float32), 8) > 0.9
     assert duplicates.find_duplicates(paths).tolist() == [*range(24), 4, 7]
 
 
@@ -114,8 +114,8 @@ def test_correlation_is_opencvs():
     picture = random.normal(size=(40, 90)).astype(np.float32)
     part = (picture[3:30, 5:80] + random.normal(size=(27, 75))).astype(np.float32)
     expected = cv2.matchTemplate(picture, part, cv2.TM_CCORR_NORMED).max()
-    assert duplicates.best_correlation(picture, part) == pytest.approx(float(expected), abs=1e-5)
-    assert duplicates.best_correlation(np.zeros_like(picture), part) == 0
+    assert likeness.best_correlation(picture, part) == pytest.approx(float(expected), abs=1e-5)
+    assert likeness.best_correlation(np.zeros_like(picture), part) == 0
 
 
 @pytest.mark.parametrize("kind", SHAPES)

@@ -1,5 +1,7 @@
 """One random variant of a strip and its mask: mirrored, in other light, moved, or with its defect painted over."""
 
+from typing import Literal
+
 import cv2
 import numpy as np
 
@@ -63,7 +65,7 @@ def augment(
     return flip(image, which) if mask is None else (flip(image, which), flip(mask, which))
 
 
-def moved(array: np.ndarray, rows: int, border: str) -> np.ndarray:
+def moved(array: np.ndarray, rows: int, border: Literal["edge", "constant"]) -> np.ndarray:
     """An array (H, W, ...) moved down by `rows` (up if below 0); `border` is numpy's way to fill the gap."""
     wide = np.pad(array, [(max(rows, 0), max(-rows, 0))] + [(0, 0)] * (array.ndim - 1), border)
     return wide[max(-rows, 0) : max(-rows, 0) + len(array)]

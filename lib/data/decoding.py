@@ -3,6 +3,7 @@
 import io
 import os
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -20,7 +21,7 @@ REDUCED = {1: cv2.IMREAD_GRAYSCALE, 2: cv2.IMREAD_REDUCED_GRAYSCALE_2, 4: cv2.IM
            8: cv2.IMREAD_REDUCED_GRAYSCALE_8}  # fmt: skip
 
 
-def jpeg_shape(data):
+def jpeg_shape(data: bytes) -> tuple[int, int, int] | None:
     """(height, width, channels) from a JPEG's header.
 
     Arguments:
@@ -46,7 +47,7 @@ def jpeg_shape(data):
     return None
 
 
-def image_shape(data):
+def image_shape(data: bytes) -> tuple[int, int] | None:
     """(height, width) from the header of a JPEG, PNG or BMP; None if it is another file or broken."""
     if data[:4] == b"\x89PNG" and len(data) > 25:
         return int.from_bytes(data[20:24], "big"), int.from_bytes(data[16:20], "big")
@@ -56,7 +57,7 @@ def image_shape(data):
     return shape[:2] if shape else None
 
 
-def read_bytes(path):
+def read_bytes(path: str | Path) -> bytes:
     """The bytes of a file; UserError that names it if it cannot be read or is empty."""
     try:
         data = Path(path).read_bytes()
@@ -70,7 +71,7 @@ def read_bytes(path):
     return data
 
 
-def decode_image(data, path, step=1):
+def decode_image(data: bytes, path: str | Path, step: int = 1) -> np.ndarray:
     """An image's bytes as grey levels, uint8 (H, W); a JPEG at 1 / step of its size, 1, 2, 4 or 8. `path` is for messages alone.
 
     Raises UserError if it is no image, too large, cut off or damaged: OpenCV fills what a JPEG or TIFF lacks with grey and only
@@ -84,7 +85,7 @@ def decode_image(data, path, step=1):
     image = None
     if is_tiff(data):
         insist_on_whole_tiff(data, path)
-    elif simplejpeg and jpeg_shape(data):
+    elif simplejpeg and shape and jpeg_shape(data):
         image = strict_jpeg(data, shape, step, path)
     if image is None:
         image = opencv(data, REDUCED[step])
@@ -93,7 +94,7 @@ def decode_image(data, path, step=1):
     return image
 
 
-def strict_jpeg(data, shape, step, path):
+def strict_jpeg(data: bytes, shape: tuple[int, ...], step: int, path: str | Path) -> np.ndarray | None:
     """As `decode_image` for a JPEG; None if OpenCV must say, as of CMYK. UserError where the decoder had to guess pixels."""
     if step > 1 and max(shape) < 8:
         return None
@@ -107,18 +108,18 @@ def strict_jpeg(data, shape, step, path):
         return None
 
 
-def is_tiff(data):
+def is_tiff(data: bytes) -> bool:
     """Whether the bytes begin as a TIFF."""
     return data[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 
-def insist_on_whole_tiff(data, path):
+def insist_on_whole_tiff(data: bytes, path: str | Path) -> None:
     """UserError if a TIFF is too large or damaged; a kind that Pillow does not know is left to OpenCV."""
     try:
         opened = Image.open(io.BytesIO(data))
         if opened.width * opened.height <= MOST_PIXELS:
-            for stream in jpegs_inside(opened, data):
-                strict_jpeg(stream, jpeg_shape(stream), 1, path)
+            for stream, stream_shape in jpegs_inside(opened, data):
+                strict_jpeg(stream, stream_shape, 1, path)
             opened.load()
             return
     except (UnidentifiedImageError, KeyError, TypeError):
@@ -128,21 +129,21 @@ def insist_on_whole_tiff(data, path):
     raise UserError(f"The image {path} has {opened.height} x {opened.width} pixels, more than {MOST_PIXELS:,} in all. Cut it into strips.")
 
 
-def jpegs_inside(opened, data):
-    """The JPEGs that the first picture of a TIFF consists of, bytes each: the decoders fill a hole in one of them without an error.
+def jpegs_inside(opened: Any, data: bytes) -> list[tuple[bytes, tuple[int, ...]]]:
+    """The JPEGs that the first picture of a TIFF consists of, (bytes, shape) each: the decoders fill a hole in one of them without an error.
 
     None without simplejpeg, or of another compression. Their tables lie apart from them (TIFF Technical Note 2).
     """
     tags = opened.tag_v2
     if not simplejpeg or tags.get(259) != 7:
         return []
-    tables, places = tags.get(347, b""), (273, 279) if 273 in tags else (324, 325)  # of strips, or of tiles
-    streams = [data[start : start + length] for start, length in zip(*(tags.get(place, ()) for place in places), strict=False)]
+    tables, (starts, lengths) = tags.get(347, b""), (273, 279) if 273 in tags else (324, 325)  # of strips, or of tiles
+    streams = [data[start : start + size] for start, size in zip(tags.get(starts, ()), tags.get(lengths, ()), strict=False)]
     streams = [tables[:-2] + stream[2:] if tables else stream for stream in streams]
-    return [stream for stream in streams if jpeg_shape(stream)]
+    return [(stream, shape) for stream in streams if (shape := jpeg_shape(stream))]
 
 
-def opencv(data, flag):
+def opencv(data: bytes, flag: int) -> np.ndarray | None:
     """What OpenCV makes of an image's bytes, or None."""
     try:
         return cv2.imdecode(np.frombuffer(data, np.uint8), flag | cv2.IMREAD_IGNORE_ORIENTATION)
@@ -150,7 +151,7 @@ def opencv(data, flag):
         return None
 
 
-def what_is_wrong(data):
+def what_is_wrong(data: bytes) -> str:
     """Why an image's bytes give no grey levels, and what to do, in words."""
     if (data[:2] == b"\xff\xd8" and b"\xff\xd9" not in data) or (data[:4] == b"\x89PNG" and b"IEND" not in data):
         return "is cut off: its end is missing. Replace it by the original file."
@@ -160,7 +161,7 @@ def what_is_wrong(data):
     return "is no image that can be decoded. Replace it by the original file."
 
 
-def picture_count(data):
+def picture_count(data: bytes) -> int:
     """How many pictures a TIFF or PNG holds: scanners and cameras write several into one file; 1 of any other file."""
     if not (is_tiff(data) or data[:4] == b"\x89PNG"):
         return 1
@@ -171,7 +172,7 @@ def picture_count(data):
         return 1  # a kind that Pillow does not know
 
 
-def pixel_kind(data):
+def pixel_kind(data: bytes) -> tuple[int, str, int]:
     """(channels, type of number, highest value) of an image that `decode_image` takes; of 8 bits the highest is 255, looked at or not."""
     header = jpeg_shape(data)
     if header:
@@ -179,10 +180,11 @@ def pixel_kind(data):
     if data[:4] == b"\x89PNG" and data[24] <= 8:
         return {0: 1, 2: 3, 3: 3, 4: 2, 6: 4}.get(data[25], 1), "uint8", 255
     values = opencv(data, cv2.IMREAD_UNCHANGED)
+    assert values is not None  # as `decode_image` takes it
     return values.shape[2] if values.ndim == 3 else 1, str(values.dtype), 255 if values.dtype == np.uint8 else values.max().item()
 
 
-def on_scale(path, white=0):
+def on_scale(path: str | Path, white: float = 0) -> tuple[np.ndarray, int]:
     """An image's grey levels uint8 (H, W), and its highest value as stored (255 of 8 bits).
 
     `white`: the value that becomes 255, the same for all images of a set; 0: the highest that the file's kind can hold. UserError for

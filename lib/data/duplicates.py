@@ -5,15 +5,16 @@ is done, in this order: 4, rows and columns change places; 2, the rows are rever
 """
 
 import os
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
-import cv2
 import numpy as np
-from scipy import fft
 
 from lib.data.images import read_image
 from lib.data.likeness import (
     SHIFTS,
+    best_correlation,
     close_pairs,
     fingerprint_size,
     fingerprints,
@@ -22,6 +23,7 @@ from lib.data.likeness import (
     position,
     position_detail,
     products,
+    self_likeness,
     turned,
 )
 from lib.errors import UserError
@@ -40,7 +42,7 @@ MOST = 4000  # images of a crowd in one position at a time; 670 MB
 SLACK = 0.12  # by which samples may say less than the whole picture does
 
 
-def find_duplicates(paths, max_distance=MAX_DISTANCE):
+def find_duplicates(paths: Iterable[str | Path], max_distance: float = MAX_DISTANCE) -> np.ndarray:
     """Number the groups of near-duplicate images.
 
     Fingerprints find the candidates among all pairs and turns: the detail of 16 x 100 averages. A second look at 128 x 800 averages
@@ -62,12 +64,12 @@ def find_duplicates(paths, max_distance=MAX_DISTANCE):
     """
     if not 0 <= max_distance <= 1:
         raise UserError(f"duplicate_distance is {max_distance}. It must be from 0 to 1, such as {MAX_DISTANCE}.")
-    paths = [str(path) for path in paths]
-    size = fingerprint_size(paths)
-    first, second, turn, _ = close_pairs(fingerprints(paths, size), size)
-    labels, small = np.arange(len(paths)), Looks(paths, size)
+    files = [str(path) for path in paths]
+    size = fingerprint_size(files)
+    first, second, turn, _ = close_pairs(fingerprints(files, size), size)
+    labels, small = np.arange(len(files)), Looks(files, size)
     while len(first):
-        often = np.bincount(np.concatenate([first, second]), minlength=len(paths))
+        often = np.bincount(np.concatenate([first, second]), minlength=len(files))
         if often.max() < CROWD:
             break
         chosen, alike = in_one_position(small, (first, second, turn), int(often.argmax()), max_distance)
@@ -80,7 +82,14 @@ def find_duplicates(paths, max_distance=MAX_DISTANCE):
     return np.argsort(np.argsort(where))[groups].astype(np.int64)
 
 
-def nearest_copies(paths, group, wanted, among, max_distance=MAX_DISTANCE, looks=4):
+def nearest_copies(
+    paths: Sequence[str | Path],
+    group: np.ndarray,
+    wanted: np.ndarray,
+    among: np.ndarray,
+    max_distance: float = MAX_DISTANCE,
+    looks: int = 4,
+) -> tuple[np.ndarray, np.ndarray]:
     """For some images, the nearest near-duplicate among others: its index and how it is turned, two int (N,); index -1 where is none.
 
     Arguments:
@@ -98,45 +107,46 @@ def nearest_copies(paths, group, wanted, among, max_distance=MAX_DISTANCE, looks
     back = np.array(BACK)[turn]
     image, other = np.concatenate([first, second]), np.concatenate([second, first])
     turn, apart = np.concatenate([turn, back]), np.concatenate([apart, apart])
-    kept = np.flatnonzero(np.asarray(wanted)[rows][image] & np.asarray(among)[rows][other])
-    kept = kept[np.lexsort((apart[kept], image[kept]))]
-    rank = np.arange(len(kept)) - np.searchsorted(image[kept], image[kept])
-    kept = kept[rank < looks]
+    pairs = np.flatnonzero(np.asarray(wanted)[rows][image] & np.asarray(among)[rows][other])
+    pairs = pairs[np.lexsort((apart[pairs], image[pairs]))]
+    rank = np.arange(len(pairs)) - np.searchsorted(image[pairs], image[pairs])
+    pairs = pairs[rank < looks]
     small = Looks(members, size)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        far = np.array(list(pool.map(lambda k: small.distance(image[k], other[k], turn[k]), kept)))
-    best = {}
-    for k, value in zip(kept, far, strict=True):
-        if value <= max_distance and value < best.get(image[k], (2.0,))[0]:
-            best[image[k]] = value, rows[other[k]], turn[k]
-    for row, (_, index, how) in best.items():
-        nearest[rows[row]], turns[rows[row]] = index, how
+        distances = list(pool.map(small.distance, image[pairs], other[pairs], turn[pairs]))
+    best: dict[int, float] = {}
+    for pair, distance in zip(pairs, distances, strict=True):
+        if distance <= max_distance and distance < best.get(image[pair], 2.0):
+            best[image[pair]] = distance
+            nearest[rows[image[pair]]], turns[rows[image[pair]]] = rows[other[pair]], turn[pair]
     return nearest, turns
 
 
-def combined():
+def combined() -> np.ndarray:
     """The turn that does the same as one turn after another: int (8, 8), [after, before]."""
     corner = np.arange(4).reshape(2, 2)
-    numbers = {turned(corner, turn).tobytes(): turn for turn in range(8)}
-    return np.array([[numbers[turned(turned(corner, before), after).tobytes()] for before in range(8)] for after in range(8)])
+    turns = {turned(corner, turn).tobytes(): turn for turn in range(8)}
+    return np.array([[turns[turned(turned(corner, before), after).tobytes()] for before in range(8)] for after in range(8)])
 
 
 class Looks:
     """The images at the size of the second look: each is decoded once, when it is first asked for, and kept (100 KB)."""
 
-    def __init__(self, paths, size):
+    def __init__(self, paths: Sequence[str], size: tuple[int, int]) -> None:
         height = read_image(paths[0]).shape[0] if paths else 256
         self.finer = int(min(max(OF_ITS_OWN * height / size[0], 2), FINEST))
         self.size, self.shifts = (size[0] * self.finer, size[1] * self.finer), (SHIFTS[0] * self.finer, SHIFTS[1] * self.finer)
-        self.paths, self.kept, self.shares = paths, {}, {}
+        self.paths = paths
+        self.cached: dict[int, np.ndarray] = {}
+        self.shares: dict[int, float] = {}
 
-    def image(self, index):
+    def image(self, index: int) -> np.ndarray:
         """Image `index`, uint8 (rows, columns)."""
-        if index not in self.kept:
-            self.kept[index] = read_image(self.paths[index], self.size)
-        return self.kept[index]
+        if index not in self.cached:
+            self.cached[index] = read_image(self.paths[index], self.size)
+        return self.cached[index]
 
-    def distance(self, first, second, turn):
+    def distance(self, first: int, second: int, turn: int) -> float:
         """1 minus the best correlation of the detail of one image and of another, turned, under all small shifts, as float.
 
         A pattern, as on checkered plate, lies on every other piece of such plate, turned or not. There the distance is told as a share of
@@ -146,7 +156,7 @@ class Looks:
         middle = turned(less_surroundings(self.image(second)), turn)[rows:-rows, columns:-columns]
         return min((1 - best_correlation(less_surroundings(self.image(first)), middle)) / self.share(first), 1.0)
 
-    def share(self, index):
+    def share(self, index: int) -> float:
         """What distances from image `index` are told as a share of: 1, or less where it has a pattern."""
         if index not in self.shares:
             pattern = self_likeness(less_surroundings(self.image(index)), self.finer)
@@ -154,30 +164,14 @@ class Looks:
         return self.shares[index]
 
 
-def best_correlation(picture, part):
-    """The highest correlation (not centred, normalised) of a smaller picture with a larger one, wherever it lies inside, as float.
-
-    As cv2.matchTemplate with TM_CCORR_NORMED, in a seventh of its time: the larger picture need not be enlarged, as nothing lies outside.
-    """
-    down, right = picture.shape[0] - part.shape[0] + 1, picture.shape[1] - part.shape[1] + 1
-    spectrum = fft.rfft2(picture) * fft.rfft2(part, picture.shape).conj()
-    product = fft.irfft2(spectrum, picture.shape)[:down, :right]
-    corners = cv2.integral(picture * picture, sdepth=cv2.CV_64F)
-    energy = corners[-down:, -right:] - corners[:down, -right:] - corners[-down:, :right] + corners[:down, :right]
-    length = np.sqrt(np.maximum(energy, 0) * float(np.vdot(part, part)))
-    return float(np.max(product / np.maximum(length, 1e-6)))
-
-
-def self_likeness(picture, least):
-    """The correlation of a picture with itself, moved round to the best place that is more than `least` pixels away, 0..1."""
-    likeness = fft.irfft2(np.abs(fft.rfft2(picture)) ** 2, picture.shape)
-    energy = likeness[0, 0]
-    near = np.arange(-least, least + 1)
-    likeness[np.ix_(near, near)] = 0
-    return float(likeness.max() / energy) if energy > 0 else 0.0
-
-
-def join(labels, small, first, second, turn, max_distance):
+def join(
+    labels: np.ndarray,
+    small: Looks,
+    first: np.ndarray,
+    second: np.ndarray,
+    turn: np.ndarray,
+    max_distance: float,
+) -> np.ndarray:
     """The labels (N,) once the second look has joined what it finds close among some pairs; those together already are not compared."""
     labels = labels.copy()
     with ThreadPoolExecutor(os.cpu_count()) as pool:
@@ -191,7 +185,9 @@ def join(labels, small, first, second, turn, max_distance):
     return labels
 
 
-def in_one_position(small, pairs, hub, max_distance):
+def in_one_position(
+    small: Looks, pairs: tuple[np.ndarray, np.ndarray, np.ndarray], hub: int, max_distance: float
+) -> tuple[np.ndarray, np.ndarray]:
     """Compare all images of a crowd, such as pictures of one fixed view, by samples: far cheaper than a second look at every pair.
 
     Each image is turned and shifted to lie on one of them, the hub. How a copy of an image is moved shows in this, whatever the hub
@@ -204,39 +200,54 @@ def in_one_position(small, pairs, hub, max_distance):
     are worth a second look.
     """
     first, second, turn = pairs
-    after, back = combined(), np.array(BACK)
-    node = np.full((max(first.max(), second.max()) + 1, 8), -1)  # the number of an image in a turn, where that lies on the hub
-    node[hub, 0] = 0
-    node[second[first == hub], turn[first == hub]] = 0
-    node[first[second == hub], back[turn[second == hub]]] = 0
-    node[hub, 0] = -1
-    images, turns = (np.concatenate([first, rest])[:MOST] for first, rest in zip(([hub], [0]), np.nonzero(node == 0), strict=True))
-    node[:] = -1
-    node[images, turns] = np.arange(len(images))
-    one, other = np.full(len(first), -1), np.full(len(first), -1)
-    for of_first in range(8):
-        a, b = node[first, of_first], node[second, after[of_first, turn]]
-        fits = (a >= 0) & (b >= 0) & (one < 0)
-        one[fits], other[fits] = a[fits], b[fits]
-    chosen = one >= 0
-    one, other = one[chosen], other[chosen]
+    images, turns, chosen, one, other = turned_onto(hub, first, second, turn)
     windows = in_position(small, hub, images, turns)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         limits = 1 - max_distance * np.array(list(pool.map(small.share, images)))[one]
-    likeness, moved = np.full(len(one), -1, np.float32), np.zeros((len(one), 2), int)
+    likeness = np.full(len(one), -1, np.float32)
+    steps = np.zeros((len(one), 2), int)
     for step in np.ndindex(3, 3):
         values = products(sampled(windows, (1, 1)), sampled(windows, step), one, other)
-        moved[values > likeness] = step
+        steps[values > likeness] = step
         likeness = np.maximum(likeness, values)
     alike = likeness >= limits - SLACK
     if alike.sum() > 4 * len(images):  # whole pictures, where samples leave too many pairs for a second look
         for step in np.ndindex(3, 3):
-            rows = np.flatnonzero(alike & (moved == step).all(axis=1))
+            rows = np.flatnonzero(alike & (steps == step).all(axis=1))
             alike[rows] = products(whole(windows, (1, 1)), whole(windows, step), one[rows], other[rows]) >= limits[rows]
     return chosen, alike
 
 
-def in_position(small, hub, images, turns):
+def turned_onto(
+    hub: int, first: np.ndarray, second: np.ndarray, turn: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """The images of a crowd in the turns in which they lie on its hub, and which pairs are of two of them.
+
+    Arguments:
+        hub: the index of an image; first, second, turn: pairs (M,), as from `close_pairs`.
+
+    Returns images, turns (at most MOST, the hub first); chosen (M,) bool, the pairs of two such images; one, other
+    (chosen.sum(),), those pairs as places among the images.
+    """
+    after, back = combined(), np.array(BACK)
+    node = np.full((max(first.max(), second.max()) + 1, 8), -1)  # the place of an image in a turn, where that lies on the hub
+    node[hub, 0] = 0
+    node[second[first == hub], turn[first == hub]] = 0
+    node[first[second == hub], back[turn[second == hub]]] = 0
+    node[hub, 0] = -1
+    images, turns = (np.concatenate([start, rest])[:MOST] for start, rest in zip(([hub], [0]), np.nonzero(node == 0), strict=True))
+    node[:] = -1
+    node[images, turns] = np.arange(len(images))
+    one, other = np.full(len(first), -1), np.full(len(first), -1)
+    for of_first in range(8):
+        left, right = node[first, of_first], node[second, after[of_first, turn]]
+        fits = (left >= 0) & (right >= 0) & (one < 0)
+        one[fits], other[fits] = left[fits], right[fits]
+    chosen = one >= 0
+    return images, turns, chosen, one[chosen], other[chosen]
+
+
+def in_position(small: Looks, hub: int, images: np.ndarray, turns: np.ndarray) -> np.ndarray:
     """The detail of images in a crowd, all in the hub's position, float16 (M, rows, columns): its middle and a border of one."""
     rows, columns = small.shifts
     reference = position_detail(small.image(hub), small.finer)
@@ -251,7 +262,7 @@ def in_position(small, hub, images, turns):
         return np.stack(list(pool.map(of_image, images, turns)))
 
 
-def whole(windows, step):
+def whole(windows: np.ndarray, step: tuple[int, ...]) -> Callable[[slice], np.ndarray]:
     """A function that gives some windows without their border, moved by step - 1 rows and columns: float32 (B, pixels) of length 1."""
     down, right = step
 
@@ -262,7 +273,7 @@ def whole(windows, step):
     return values
 
 
-def sampled(windows, step):
+def sampled(windows: np.ndarray, step: tuple[int, ...]) -> Callable[[slice], np.ndarray]:
     """As `whole`, of some tiles of the windows alone."""
     high, wide = (windows.shape[1] - 2) // TILE, (windows.shape[2] - 2) // TILE
     picked = np.random.default_rng(0).permutation(high * wide)[:TILES]

@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -43,7 +44,7 @@ class Batches(keras.utils.PyDataset):
     def __init__(self, count: int, batch_size: int, seed: int, shuffle: bool, workers: int) -> None:
         super().__init__(workers=1, use_multiprocessing=False)
         self.count, self.batch_size, self.seed, self.shuffle = count, batch_size, seed, shuffle
-        self.pool = ThreadPoolExecutor(workers) if workers > 1 else None
+        self.pool: Any = ThreadPoolExecutor(workers) if workers > 1 else None
         self.cached: dict = {}  # images by index
         self.pending: dict = {}  # their futures
         self.epoch = -1

@@ -3,6 +3,7 @@
 import os
 import re
 import unicodedata
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import cv2
@@ -16,7 +17,7 @@ OTHER_SUFFIXES = {".webp", ".jfif", ".jpe", ".gif", ".jp2", ".j2k", ".heic", ".a
                   ".dcm", ".npy", ".exr", ".hdr", ".jxl", ".svg", ".psd", ".raw"}  # images of kinds that are not read
 
 
-def list_images(folder):
+def list_images(folder: str | Path) -> list[str]:
     """The names of the image files in `folder`, sorted. Hidden files, folders and other suffixes are left out.
 
     A link that leads nowhere is among them, as git-annex and its like leave it of a file that was not fetched: whoever reads it says so.
@@ -31,17 +32,17 @@ def list_images(folder):
         raise UserError(f"The folder {folder} cannot be read ({error.strerror}). Check its permissions.") from None
 
 
-def is_file_or_lost(path):
+def is_file_or_lost(path: str | Path | os.DirEntry) -> bool:
     """Whether a path, or an entry of a folder, is a file, or a link that leads nowhere or in a circle."""
     return os.path.isfile(path) or (os.path.islink(path) and not os.path.exists(path))
 
 
-def is_image_name(name):
+def is_image_name(name: str) -> bool:
     """Whether a file's name has an image's suffix, in small letters or capitals, and is not hidden."""
     return not name.startswith(".") and os.path.splitext(name)[1].lower() in SUFFIXES
 
 
-def name_problem(name):
+def name_problem(name: str) -> str:
     """What makes an image's name unfit, in words, or "": a name must stay inside its folder and be text on one line."""
     if not name:
         return "the image's name is empty"
@@ -52,21 +53,24 @@ def name_problem(name):
     return ""
 
 
-def name_form(name):
+def name_form(name: str) -> str:
     """A name in the one form that compares: its letters composed (macOS stores them decomposed), no spaces around it."""
     return unicodedata.normalize("NFC", name).strip(" ")
 
 
-def as_listed(names, listed):
+def as_listed(names: Iterable[str], listed: Sequence[str]) -> list[str]:
     """Names from a table as the files are called: as they are, or as the one name in `listed` of the same `name_form`."""
-    known, by_form = set(listed), {}
+    known = set(listed)
+    by_form: dict[str, list[str]] = {}
     for name in listed:
         by_form.setdefault(name_form(name), []).append(name)
-    alike = ((name, by_form.get(name_form(name), [])) for name in names)
-    return [found[0] if name not in known and len(found) == 1 else name for name, found in alike]
+    candidates = ((name, by_form.get(name_form(name), [])) for name in names)
+    return [alike[0] if name not in known and len(alike) == 1 else name for name, alike in candidates]
 
 
-def read_image(path, size=None, expected=None):
+def read_image(
+    path: str | Path, size: tuple[int, int] | None = None, expected: tuple[int, int] | None = None
+) -> np.ndarray:
     """An image as grey levels.
 
     Arguments:
@@ -82,7 +86,7 @@ def read_image(path, size=None, expected=None):
     shape = decoding.image_shape(data) if size or expected else None
     if shape and expected:
         insist_on_shape(path, shape, expected)  # before it is decoded: a header may promise any number of pixels
-    if size and decoding.jpeg_shape(data):
+    if size and shape and decoding.jpeg_shape(data):
         step = max([step for step in decoding.REDUCED if shape[0] >= step * size[0] and shape[1] >= step * size[1]], default=1)
     image = decoding.decode_image(data, path, step)
     if expected and not shape:
@@ -90,14 +94,14 @@ def read_image(path, size=None, expected=None):
     return resize_image(image, size) if size else image
 
 
-def insist_on_shape(path, shape, expected):
+def insist_on_shape(path: str | Path, shape: tuple[int, ...], expected: tuple[int, int]) -> None:
     """UserError that names the file if its height and width are not the expected ones."""
     if tuple(shape[:2]) != tuple(expected):
         raise UserError(f"The image {path} has {shape[0]} x {shape[1]} pixels (height x width), not {expected[0]} x {expected[1]}. "
                         "Replace it by the original file.")
 
 
-def resize_image(image, size):
+def resize_image(image: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
     """Resize an image (H, W) or (H, W, channels) to (height, width): an axis that shrinks is averaged over areas first.
 
     OpenCV averages over areas only if both axes shrink; 256 x 1600 to 299 x 299 would otherwise skip most of its pixels.
@@ -111,7 +115,7 @@ def resize_image(image, size):
     return image
 
 
-def resize_mask(mask, height, width):
+def resize_mask(mask: np.ndarray, height: int, width: int) -> np.ndarray:
     """A mask (H, W) uint8 0/1 at another size: a pixel is set where at least half of the area that it covers was set.
 
     In whole numbers, whichever side grows or shrinks: OpenCV averages over areas only if both shrink, and then in floating point.
@@ -127,13 +131,13 @@ def resize_mask(mask, height, width):
     return (2 * covered >= mask.size).astype(np.uint8, order="C")
 
 
-def file_stamps(paths):
+def file_stamps(paths: Iterable[str | Path]) -> list[tuple]:
     """(name, bytes, time of the last change) of every file; of one that is not there the name alone."""
-    found = []
+    stamps: list[tuple] = []
     for path in map(Path, paths):
         try:
-            about = path.stat()
-            found.append((path.name, about.st_size, about.st_mtime_ns))
+            status = path.stat()
+            stamps.append((path.name, status.st_size, status.st_mtime_ns))
         except OSError:
-            found.append((path.name,))
-    return found
+            stamps.append((path.name,))
+    return stamps

@@ -83,7 +83,7 @@ def import_part(
     if not files:
         raise UserError(f"{source} holds no images. Name the folder that holds them.")
     rows: Rows = []
-    levels, shape = Levels(), size or shape
+    levels, shape = Levels(), size or shape or ()
     for stem, path in files.items():
         problem = images.name_problem(path.name)
         if problem:
@@ -132,13 +132,13 @@ def import_data(
     `report` is called with a line about each thing that was left out or looks odd.
     Raises UserError, and leaves nothing behind, where an image or a mask is unfit.
     """
-    out = paths.given(out, "--out")
+    target = paths.given(out, "--out")
     image_dir, mask_dir = paths.given(image_dir, "--images"), paths.given(mask_dir, "--masks")
     test_images = paths.given(test_images, "--test-images") if test_images else ""
     test_masks = paths.given(test_masks, "--test-masks") if test_masks else ""
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise UserError(f"{out} is there already. Delete it or name another folder.")
-    with scratch(out) as partial:
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise UserError(f"{target} is there already. Delete it or name another folder.")
+    with scratch(target) as partial:
         masks = Masks(mask_dir, names)
         tests = Masks(test_masks, masks.names, some=True) if test_masks else None
         if tests and masks.index_valued and not (tests.index_valued or names):
@@ -153,11 +153,11 @@ def import_data(
         if not rows:
             raise UserError(f"No mask in {mask_dir} has a pixel that is not 0. Name the folder with the masks of the defects.")
         write_description(partial / "dataset.json", masks, tests, shape)
-        if not put(partial, out):
-            raise UserError(f"{out} was made by somebody else meanwhile. Name another folder.")
+        if not put(partial, target):
+            raise UserError(f"{target} was made by somebody else meanwhile. Name another folder.")
     for text in [*remarks, *masks.doubts()]:
         report(f"Note: {text}")
-    return out
+    return target
 
 
 def import_tests(

@@ -24,8 +24,9 @@ def read_mask(path: str | Path) -> np.ndarray:
             if opened.width * opened.height > decoding.MOST_PIXELS:
                 raise UserError(f"The mask {path} has {opened.height} x {opened.width} pixels, more than {decoding.MOST_PIXELS:,} in all. "
                                 "Cut it and its image into strips.")  # fmt: skip
-            if getattr(opened, "n_frames", 1) > 1:
-                raise UserError(f"The mask {path} holds {opened.n_frames} pictures. Save each as a file of its own.")
+            count = getattr(opened, "n_frames", 1)
+            if count > 1:
+                raise UserError(f"The mask {path} holds {count} pictures. Save each as a file of its own.")
             values = np.asarray(opened.convert("L") if opened.mode == "1" else opened)
             if opened.format in ("JPEG", "MPO"):
                 decoding.decode_image(decoding.read_bytes(path), path)  # where there is a hole in it, Pillow fills it without a word
@@ -199,7 +200,7 @@ class Masks:
         Arguments:
             image: its path, for messages; shape: (H, W) of the file; size: (H, W) wanted.
         """
-        masks = {}
+        masks: dict[int, np.ndarray] = {}
         for defect_class, paths_of_class in enumerate(self.files.values(), 1):
             if stem in paths_of_class:
                 masks |= self.masks_in(paths_of_class[stem], defect_class, image, shape)

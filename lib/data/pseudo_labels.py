@@ -1,6 +1,7 @@
 """Test images of which an earlier run is certain, as further training images."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -31,23 +32,23 @@ def with_pseudo_labels(
     """
     if not path:
         return table
-    path = paths.from_project(path, "pseudo_labels")
-    tests = certain_images(path, table, data_dir, certainty)
+    file = paths.from_project(path, "pseudo_labels")
+    tests = certain_images(file, table, data_dir, certainty)
     held_out = table["image_id"][table["part"] == "held_out"]
-    beside = splitting.read_split(path.parent / "split.csv")
+    beside = splitting.read_split(file.parent / "split.csv")
     if beside is None:
         raise UserError(
-            f"No split.csv lies beside {path}. Name the file in its run's folder, where it says what that run held out."
+            f"No split.csv lies beside {file}. Name the file in its run's folder, where it says what that run held out."
         )
     if not held_out.isin(beside["image_id"][beside["part"] == "held_out"]).all():
         raise UserError(
-            f"The networks that made {path} learned from images that are held out now. Use a run with the same seed, "
+            f"The networks that made {file} learned from images that are held out now. Use a run with the same seed, "
             "max_images, split_method, duplicate_distance, held_out and validation."
         )
     alike = find_duplicates([*tests["path"], *table["path"]], max_distance)
     own, others = alike[: len(tests)], table.groupby(alike[len(tests) :])
     of_training = (others["part"].unique().map(list).map(set) == {"train"}) & (others["group"].nunique() == 1)
-    near = {label: int(groups[0]) for label, groups in others["group"].unique()[of_training].items()}
+    near: dict[Any, int] = {label: int(groups[0]) for label, groups in others["group"].unique()[of_training].items()}
     tests = tests.assign(part="train", group=[near.get(label, table["group"].max() + 1 + label) for label in own])
     tests = tests[np.isin(own, list(near)) | ~np.isin(own, alike[len(tests) :])][[*table.columns]]
     return pd.concat([table.assign(pseudo=False), tests.assign(pseudo=True)], ignore_index=True)

@@ -3,6 +3,8 @@
 The empty string is the empty mask. Starts and lengths count pixels. Everything here is exact and needs numpy and OpenCV alone.
 """
 
+from collections.abc import Iterable, Sequence
+
 import cv2
 import numpy as np
 
@@ -17,7 +19,7 @@ class RleError(UserError):
     """A run-length string that is not valid; the message says what is wrong with it."""
 
 
-def runs(rle):
+def runs(rle: str) -> np.ndarray:
     """The runs of a run-length string.
 
     Arguments:
@@ -40,7 +42,7 @@ def runs(rle):
     return numbers.reshape(-1, 2)
 
 
-def runs_of_all(rles):
+def runs_of_all(rles: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
     """The runs of many run-length strings, read in one go: (int64 (n, 2), int64 (len(rles),) how many each string has).
 
     Raises RleError as `runs` does for the first string that it would not take.
@@ -59,13 +61,13 @@ def runs_of_all(rles):
     return np.concatenate(each), np.array([len(pairs) for pairs in each])
 
 
-def tidy(text):
+def tidy(text: str) -> str:
     """A run-length string as a user's table has it, in this project's form: a single space between numbers and none around them, so
     that "" is the only empty mask. Whatever else is wrong with it is left to `check`."""
     return " ".join(text.split())  # tabs and non-breaking spaces as well
 
 
-def union(rles):
+def union(rles: Iterable[str]) -> str:
     """The run-length string of what any of some valid run-length strings covers; "" for none."""
     pairs = np.concatenate([np.empty((0, 2), np.int64), *map(runs, rles)])
     if not len(pairs):
@@ -76,13 +78,13 @@ def union(rles):
     return from_runs(np.column_stack([starts[first], ends[np.append(first[1:], True)] - starts[first]]))
 
 
-def from_runs(runs):
+def from_runs(runs: np.ndarray) -> str:
     """The run-length string of int64 (n, 2) starts (from 1) and lengths; "" for none."""
     numbers = np.asarray(runs).ravel().tolist()
     return ("%d " * len(numbers))[:-1] % tuple(numbers)  # half the time of joining strings
 
 
-def check(rle, shape=SHAPE):
+def check(rle: str, shape: tuple[int, int] = SHAPE) -> np.ndarray:
     """Validate a run-length string for an image of `shape` (height, width).
 
     Returns its runs, int64 (n, 2). Runs that touch are accepted. Raises RleError that says what is wrong: not text, not
@@ -109,7 +111,7 @@ def check(rle, shape=SHAPE):
     return pairs
 
 
-def encode(mask):
+def encode(mask: np.ndarray) -> str:
     """The run-length string of a mask.
 
     Arguments:
@@ -142,7 +144,7 @@ def encode(mask):
     return from_runs(edges)
 
 
-def decode(rle, shape=SHAPE):
+def decode(rle: str, shape: tuple[int, int] = SHAPE) -> np.ndarray:
     """The mask of a run-length string.
 
     Arguments:
@@ -161,7 +163,7 @@ def decode(rle, shape=SHAPE):
     return mask
 
 
-def decode_half(rle, shape=SHAPE):
+def decode_half(rle: str, shape: tuple[int, int] = SHAPE) -> np.ndarray:
     """The mask of a run-length string at half the height and width: a pixel is set where two of its four are, or more.
 
     Arguments:
@@ -184,7 +186,7 @@ def decode_half(rle, shape=SHAPE):
     return mask
 
 
-def _filled(starts, ends, begin, end, value):
+def _filled(starts: np.ndarray, ends: np.ndarray, begin: int, end: int, value: int) -> np.ndarray:
     """uint8 (end - begin,) with `value` from every start to its end, int64 (n,) each and in order, and 0 elsewhere."""
     edges = np.empty(2 * len(starts) + 2, np.int64)
     edges[0], edges[-1], edges[1:-1:2], edges[2:-1:2] = begin, end, starts, ends
@@ -193,12 +195,12 @@ def _filled(starts, ends, begin, end, value):
     return np.repeat(values, np.diff(edges))
 
 
-def area(rle):
+def area(rle: str) -> int:
     """How many pixels a run-length string covers, as int; 0 for "". The string is taken to be valid."""
     return int(runs(rle)[:, 1].sum())
 
 
-def compare(rles_a, rles_b):
+def compare(rles_a: Sequence[str], rles_b: Sequence[str]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Pixels of pairs of valid run-length strings, from their runs alone; no mask is made.
 
     Arguments:
@@ -218,22 +220,22 @@ def compare(rles_a, rles_b):
         inside = np.minimum(position - starts_a[run], lengths_a[run])
         return np.where(run < 0, 0, before[run] + inside)
 
-    shared = covered(starts_b + lengths_b) - covered(starts_b) if len(a) else np.zeros(len(b), np.int64)
+    both = covered(starts_b + lengths_b) - covered(starts_b) if len(a) else np.zeros(len(b), np.int64)
     first_a, first_b = _sums(counts_a), _sums(counts_b)  # of a pair's runs, where they begin
-    return np.diff(_sums(shared)[first_b]), np.diff(before[first_a]), np.diff(_sums(lengths_b)[first_b])
+    return np.diff(_sums(both)[first_b]), np.diff(before[first_a]), np.diff(_sums(lengths_b)[first_b])
 
 
-def intersection(rle_a, rle_b):
+def intersection(rle_a: str, rle_b: str) -> int:
     """How many pixels two valid run-length strings share, as int."""
     return int(compare([rle_a], [rle_b])[0][0])
 
 
-def _sums(numbers):
+def _sums(numbers: np.ndarray) -> np.ndarray:
     """The sums of the first 0, 1, ... n of `numbers`, int64 (n + 1,)."""
     return np.concatenate([[0], np.cumsum(numbers)])
 
 
-def self_test():
+def self_test() -> None:
     """Encode and decode masks whose run-lengths are known, on the machine at hand; RuntimeError if one comes out differently."""
     corner = np.zeros((3, 4), np.uint8)
     corner[1:, 0] = corner[0, 1] = corner[2, 3] = 1
@@ -242,11 +244,11 @@ def self_test():
     turned = np.flatnonzero(np.diff(np.concatenate([[0], noise.T.ravel(), [0]]).astype(int))).reshape(-1, 2)
     cases.append((noise, " ".join(f"{start + 1} {end - start}" for start, end in turned)))
     for mask, text in cases:
-        if encode(mask) != text or not np.array_equal(decode(text, mask.shape), mask):
+        if encode(mask) != text or not np.array_equal(decode(text, (len(mask), mask.shape[1])), mask):
             raise RuntimeError(f"The run-length code of a mask of {mask.shape} came out wrong: {_short(encode(mask))}.")
 
 
-def _short(rle):
+def _short(rle: str) -> str:
     """The beginning of a string, for messages."""
     return repr(rle if len(rle) <= 40 else rle[:37] + "...")
 

@@ -4,6 +4,7 @@ import hashlib
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -201,8 +202,8 @@ def load_split(
             f"held_out is {held_out} and validation {validation}. The first must be 0 or more (at 0 the members of an ensemble "
             "evaluate each other's images), the second above 0: these images tell how a training goes."
         )
-    settings = {"method": method, "held_out": held_out, "validation": validation, "seed": seed, "folds": folds}
-    settings["max_distance"] = max_distance
+    settings: dict[str, Any] = {"method": method, "held_out": held_out, "validation": validation, "seed": seed}
+    settings |= {"folds": folds, "max_distance": max_distance}
     digest = hash_split(table, settings)
     for name in trained:
         insist_on_split(paths.member_folders(Path(run_dir) / "models" / name), digest, held_out)

@@ -3,6 +3,7 @@
 import csv
 import os
 import warnings
+from collections.abc import Collection
 from pathlib import Path
 
 import pandas as pd
@@ -15,29 +16,36 @@ OLD = ["ImageId_ClassId", "EncodedPixels"]
 FINDING = ["file", "row", "severity", "what", "remedy"]
 
 
-def finding(file, row, what, remedy, severity="error"):
+def finding(file: str | Path, row: int, what: str, remedy: str, severity: str = "error") -> dict:
     """One finding: row counts the file's lines from 1, 0 where no row is meant; severity is "error" or "warning"."""
     return {"file": str(file), "row": int(row), "severity": severity, "what": what, "remedy": remedy}
 
 
-def sentence(found):
+def sentence(finding: dict) -> str:
     """A finding as the text of an error."""
-    place = found["file"] + (f", row {found['row']}" if found["row"] else "")
-    return f"{place}: {found['what']}. {found['remedy']}"
+    where = finding["file"] + (f", row {finding['row']}" if finding["row"] else "")
+    return f"{where}: {finding['what']}. {finding['remedy']}"
 
 
-def table(findings):
+def insist_on_none(findings: list[dict]) -> None:
+    """UserError with the first severe one of some findings."""
+    for finding in findings:
+        if finding["severity"] == "error":
+            raise UserError(sentence(finding))
+
+
+def table(findings: list[dict]) -> pd.DataFrame:
     """A list of findings as a table."""
     return pd.DataFrame(findings, columns=FINDING)
 
 
-def csv_text(findings):
+def csv_text(findings: pd.DataFrame) -> str:
     """A table of findings as CSV that a spreadsheet shows and does not execute: no cell begins as a formula does."""
     safe = findings.map(lambda value: f"'{value}" if isinstance(value, str) and value[:1] in tuple("=+-@\t\r") else value)
     return safe.to_csv(index=False, lineterminator="\r\n")  # as RFC 4180 has it; so a lone \r inside a cell is quoted too
 
 
-def read_rows(path):
+def read_rows(path: str | Path) -> pd.DataFrame:
     """The rows of train.csv, in either of the competition's schemas, which are told apart by their columns.
 
     Current: ImageId, ClassId, EncodedPixels, one row a defect. 2019: ImageId_ClassId, EncodedPixels, a row for every pair,
@@ -47,25 +55,7 @@ def read_rows(path):
     spaces around ids and classes.
     Raises UserError if the file is missing, no UTF-8, no CSV or of another schema.
     """
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", pd.errors.ParserWarning)  # else a value too many would be dropped in silence
-            rows = pd.read_csv(
-                path, dtype=str, na_filter=False, index_col=False, skip_blank_lines=False, encoding="utf-8-sig"
-            )
-    except FileNotFoundError:
-        raise UserError(f"{path} does not exist. Name the folder that holds train.csv and train_images.") from None
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path} is not UTF-8 text (byte {error.start}). Save it as CSV in UTF-8.") from None
-    except pd.errors.EmptyDataError:
-        raise UserError(f"{path} is empty. Its first line must be {','.join(CURRENT)} or {','.join(OLD)}.") from None
-    except pd.errors.ParserWarning:
-        raise UserError(f"{path}, row {_long_row(path)}: there are more values than columns. Correct that line.") from None
-    except pd.errors.ParserError as error:
-        reason = str(error).replace("Error tokenizing data. C error: ", "").strip().rstrip(".")
-        raise UserError(f"{path} is no proper CSV file ({reason}). Correct that line.") from None
-    except OSError as error:
-        raise UserError(f"{path} cannot be read ({error.strerror}). Check that it is a file and its permissions.") from None
+    rows = read_csv(path)
     insist_on_text(path)
     rows.columns = [str(name).strip() for name in rows.columns]
     if sorted(rows.columns) not in (sorted(CURRENT), sorted(OLD)):
@@ -90,7 +80,30 @@ def read_rows(path):
     return rows[["image_id", "defect_class", "rle", "row"]].reset_index(drop=True)
 
 
-def insist_on_text(path):
+def read_csv(path: str | Path) -> pd.DataFrame:
+    """A CSV file as a table of text, blank lines included; UserError that says what keeps it from being one."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", pd.errors.ParserWarning)  # else a value too many would be dropped in silence
+            return pd.read_csv(
+                path, dtype=str, na_filter=False, index_col=False, skip_blank_lines=False, encoding="utf-8-sig"
+            )
+    except FileNotFoundError:
+        raise UserError(f"{path} does not exist. Name the folder that holds train.csv and train_images.") from None
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is not UTF-8 text (byte {error.start}). Save it as CSV in UTF-8.") from None
+    except pd.errors.EmptyDataError:
+        raise UserError(f"{path} is empty. Its first line must be {','.join(CURRENT)} or {','.join(OLD)}.") from None
+    except pd.errors.ParserWarning:
+        raise UserError(f"{path}, row {_long_row(path)}: there are more values than columns. Correct that line.") from None
+    except pd.errors.ParserError as error:
+        reason = str(error).replace("Error tokenizing data. C error: ", "").strip().rstrip(".")
+        raise UserError(f"{path} is no proper CSV file ({reason}). Correct that line.") from None
+    except OSError as error:
+        raise UserError(f"{path} cannot be read ({error.strerror}). Check that it is a file and its permissions.") from None
+
+
+def insist_on_text(path: str | Path) -> None:
     """UserError if a table holds a byte of zero, at which pandas ends a value: "1 5\\0 9 9" would be read as "1 5"."""
     before, zero, _ = Path(path).read_bytes().partition(b"\0")
     if zero:
@@ -98,7 +111,7 @@ def insist_on_text(path):
         raise UserError(f"{path}, row {row}: there is a byte of zero, as damaged files and texts in UTF-16 have. Save it as CSV in UTF-8.")
 
 
-def _long_row(path):
+def _long_row(path: str | Path) -> int | str:
     """The line (from 1) of the first row of a CSV file with more values than the header has."""
     with open(path, encoding="utf-8-sig", newline="") as file:
         reader = csv.reader(file)
@@ -109,7 +122,9 @@ def _long_row(path):
             return "unknown"
 
 
-def row_findings(rows, file, names, classes, shape):
+def row_findings(
+    rows: pd.DataFrame, file: str | Path, names: set[str], classes: int, shape: tuple[int, int]
+) -> list[dict]:
     """What is wrong with the rows of `read_rows`, a list of findings in the order of the rows; the last one may be a warning.
 
     Several rows may name one image and class, as if each were an object: their pixels are taken together, and a warning says so.
@@ -119,70 +134,83 @@ def row_findings(rows, file, names, classes, shape):
         file: the path of train.csv or test_truth.csv, for the findings.
         names: set of the names of the images on disk; classes: how many; shape: (height, width).
     """
-    accepted = {str(number) for number in range(1, classes + 1)}
+    accepted = {str(defect_class) for defect_class in range(1, classes + 1)}
     part = "test_images" if str(file).endswith("test_truth.csv") else "train_images"
-    findings, before, together = [], {}, []
+    findings: list[dict] = []
+    before: dict[tuple[str, str], list[str]] = {}  # run-lengths of each image and class so far
+    together: list[int] = []
     for image_id, defect_class, text, row in rows.itertuples(index=False):
-        problem = "" if image_id in names else images.name_problem(image_id)
+        what, remedy = images.name_problem(image_id) if image_id not in names else "", f"Give the plain name of a file in {part}."
+        if image_id not in names and not what:
+            what, remedy = f"the image {image_id!r} is not in {part}", "Put the file there or delete the row."
+        findings += [finding(file, row, what, remedy)] if what else []
+        if defect_class not in accepted:
+            what = f"the class {defect_class!r} is not a whole number from 1 to {classes}"
+            findings.append(finding(file, row, what, "Correct the class, or the number of classes in dataset.json."))
+        problem = _rle_problem(text, shape)
         if problem:
-            findings.append(finding(file, row, problem, f"Give the plain name of a file in {part}."))
-        elif image_id not in names:
-            findings.append(finding(file, row, f"the image {image_id!r} is not in {part}",
-                                    "Put the file there or delete the row."))
-        if defect_class not in accepted:
-            findings.append(finding(file, row, f"the class {defect_class!r} is not a whole number from 1 to {classes}",
-                                    "Correct the class, or the number of classes in dataset.json."))
-        try:
-            if text:
-                rle.check(text, shape)
-        except rle.RleError as error:
-            what, remedy = str(error).split(". ", 1)
-            findings.append(finding(file, row, what[0].lower() + what[1:], remedy))
-            continue
-        if defect_class not in accepted:
+            findings.append(finding(file, row, *problem))
+        if problem or defect_class not in accepted:
             continue
         earlier = before.setdefault((image_id, defect_class), [])
-        if earlier and text not in earlier:
-            shared = rle.intersection(text, rle.union(earlier))
-            if shared or not text or earlier == [""]:
-                how = f"{shared} pixels in common with it, but not all" if shared else "one of the two is empty"
-                findings.append(finding(file, row, f"image {image_id!r} and class {defect_class} have a row already, and {how}",
-                                        "Keep one of the two rows."))
+        if text not in earlier and (contradiction := _contradiction(text, earlier)):
+            what = f"image {image_id!r} and class {defect_class} have a row already, and {contradiction}"
+            findings.append(finding(file, row, what, "Keep one of the two rows."))
         together += [row] if earlier else []
         earlier += [text] if text not in earlier else []
     if together and not findings:
-        findings.append(finding(file, together[0], f"{len(together):,} rows, this one first, name an image and class that have a row "
-                                "already", "Their pixels are taken together; nothing need be done if each row is an object.", "warning"))
+        what = f"{len(together):,} rows, this one first, name an image and class that have a row already"
+        remedy = "Their pixels are taken together; nothing need be done if each row is an object."
+        findings.append(finding(file, together[0], what, remedy, "warning"))
     return findings
 
 
-def folder_findings(folder, names):
+def _rle_problem(text: str, shape: tuple[int, int]) -> tuple[str, str] | None:
+    """What is wrong with a run-length string, and the remedy; None if nothing."""
+    try:
+        if text:
+            rle.check(text, shape)
+    except rle.RleError as error:
+        what, remedy = str(error).split(". ", 1)
+        return what[0].lower() + what[1:], remedy
+    return None
+
+
+def _contradiction(text: str, earlier: list[str]) -> str:
+    """How a run-length string contradicts those of earlier rows, in words; "" if it does not."""
+    if not earlier:
+        return ""
+    pixels = rle.intersection(text, rle.union(earlier))
+    if pixels:
+        return f"{pixels} pixels in common with it, but not all"
+    return "one of the two is empty" if not text or earlier == [""] else ""
+
+
+def folder_findings(folder: str | Path, names: Collection[str]) -> list[dict]:
     """What lies in an image folder: names that are unfit (severe), strange ones and files that are no images (warnings)."""
     findings = []
     for name in names:
         if problem := images.name_problem(name):
             findings.append(finding(folder, 0, problem, "Rename the file, and its rows in train.csv."))
         elif name[0] in "=+-@":
-            findings.append(finding(os.path.join(folder, name), 0, "its name begins as a formula does in a spreadsheet",
-                                    "Nothing is lost; open the tables as text, not in a spreadsheet.", "warning"))
+            what = "its name begins as a formula does in a spreadsheet"
+            remedy = "Nothing is lost; open the tables as text, not in a spreadsheet."
+            findings.append(finding(os.path.join(folder, name), 0, what, remedy, "warning"))
     with os.scandir(folder) as entries:
-        others = sorted(entry.name for entry in entries if not (images.is_image_name(entry.name) and images.is_file_or_lost(entry)))
-    for name in others:
+        others = [entry.name for entry in entries if not (images.is_image_name(entry.name) and images.is_file_or_lost(entry))]
+    for name in sorted(others):
+        path = os.path.join(folder, name)
         if os.path.splitext(name)[1].lower() in images.OTHER_SUFFIXES:
-            findings.append(finding(os.path.join(folder, name), 0, "it is an image of a kind that is not read, and left out",
-                                    "Save it as PNG.", "warning"))
-            continue
-        if os.path.isdir(os.path.join(folder, name)) and any(images.is_image_name(file) for _, _, files in
-                                                             os.walk(os.path.join(folder, name)) for file in files):  # fmt: skip
-            findings.append(finding(os.path.join(folder, name), 0, "it is a folder with images, which are left out",
-                                    "Move them up if they belong to the others.", "warning"))
-            continue
-        findings.append(finding(os.path.join(folder, name), 0, "it is no image by its name, or no file, and left out",
-                                "Nothing need be done unless it is an image.", "warning"))
+            what, remedy = "it is an image of a kind that is not read, and left out", "Save it as PNG."
+        elif any(images.is_image_name(file) for _, _, files in os.walk(path) for file in files):
+            what, remedy = "it is a folder with images, which are left out", "Move them up if they belong to the others."
+        else:
+            what, remedy = "it is no image by its name, or no file, and left out", "Nothing need be done unless it is an image."
+        findings.append(finding(path, 0, what, remedy, "warning"))
     return findings
 
 
-def image_finding(path, shape, severity="error"):
+def image_finding(path: str | Path, shape: tuple[int, int], severity: str = "error") -> dict | None:
     """What is wrong with an image file, fully decoded: a finding, or None.
 
     Arguments:
@@ -192,7 +220,7 @@ def image_finding(path, shape, severity="error"):
         data = decoding.read_bytes(path)
         pixels = decoding.decode_image(data, path)
         channels, kind, highest = decoding.pixel_kind(data)
-        pictures = decoding.picture_count(data)
+        count = decoding.picture_count(data)
     except UserError as error:
         what, remedy = str(error).replace(f"The image {path}", "the image").rsplit(". ", 1)
         return finding(path, 0, what, remedy)
@@ -200,8 +228,8 @@ def image_finding(path, shape, severity="error"):
         has, wanted = f"{pixels.shape[0]} x {pixels.shape[1]}", f"{shape[0]} x {shape[1]}"
         return finding(path, 0, f"it has {has} pixels (height x width), not {wanted}",
                        "Replace it by the original file, or correct height and width in dataset.json.", severity)
-    if pictures > 1:
-        return finding(path, 0, f"it holds {pictures} pictures, and the first alone is read", "Save each as a file of its own.", "warning")
+    if count > 1:
+        return finding(path, 0, f"it holds {count} pictures, and the first alone is read", "Save each as a file of its own.", "warning")
     if kind != "uint8" and highest < 2**14:
         return finding(path, 0, f"it has {channels} channels of {kind} and no value above {highest}, so {highest // 256 + 1} grey levels "
                        "are left of it", "Bring all to 8 bits on one scale, as lib.importer does with --white.", "warning")  # fmt: skip
@@ -211,15 +239,15 @@ def image_finding(path, shape, severity="error"):
     return None
 
 
-def overlap_findings(rows, file, wrong):
+def overlap_findings(rows: pd.DataFrame, file: str | Path, wrong: set[int]) -> list[dict]:
     """Warnings for masks of different classes that share pixels of one image; the rows (line numbers) in `wrong` are left out."""
-    found = []
+    findings = []
     for image_id, group in rows[~rows["row"].isin(wrong) & (rows["rle"] != "")].groupby("image_id"):
         texts, lines, kinds = (group[column].tolist() for column in ("rle", "row", "defect_class"))
         for later in range(1, len(texts)):
             others = [earlier for earlier in range(later) if kinds[earlier] != kinds[later]]
-            shared = sum(rle.intersection(texts[later], texts[earlier]) for earlier in others)
-            if shared:
-                found.append(finding(file, lines[later], f"the mask of {image_id!r} shares {shared} pixels with another class's",
-                                     "Both masks are used as they are.", "warning"))
-    return found
+            pixels = sum(rle.intersection(texts[later], texts[earlier]) for earlier in others)
+            if pixels:
+                what = f"the mask of {image_id!r} shares {pixels} pixels with another class's"
+                findings.append(finding(file, lines[later], what, "Both masks are used as they are.", "warning"))
+    return findings
