@@ -40,7 +40,7 @@ def results(run_dir):
     """{file: hash} of everything a run is asked for: thresholds, tables, predictions, and the weights' hashes; and all metrics but measured
     times, to the last bit of 05_shift's weighted sums."""
     found = {}
-    for pattern in ("*.csv", "*.npz", "thresholds.json", "value.json", "models/*/model.json"):
+    for pattern in ("*.csv", "*.npz", "thresholds.json", "evaluation.json", "value.json", "models/*/model.json"):
         for path in run_dir.glob(pattern):
             found[path.relative_to(run_dir).as_posix()] = hashlib.sha256(path.read_bytes()).hexdigest()
     for path in run_dir.glob("metrics/*.json"):

@@ -512,7 +512,7 @@ def test_whatever_a_notebook_left_is_missed_where_it_is_gone_or_changed(tmp_path
     files = {f"{name}.ipynb": executed(("a", "b")), f"{name}.html": "page", f"metrics/{name}.json": "{}"}
     files |= {
         "10_binary": {"models/binary/model.json": "1", "models/binary/model.weights.h5": "w", "models/binary.2/model.json": "2"},
-        "40_evaluation": {"thresholds.json": "d", "predictions.npz": "e", "split.csv": "s"},
+        "40_evaluation": {"thresholds.json": "d", "predictions.npz": "e", "evaluation.json": "v", "split.csv": "s"},
         "90_inference": {"submission.csv": "s", "pseudo_labels.csv": "p"},
     }[name]
     for file, text in files.items():

@@ -40,7 +40,7 @@ PRODUCTS: Graph = {
     "90_inference": ("submission.csv",),
 }
 # Files that it must leave as well, and that no other notebook of the run reads.
-FURTHER: Graph = {"40_evaluation": ("predictions.npz",), "90_inference": ("pseudo_labels.csv",)}
+FURTHER: Graph = {"40_evaluation": ("predictions.npz", "evaluation.json"), "90_inference": ("pseudo_labels.csv",)}
 # Parameters that all notebooks that divide the images must have alike.
 OF_SPLIT = ("seed", "max_images", "synthetic_sizes", "split_method", "duplicate_distance", "held_out", "validation")
 
