@@ -44,7 +44,7 @@ class Rival(keras.utils.PyDataset):
     def __init__(self, paths, answers, one, seed=0):
         super().__init__()
         self.paths, self.answers, self.one = paths, answers, one
-        self.random = np.random.default_rng(seed)
+        self.rng = np.random.default_rng(seed)
         self.on_epoch_end()
 
     def __len__(self):
@@ -52,11 +52,11 @@ class Rival(keras.utils.PyDataset):
 
     def __getitem__(self, index):
         chosen = self.order[index * BATCH : (index + 1) * BATCH]
-        images, answers = zip(*(self.one(self.paths[i], self.answers[i], self.random) for i in chosen), strict=True)
+        images, answers = zip(*(self.one(self.paths[i], self.answers[i], self.rng) for i in chosen), strict=True)
         return np.array(images), np.array(answers)
 
     def on_epoch_end(self):
-        self.order = self.random.permutation(len(self.paths))
+        self.order = self.rng.permutation(len(self.paths))
 
 
 def loop_mask(text):
@@ -68,14 +68,14 @@ def loop_mask(text):
     return mask.reshape(SHAPE[1], SHAPE[0]).T
 
 
-def article_item(path, text, random):
+def article_item(path, text, rng):
     """Colour, bilinear, float32 / 255; flips and brightness in numpy."""
     image = cv2.resize(cv2.imread(path), SIZE[::-1]).astype(np.float32) / 255
     mask = cv2.resize(loop_mask(text), SIZE[::-1], interpolation=cv2.INTER_NEAREST).astype(np.float32)
     for axis in (0, 1):
-        if random.random() < 0.5:
+        if rng.random() < 0.5:
             image, mask = np.flip(image, axis), np.flip(mask, axis)
-    return np.clip(image + np.float32(random.uniform(-BRIGHTNESS, BRIGHTNESS)), 0, 1), mask[..., None]
+    return np.clip(image + np.float32(rng.uniform(-BRIGHTNESS, BRIGHTNESS)), 0, 1), mask[..., None]
 
 
 TURN = albumentations.Compose([
@@ -84,7 +84,7 @@ TURN = albumentations.Compose([
 ])  # fmt: skip
 
 
-def albumentations_item(kept=None):
+def albumentations_item(cache=None):
     """Grey, area averages, flips and light by albumentations, uint8; `kept`: a dict for resized strips and masks, or None."""
 
     def load(path, answer):
@@ -94,8 +94,8 @@ def albumentations_item(kept=None):
             mask = cv2.resize(loop_mask(answer), SIZE[::-1], interpolation=cv2.INTER_NEAREST)
         return image[..., None], mask
 
-    def one(path, answer, random):
-        image, mask = load(path, answer) if kept is None else kept.get(path) or kept.setdefault(path, load(path, answer))
+    def one(path, answer, rng):
+        image, mask = load(path, answer) if cache is None else cache.get(path) or cache.setdefault(path, load(path, answer))
         if mask is None:
             return TURN(image=image)["image"], answer
         turned = TURN(image=image, mask=mask)
@@ -151,11 +151,11 @@ def in_turn(batches, workers, epochs):
     with ThreadPoolExecutor(workers) as pool:
         for _ in range(epochs):
             ahead = collections.deque()
-            for number in range(len(batches)):
+            for index in range(len(batches)):
                 if workers == 1:
-                    yield batches[number]
+                    yield batches[index]
                     continue
-                ahead.append(pool.submit(batches.__getitem__, number))
+                ahead.append(pool.submit(batches.__getitem__, index))
                 if len(ahead) > 2 * workers:
                     yield ahead.popleft().result()
             yield from (one.result() for one in ahead)
@@ -198,7 +198,7 @@ def compare(makers, paths, runs, later):
 
     Returns images/s in the first and in later epochs, and milliseconds of processor time an image in either: {name: one a run} each.
     """
-    first, after, first_busy, after_busy = found = [{name: [] for name in makers} for _ in range(4)]
+    first, after, first_busy, after_busy = results = [{name: [] for name in makers} for _ in range(4)]
     first[LIMIT], first_busy[LIMIT] = [], []
     for _ in range(runs + 1):
         for name, make in makers.items():
@@ -210,7 +210,7 @@ def compare(makers, paths, runs, later):
         seconds, busy = limit(paths)
         first[LIMIT].append(len(paths) / seconds)
         first_busy[LIMIT].append(1000 * busy / len(paths))
-    return [{name: figures[1:] for name, figures in rows.items()} for rows in found]  # the first run was to warm up
+    return [{name: speeds[1:] for name, speeds in rows.items()} for rows in results]  # the first run was to warm up
 
 
 def verdict(first, after, others, least):
@@ -219,9 +219,9 @@ def verdict(first, after, others, least):
     for phase, rows in (("first epoch", first), ("later epochs", after)):
         best = max(others, key=lambda name: statistics.median(rows[name]))
         for rival, wanted in [*([(ARTICLE, 4)] if ARTICLE in rows else []), (best, least)]:
-            found = measure.ratio(rows, "images/s", PRODUCT, rival)
-            said = "met" if found >= wanted else f"**not met**, {found / wanted:.0%} of it"
-            lines.append(f"- {phase}: target {wanted:g} x {rival}: {said} ({found:.2f} x).")
+            ratio = measure.ratio(rows, "images/s", PRODUCT, rival)
+            said = "met" if ratio >= wanted else f"**not met**, {ratio / wanted:.0%} of it"
+            lines.append(f"- {phase}: target {wanted:g} x {rival}: {said} ({ratio:.2f} x).")
     return "\n".join(lines)
 
 
@@ -230,22 +230,22 @@ def main():
     parser.add_argument("--strips", type=int, default=320, help="images an epoch")
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--later", type=int, default=6, help="epochs after the first in a run")
-    given = parser.parse_args()
-    if given.quick:
-        given.strips, given.runs, given.later = 48, 1, 1
+    args = parser.parse_args()
+    if args.quick:
+        args.strips, args.runs, args.later = 48, 1, 1
     cv2.setNumThreads(1)  # threads prepare whole images; splitting one among threads only costs
     with tempfile.TemporaryDirectory() as folder:
-        generate.generate(Path(folder) / "set", given.strips, 1, seed=1)
+        generate.generate(Path(folder) / "set", args.strips, 1, seed=1)
         print("\n## Batches for training\n")
         table = dataset.load_table(Path(folder) / "set")
         paths = table["path"].to_numpy(object)
         texts = table[dataset.rle_columns(table)].replace("", None).bfill(axis=1).iloc[:, 0].fillna("").to_numpy(object)
         labels = dataset.labels(table).any(axis=1, keepdims=True).astype(np.float32)
-        segmentation(paths, texts, given)
-        classification(paths, labels, given)
+        segmentation(paths, texts, args)
+        classification(paths, labels, args)
 
 
-def segmentation(paths, texts, given):
+def segmentation(paths, texts, args):
     """The row of segmentation batches."""
     options = {"augmentation": {"brightness": BRIGHTNESS, "contrast": CONTRAST}, "shuffle": True, "batch_size": BATCH}
 
@@ -273,10 +273,10 @@ def segmentation(paths, texts, given):
     }
     print(f"### Segmentation\n\nBatches of {BATCH} images and masks at {SIZE[0]} x {SIZE[1]} from {len(paths)} generated strips of "
           f"{SHAPE[0]} x {SHAPE[1]}, {np.mean(texts != ''):.0%} of them with a mask.")  # fmt: skip
-    show(compare(makers, paths, given.runs, given.later), [TF_PLAIN, TF_TUNED, ALBUMENTATIONS], 1.5)
+    show(compare(makers, paths, args.runs, args.later), [TF_PLAIN, TF_TUNED, ALBUMENTATIONS], 1.5)
 
 
-def classification(paths, labels, given):
+def classification(paths, labels, args):
     """The row of classification batches."""
     options = {"augmentation": {"brightness": BRIGHTNESS, "contrast": CONTRAST}, "shuffle": True, "batch_size": BATCH}
 
@@ -288,8 +288,8 @@ def classification(paths, labels, given):
         batches = image_generator(paths, labels)
         return handed_on(batches, expected[IMAGE_GENERATOR])
 
-    def rival(kept):
-        batches = Rival(paths, labels, albumentations_item(kept))
+    def rival(cache):
+        batches = Rival(paths, labels, albumentations_item(cache))
         return handed_on(batches, expected[PRODUCT], 2)
 
     expected = {
@@ -306,12 +306,12 @@ def classification(paths, labels, given):
         ALBUMENTATIONS_KEPT: lambda: rival({}),
     }
     print(f"\n### Classification\n\nThe same strips and size, with a label instead of a mask: {labels.mean():.0%} of them 1.")
-    show(compare(makers, paths, given.runs, given.later), [IMAGE_GENERATOR, TF_PLAIN, TF_TUNED, ALBUMENTATIONS], 2)
+    show(compare(makers, paths, args.runs, args.later), [IMAGE_GENERATOR, TF_PLAIN, TF_TUNED, ALBUMENTATIONS], 2)
 
 
-def show(found, others, least):
+def show(results, others, least):
     """Print a section's tables and its verdicts."""
-    first, after, first_busy, after_busy = found
+    first, after, first_busy, after_busy = results
     measure.table("first epoch: everything is decoded", first, "images/s", PRODUCT, "")
     measure.table("later epochs", after, "images/s", PRODUCT, "")
     measure.table("first epoch: processor time an image", first_busy, "ms", PRODUCT, "")

@@ -39,24 +39,24 @@ SAME, OWN = "the article's way, the same networks", "the article's way, its netw
 class Strips(keras.utils.PyDataset):
     """Batches of strips (B, h, w, 1) uint8, read in colour and resized, mirrored at random if asked to."""
 
-    def __init__(self, files, size, mirrored):
+    def __init__(self, files, size, flipped):
         super().__init__()
-        self.files, self.size, self.mirrored, self.random = files, size, mirrored, np.random.default_rng(0)
+        self.files, self.size, self.flipped, self.rng = files, size, flipped, np.random.default_rng(0)
 
     def __len__(self):
         return -(-len(self.files) // BATCH)
 
     def __getitem__(self, index):
         images = [cv2.resize(cv2.imread(path), self.size[::-1]) for path in self.files[index * BATCH : (index + 1) * BATCH]]
-        if self.mirrored:
-            images = [image[:: self.random.choice([1, -1]), :: self.random.choice([1, -1])] for image in images]
+        if self.flipped:
+            images = [image[:: self.rng.choice([1, -1]), :: self.rng.choice([1, -1])] for image in images]
         return (np.stack(images)[..., :1],)
 
 
 def mean_of_passes(network, files):
     """A classifier's probabilities (N, classes): the mean of PASSES predictions."""
     size = network.input_shape[1] or 128, network.input_shape[2] or 800
-    strips = Strips(files, size, mirrored=True)
+    strips = Strips(files, size, flipped=True)
     return np.mean([network.predict(strips, verbose=0) for _ in range(PASSES)], axis=0)
 
 
@@ -65,7 +65,7 @@ def snippet_encode(mask):
     pixels = np.concatenate([[0], mask.T.flatten(), [0]])
     runs = np.where(pixels[1:] != pixels[:-1])[0] + 1
     runs[1::2] -= runs[::2]
-    return " ".join(str(number) for number in runs)
+    return " ".join(str(index) for index in runs)
 
 
 def articles_way(networks, run, files):
@@ -74,22 +74,22 @@ def articles_way(networks, run, files):
     rles = [[""] * classes for _ in files]
     rows = np.flatnonzero(postprocess.reaches(mean_of_passes(networks["binary"], files)[:, 0], thresholds.binary_threshold))
     label = mean_of_passes(networks["multilabel"], [files[row] for row in rows]) if len(rows) else np.empty((0, classes))
-    for k in range(classes):
-        named = rows[postprocess.reaches(label[:, k], thresholds.label_thresholds[k])]
+    for class_index in range(classes):
+        named = rows[postprocess.reaches(label[:, class_index], thresholds.label_thresholds[class_index])]
         if not len(named):
             continue
-        probability = networks[f"seg_class{k + 1}"].predict(Strips([files[row] for row in named], (128, 800), False), verbose=0)
+        probability = networks[f"seg_class{class_index + 1}"].predict(Strips([files[row] for row in named], (128, 800), False), verbose=0)
         for row, one in zip(named, probability, strict=True):
-            mask = cv2.resize(one, run.shape[::-1]) >= thresholds.pixel_thresholds[k]
-            rles[row][k] = snippet_encode(mask) if mask.sum() >= max(thresholds.minimum_areas[k], 1) else ""
+            mask = cv2.resize(one, run.shape[::-1]) >= thresholds.pixel_thresholds[class_index]
+            rles[row][class_index] = snippet_encode(mask) if mask.sum() >= max(thresholds.minimum_areas[class_index], 1) else ""
     return rles
 
 
 def articles_networks(classes):
     """The article's networks with random weights."""
     build = {"backbone": "InceptionResNetV2", "height": 299, "width": 299, "localization_head": False}
-    found = {name: builders.build_classifier(classes=count, **build) for name, count in (("binary", 1), ("multilabel", classes))}
-    return found | {f"seg_class{k + 1}": builders.build_segmenter(backbone="resnet50", width=800) for k in range(classes)}
+    networks = {name: builders.build_classifier(classes=count, **build) for name, count in (("binary", 1), ("multilabel", classes))}
+    return networks | {f"seg_class{class_index + 1}": builders.build_segmenter(backbone="resnet50", width=800) for class_index in range(classes)}
 
 
 def openers(run):
@@ -110,16 +110,16 @@ def openers(run):
         def predict(files):  # every network once, whatever the random ones before it say
             for name in ("binary", "multilabel"):
                 mean_of_passes(networks[name], files)
-            for k in range(classes):
-                networks[f"seg_class{k + 1}"].predict(Strips(files, (128, 800), False), verbose=0)
+            for class_index in range(classes):
+                networks[f"seg_class{class_index + 1}"].predict(Strips(files, (128, 800), False), verbose=0)
             return [[""] * classes for _ in files]
 
         return predict
 
-    found = {HALF: lambda: product("bfloat16"), FLOAT: lambda: product("float32"), SAME: same, OWN: own}
+    ways = {HALF: lambda: product("bfloat16"), FLOAT: lambda: product("float32"), SAME: same, OWN: own}
     if runtime.choose("bfloat16") == "float32":
-        del found[HALF]
-    return found
+        del ways[HALF]
+    return ways
 
 
 def write(run, files, rles):
@@ -153,42 +153,42 @@ def main():
     trained_run.add_argument(parser)
     parser.add_argument("--way", help="predict in this way once and end: for the peak memory")
     parser.add_argument("--strips", type=int, default=0, help="with --way: so many strips, the run's over and over; prints the seconds")
-    given = parser.parse_args()
-    run = trained_run.load(given.run)
-    some = run.files[:8] if given.quick else run.files[:48]
-    few = run.files[: 1 if given.quick else FEW]
+    args = parser.parse_args()
+    run = trained_run.load(args.run)
+    some = run.files[:8] if args.quick else run.files[:48]
+    few = run.files[: 1 if args.quick else FEW]
     known = openers(run)
-    if given.way and given.strips:
-        predict, began = known[given.way](), time.monotonic()
-        predict(list(itertools.islice(itertools.cycle(run.files), given.strips)))
+    if args.way and args.strips:
+        predict, began = known[args.way](), time.monotonic()
+        predict(list(itertools.islice(itertools.cycle(run.files), args.strips)))
         return print(f"{time.monotonic() - began:.0f} s")
-    if given.way:
-        files = few if given.way == OWN else some
-        return write(run, files, known[given.way]()(files))
-    runs = 1 if given.quick else 5
+    if args.way:
+        files = few if args.way == OWN else some
+        return write(run, files, known[args.way]()(files))
+    runs = 1 if args.quick else 5
     print(f"## The whole cascade\n\n{min(TIMED, len(run.files))} test strips, JPEG files on disk to submission.csv; the networks of "
           f"the run {run.models.parent.resolve().name}, its thresholds, its mirrored copies. The article's way: Keras generators, "
           f"`predict`, ten passes; with its own networks from {len(few)} strips. Memory: of {len(some)} strips.")  # fmt: skip
     opened = {way: known[way]() for way in known if way != OWN}
-    sets = dict.fromkeys(opened, run.files[:16] if given.quick else run.files[:TIMED])
+    sets = dict.fromkeys(opened, run.files[:16] if args.quick else run.files[:TIMED])
     seconds = measure.interleaved({way: lambda way=way: write(run, sets[way], opened[way](sets[way])) for way in opened}, runs)
     speeds = {way: [len(sets[way]) / one for one in seconds[way]] for way in opened}
     speeds[OWN] = [1 / one for one in seconds_of_articles_networks(run, few, runs)]
     first = next(iter(speeds))
     measure.table("strips to submission.csv", speeds, "images/s", first, {SAME: 20, OWN: 20})
     if first == HALF:
-        found = [measure.ratio(speeds, "images/s", FLOAT, way) for way in (SAME, OWN)]
-        print(f"In float32: {found[0]:.1f} x and {found[1]:.1f} x.")
-    if run.truth is not None and not given.quick:
+        ratios = [measure.ratio(speeds, "images/s", FLOAT, way) for way in (SAME, OWN)]
+        print(f"In float32: {ratios[0]:.1f} x and {ratios[1]:.1f} x.")
+    if run.truth is not None and not args.quick:
         scores = {way: run.score(predict(run.files)) for way, predict in opened.items()}
         print("Score on these strips: " + "; ".join(f"{way} {score:.4f}" for way, score in scores.items()) + ".")
     memory = {}
-    for way in opened if given.quick else known:
-        command = [sys.executable, __file__, "--way", way, "--run", given.run, *(["--quick"] if given.quick else [])]
+    for way in opened if args.quick else known:
+        command = [sys.executable, __file__, "--way", way, "--run", args.run, *(["--quick"] if args.quick else [])]
         memory[way] = [measure.peak_memory(command)[0]]
     measure.table("peak memory of a process that does it once", memory, "MiB", first, "")
-    if not given.quick:
-        mib, text = measure.peak_memory([sys.executable, __file__, "--way", first, "--run", given.run, "--strips", str(TEST_SET)])
+    if not args.quick:
+        mib, text = measure.peak_memory([sys.executable, __file__, "--way", first, "--run", args.run, "--strips", str(TEST_SET)])
         print(f"{first}, {TEST_SET:,} strips, as many as the competition's test set (these over and over): {text.strip()}, "
               f"at most {mib:,.0f} MiB.")  # fmt: skip
 

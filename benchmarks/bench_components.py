@@ -18,11 +18,11 @@ PIECE, AREA = 150, 600  # pixels: the smallest piece of a mask, the smallest mas
 EMPTY = 6  # empty masks for each that is not: six of seven pairs of the competition are empty
 
 
-def specked(text, random):
+def specked(text, rng):
     """A mask (H, W) bool as a network leaves it: with up to five specks of a few pixels each."""
     mask = rle.decode(text)
-    for _ in range(random.integers(6)):
-        top, left, height, width = random.integers(0, (240, 1580, 12, 12))
+    for _ in range(rng.integers(6)):
+        top, left, height, width = rng.integers(0, (240, 1580, 12, 12))
         mask[top : top + height + 1, left : left + width + 1] = 1
     return mask.astype(bool)
 
@@ -40,20 +40,20 @@ def ours(mask):
 def opencv(mask):
     """OpenCV's components with their statistics, and a table of the labels to keep."""
     _, labels, statistics, _ = cv2.connectedComponentsWithStats(mask.view(np.uint8), connectivity=8)
-    kept = statistics[:, cv2.CC_STAT_AREA] >= PIECE
-    kept[0] = False
-    return large_enough(kept[labels])
+    large = statistics[:, cv2.CC_STAT_AREA] >= PIECE
+    large[0] = False
+    return large_enough(large[labels])
 
 
 def opencv_loop(mask):
     """The same as in most published solutions: each component in turn, counted in the array of labels."""
-    number, labels = cv2.connectedComponents(mask.view(np.uint8), connectivity=8)
-    kept = np.zeros_like(mask)
-    for piece in range(1, number):
-        found = labels == piece
-        if found.sum() >= PIECE:
-            kept[found] = True
-    return large_enough(kept)
+    count, labels = cv2.connectedComponents(mask.view(np.uint8), connectivity=8)
+    large = np.zeros_like(mask)
+    for piece in range(1, count):
+        is_piece = labels == piece
+        if is_piece.sum() >= PIECE:
+            large[is_piece] = True
+    return large_enough(large)
 
 
 def dust(mask):
@@ -64,9 +64,9 @@ def dust(mask):
 def cc3d_labels(mask):
     """cc3d's labels, which are its strength, counted with numpy."""
     labels = cc3d.connected_components(mask, connectivity=8)
-    kept = np.bincount(labels.ravel()) >= PIECE
-    kept[0] = False
-    return large_enough(kept[labels])
+    large = np.bincount(labels.ravel()) >= PIECE
+    large[0] = False
+    return large_enough(large[labels])
 
 
 def unless_empty(way, mask):
@@ -75,11 +75,11 @@ def unless_empty(way, mask):
 
 
 def main():
-    given = mask_set.arguments(__doc__).parse_args()
+    args = mask_set.arguments(__doc__).parse_args()
     cv2.setNumThreads(1)
-    texts, origin = mask_set.rles(given.masks, 6 if given.quick else 60)
-    random = np.random.default_rng(mask_set.SEED)
-    filled = [specked(text, random) for text in texts]
+    texts, origin = mask_set.rles(args.masks, 6 if args.quick else 60)
+    rng = np.random.default_rng(mask_set.SEED)
+    filled = [specked(text, rng) for text in texts]
     items = [mask for each in filled for mask in [each, *[np.zeros(rle.SHAPE, bool)] * EMPTY]]
     rivals = {"OpenCV with statistics": opencv, "OpenCV, piece by piece": opencv_loop, "cc3d.dust": dust,
               "cc3d labels, numpy counts": cc3d_labels}  # fmt: skip
@@ -90,8 +90,8 @@ def main():
     print(f"Pieces below {PIECE} and masks below {AREA} pixels dropped, one thread; {mask_set.described(texts, origin)}, specks added, "
           f"and {EMPTY} empty masks for each of them. All ways give the same masks.")
     target = {"OpenCV with statistics": 1, "OpenCV, piece by piece": 1, "cc3d.dust": 1, "cc3d labels, numpy counts": 1}
-    rows = bench_rle.section("components", ways, items, target, 1 if given.quick else 5)
-    whole = {name: f"{np.median(figures) * 5506 * 4 / 1e6:.1f} s" for name, figures in rows.items()}
+    rows = bench_rle.section("components", ways, items, target, 1 if args.quick else 5)
+    whole = {name: f"{np.median(times) * 5506 * 4 / 1e6:.1f} s" for name, times in rows.items()}
     print("\nA submission of 5,506 strips and four classes: " + ", ".join(f"{name} {text}" for name, text in whole.items()) + ".")
 
 

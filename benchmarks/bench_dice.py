@@ -18,29 +18,29 @@ from lib.synthetic import planning
 STRIPS, SHARE = 12568, 20  # pixels are counted for one strip in so many: a minute otherwise
 
 
-def answers(texts, random):
+def answers(texts, rng):
     """A prediction for each mask: moved, thicker or thinner, and none for one in ten."""
     predicted = []
     for text in texts:
-        mask = np.roll(rle.decode(text), random.integers(-3, 4, 2), axis=(0, 1))
-        change = cv2.dilate if random.random() < 0.5 else cv2.erode
+        mask = np.roll(rle.decode(text), rng.integers(-3, 4, 2), axis=(0, 1))
+        change = cv2.dilate if rng.random() < 0.5 else cv2.erode
         mask = change(mask, np.ones((3, 3), np.uint8))
-        predicted.append("" if random.random() < 0.1 else rle.encode(mask))
+        predicted.append("" if rng.random() < 0.1 else rle.encode(mask))
     return predicted
 
 
 def pairs_like_the_competition(texts, strips):
     """Truth and prediction, two nested lists (strips x 4), with the competition's shares of classes; one in fifty is a false alarm."""
-    random = np.random.default_rng(mask_set.SEED)
-    predicted = answers(texts, random)
+    rng = np.random.default_rng(mask_set.SEED)
+    predicted = answers(texts, rng)
     truth, prediction = [[""] * 4 for _ in range(strips)], [[""] * 4 for _ in range(strips)]
-    for strip, labels in enumerate(planning.plan_labels(strips, random, lift=False)):
-        for k in range(4):
-            drawn = random.integers(len(texts))
-            if k + 1 in labels:
-                truth[strip][k], prediction[strip][k] = texts[drawn], predicted[drawn]
-            elif random.random() < 0.02:
-                prediction[strip][k] = predicted[drawn]
+    for strip, labels in enumerate(planning.plan_labels(strips, rng, lift=False)):
+        for class_index in range(4):
+            chosen = rng.integers(len(texts))
+            if class_index + 1 in labels:
+                truth[strip][class_index], prediction[strip][class_index] = texts[chosen], predicted[chosen]
+            elif rng.random() < 0.02:
+                prediction[strip][class_index] = predicted[chosen]
     return truth, prediction
 
 
@@ -50,20 +50,20 @@ def counted(decode):
         scores = np.ones((len(truth), 4))
         empty = np.zeros(rle.SHAPE, np.uint8)
         for row, (true_row, predicted_row) in enumerate(zip(truth, prediction, strict=True)):
-            for k, texts in enumerate(zip(true_row, predicted_row, strict=True)):
+            for class_index, texts in enumerate(zip(true_row, predicted_row, strict=True)):
                 if any(texts):
                     a, b = (decode(text) if text else empty for text in texts)
-                    scores[row, k] = metrics.dice(np.count_nonzero(a & b), np.count_nonzero(b), np.count_nonzero(a))
+                    scores[row, class_index] = metrics.dice(np.count_nonzero(a & b), np.count_nonzero(b), np.count_nonzero(a))
         return scores
 
     return score
 
 
 def main():
-    given = mask_set.arguments(__doc__).parse_args()
+    args = mask_set.arguments(__doc__).parse_args()
     cv2.setNumThreads(1)
-    texts, origin = mask_set.rles(given.masks, 20 if given.quick else 300)
-    truth, prediction = pairs_like_the_competition(texts, STRIPS // 20 if given.quick else STRIPS)
+    texts, origin = mask_set.rles(args.masks, 20 if args.quick else 300)
+    truth, prediction = pairs_like_the_competition(texts, STRIPS // 20 if args.quick else STRIPS)
     filled = np.mean([bool(a or b) for rows in zip(truth, prediction, strict=True) for a, b in zip(*rows, strict=True)])
     ways = {"decode (lib.rle) and count": rle.decode, "decode (cumulative sum) and count": bench_rle.sum_decode,
             "decode (pycocotools) and count": bench_rle.coco_decode}  # fmt: skip

@@ -72,25 +72,25 @@ def ways(folder, images):
     }
     if runtime.choose("bfloat16") == "float32":
         del makers[HALF], makers["OpenVINO bfloat16"]
-    found, failed = {KERAS: lambda: network.predict(images, batch_size=BATCH, verbose=0)}, {}
+    functions, failed = {KERAS: lambda: network.predict(images, batch_size=BATCH, verbose=0)}, {}
     for name, make in makers.items():
         try:
             predict = make()
-            found[name] = lambda predict=predict: [predict(images[i : i + BATCH]) for i in range(0, len(images), BATCH)]
+            functions[name] = lambda predict=predict: [predict(images[i : i + BATCH]) for i in range(0, len(images), BATCH)]
         except Exception as error:  # a rival that cannot run a network is a row less, not the end
             failed[name] = (str(error).strip().splitlines() or [type(error).__name__])[-1][:120]
-    return found, failed
+    return functions, failed
 
 
-def compare(title, folder, files, given):
+def compare(title, folder, files, args):
     """Measure one network on these strips and print its table."""
     images = np.stack([read_image(path, saving.read_card(folder)["input"]) for path in files])[..., None]
-    found, failed = ways(folder, images)
-    seconds = measure.interleaved(found, 1 if given.quick else 5)
-    speeds = {name: [len(images) / one for one in seconds[name]] for name in [*(name for name in (HALF, FLOAT) if name in found),
-              *(name for name in found if not name.startswith("product"))]}  # fmt: skip
+    functions, failed = ways(folder, images)
+    seconds = measure.interleaved(functions, 1 if args.quick else 5)
+    speeds = {name: [len(images) / one for one in seconds[name]] for name in [*(name for name in (HALF, FLOAT) if name in functions),
+              *(name for name in functions if not name.startswith("product"))]}  # fmt: skip
     measure.table(title, speeds, "images/s", next(iter(speeds)), {KERAS: 2})
-    if HALF in found:
+    if HALF in functions:
         print(f"In float32: {measure.ratio(speeds, 'images/s', FLOAT, KERAS):.2f} x keras.predict.")
     for name, why in failed.items():
         print(f"{name} could not run it: {why}")
@@ -109,7 +109,7 @@ def scores(run):
     """Print the score of the cascade by each engine, with the same thresholds, and how many of its masks differ."""
     networks = {KERAS: {name: Plain(run.models / name, run.thresholds.tta) for name in run.networks("float32")}}
     networks |= {f"product, {engine}": run.networks(engine) for engine in runtime.ENGINES if runtime.choose(engine) == engine}
-    predicted = {name: cascade.predict(found, run.files, run.thresholds, run.shape)[0] for name, found in networks.items()}
+    predicted = {name: cascade.predict(members, run.files, run.thresholds, run.shape)[0] for name, members in networks.items()}
     reference = run.score(predicted[KERAS])
     print(f"\n| the whole cascade on {len(run.files)} test strips | score | difference | masks that differ | pixels that differ |\n"
           "|---|---|---|---|---|")  # fmt: skip
@@ -127,18 +127,18 @@ def scores(run):
 def main():
     parser = measure.arguments(__doc__)
     trained_run.add_argument(parser)
-    given = parser.parse_args()
-    run = trained_run.load(given.run)
+    args = parser.parse_args()
+    run = trained_run.load(args.run)
     print("## Inference\n\nBatches of 16 generated test strips, decoded beforehand. The compact networks are a demo run's, the large ones "
           f"have random weights. Processor with bfloat16: {'yes' if runtime.multiplies_bfloat16() else 'no'}.")  # fmt: skip
     for name in ("binary", "multilabel", "seg_class3"):
-        compare(f"{name}, compact", run.models / name, run.files[: 16 if given.quick else 128], given)
-    for title, (kind, build, size, count) in {} if given.quick else LARGE.items():
+        compare(f"{name}, compact", run.models / name, run.files[: 16 if args.quick else 128], args)
+    for title, (kind, build, size, count) in {} if args.quick else LARGE.items():
         with tempfile.TemporaryDirectory() as folder:
             card = {"kind": kind, "build": build, "input": size}
             saving.keras.utils.set_random_seed(1)
             saving.save(saving.build(card), Path(folder) / "model", card)
-            compare(title, Path(folder) / "model", run.files[:count], given)
+            compare(title, Path(folder) / "model", run.files[:count], args)
     if run.truth is not None:
         scores(run)
 

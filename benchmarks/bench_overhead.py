@@ -82,8 +82,8 @@ def import_seconds(names, runs):
 
 
 def main():
-    given = measure.arguments(__doc__).parse_args()
-    runs = 1 if given.quick else 5
+    args = measure.arguments(__doc__).parse_args()
+    runs = 1 if args.quick else 5
     with tempfile.TemporaryDirectory() as folder:
         ways = Ways(folder)
         calls = {"run_all.py, with HTML": ways.run_all, "bare kernel": ways.bare}

@@ -88,10 +88,10 @@ def section(title, functions, items, target, runs):
 
 
 def main():
-    given = mask_set.arguments(__doc__).parse_args()
+    args = mask_set.arguments(__doc__).parse_args()
     cv2.setNumThreads(1)
-    texts, origin = mask_set.rles(given.masks, 20 if given.quick else 300)
-    masks, runs = [rle.decode(text) for text in texts], 5 if given.quick else 9
+    texts, origin = mask_set.rles(args.masks, 20 if args.quick else 300)
+    masks, runs = [rle.decode(text) for text in texts], 5 if args.quick else 9
     assert all(rle.encode(mask) == coco_encode(mask) == snippet_encode(mask) == text for mask, text in zip(masks, texts, strict=True))
     assert all(np.array_equal(mask, way(text)) for mask, text in zip(masks, texts, strict=True) for way in (coco_decode, sum_decode))
     assert all(np.array_equal(rle.decode_half(text), halved(mask)) for mask, text in zip(masks, texts, strict=True))

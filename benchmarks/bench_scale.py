@@ -38,14 +38,14 @@ FULL = 12568
 TEST_SHARE = 5506 / 12568
 SHAPE, SIZE = (256, 1600), (128, 800)
 CASCADE_SIZE, ENGINE = (64, 416), "bfloat16"  # the networks' input; the engine of the notebooks, float32 where it cannot run
-SAMPLE = 200  # strips by which the thresholds are set
+THRESHOLD_STRIPS = 200  # strips by which the thresholds are set
 SHARES = 0.53, (0.07, 0.02, 0.41, 0.06)  # of strips with any defect, and with each class: so many pass the filters
 LIMIT_MIB, LIMIT_EVALUATION = 3 * 1024, 60.0  # seconds
 
 
-def moved(image, number):
+def moved(image, index):
     """Variant `number` of an image or mask (H, W): mirrored one of four ways and moved round by some columns."""
-    turn, step = number % 4, number  # each variant is moved further: mirrored alone it would be a near-duplicate
+    turn, step = index % 4, index  # each variant is moved further: mirrored alone it would be a near-duplicate
     if turn:
         image = cv2.flip(image, turn - 2)
     return np.roll(image, step * 151, axis=1)
@@ -56,17 +56,17 @@ def make_strips(folder, base, count):
     table = dataset.load_table(generate.generate(folder / "base", base, 1, 1, lift=False))
     (folder / "images").mkdir()
 
-    def write(number):
-        row, variant = table.iloc[number % base], number // base
-        name, target = f"{number:06}.jpg", folder / "images" / f"{number:06}.jpg"
+    def write(index):
+        row, variant = table.iloc[index % base], index // base
+        name, target = f"{index:06}.jpg", folder / "images" / f"{index:06}.jpg"
         if variant:
             image = moved(images.read_image(row["path"]), variant)
             data = cv2.imencode(".jpg", cv2.merge([image] * 3), [cv2.IMWRITE_JPEG_QUALITY, generate.QUALITY])[1]
             target.write_bytes(data.tobytes())
         else:
             os.link(row["path"], target)
-        texts = [(number, row[f"rle_{number}"]) for number in range(1, 5) if row[f"rle_{number}"]]
-        return [(name, k, rle.encode(moved(rle.decode(text, SHAPE), variant)) if variant else text) for k, text in texts]
+        texts = [(defect_class, row[f"rle_{defect_class}"]) for defect_class in range(1, 5) if row[f"rle_{defect_class}"]]
+        return [(name, class_index, rle.encode(moved(rle.decode(text, SHAPE), variant)) if variant else text) for class_index, text in texts]
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         return [row for rows in pool.map(write, range(count)) for row in rows]
@@ -81,9 +81,9 @@ def make_set(folder, source, rows, count):
         os.link(source / name, folder / "train_images" / name)
     for name in names[: round(count * TEST_SHARE)]:
         os.link(source / name, folder / "test_images" / f"test{name}")
-    kept = set(names)
+    wanted_names = set(names)
     with open(folder / "train.csv", "w", newline="") as file:
-        csv.writer(file).writerows([("ImageId", "ClassId", "EncodedPixels"), *(row for row in rows if row[0] in kept)])
+        csv.writer(file).writerows([("ImageId", "ClassId", "EncodedPixels"), *(row for row in rows if row[0] in wanted_names)])
 
 
 class Clock:
@@ -97,15 +97,15 @@ class Clock:
 
 
 def exploration(folder):
-    """What the figures of 00_eda are made from."""
+    """What the numbers of 00_eda are made from."""
     table = dataset.load_table(folder)
     masks, labels = table[dataset.rle_columns(table)].to_numpy(), dataset.labels(table)
     small = SHAPE[0] // 4, SHAPE[1] // 4
     heat, objects = np.zeros((4, *small), np.float32), []
     [[rle.area(text) for text in row] for row in masks]
-    for row, k in np.argwhere(labels):
-        mask = rle.decode(masks[row, k], SHAPE)
-        heat[k] += images.resize_image(mask.astype(np.float32), small)
+    for row, class_index in np.argwhere(labels):
+        mask = rle.decode(masks[row, class_index], SHAPE)
+        heat[class_index] += images.resize_image(mask.astype(np.float32), small)
         objects.append(cv2.connectedComponentsWithStats(mask, connectivity=8)[2][1:])
     for path in table["path"]:
         image = images.read_image(path, small)
@@ -136,45 +136,45 @@ def epoch(folder):
     table = dataset.load_table(folder)
     light = {"brightness": 0.08, "contrast": 0.15}
     batches = generators.SegmentationBatches(table["path"], table["rle_3"], SHAPE, *SIZE, 0, 16, None, light, 1, True, os.cpu_count())
-    found = {}
+    clocks = {}
     for name in ("first epoch of input", "next epoch of input"):
         clock = Clock()
-        for number in range(len(batches)):
-            batches[number]
-        found[name] = clock.read()
+        for index in range(len(batches)):
+            batches[index]
+        clocks[name] = clock.read()
         batches.on_epoch_end()
-    return found
+    return clocks
 
 
 def predictions_of(count, seed=1):
     """What networks might say of `count` strips with the competition's shares of classes: right more often than not."""
-    random = np.random.default_rng(seed)
-    there = random.random((count, 4)) < np.array([897, 247, 5150, 801]) / FULL
-    true_area = there * random.lognormal(9, 1, (count, 4)).astype(np.int64)
-    binary = np.clip(0.5 + 0.4 * np.where(there.any(axis=1), 1, -1) * random.beta(5, 1, count), 0, 1)
-    label = np.clip(0.5 + 0.4 * np.where(there, 1, -1) * random.beta(4, 1, (count, 4)), 0, 1)
+    rng = np.random.default_rng(seed)
+    has_defect = rng.random((count, 4)) < np.array([897, 247, 5150, 801]) / FULL
+    true_area = has_defect * rng.lognormal(9, 1, (count, 4)).astype(np.int64)
+    binary = np.clip(0.5 + 0.4 * np.where(has_defect.any(axis=1), 1, -1) * rng.beta(5, 1, count), 0, 1)
+    label = np.clip(0.5 + 0.4 * np.where(has_defect, 1, -1) * rng.beta(4, 1, (count, 4)), 0, 1)
     shrink = np.linspace(1.4, 0.6, len(predictions.PIXEL_THRESHOLDS))[:, None] * np.linspace(1, 0.9, len(predictions.SMALLEST_COMPONENTS))
-    false = (random.random((count, 4)) < 0.1) * random.integers(0, 3000, (count, 4))
+    false = (rng.random((count, 4)) < 0.1) * rng.integers(0, 3000, (count, 4))
     area = ((true_area + false)[..., None, None] * shrink).astype(np.int64)
-    shared = (np.minimum(area, true_area[..., None, None]) * random.uniform(0.5, 1, (count, 4, 1, 1))).astype(np.int64)
-    soft = [(array * label[..., None, None]).astype(np.int64) for array in (area, shared)]
-    return predictions.CascadePredictions(binary.astype(np.float32), label.astype(np.float32), true_area, area, shared, np.arange(count),
+    intersection = (np.minimum(area, true_area[..., None, None]) * rng.uniform(0.5, 1, (count, 4, 1, 1))).astype(np.int64)
+    soft = [(array * label[..., None, None]).astype(np.int64) for array in (area, intersection)]
+    return predictions.CascadePredictions(binary.astype(np.float32), label.astype(np.float32), true_area, area, intersection, np.arange(count),
                              predictions.PIXEL_THRESHOLDS, predictions.SMALLEST_COMPONENTS, *soft)  # fmt: skip
 
 
 def evaluation(folder):
     """Thresholds by every strategy, cross-fitted scores, lost points, and the intervals of 40_evaluation with 1,000 draws each."""
-    found = predictions.CascadePredictions.load(folder / sources.PREDICTIONS)
-    chosen = threshold_search.choose_thresholds(found)
-    by_fold = threshold_search.fold_thresholds(found)
-    cross_fitted = threshold_search.cross_fitted_scores(found, by_fold)
-    in_sample, there = predictions.pair_scores(found, chosen), found.true_area > 0
-    strategies = [threshold_search.cross_fit(found, name).mean(axis=1) for name in postprocess.STRATEGIES]
-    of = [cross_fitted.mean(axis=1), (cross_fitted - ~there).mean(axis=1), (cross_fitted - in_sample).mean(axis=1), *cross_fitted.T, *strategies,
-          *np.where(there, cross_fitted, np.nan).T, *(values - strategies[0] for values in strategies)]  # fmt: skip
+    collected = predictions.CascadePredictions.load(folder / sources.PREDICTIONS)
+    chosen = threshold_search.choose_thresholds(collected)
+    by_fold = threshold_search.fold_thresholds(collected)
+    cross_fitted = threshold_search.cross_fitted_scores(collected, by_fold)
+    in_sample, has_defect = predictions.pair_scores(collected, chosen), collected.true_area > 0
+    strategies = [threshold_search.cross_fit(collected, name).mean(axis=1) for name in postprocess.STRATEGIES]
+    of = [cross_fitted.mean(axis=1), (cross_fitted - ~has_defect).mean(axis=1), (cross_fitted - in_sample).mean(axis=1), *cross_fitted.T, *strategies,
+          *np.where(has_defect, cross_fitted, np.nan).T, *(values - strategies[0] for values in strategies)]  # fmt: skip
     for values in of:
-        statistics.bootstrap_interval(values, found.group, 1000)
-    error_analysis.lost_points(found, by_fold)
+        statistics.bootstrap_interval(values, collected.group, 1000)
+    error_analysis.lost_points(collected, by_fold)
 
 
 def make_run(folder, files):
@@ -196,10 +196,10 @@ def make_run(folder, files):
     least = float(np.quantile(binary, 1 - SHARES[0]))
     passed = [path for path, probability in zip(files, binary, strict=True) if probability >= least]
     label = np.array(list(networks["multilabel"](passed)))
-    pixels = [np.quantile(list(networks[f"seg_class{k + 1}"](passed[:16])), 0.8) for k in range(classes)]
+    pixels = [np.quantile(list(networks[f"seg_class{class_index + 1}"](passed[:16])), 0.8) for class_index in range(classes)]
     shares = enumerate(SHARES[1])
     postprocess.PostprocessConfig(
-        "both filters", least, tuple(float(np.quantile(label[:, k], 1 - share / SHARES[0])) for k, share in shares),
+        "both filters", least, tuple(float(np.quantile(label[:, class_index], 1 - share / SHARES[0])) for class_index, share in shares),
         tuple(float(value) for value in pixels), (75,) * classes, (600,) * classes, ("none",), ENGINE,
     ).write(folder / sources.THRESHOLDS)  # fmt: skip
 
@@ -212,15 +212,15 @@ def inference(folder):
     classes, names = thresholds.classes, [path.name for path in files]
     networks = cascade.open_networks(folder.parent / "run" / "models", classes, thresholds.tta, engine=thresholds.engine)
     clock, broken = Clock(), {}
-    found, binary, label = cascade.predict(networks, files, thresholds, SHAPE, budget=time_budget.Budget(0), broken=broken)
-    submission.write(folder / "submission.csv", names, found)
+    predicted, binary, label = cascade.predict(networks, files, thresholds, SHAPE, budget=time_budget.Budget(0), broken=broken)
+    submission.write(folder / "submission.csv", names, predicted)
     submission.check(folder / "submission.csv", names, classes, SHAPE)
-    submission.write_pseudo_labels(folder / "pseudo_labels.csv", names, submission.certainty(binary, label), found)
+    submission.write_pseudo_labels(folder / "pseudo_labels.csv", names, submission.certainty(binary, label), predicted)
     if broken:
         sys.exit(next(iter(broken.values())))
     seconds = clock.read()
-    passed, drawn = np.isfinite(label[:, 0]).mean(), np.mean([[text != "" for text in row] for row in found], axis=0)
-    print(f"{len(files)} strips: {passed:.0%} pass the binary filter, masks of each class on", *[f"{part:.0%}" for part in drawn],
+    passed, mask_shares = np.isfinite(label[:, 0]).mean(), np.mean([[text != "" for text in row] for row in predicted], axis=0)
+    print(f"{len(files)} strips: {passed:.0%} pass the binary filter, masks of each class on", *[f"{part:.0%}" for part in mask_shares],
           file=sys.stderr)  # fmt: skip
     return {"cascade": seconds}
 
@@ -245,15 +245,15 @@ def stage_rows(folder):
     return rows
 
 
-def report(found):
-    """The table and the verdicts. Arguments: found: {size: {row: (seconds, seconds of processor time, MiB)}}."""
-    sizes = sorted(found)
+def report(results):
+    """The table and the verdicts. Arguments: results: {size: {row: (seconds, seconds of processor time, MiB)}}."""
+    sizes = sorted(results)
     print("| stage | " + " | ".join(f"{size:,} strips" for size in sizes) + " | growth |\n|---|" + "---|" * (len(sizes) + 1))
-    small, large = found[sizes[0]], found[sizes[-1]]
+    small, large = results[sizes[0]], results[sizes[-1]]
     times = sizes[-1] / sizes[0]
     growth = {row: large[row][1] / max(small[row][1], 1e-3) for row in large}
     for row in large:
-        cells = ["{:.1f} s, {:.1f} s, {:,.0f} MiB".format(*found[size][row]) for size in sizes]
+        cells = ["{:.1f} s, {:.1f} s, {:,.0f} MiB".format(*results[size][row]) for size in sizes]
         print(f"| {row} | " + " | ".join(cells) + f" | {growth[row]:.1f} x |")
     steep = [row for row in large if growth[row] > 1.2 * times]
     print(f"\nSeconds, seconds of processor time (on all cores together), and the peak memory of the stage's process; the growth is that "
@@ -272,17 +272,17 @@ def main():
     parser.add_argument("--base", type=int, default=1000, help="strips that are generated; the others are made from these")
     parser.add_argument("--stage", choices=STAGES, help="only this stage, for --folder; the script calls itself so")
     parser.add_argument("--folder", type=Path)
-    given = parser.parse_args()
-    if given.stage:
-        child(given.stage, given.folder)
+    args = parser.parse_args()
+    if args.stage:
+        child(args.stage, args.folder)
         return
-    sizes = [60, 120] if given.quick else [int(size) for size in given.sizes.split(",")]
-    base = min(given.base, max(sizes) // 2 if given.quick else max(sizes))
+    sizes = [60, 120] if args.quick else [int(size) for size in args.sizes.split(",")]
+    base = min(args.base, max(sizes) // 2 if args.quick else max(sizes))
     with tempfile.TemporaryDirectory() as folder:
         folder, begun = Path(folder), time.perf_counter()
-        rows, found = make_strips(folder, base, max(sizes)), {}
+        rows, results = make_strips(folder, base, max(sizes)), {}
         made = time.perf_counter() - begun
-        make_run(folder / "run", sorted((folder / "base" / "train_images").glob("*.jpg"))[:SAMPLE])
+        make_run(folder / "run", sorted((folder / "base" / "train_images").glob("*.jpg"))[:THRESHOLD_STRIPS])
         print(f"\n## Scale\n\n{base:,} generated strips of {SHAPE[0]} x {SHAPE[1]} and {max(sizes) - base:,} made from them by "
               f"mirroring and moving (in {made:.0f} s), and {TEST_SHARE:.0%} as many test strips in the data check. The cascade runs over "
               f"all of them, at {CASCADE_SIZE[0]} x {CASCADE_SIZE[1]} pixels with untrained compact networks in {runtime.choose(ENGINE)}; "
@@ -291,8 +291,8 @@ def main():
         for size in sizes:
             make_set(folder / str(size), folder / "images", rows, size)
             predictions_of(size).save(folder / str(size) / sources.PREDICTIONS)
-            found[size] = stage_rows(folder / str(size))
-        report(found)
+            results[size] = stage_rows(folder / str(size))
+        report(results)
 
 
 if __name__ == "__main__":

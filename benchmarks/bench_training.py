@@ -26,9 +26,9 @@ VISION = ("nms", "qnms", "roi_align", "qroi_align", "_roi_align_backward", "ps_r
 
 def batch(shape):
     """Images (B, h, w, 1) uint8 and masks (B, h, w, 1) float32; what is on them does not change the time."""
-    random = np.random.default_rng(0)
-    images = random.integers(0, 256, (*shape, 1)).astype(np.uint8)
-    return images, (random.random(images.shape) < 0.1).astype(np.float32)
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (*shape, 1)).astype(np.uint8)
+    return images, (rng.random(images.shape) < 0.1).astype(np.float32)
 
 
 def keras_step(shape, precision):
@@ -84,13 +84,13 @@ WAYS = {
 
 def child(way, shape):
     """Take a step for each line that comes in, answer with its seconds and the peak memory so far in MiB."""
-    told, sys.stdout = sys.stdout, sys.stderr  # libraries may print
+    answers, sys.stdout = sys.stdout, sys.stderr  # libraries may print
     step = WAYS[way](shape)
     for _ in sys.stdin:
         start = time.perf_counter()
         step()
         seconds = time.perf_counter() - start
-        print(seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, file=told, flush=True)
+        print(seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, file=answers, flush=True)
 
 
 def compare(ways, quick):
@@ -99,14 +99,14 @@ def compare(ways, quick):
     started = {way: subprocess.Popen([sys.executable, __file__, "--way", way, *options], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                                      stderr=subprocess.DEVNULL, text=True) for way in ways}  # fmt: skip
     speeds, memory = {way: [] for way in ways}, {}
-    for number in range(steps + 2):
+    for step in range(steps + 2):
         for way, process in started.items():
             process.stdin.write("\n")
             process.stdin.flush()
             answer = process.stdout.readline().split()
             if not answer:
                 raise SystemExit(f"{way} ended early: echo | python benchmarks/bench_training.py --way '{way}' says why.")
-            if number > 1:  # the first two steps build the graph
+            if step > 1:  # the first two steps build the graph
                 speeds[way].append((QUICK if quick else SHAPE)[0] / float(answer[0]))
             memory[way] = [float(answer[1])]
     for process in started.values():
@@ -117,13 +117,13 @@ def compare(ways, quick):
 def main():
     parser = measure.arguments(__doc__)
     parser.add_argument("--way", choices=WAYS, help="be one of the processes that are compared")
-    given = parser.parse_args()
-    if given.way:
-        return child(given.way, QUICK if given.quick else SHAPE)
+    args = parser.parse_args()
+    if args.way:
+        return child(args.way, QUICK if args.quick else SHAPE)
     print("## Training step\n")
     print("Unet-ResNet34 at 128 x 800, batches of 8, cross-entropy + Dice, Adam; forward, backward and update.")
     for title, ways in PAIRS.items():
-        speeds, memory = compare(ways, given.quick)
+        speeds, memory = compare(ways, args.quick)
         measure.table(title, speeds, "images/s", ways[0], dict.fromkeys(ways[1:], 0.9))
         measure.table(f"{title}: peak memory of the process", memory, "MiB", ways[0], "")
 

@@ -65,24 +65,24 @@ def predictions_of(networks, table):
     return predictions.collect_predictions(networks, table, truth, SHAPE), truth
 
 
-def row_of(seed, given):
+def row_of(seed, args):
     """One row, in a process of its own."""
-    networks = cascade.open_networks(Path(given.run) / "models", planning.CLASSES, given.tta.split(","), 16, given.engine)
+    networks = cascade.open_networks(Path(args.run) / "models", planning.CLASSES, args.tta.split(","), 16, args.engine)
     with tempfile.TemporaryDirectory(prefix="cross-fitting-") as folder:
-        return judge(networks, seed, Path(folder), given)
+        return evaluate(networks, seed, Path(folder), args)
 
 
-def judge(networks, seed, folder, given):
+def evaluate(networks, seed, folder, args):
     """One row: what comes of one data seed."""
-    generate.generate(folder / "set", given.train, given.test, seed, processes=1)
+    generate.generate(folder / "set", args.train, args.test, seed, processes=1)
     table = splitting.split(dataset.load_table(folder / "set"), held_out=0.2, validation=0.15, seed=42)
     held_out = table[table["part"] == "held_out"].reset_index(drop=True)
-    found, truth = predictions_of(networks, held_out)
-    thresholds = threshold_search.choose_thresholds(found)
-    cross_fitted = threshold_search.cross_fit(found).mean(axis=1)
-    low, high = statistics.bootstrap_interval(cross_fitted, found.group)
+    held_out_predictions, truth = predictions_of(networks, held_out)
+    thresholds = threshold_search.choose_thresholds(held_out_predictions)
+    cross_fitted = threshold_search.cross_fit(held_out_predictions).mean(axis=1)
+    low, high = statistics.bootstrap_interval(cross_fitted, held_out_predictions.group)
 
-    fresh = write_set(folder / "fresh", fresh_plan(given.fresh, seed, given.train))
+    fresh = write_set(folder / "fresh", fresh_plan(args.fresh, seed, args.train))
     fresh_predictions, fresh_truth = predictions_of(networks, fresh)
     fresh_scores = predictions.pair_scores(fresh_predictions, thresholds).mean(axis=1)
 
@@ -98,25 +98,25 @@ def judge(networks, seed, folder, given):
     weights = weights[(table["part"] == "held_out").to_numpy()]
     return {
         "seed": seed, "held out": len(held_out), "all empty": metrics.all_empty_score(truth),
-        "in-sample": predictions.pair_scores(found, thresholds).mean(), "cross-fitted": cross_fitted.mean(), "low": low, "high": high,
+        "in-sample": predictions.pair_scores(held_out_predictions, thresholds).mean(), "cross-fitted": cross_fitted.mean(), "low": low, "high": high,
         "fresh": fresh_scores.mean(), "fresh error": fresh_scores.std() / len(fresh_scores) ** 0.5,
         "fresh empty": metrics.all_empty_score(fresh_truth), "test": test_score, "test empty": metrics.all_empty_score(test_truth),
         "auc": auc, "foreseen": np.average(cross_fitted, weights=weights),
-        "foreseen empty": np.average((found.true_area == 0).mean(axis=1), weights=weights),
+        "foreseen empty": np.average((held_out_predictions.true_area == 0).mean(axis=1), weights=weights),
     }  # fmt: skip
 
 
-def text_of(rows, given, minutes):
+def text_of(rows, args, minutes):
     """The page: a table and what it says."""
     inside = sum(row["low"] <= row["fresh"] <= row["high"] for row in rows)
     mean = {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
     lines = [
         "# Does the cross-fitted estimate hold?", "",
-        f"Made by `python benchmarks/cross_fitting.py --run RUN {'--own ' if given.own else ''}--seeds {len(rows)} --train {given.train} "
-        f"--fresh {given.fresh} --test {given.test} --tta {given.tta}` in {minutes:.0f} minutes, "
-        f"with the networks of one demo run{', which know the rolls of data seed 42 and no others' if given.own else ''}. "
+        f"Made by `python benchmarks/cross_fitting.py --run RUN {'--own ' if args.own else ''}--seeds {len(rows)} --train {args.train} "
+        f"--fresh {args.fresh} --test {args.test} --tta {args.tta}` in {minutes:.0f} minutes, "
+        f"with the networks of one demo run{', which know the rolls of data seed 42 and no others' if args.own else ''}. "
         f"Each row is a data set of its own: {rows[0]['held out']} held-out strips, "
-        f"{given.fresh} fresh strips of the same rolls, {given.test} test strips of other rolls.", "",
+        f"{args.fresh} fresh strips of the same rolls, {args.test} test strips of other rolls.", "",
         "| data seed | all empty | in-sample | cross-fitted | 95 % interval | fresh strips (standard error) | inside | test strips | drop | foreseen "
         "by weights | all-empty falls | AUC |",
         "|---|---|---|---|---|---|---|---|---|---|---|---|",
@@ -163,18 +163,18 @@ def main():
     parser.add_argument("--engine", default="bfloat16", help="what runs the networks, see lib/models/runtime.py")
     parser.add_argument("--jobs", type=int, default=2, help="data sets at a time")
     parser.add_argument("--out", default="", help="page to write")
-    given = parser.parse_args()
+    args = parser.parse_args()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    os.environ["TF_NUM_INTRAOP_THREADS"] = str(max(1, os.cpu_count() // given.jobs))
-    seeds, rows, started = [*([42] if given.own else []), *range(given.first, given.first + given.seeds)], [], time.monotonic()
-    with ProcessPoolExecutor(given.jobs, multiprocessing.get_context("spawn"), max_tasks_per_child=1) as pool:
-        for row in pool.map(functools.partial(row_of, given=given), seeds[: given.seeds]):
+    os.environ["TF_NUM_INTRAOP_THREADS"] = str(max(1, os.cpu_count() // args.jobs))
+    seeds, rows, started = [*([42] if args.own else []), *range(args.first, args.first + args.seeds)], [], time.monotonic()
+    with ProcessPoolExecutor(args.jobs, multiprocessing.get_context("spawn"), max_tasks_per_child=1) as pool:
+        for row in pool.map(functools.partial(row_of, args=args), seeds[: args.seeds]):
             rows.append(row)
             minutes = (time.monotonic() - started) / 60
             print(f"{minutes:.1f} min", {name: round(float(value), 4) for name, value in row.items()}, flush=True)
-            if given.out:
-                write_atomic(given.out, text_of(rows, given, minutes))
-    print(text_of(rows, given, minutes))
+            if args.out:
+                write_atomic(args.out, text_of(rows, args, minutes))
+    print(text_of(rows, args, minutes))
 
 
 if __name__ == "__main__":

@@ -26,18 +26,18 @@ def rles(path, count):
         from lib.data import validation
 
         rows = validation.read_rows(path)
-        found = rows["rle"][rows["rle"] != ""].sample(frac=1, random_state=SEED).tolist()
-        return found[:count], f"{min(count, len(found))} masks of a train.csv"
+        texts = rows["rle"][rows["rle"] != ""].sample(frac=1, random_state=SEED).tolist()
+        return texts[:count], f"{min(count, len(texts))} masks of a train.csv"
     from lib.data import rle
     from lib.synthetic import generate, planning
 
-    found = []
+    texts = []
     for planned in planning.plan("train", 3 * count, SEED, lift=False):
-        if planned.labels and len(found) < count:
+        if planned.labels and len(texts) < count:
             masks = generate.make_strip(planned)[1]
-            found += [text for k in range(masks.shape[2]) if (text := rle.encode(masks[..., k]))]
-    found = found[:count]
-    return found, f"{len(found)} masks of generated strips"
+            texts += [text for class_index in range(masks.shape[2]) if (text := rle.encode(masks[..., class_index]))]
+    texts = texts[:count]
+    return texts, f"{len(texts)} masks of generated strips"
 
 
 def described(texts, origin):

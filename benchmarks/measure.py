@@ -22,7 +22,7 @@ VERSIONS = ("numpy", "opencv-python-headless", "tensorflow-cpu", "tensorflow", "
 def arguments(description):
     """A parser of the command line with what every benchmark knows: --quick."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="little work, to see that it runs; its figures mean nothing")
+    parser.add_argument("--quick", action="store_true", help="little work, to see that it runs; its numbers mean nothing")
     return parser
 
 
@@ -46,7 +46,7 @@ def interleaved(candidates, runs=5):
 
 
 def more_is_better(unit):
-    """Whether figures of a unit are speeds ("images/s") and not costs ("ms", "MiB")."""
+    """Whether numbers of a unit are speeds ("images/s") and not costs ("ms", "MiB")."""
     return unit.endswith("/s") or unit.endswith("a second")
 
 
@@ -61,27 +61,27 @@ def table(title, rows, unit, product, target):
 
     Arguments:
         title: of the first column.
-        rows: {name: [figures, one a run]}, all in `unit`, such as "ms", "MiB" (less is better) or "images/s" (more is better).
+        rows: {name: [numbers, one a run]}, all in `unit`, such as "ms", "MiB" (less is better) or "images/s" (more is better).
         product: the name of this project's row.
         target: {rival: the least ratio wanted}, or a sentence, which is printed as it is.
     """
     print(f"\n| {title} | median, {unit} | spread, {unit} | product is ahead by | runs |\n|---|---|---|---|---|")
-    for name, figures in rows.items():
+    for name, values in rows.items():
         ahead = "" if name == product else f"{ratio(rows, unit, product, name):.2f} x"
-        median, low, high = statistics.median(figures), min(figures), max(figures)
-        print(f"| {name} | {number(median)} | {number(low)} .. {number(high)} | {ahead} | {len(figures)} |")
+        median, low, high = statistics.median(values), min(values), max(values)
+        print(f"| {name} | {digits_text(median)} | {digits_text(low)} .. {digits_text(high)} | {ahead} | {len(values)} |")
     print()
     if isinstance(target, str):
         print(target)
         return
     for rival, least in target.items():
-        found = ratio(rows, unit, product, rival)
-        verdict = "met" if found >= least else f"**not met**, {found / least:.0%} of it"
-        print(f"Target {least:g} x {rival}: {verdict} ({found:.2f} x).")
+        result = ratio(rows, unit, product, rival)
+        verdict = "met" if result >= least else f"**not met**, {result / least:.0%} of it"
+        print(f"Target {least:g} x {rival}: {verdict} ({result:.2f} x).")
 
 
-def number(value):
-    """A figure with three significant digits, never in powers of ten."""
+def digits_text(value):
+    """A number with three significant digits, never in powers of ten."""
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
@@ -90,9 +90,9 @@ def machine():
     names = [line.split(":", 1)[1].strip() for line in read("/proc/cpuinfo").splitlines() if line.startswith("model name")]
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     memory = psutil.virtual_memory().total / 2**30
-    found = [f"{name} {version}" for name in VERSIONS if (version := installed(name))]
+    result = [f"{name} {version}" for name in VERSIONS if (version := installed(name))]
     return (f"{names[0] if names else platform.processor()}, {cores} cores, {memory:.0f} GiB, "
-            f"Python {platform.python_version()}, {', '.join(found)}")
+            f"Python {platform.python_version()}, {', '.join(result)}")
 
 
 def installed(package):

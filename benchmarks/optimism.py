@@ -67,21 +67,21 @@ def run(method, seed, count):
     return folder
 
 
-def judge(seed, count, fresh):
+def evaluate(seed, count, fresh):
     """A row for each way of splitting: what the run claims, and what its networks and thresholds score on fresh strips."""
     rows = []
-    with tempfile.TemporaryDirectory(prefix="optimism-") as place:
-        strips = cross_fitting.write_set(Path(place), cross_fitting.fresh_plan(fresh, seed, count))
+    with tempfile.TemporaryDirectory(prefix="optimism-") as scratch:
+        strips = cross_fitting.write_set(Path(scratch), cross_fitting.fresh_plan(fresh, seed, count))
         for method in METHODS:
             folder = run(method, seed, count)
             thresholds = sources.read_thresholds(folder)
-            found = predictions.CascadePredictions.load(sources.file_in(folder, sources.PREDICTIONS))
+            claimed_on = predictions.CascadePredictions.load(sources.file_in(folder, sources.PREDICTIONS))
             networks = cascade.open_networks(folder / "models", planning.CLASSES, thresholds.tta, 16, thresholds.engine)
             split = pd.read_csv(folder / "split.csv")
             held_out, teaching = (split.loc[split["part"] == part, "group"] for part in ("held_out", "train"))
             rows.append({
-                "method": method, "seed": seed, "leaked": held_out.isin(teaching).to_numpy(), "group": found.group + 10**6 * seed,
-                "claimed": threshold_search.cross_fit(found, thresholds.strategy, seed=seed).mean(axis=1),
+                "method": method, "seed": seed, "leaked": held_out.isin(teaching).to_numpy(), "group": claimed_on.group + 10**6 * seed,
+                "claimed": threshold_search.cross_fit(claimed_on, thresholds.strategy, seed=seed).mean(axis=1),
                 "real": predictions.pair_scores(cross_fitting.predictions_of(networks, strips)[0], thresholds).mean(axis=1),
             })  # fmt: skip
     return rows
@@ -119,21 +119,21 @@ def difference_of(kinds):
     return means[0] - means[1], np.linalg.norm([*halves, half_width(real, np.arange(len(real)))])
 
 
-def text_of(rows, given):
+def text_of(rows, args):
     """The page: a table and what it says."""
     lines = [
         "# What a random split claims", "",
-        f"Made by `python benchmarks/optimism.py --seeds {given.seeds} --strips {given.strips} --fresh {given.fresh}`: data sets of "
-        f"{given.strips} generated strips and a near-duplicate of each, about {2 * given.strips} in all, split at random as in the "
+        f"Made by `python benchmarks/optimism.py --seeds {args.seeds} --strips {args.strips} --fresh {args.fresh}`: data sets of "
+        f"{args.strips} generated strips and a near-duplicate of each, about {2 * args.strips} in all, split at random as in the "
         "article or with near-duplicates on one side. The recipe is that of [quality.md](quality.md). *Claimed* is the cross-fitted score "
-        f"on the held-out strips, *real* that of the same networks and thresholds on {given.fresh} fresh strips of the same rolls.", "",
+        f"on the held-out strips, *real* that of the same networks and thresholds on {args.fresh} fresh strips of the same rolls.", "",
         "| split | data seed | held-out strips with a near-duplicate among those that teach | claimed | real | optimism |",
         "|---|---|---|---|---|---|",
     ]  # fmt: skip
     for row in rows:
         claimed, real = row["claimed"].mean(), row["real"].mean()
-        figures = f"{row['leaked'].mean():.0%} | {claimed:.4f} | {real:.4f} | {claimed - real:+.4f}"
-        lines.append(f"| {row['method']} | {row['seed']} | {figures} |")
+        numbers = f"{row['leaked'].mean():.0%} | {claimed:.4f} | {real:.4f} | {claimed - real:+.4f}"
+        lines.append(f"| {row['method']} | {row['seed']} | {numbers} |")
     lines.append("")
     kinds = [[row for row in rows if row["method"] == method] for method in METHODS]
     words = [(f"Split {method}: optimism", optimism_of(kind)) for method, kind in zip(METHODS, kinds, strict=True)]
@@ -155,15 +155,15 @@ def main():
     parser.add_argument("--fresh", type=int, default=900, help="fresh strips of the same rolls")
     parser.add_argument("--side", type=int, default=2, help="runs side by side")
     parser.add_argument("--out", default="", help="page to write")
-    given = parser.parse_args()
-    seeds = [int(seed) for seed in given.seeds.split(",")]
+    args = parser.parse_args()
+    seeds = [int(seed) for seed in args.seeds.split(",")]
     for seed in seeds:
-        write_data(seed, given.strips)  # before the two runs that read it
-    with ThreadPoolExecutor(given.side) as pool:
-        list(pool.map(lambda pair: run(*pair, given.strips), itertools.product(METHODS, seeds)))
-    rows = [row for seed in seeds for row in judge(seed, given.strips, given.fresh)]
-    text = text_of(sorted(rows, key=lambda row: METHODS.index(row["method"])), given)
-    measure.publish(text, given.out)
+        write_data(seed, args.strips)  # before the two runs that read it
+    with ThreadPoolExecutor(args.side) as pool:
+        list(pool.map(lambda pair: run(*pair, args.strips), itertools.product(METHODS, seeds)))
+    rows = [row for seed in seeds for row in evaluate(seed, args.strips, args.fresh)]
+    text = text_of(sorted(rows, key=lambda row: METHODS.index(row["method"])), args)
+    measure.publish(text, args.out)
 
 
 if __name__ == "__main__":

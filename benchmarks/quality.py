@@ -116,10 +116,10 @@ def metrics_of(name, seeds):
         folder = folder_of(name, seed)
         if not (folder / "done").is_file():
             return None
-        found = predictions.CascadePredictions.load(sources.file_in(folder, sources.PREDICTIONS))
+        held_out = predictions.CascadePredictions.load(sources.file_in(folder, sources.PREDICTIONS))
         strategy = sources.read_thresholds(folder).strategy
-        scores.append(threshold_search.cross_fit(found, strategy).mean(axis=1))
-        groups.append(found.group + 10**6 * seed)
+        scores.append(threshold_search.cross_fit(held_out, strategy).mean(axis=1))
+        groups.append(held_out.group + 10**6 * seed)
         state = files.read_json(folder / "run.json")
         minutes.append(sum(one["seconds"] for one in state["notebooks"].values() if one["status"] == "done") / 60)
     return scores, groups, min(minutes)
@@ -144,24 +144,24 @@ def across_seeds(one, other):
     return f"{low:+.4f} to {high:+.4f}"
 
 
-def row_of(name, found):
+def row_of(name, results):
     """(difference to the base, the row of a variant)."""
-    scores, _, minutes = found[name]
+    scores, _, minutes = results[name]
     row = f"| {name} | {np.concatenate(scores).mean():.4f} | {', '.join(f'{values.mean():.4f}' for values in scores)} | "
-    difference, interval = difference_of(found[name], found[BASE])
-    compared = "| | | " if name == BASE else f"{difference:+.4f} | {interval} | {across_seeds(found[name], found[BASE])} | "
+    difference, interval = difference_of(results[name], results[BASE])
+    compared = "| | | " if name == BASE else f"{difference:+.4f} | {interval} | {across_seeds(results[name], results[BASE])} | "
     return difference, row + compared + f"{minutes:.1f} |"
 
 
 def table(seeds, train):
     """The page."""
-    found = {name: metrics for name in VARIANTS if (metrics := metrics_of(name, seeds))}
-    if BASE not in found:
+    results = {name: metrics for name in VARIANTS if (metrics := metrics_of(name, seeds))}
+    if BASE not in results:
         raise errors.UserError(f"The runs of {BASE!r} are not finished. Call this without --table first.")
-    base = found[BASE][0]
+    base = results[BASE][0]
     empty = np.mean([(predictions.CascadePredictions.load(sources.file_in(folder_of(BASE, seed), sources.PREDICTIONS)).true_area == 0).mean() for seed in seeds])
-    rows = dict(sorted(((name, row_of(name, found)) for name in found), key=lambda item: (item[0] != BASE, -item[1][0])))
-    missing = [name for name in VARIANTS if name not in found]
+    rows = dict(sorted(((name, row_of(name, results)) for name in results), key=lambda item: (item[0] != BASE, -item[1][0])))
+    missing = [name for name in VARIANTS if name not in results]
     lines = [
         f"Made by `python benchmarks/quality.py --seeds {','.join(map(str, seeds))} --train {train}`: {len(seeds)} generated data sets "
         f"of {train} strips, half of them to train on and {len(base[0])} held out of each; the all-empty score is {empty:.4f}. The "
@@ -176,10 +176,10 @@ def table(seeds, train):
         "|---|---|---|---|---|---|---|",
         *(row for _, row in rows.values()), "",
     ]  # fmt: skip
-    if FULL in found and ARTICLE in found:
-        difference, interval = difference_of(found[FULL], found[ARTICLE])
+    if FULL in results and ARTICLE in results:
+        difference, interval = difference_of(results[FULL], results[ARTICLE])
         lines += [f"{FULL}, against {ARTICLE}: **{difference:+.4f}**, 95 % interval {interval}; over seeds "
-                  f"{across_seeds(found[FULL], found[ARTICLE])}.", ""]  # fmt: skip
+                  f"{across_seeds(results[FULL], results[ARTICLE])}.", ""]  # fmt: skip
     return "\n".join([*lines, *([f"Not run: {', '.join(missing)}.", ""] if missing else [])])
 
 
@@ -191,15 +191,15 @@ def main():
     parser.add_argument("--side", type=int, default=2, help="variants to run side by side")
     parser.add_argument("--table", action="store_true", help="only make the table")
     parser.add_argument("--out", default="", help="page to write")
-    given = parser.parse_args()
-    seeds = [int(seed) for seed in given.seeds.split(",")]
-    wanted = [name for name in VARIANTS if name != BASE and (not given.only or name.startswith(tuple(given.only.split(","))))]
-    if not given.table:
-        with ThreadPoolExecutor(given.side) as pool:
-            list(pool.map(lambda seed: run(BASE, seed, given.train), seeds))
-            list(pool.map(lambda pair: run(*pair, given.train), itertools.product(wanted, seeds)))
-    text = table(seeds, given.train)
-    measure.publish(text, given.out)
+    args = parser.parse_args()
+    seeds = [int(seed) for seed in args.seeds.split(",")]
+    wanted = [name for name in VARIANTS if name != BASE and (not args.only or name.startswith(tuple(args.only.split(","))))]
+    if not args.table:
+        with ThreadPoolExecutor(args.side) as pool:
+            list(pool.map(lambda seed: run(BASE, seed, args.train), seeds))
+            list(pool.map(lambda pair: run(*pair, args.train), itertools.product(wanted, seeds)))
+    text = table(seeds, args.train)
+    measure.publish(text, args.out)
 
 
 if __name__ == "__main__":

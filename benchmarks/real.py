@@ -29,17 +29,17 @@ from lib.inference import sources  # noqa: E402
 OUT_OF_FOLD = ("all.held_out=0", "all.n_members=3", "all.keep=last")
 
 
-def run(given, seed):
+def run(args, seed):
     """Run the pipeline for one seed, or go on with it; the run's folder. UserError if it failed."""
-    folder = PROJECT / "runs" / f"real-{given.profile}-{seed}"
-    classes = dataset.describe(given.data)["classes"]
-    only = ",".join(["05", "10", "20", *(f"3{number}_seg_class{number}" for number in range(1, classes + 1)), "40"])
+    folder = PROJECT / "runs" / f"real-{args.profile}-{seed}"
+    classes = dataset.describe(args.data)["classes"]
+    only = ",".join(["05", "10", "20", *(f"3{defect_class}_seg_class{defect_class}" for defect_class in range(1, classes + 1)), "40"])
     words = ["--run", folder.name, "--only", only]
     if (folder / "run.json").is_file():
         words += ["--resume"]
     else:
-        settings = [f"all.seed={seed}", *(() if given.profile == "small_data" else OUT_OF_FOLD), *given.p]
-        words += ["--profile", given.profile, "--data", given.data, *(word for one in settings for word in ("-p", one))]
+        settings = [f"all.seed={seed}", *(() if args.profile == "small_data" else OUT_OF_FOLD), *args.p]
+        words += ["--profile", args.profile, "--data", args.data, *(word for one in settings for word in ("-p", one))]
     if subprocess.run([sys.executable, PROJECT / "run_all.py", *words], cwd=PROJECT, check=False).returncode:
         raise errors.UserError(f"The run {folder.name} failed. Its index says why; call this again when that is mended.")
     return folder
@@ -52,20 +52,23 @@ def area_under(truth, probability):
 
 def metrics_of(folder, seed):
     """What one run found, a dictionary: strips, score, all-empty score, gain with its interval, areas under curves, Dice, minutes."""
-    found = predictions.CascadePredictions.load(sources.file_in(folder, sources.PREDICTIONS))
+    collected = predictions.CascadePredictions.load(sources.file_in(folder, sources.PREDICTIONS))
     strategy = sources.read_thresholds(folder).strategy
-    has_defect = found.true_area > 0
-    cross_fitted = threshold_search.cross_fit(found, strategy, seed=seed)
+    has_defect = collected.true_area > 0
+    cross_fitted = threshold_search.cross_fit(collected, strategy, seed=seed)
     gain = (cross_fitted - ~has_defect).mean(axis=1)
-    half = predictions.nearest_index(found.pixel_thresholds, 0.5)
-    plain = 2 * found.intersection[:, :, half, 0] / np.maximum(found.area[:, :, half, 0] + found.true_area, 1)
-    dices = [(np.where(has_defect[:, k], plain[:, k], np.nan), np.where(has_defect[:, k], cross_fitted[:, k], np.nan)) for k in range(has_defect.shape[1])]
+    half = predictions.nearest_index(collected.pixel_thresholds, 0.5)
+    plain = 2 * collected.intersection[:, :, half, 0] / np.maximum(collected.area[:, :, half, 0] + collected.true_area, 1)
+    dices = [
+        (np.where(positive, plain[:, class_index], np.nan), np.where(positive, cross_fitted[:, class_index], np.nan))
+        for class_index, positive in enumerate(has_defect.T)
+    ]
     return {
         "seed": seed, "strips": len(has_defect), "positives": has_defect.sum(axis=0), "score": cross_fitted.mean(), "all_empty": 1 - has_defect.mean(),
-        "gain": gain.mean(), "gain_interval": statistics.bootstrap_interval(gain, found.group),
-        "auc": area_under(has_defect.any(axis=1), found.defect_probability),
-        "auc_classes": [area_under(has_defect[:, k], found.class_probability[:, k]) for k in range(has_defect.shape[1])],
-        "dice": [[(np.nanmean(values), statistics.bootstrap_interval(values, found.group)) if np.isfinite(values).any() else None
+        "gain": gain.mean(), "gain_interval": statistics.bootstrap_interval(gain, collected.group),
+        "auc": area_under(has_defect.any(axis=1), collected.defect_probability),
+        "auc_classes": [area_under(positive, stated) for positive, stated in zip(has_defect.T, collected.class_probability.T, strict=True)],
+        "dice": [[(np.nanmean(values), statistics.bootstrap_interval(values, collected.group)) if np.isfinite(values).any() else None
                   for values in pair] for pair in dices],
         "minutes": files.read_json(folder / "run.json")["seconds"] / 60,
     }  # fmt: skip
@@ -76,24 +79,24 @@ def with_interval(pair):
     return "–" if pair is None else f"{pair[0]:.2f} ({pair[1][0]:.2f} to {pair[1][1]:.2f})"
 
 
-def text_of(found, given):
+def text_of(results, args):
     """The section: two tables, of whole runs and of classes."""
-    settings = "".join(f" -p {one}" for one in given.p)
+    settings = "".join(f" -p {one}" for one in args.p)
     lines = [
-        f"`python benchmarks/real.py --data FOLDER --profile {given.profile} --seeds {given.seeds}{settings}`, {measure.machine()}.", "",
+        f"`python benchmarks/real.py --data FOLDER --profile {args.profile} --seeds {args.seeds}{settings}`, {measure.machine()}.", "",
         "| seed | strips | score | all-empty | gain, 95 % interval | AUC of the binary classifier | minutes |",
         "|---|---|---|---|---|---|---|",
     ]  # fmt: skip
-    for one in found:
+    for one in results:
         low, high = one["gain_interval"]
         lines.append(f"| {one['seed']} | {one['strips']} | {one['score']:.4f} | {one['all_empty']:.4f} | {one['gain']:+.4f} ({low:+.4f} to "
                      f"{high:+.4f}) | {one['auc']:.3f} | {one['minutes']:.0f} |")  # fmt: skip
     lines += ["", "| seed | class | strips with it | AUC of its label | Dice over them, no filter, threshold 0.5 | with all filters |",
               "|---|---|---|---|---|---|"]  # fmt: skip
-    for one in found:
-        for k, count in enumerate(one["positives"]):
-            plain, filtered = map(with_interval, one["dice"][k])
-            lines.append(f"| {one['seed']} | {k + 1} | {count} | {one['auc_classes'][k]:.2f} | {plain} | {filtered} |")
+    for one in results:
+        for class_index, count in enumerate(one["positives"]):
+            plain, filtered = map(with_interval, one["dice"][class_index])
+            lines.append(f"| {one['seed']} | {class_index + 1} | {count} | {one['auc_classes'][class_index]:.2f} | {plain} | {filtered} |")
     return "\n".join([*lines, ""])
 
 
@@ -104,10 +107,10 @@ def main():
     parser.add_argument("--seeds", default="42")
     parser.add_argument("-p", action="append", default=[], metavar="SECTION.KEY=VALUE", help="as for run_all.py; once or more")
     parser.add_argument("--out", default="", help="page to write the section to")
-    given = parser.parse_args()
-    found = [metrics_of(run(given, seed), seed) for seed in map(int, given.seeds.split(","))]
-    text = text_of(found, given)
-    measure.publish(text, given.out)
+    args = parser.parse_args()
+    results = [metrics_of(run(args, seed), seed) for seed in map(int, args.seeds.split(","))]
+    text = text_of(results, args)
+    measure.publish(text, args.out)
 
 
 if __name__ == "__main__":

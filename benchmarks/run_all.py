@@ -45,22 +45,22 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="little work, to see that all of them run")
     parser.add_argument("--only", default="", help="some of them, such as rle,dice")
-    given = parser.parse_args()
-    names = [f"bench_{name}.py" for name in given.only.split(",")] if given.only else [p.name for p in HERE.glob("bench_*.py")]
+    args = parser.parse_args()
+    names = [f"bench_{name}.py" for name in args.only.split(",")] if args.only else [p.name for p in HERE.glob("bench_*.py")]
     begun, failed = time.monotonic(), []
     parts = [f"Made by `make bench` on {datetime.datetime.now(datetime.UTC):%Y-%m-%d}: {measure.machine()}."]
     print(parts[0], flush=True)
     for name in sorted(names):
         print(flush=True)
         start = time.monotonic()
-        text, code = run(HERE / name, ["--quick"] if given.quick else [])
+        text, code = run(HERE / name, ["--quick"] if args.quick else [])
         if code:
             failed.append(name)
             text += f"\n\n**{name} failed with exit code {code}.**"
         parts.append(f"{text}\n\n*`python benchmarks/{name}`, {time.monotonic() - start:.0f} s*".strip())
     parts.append(f"All of it took {(time.monotonic() - begun) / 60:.0f} minutes.")
     print("\n" + parts[-1] + "".join(f" {name} failed." for name in failed), flush=True)
-    if not (given.quick or given.only or failed):
+    if not (args.quick or args.only or failed):
         write_results("\n\n".join(parts))
     return 1 if failed else 0
 

@@ -24,7 +24,7 @@ sys.path.insert(0, str(PROJECT))
 from lib.data import rle  # noqa: E402
 from lib.synthetic import generate, planning  # noqa: E402
 
-SHARED = PROJECT.parent / "shared" / "data"
+REAL = Path(os.environ.get("SEVERSTAL_REAL", PROJECT / "data" / "severstal_real"))
 TITLES = {"area": "mask area, px", "height": "object height, px", "width": "object width, px", "objects": "objects an image"}
 COLOURS = {1: (0, 0, 255), 2: (0, 255, 0), 3: (255, 90, 0), 4: (255, 255, 0)}
 
@@ -38,27 +38,27 @@ def read_set(folder):
     return strips
 
 
-def mask_figures(strips):
+def mask_statistics(strips):
     """Medians per class of mask area, object height and width and objects per image, and where masks touch the borders."""
-    found = {c: {"area": [], "height": [], "width": [], "objects": [], "touch": [], "full": []} for c in range(1, 5)}
+    statistics = {defect_class: {"area": [], "height": [], "width": [], "objects": [], "touch": [], "full": []} for defect_class in range(1, 5)}
     for masks in strips.values():
         for defect_class, text in masks.items():
             mask = rle.decode(text)
             count, _, boxes, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
-            mine = found[defect_class]
+            mine = statistics[defect_class]
             mine["area"].append(int(mask.sum()))
             mine["objects"].append(count - 1)
             mine["height"] += boxes[1:, cv2.CC_STAT_HEIGHT].tolist()
             mine["width"] += boxes[1:, cv2.CC_STAT_WIDTH].tolist()
             mine["touch"].append(bool(mask[0].any() and mask[-1].any()))
             mine["full"] += (boxes[1:, cv2.CC_STAT_HEIGHT] >= 250).tolist()
-    return found
+    return statistics
 
 
 def fact_medians(facts, defect_class):
     """The same medians as the facts have them."""
     mine = facts[f"class{defect_class}"]
-    counts = np.repeat([int(k) for k in mine["objects_per_positive_image"]], list(mine["objects_per_positive_image"].values()))
+    counts = np.repeat([int(objects) for objects in mine["objects_per_positive_image"]], list(mine["objects_per_positive_image"].values()))
     return {"area": mine["mask_area_px_quantiles"]["0.5"], "height": mine["object_h_q"]["0.5"],
             "width": mine["object_w_q"]["0.5"], "objects": float(np.median(counts))}  # fmt: skip
 
@@ -68,10 +68,10 @@ def global_statistics(image):
     image = image.astype(np.float32)
     rows, columns = cv2.Sobel(image, cv2.CV_32F, 0, 1), cv2.Sobel(image, cv2.CV_32F, 1, 0)
     edges, laplacian = cv2.magnitude(rows, columns), cv2.Laplacian(image, cv2.CV_32F)
-    figures = [image.mean(), image.std(), *np.quantile(image[::2, ::2], (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99))]
-    figures += [edges.mean(), edges.std(), *np.quantile(edges[::2, ::2], (0.9, 0.99)), laplacian.std()]
-    figures += [np.abs(rows).mean(), np.abs(columns).mean(), image.mean(axis=0).std(), image.mean(axis=1).std()]
-    return figures
+    values = [image.mean(), image.std(), *np.quantile(image[::2, ::2], (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99))]
+    values += [edges.mean(), edges.std(), *np.quantile(edges[::2, ::2], (0.9, 0.99)), laplacian.std()]
+    values += [np.abs(rows).mean(), np.abs(columns).mean(), image.mean(axis=0).std(), image.mean(axis=1).std()]
+    return values
 
 
 def forest_accuracy(images, defective):
@@ -79,10 +79,10 @@ def forest_accuracy(images, defective):
     from sklearn.ensemble import RandomForestClassifier
     from sklearn.model_selection import RepeatedStratifiedKFold, cross_val_score
 
-    figures = np.array([global_statistics(image) for image in images])
+    values = np.array([global_statistics(image) for image in images])
     forest = RandomForestClassifier(300, random_state=0, min_samples_leaf=2)
     folds = RepeatedStratifiedKFold(n_splits=5, n_repeats=3, random_state=0)
-    return float(cross_val_score(forest, figures, defective, cv=folds).mean())
+    return float(cross_val_score(forest, values, defective, cv=folds).mean())
 
 
 def strips_a_second(count=64):
@@ -131,8 +131,8 @@ def table(strips, folder, facts, real, label):
     """The report as Markdown lines, and whether every median is within 25 % of the facts."""
     lines = [f"| figure | generated ({label}) | facts | ratio |", "|---|---|---|---|"]
     within = True
-    found = mask_figures(strips)
-    for defect_class, mine in found.items():
+    statistics = mask_statistics(strips)
+    for defect_class, mine in statistics.items():
         wanted = fact_medians(facts, defect_class) if facts else {}
         for name, title in TITLES.items():
             value = float(np.median(mine[name])) if mine[name] else float("nan")
@@ -140,8 +140,8 @@ def table(strips, folder, facts, real, label):
             within &= ratio is None or 0.75 <= ratio <= 1.25
             shown = "" if ratio is None else f"{ratio:.2f}"
             lines.append(f"| class {defect_class}: median {title} | {value:g} | {wanted.get(name, '')} | {shown} |")
-    lines.append(f"| class 3: masks that touch top and bottom | {np.mean(found[3]['touch']):.0%} | 46% | |")
-    lines.append(f"| class 3: objects 250 px or higher | {np.mean(found[3]['full']):.0%} | 33% | |")
+    lines.append(f"| class 3: masks that touch top and bottom | {np.mean(statistics[3]['touch']):.0%} | 46% | |")
+    lines.append(f"| class 3: objects 250 px or higher | {np.mean(statistics[3]['full']):.0%} | 33% | |")
     images = [cv2.imread(str(folder / "train_images" / name), cv2.IMREAD_GRAYSCALE) for name in strips]
     light = brightness(folder, strips, images)
     real_light = brightness(*real) if real else {}
@@ -170,25 +170,25 @@ def main():
     parser.add_argument("--set", help="a set made earlier; by default one is made and thrown away")
     parser.add_argument("--train", type=int, default=600)
     parser.add_argument("--seed", type=int, default=7)
-    parser.add_argument("--facts", default=str(SHARED / "severstal_facts.json"))
-    parser.add_argument("--real", default=os.environ.get("SEVERSTAL_REAL", str(SHARED / "severstal_real")))
+    parser.add_argument("--facts", default=str(REAL / "severstal_facts.json"))
+    parser.add_argument("--real", default=str(REAL))
     parser.add_argument("--picture", help="save real and generated strips side by side here")
     parser.add_argument("--write", action="store_true", help="write the report to benchmarks/synthetic.md")
-    given = parser.parse_args()
+    args = parser.parse_args()
     cv2.setNumThreads(1)
-    facts = json.loads(Path(given.facts).read_text()) if Path(given.facts).is_file() else None
+    facts = json.loads(Path(args.facts).read_text()) if Path(args.facts).is_file() else None
     real = None
-    if (Path(given.real) / "train.csv").is_file():
-        strips = read_set(Path(given.real))
-        images = [cv2.imread(str(Path(given.real) / "train_images" / name), cv2.IMREAD_GRAYSCALE) for name in strips]
-        real = Path(given.real), strips, images
+    if (Path(args.real) / "train.csv").is_file():
+        strips = read_set(Path(args.real))
+        images = [cv2.imread(str(Path(args.real) / "train_images" / name), cv2.IMREAD_GRAYSCALE) for name in strips]
+        real = Path(args.real), strips, images
     with tempfile.TemporaryDirectory() as scratch:
-        folder = Path(given.set) if given.set else generate.generate(Path(scratch) / "set", given.train, 8, given.seed)
+        folder = Path(args.set) if args.set else generate.generate(Path(scratch) / "set", args.train, 8, args.seed)
         strips = read_set(folder)
         lines, within, images = table(strips, folder, facts, real, f"{len(strips)} strips")
         accuracy = forest_accuracy(images, np.array([bool(masks) for masks in strips.values()]))
-        if given.picture:
-            picture(([real[:2]] if real else []) + [(folder, strips)], given.picture)
+        if args.picture:
+            picture(([real[:2]] if real else []) + [(folder, strips)], args.picture)
     processor, wall = strips_a_second()
     defective = np.mean([bool(masks) for masks in strips.values()])
     verdict = f"All medians within 25 %: {'yes' if within else 'no'}." if facts else "No facts file here to compare with."
@@ -204,7 +204,7 @@ def main():
         "",
     ]
     print("\n".join(report))
-    if given.write:
+    if args.write:
         (PROJECT / "benchmarks" / "synthetic.md").write_text("\n".join(report), encoding="utf-8")
 
 
