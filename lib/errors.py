@@ -1,4 +1,4 @@
-"""What a user can mend, told in a sentence without a traceback; how every command ends: its exit code, its output, its remedies."""
+"""What a user can mend, in a sentence without a traceback; how every command ends: its exit code, its output, its remedies."""
 
 import argparse
 import contextlib
@@ -8,44 +8,47 @@ import re
 import signal
 import sys
 import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any, TextIO
 
 
 class UserError(Exception):
     """Something the user can mend: the message names the file, the row and the remedy, and is shown without a traceback."""
 
-    def _render_traceback_(self):
+    def _render_traceback_(self) -> list[str]:
         """IPython shows this instead of a traceback, in Jupyter and in papermill alike."""
         return [f"{type(self).__name__}: {self}"]
 
 
-LONGEST = 3000  # characters of a sentence in the terminal, which names what a user gave, however long that is
+LONGEST_SENTENCE = 3000  # characters of an error in the terminal, which names what a user typed, however long that is
 FULL = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))
+AGAIN = "again"  # attribute of an error of the machine: what to do once its cause is gone
 DENIED = (errno.EACCES, errno.EPERM)
 
 
 class Stopped(KeyboardInterrupt):
     """Ctrl-C or a request to end; `code` is the exit code."""
 
-    def __init__(self, number):
+    def __init__(self, signal_number: int) -> None:
         super().__init__()
-        self.code = 128 + number
+        self.code = 128 + signal_number
 
 
-def print_line(text="", stream=None):
+def print_line(text: object = "", stream: TextIO | None = None) -> None:
     """Print a line at once, also into a pipe; a terminal that is gone, or whose encoding lacks a letter, must not end a run."""
     stream = sys.stdout if stream is None else stream
     with contextlib.suppress(BrokenPipeError):
         print(escaped(text, getattr(stream, "encoding", None)), file=stream, flush=True)
 
 
-def escaped(text, encoding=None):
+def escaped(text: object, encoding: str | None = None) -> str:
     """A text with every letter that `encoding` (None: UTF-8) cannot write as its escape, such as \\u94a2."""
     encoding = encoding or "utf-8"
     return str(text).encode(encoding, "backslashreplace").decode(encoding)
 
 
-def escape_output():
+def escape_output() -> None:
     """Let whatever is printed from here on go through, escaped where the encoding of the output lacks a letter."""
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
@@ -53,30 +56,30 @@ def escape_output():
 
 
 @contextlib.contextmanager
-def resumable():
-    """A context in which what was finished is kept: at an error of the machine within it, the user is told to go on with --resume."""
+def resumable() -> Iterator[None]:
+    """A context in which what was finished stays: an error of the machine within it names --resume as the way to go on."""
     try:
         yield
     except (OSError, MemoryError) as error:
-        error.again = "go on with --resume: what was finished is kept"
+        setattr(error, AGAIN, "go on with --resume: what was finished is kept")
         raise
 
 
-def exit_code_of(action, *arguments):
+def exit_code_of(action: Callable[..., int | None], *arguments: Any) -> int:
     """Call a command; its exit code, or 2 for what the user is to mend, a mistake or the machine, 128 + signal where it was stopped."""
     escape_output()
     owner = os.getpid()
 
-    def stop(number, _):
+    def stop(signal_number: int, _: object) -> None:
         if os.getpid() != owner:  # a forked helper ends without a word
-            os._exit(128 + number)
-        raise Stopped(number)
+            os._exit(128 + signal_number)
+        raise Stopped(signal_number)
 
     if threading.current_thread() is threading.main_thread():
         for name in ("SIGINT", "SIGTERM", "SIGHUP"):
-            number = getattr(signal, name, None)
-            if number and signal.getsignal(number) is not signal.SIG_IGN:  # nohup ignores SIGHUP, and so it stays
-                signal.signal(number, stop)
+            known = getattr(signal, name, None)
+            if known and signal.getsignal(known) is not signal.SIG_IGN:  # nohup ignores SIGHUP, and so it stays
+                signal.signal(known, stop)
     try:
         return action(*arguments) or 0
     except UserError as error:
@@ -92,9 +95,9 @@ def exit_code_of(action, *arguments):
 
 
 class Parser(argparse.ArgumentParser):
-    """Of a command: an option that takes a value may be given once, because of two the last would win without a word."""
+    """Of a command: an option that takes a value may stand once, because of two the last would win without a word."""
 
-    def __init__(self, **settings):
+    def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
         for name in (None, "store"):
             self.register("action", name, StoreOnce)
@@ -103,40 +106,42 @@ class Parser(argparse.ArgumentParser):
 class StoreOnce(argparse.Action):
     """Keep an option's value; an error of the parser if there is one already."""
 
-    given = False
+    is_set = False
 
-    def __call__(self, parser, namespace, values, option_string=None):
-        if self.given and option_string:
+    def __call__(
+        self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, option_string: str | None = None
+    ) -> None:
+        if self.is_set and option_string:
             parser.error(f"{option_string} is given twice. Give it once.")
-        self.given = True
+        self.is_set = True
         setattr(namespace, self.dest, values)
 
 
-def whole_number(text):
+def whole_number(text: str) -> int:
     """The number of a command line's text; for `type` of an option."""
     if not re.fullmatch(r"[-+]?[0-9]{1,18}", text.strip()):  # int() reads the digits of every script, and 1_000
         raise argparse.ArgumentTypeError(f"{text[:40]!r} is no whole number; write digits alone, such as 2")
     return int(text)
 
 
-def decimal_number(text):
+def decimal_number(text: str) -> float:
     """As `whole_number`, for a number that may have a point."""
     if not re.fullmatch(r"[-+]?[0-9]{1,18}(\.[0-9]{1,18})?", text.strip()):
         raise argparse.ArgumentTypeError(f"{text[:40]!r} is no number; write it in digits, such as 4095")
     return float(text)
 
 
-def print_error(sentence):
+def print_error(sentence: str) -> int:
     """Print an error's sentence; the exit code."""
-    print_line(f"error: {sentence if len(sentence) <= LONGEST else shorten(sentence, LONGEST)}", sys.stderr)
+    print_line(f"error: {shorten(sentence, LONGEST_SENTENCE) if len(sentence) > LONGEST_SENTENCE else sentence}", sys.stderr)
     return 2
 
 
-def remedy_for(error):
+def remedy_for(error: OSError | MemoryError) -> str:
     """What a user can do about memory, a file or a disk that does not do what it should; "" if the error is another one."""
-    again = getattr(error, "again", "try again")
+    again = getattr(error, AGAIN, "try again")
     if isinstance(error, MemoryError):
-        return f"The memory is full. {'Use fewer --jobs' if hasattr(error, 'again') else 'Close other programs'}, then {again}."
+        return f"The memory is full. {'Use fewer --jobs' if hasattr(error, AGAIN) else 'Close other programs'}, then {again}."
     path = Path(os.fsdecode(error.filename)) if isinstance(error.filename, str | bytes | os.PathLike) else None
     where = f" ({path.parent})" if path else ""
     if error.errno in FULL:
@@ -159,12 +164,12 @@ def remedy_for(error):
     return ""
 
 
-def first_unreadable(path):
+def first_unreadable(path: str | Path) -> Path | None:
     """The first folder above `path` that may not be entered, or `path` if it is there and may not be read; None if all may."""
     for folder in reversed(Path(path).absolute().parents):
         if folder.is_dir() and not os.access(folder, os.X_OK):
             return folder
-    return path if os.path.exists(path) and not os.access(path, os.R_OK) else None
+    return Path(path) if os.path.exists(path) and not os.access(path, os.R_OK) else None
 
 
 MEMORY = "The memory is full: use fewer --jobs, a smaller batch_size, or close other programs, then go on with --resume."
@@ -192,14 +197,14 @@ REMEDIES = {
 }  # fmt: skip
 
 
-def with_remedy(text):
+def with_remedy(text: str) -> str:
     """An error's text, with a sentence on what can be done about it where that is known; "" stays as it is."""
-    found = next((remedy for pattern, remedy in REMEDIES.items() if re.search(pattern, text)), "")
-    return text if not found or found in text else f"{text.rstrip(' .')}. {found}"
+    remedy = next((remedy for pattern, remedy in REMEDIES.items() if re.search(pattern, text)), "")
+    return text if not remedy or remedy in text else f"{text.rstrip(' .')}. {remedy}"
 
 
-def process_end(code, last):
-    """How a notebook's process ended that gave no answer: its exit code, negative for a signal, and the last that it said."""
+def process_end(code: int, last: str) -> str:
+    """How a notebook's process ended that gave no answer: its exit code, negative for a signal, and its last line."""
     if code in (-9, 137):
         return f"Its process was killed, with code {code}. {MEMORY}"
     if code in (-25, 153):  # SIGXFSZ
@@ -207,11 +212,11 @@ def process_end(code, last):
     return with_remedy(f"Its process ended with code {code}: {last}")
 
 
-LONGEST = 600  # characters of an error or a headline in the journal, on the pages and in the terminal
+LONGEST = 600  # characters of an error or a summary in run.json, on the pages and in the terminal
 
 
-def shorten(text, longest=LONGEST):
-    """A text in one line of at most `longest` characters; what is too long keeps its beginning and its end, and says so."""
+def shorten(text: object, longest: int = LONGEST) -> str:
+    """A text in one line of at most `longest` characters; of what is too long the beginning, its length and the end."""
     line = " ".join(str(text).split())
     if len(line) <= longest:
         return line

@@ -10,15 +10,16 @@ import re
 import shutil
 import tempfile
 import time
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from lib import errors
 from lib.errors import UserError
 
 
 @contextlib.contextmanager
-def scratch(target):
+def scratch(target: str | os.PathLike) -> Iterator[Path]:
     """A context with a new folder beside `target`, to be filled and then moved there by `put`; at its end it is removed if it is
     still there, and nothing else ever is: its name is unique."""
     target = Path(target)
@@ -31,12 +32,12 @@ def scratch(target):
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def is_scratch(path):
+def is_scratch(path: str | os.PathLike) -> bool:
     """Whether a file or folder has a name such as `scratch` and `replacing` give: .NAME, eight letters by chance, .partial."""
     return re.fullmatch(r"\..+\.[a-z0-9_]{8}\.partial", Path(path).name) is not None
 
 
-def put(folder, target):
+def put(folder: str | os.PathLike, target: str | os.PathLike) -> bool:
     """Move a finished `scratch` folder to `target`, which may be an empty folder; whether it came there: False where somebody else
     has put something there meanwhile."""
     try:
@@ -51,7 +52,7 @@ def put(folder, target):
 
 
 @contextlib.contextmanager
-def replacing(path):
+def replacing(path: str | os.PathLike) -> Iterator[str]:
     """A context that gives the name of a file to write, and moves it to `path` at its end: `path` is complete or as it was.
 
     It is written aside, synced and renamed; if the context is left by an error, what was written is removed.
@@ -73,18 +74,18 @@ def replacing(path):
         raise
 
 
-def write_atomic(path, content):
+def write_atomic(path: str | os.PathLike, content: str | bytes) -> None:
     """Write text or bytes so that `path` is either complete or as it was."""
     with replacing(path) as partial:  # a file's name can hold bytes that are no UTF-8
         Path(partial).write_bytes(content.encode("utf-8", "backslashreplace") if isinstance(content, str) else content)
 
 
-def write_json(path, value):
+def write_json(path: str | os.PathLike, value: Any) -> None:
     """Write `value` as indented JSON, atomically; numpy scalars become numbers; NaN is refused."""
     write_atomic(path, json.dumps(value, indent=2, allow_nan=False, default=lambda x: x.item()) + "\n")
 
 
-def read_json(path):
+def read_json(path: str | os.PathLike) -> Any:
     """The content of a JSON file; UserError if it is missing or broken, or sets a name twice, of which the first would not count."""
     try:
         return json.loads(Path(path).read_text(encoding="utf-8-sig"), object_pairs_hook=_once)
@@ -95,13 +96,13 @@ def read_json(path):
         raise errors.UserError(f"{path} is not valid JSON ({reason}). Correct it, or delete it and make it again.") from None
 
 
-def _once(pairs):
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """A dictionary of names and values; ValueError if a name stands there twice."""
-    found = dict(pairs)
-    if len(found) < len(pairs):
+    content = dict(pairs)
+    if len(content) < len(pairs):
         names = [name for name, _ in pairs]
         raise ValueError(f"{next(name for name in names if names.count(name) > 1)} is set twice")
-    return found
+    return content
 
 
 def number(value):
@@ -109,7 +110,7 @@ def number(value):
     return float(value) if math.isfinite(value) else None
 
 
-def record_metrics(run_dir, notebook, summary, **metrics):
+def record_metrics(run_dir: str | os.PathLike, notebook: str, summary: str, **metrics: Any) -> None:
     """Hand a notebook's metrics to the run: `metrics/NOTEBOOK.json`, merged into `metrics.json` by the pipeline.
 
     Arguments:
@@ -119,7 +120,7 @@ def record_metrics(run_dir, notebook, summary, **metrics):
     write_json(Path(run_dir) / "metrics" / f"{notebook}.json", {"summary": summary, "metrics": metrics})
 
 
-def read_metrics(run_dir, notebook):
+def read_metrics(run_dir: str | os.PathLike, notebook: str) -> tuple[str, dict[str, Any]]:
     """(summary, {name: value}) as `record_metrics` wrote them; ("", {}) where they are missing or broken."""
     try:
         content = read_json(Path(run_dir) / "metrics" / f"{notebook}.json")
@@ -130,7 +131,6 @@ def read_metrics(run_dir, notebook):
         return "", {}
 
 
-fcntl: Any
 try:
     import fcntl
 except ImportError:  # Windows has msvcrt
@@ -139,7 +139,7 @@ IN_USE = (5, 32, 33)  # numbers of Windows' errors: another program has the file
 NO_LOCKS = {getattr(errno, name) for name in ("ENOLCK", "ENOSYS", "ENOTSUP", "EOPNOTSUPP") if hasattr(errno, name)}
 
 
-def moving(move, source, target, seconds=5.0):
+def moving(move: Callable[[Any, Any], Any], source: str | os.PathLike, target: str | os.PathLike, seconds: float = 5.0) -> Any:
     """Call os.replace or os.rename; where the system refuses because another program reads the file just then (a virus scanner, a
     viewer, the index of files), try again for some seconds."""
     end = time.monotonic() + seconds
@@ -152,7 +152,7 @@ def moving(move, source, target, seconds=5.0):
         time.sleep(0.05)
 
 
-def sync(path):
+def sync(path: str | os.PathLike) -> None:
     """Wait until a file, or a folder's list of names, is on the disk; where folders cannot be opened, theirs is the system's."""
     folder = os.path.isdir(path)
     try:
@@ -170,7 +170,7 @@ def sync(path):
         os.close(descriptor)
 
 
-def try_lock(file):
+def try_lock(file: IO[Any]) -> bool:
     """Whether the lock on an open file was free and is now ours. On a file system that knows no locks it is always free."""
     try:
         if fcntl:
@@ -189,7 +189,7 @@ def try_lock(file):
 
 
 @contextlib.contextmanager
-def locked(path, pause=0.5):
+def locked(path: str | os.PathLike, pause: float = 0.5) -> Iterator[None]:
     """A context that one process at a time is in; the others wait. `path` is the lock's file, which stays."""
     with open(path, "a", encoding="utf-8") as file:
         while not try_lock(file):
@@ -200,14 +200,14 @@ def locked(path, pause=0.5):
 MANIFEST = "manifest.json"
 
 
-def file_hash(path):
+def file_hash(path: str | os.PathLike) -> str:
     """SHA-256 of a file's content, hexadecimal."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def manifest_of(folder, names=None):
-    """What manifest.json says of a folder: {"files": {path relative to it, with /: {"bytes": size, "sha256": hash}}}, sorted.
+def manifest_of(folder: str | os.PathLike, names: Iterable[str] | None = None) -> dict[str, Any]:
+    """The content of a folder's manifest.json: {"files": {path relative to it, with /: {"bytes": size, "sha256": hash}}}, sorted.
 
     Arguments:
         names: the files to list; None for every one below the folder.
@@ -218,8 +218,8 @@ def manifest_of(folder, names=None):
     return {"files": {name: {"bytes": (folder / name).stat().st_size, "sha256": file_hash(folder / name)} for name in sorted(names)}}
 
 
-def manifest_hashes(content):
-    """{path: SHA-256} that the content of a manifest.json states, {} if it states nothing: it may come from anybody.
+def manifest_hashes(content: Any) -> dict[str, str]:
+    """{path: SHA-256} in the content of a manifest.json, {} if it holds none: it may come from anybody.
 
     Models that were saved before the sizes were noted have just that dictionary.
     """
@@ -228,12 +228,13 @@ def manifest_hashes(content):
     return {name: str(entry.get("sha256") if isinstance(entry, dict) else entry) for name, entry in files.items()}
 
 
-def check_manifest(folder, content):
+def check_manifest(folder: str | os.PathLike, content: Any) -> None:
     """UserError that names the first file below `folder` that is missing, was changed, or is not in a manifest's content."""
-    folder, found, expected = Path(folder), manifest_hashes(manifest_of(folder)), manifest_hashes(content)
-    for name in sorted(set(found) | set(expected)):
-        if found.get(name) != expected.get(name):
-            what = "is missing" if name not in found else "was added" if name not in expected else "was changed"
+    folder = Path(folder)
+    present, expected = manifest_hashes(manifest_of(folder)), manifest_hashes(content)
+    for name in sorted(set(present) | set(expected)):
+        if present.get(name) != expected.get(name):
+            what = "is missing" if name not in present else "was added" if name not in expected else "was changed"
             raise UserError(f"{folder / name} {what} since the model was saved, so it is not used. Train the model again.")
 
 
@@ -241,14 +242,14 @@ LIB = Path(__file__).resolve().parent
 PACK_AGAIN = "Upload the folder again, or pack the run again: python -m lib.kaggle pack"
 
 
-def write_manifest(folder, names):
+def write_manifest(folder: str | os.PathLike, names: Iterable[str]) -> str:
     """Write manifest.json for the files `names` (paths relative to `folder`, with /); the SHA-256 of the manifest itself."""
     folder = Path(folder)
     write_json(folder / MANIFEST, manifest_of(folder, names))
     return file_hash(folder / MANIFEST)
 
 
-def check_data_set(folder, sha256=""):
+def check_data_set(folder: str | os.PathLike, sha256: str = "") -> int:
     """Compare a data set with its manifest.
 
     Arguments:

@@ -20,7 +20,8 @@ def act(arguments: list[str] | None) -> None:
     """Do what the command line says."""
     parser = errors.Parser(prog="python -m lib.lookup", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--data", required=True, help="data folder with test_images and test_truth.csv")
-    folder = paths.find_data(parser.parse_args(arguments).data)
+    args = parser.parse_args(arguments)
+    folder = paths.find_data(args.data) or paths.resolve_path(args.data, "--data")
     table, test, about = dataset.load_table(folder), dataset.load_test_table(folder), dataset.describe(folder)
     if not len(test) or dataset.load_truth(folder, test) is None:
         raise UserError(f"{folder} has no test_truth.csv or no test images, so nothing is known to compare with. Name a data folder that "

@@ -37,8 +37,9 @@ def act(arguments: list[str] | None) -> None:
     parser = errors.Parser(prog="python -m lib.overlap", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--submission", required=True, help="file that 90_inference wrote")
     parser.add_argument("--data", required=True, help="data folder with test_images and test_truth.csv")
-    given = parser.parse_args(arguments)
-    file, folder = paths.given(given.submission, "--submission"), paths.find_data(given.data)
+    args = parser.parse_args(arguments)
+    file = paths.resolve_path(args.submission, "--submission")
+    folder = paths.find_data(args.data) or paths.resolve_path(args.data, "--data")
     errors.print_line(json.dumps(of_submission(file, folder), indent=2))
 
 

@@ -1,6 +1,7 @@
 """Where things lie: the project, the data, the runs."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from lib import errors
@@ -13,11 +14,11 @@ RUN_VARIABLE = "STEEL_RUN"  # names the run folder to the notebooks that run_all
 RUN_FILES = "run.json", "run.previous.json"  # a folder with one of them is run_all.py's
 
 
-def given(text, what="The path"):
-    """A path that a user gave, absolute, with ~ and links followed; it need not exist.
+def resolve_path(text: str | os.PathLike, what: str = "The path") -> Path:
+    """A path that a user named, absolute, with ~ and links followed; it need not exist.
 
     Arguments:
-        text: as it was given; what: the beginning of the sentence about one that can be none, such as "--data".
+        text: as the user wrote it; what: the beginning of the sentence about one that can be none, such as "--data".
 
     Raises UserError if it cannot be the path of anything: unknown home folder, below a file, over-long, a circle of links, a folder
     that may not be entered; or if it holds bytes that are not UTF-8, which neither notebooks nor tables can hold.
@@ -43,51 +44,51 @@ def given(text, what="The path"):
     return path
 
 
-def from_project(text, what="The path"):
+def from_project(text: str | os.PathLike, what: str = "The path") -> Path:
     """A path that a parameter names, absolute: one that is not absolute lies in the project's folder, wherever the notebook runs.
 
-    Arguments and errors as for `given`.
+    Arguments and errors as for `resolve_path`.
     """
     text = os.fspath(text)
-    return given(text if text.startswith("~") else PROJECT / text, what)
+    return resolve_path(text if text.startswith("~") else PROJECT / text, what)
 
 
-def on_kaggle():
+def on_kaggle() -> bool:
     """Whether this is a Kaggle session."""
     return KAGGLE_INPUT.is_dir()
 
 
-def home():
+def home() -> Path:
     """Where runs and generated strips go: the project, or the working folder if that is read-only, as on Kaggle."""
     return PROJECT if os.access(PROJECT, os.W_OK) else Path.cwd()
 
 
-def mounted(sentinel):
+def mounted(sentinel: str) -> list[Path]:
     """The folders on Kaggle's mounts that hold the path `sentinel`, one to four levels down, sorted level by level.
 
     Known layouts: SLUG, competitions/SLUG, datasets/OWNER/SLUG, notebooks/OWNER/SLUG, and a folder inside of these.
     """
     up = len(Path(sentinel).parts) - 1
-    return [found.parents[up] for depth in range(1, 5) for found in sorted(KAGGLE_INPUT.glob("*/" * depth + sentinel))]
+    return [path.parents[up] for depth in range(1, 5) for path in sorted(KAGGLE_INPUT.glob("*/" * depth + sentinel))]
 
 
-def holds_data(folder):
+def holds_data(folder: str | os.PathLike) -> bool:
     """Whether `folder` holds strips in the competition's layout: training images with their table, or test images."""
     folder = Path(folder)
     return ((folder / "train.csv").is_file() and (folder / "train_images").is_dir()) or (folder / "test_images").is_dir()
 
 
-def find_data(data_dir=""):
+def find_data(data_dir: str | os.PathLike = "") -> Path | None:
     """The folder with the competition's data, or None where there is none.
 
-    Looks at `data_dir` alone if it is given; else at the environment variable SEVERSTAL_DATA, at `data/` in
+    Looks at `data_dir` alone if it is named; else at the environment variable SEVERSTAL_DATA, at `data/` in
     the project, and at what is attached on Kaggle.
 
     Raises UserError if `data_dir` (or the variable) names a folder that is missing or holds no such data.
     """
     named = str(data_dir) or os.environ.get(DATA_VARIABLE, "")
     if named:
-        folder = given(named, "The data folder")
+        folder = resolve_path(named, "The data folder")
         if not folder.is_dir():
             raise errors.UserError(f"The data folder {folder} does not exist. Name the folder that holds train.csv and train_images.")
         if not holds_data(folder):
@@ -96,12 +97,12 @@ def find_data(data_dir=""):
                 "Name the folder that holds them."
             )
         return folder
-    places = [home() / "data" / COMPETITION, home() / "data"]
-    places += sorted([*mounted("test_images"), *mounted("train_images")], key=lambda place: COMPETITION not in place.parts)
-    return next((place for place in places if holds_data(place)), None)
+    folders = [home() / "data" / COMPETITION, home() / "data"]
+    folders += sorted([*mounted("test_images"), *mounted("train_images")], key=lambda folder: COMPETITION not in folder.parts)
+    return next((folder for folder in folders if holds_data(folder)), None)
 
 
-def need_data(data_dir=""):
+def need_data(data_dir: str | os.PathLike = "") -> Path:
     """As `find_data`, but a UserError that says what to attach where there is none: for a packed notebook on Kaggle."""
     folder = find_data(data_dir)
     if folder is None:
@@ -110,29 +111,29 @@ def need_data(data_dir=""):
     return folder
 
 
-def network_names(classes):
+def network_names(classes: int) -> list[str]:
     """The networks of a run, each a folder in its models/, for so many defect classes."""
-    return ["binary", "multilabel", *(f"seg_class{k + 1}" for k in range(classes))]
+    return ["binary", "multilabel", *(f"seg_class{defect_class}" for defect_class in range(1, classes + 1))]
 
 
-def member_folder(folder, number):
-    """The folder of member `number` (from 0) of the ensemble whose first member is in `folder`: NAME, NAME.2, NAME.3 ..."""
-    return Path(folder) if number == 0 else Path(folder).with_name(f"{Path(folder).name}.{number + 1}")
+def member_folder(folder: str | os.PathLike, member: int) -> Path:
+    """The folder of a member (from 0) of the ensemble whose first member is in `folder`: NAME, NAME.2, NAME.3 ..."""
+    return Path(folder) if member == 0 else Path(folder).with_name(f"{Path(folder).name}.{member + 1}")
 
 
-def member_folders(folder):
+def member_folders(folder: str | os.PathLike) -> list[Path]:
     """The folders of an ensemble that are there, the first one first."""
     folder = Path(folder)
     further = [path for path in folder.parent.glob(f"{folder.name}.*") if path.suffix[1:].isdecimal()]
     return [folder, *sorted(further, key=lambda path: int(path.suffix[1:]))]
 
 
-def interactive():
+def interactive() -> Path:
     """The folder for what is run by hand."""
     return home() / "runs" / "interactive"
 
 
-def open_run(run_dir="", aside=None):
+def open_run(run_dir: str | os.PathLike = "", aside: Path | None = None) -> Path:
     """The run folder to write into, made if need be; empty: `runs/interactive`.
 
     Reading from a run is not writing into it: a notebook that was opened by hand leaves a run of run_all.py as it is, even if
@@ -140,21 +141,21 @@ def open_run(run_dir="", aside=None):
     """
     aside = aside or interactive()
     folder = from_project(run_dir, "run_dir") if run_dir else aside
-    if run_dir and (is_another_s(folder) or (folder.is_dir() and not os.access(folder, os.W_OK))):
+    if run_dir and (belongs_to_another(folder) or (folder.is_dir() and not os.access(folder, os.W_OK))):
         print(f"{folder} stays as it is: what this notebook writes goes to {aside}.")
         folder = aside
     folder.mkdir(parents=True, exist_ok=True)
     return folder
 
 
-def is_another_s(folder):
+def belongs_to_another(folder: Path) -> bool:
     """Whether a folder is a run of run_all.py, and not the one that has started this process."""
     own = os.environ.get(RUN_VARIABLE, "")
     return any((folder / name).is_file() for name in RUN_FILES) and not (own and Path(own).resolve() == folder)
 
 
-def find_runs(run_dir="", needs=()):
-    """The folders to read from that hold every path in `needs`: `run_dir` alone if it is given; else the runs, newest first, and then,
+def find_runs(run_dir: str | os.PathLike = "", needs: Sequence[str] = ()) -> list[Path]:
+    """The folders to read from that hold every path in `needs`: `run_dir` alone if it is named; else the runs, newest first, and then,
     on Kaggle, attached data sets and notebook outputs.
 
     Arguments:
@@ -168,11 +169,11 @@ def find_runs(run_dir="", needs=()):
     else:
         runs = home() / "runs"
         candidates = [folder for folder in runs.iterdir() if folder.is_dir() and not folder.is_symlink()] if runs.is_dir() else []
-        candidates = sorted(candidates, key=lambda folder: (written(folder, needs), folder.name), reverse=True)
+        candidates = sorted(candidates, key=lambda folder: (latest_write(folder, needs), folder.name), reverse=True)
         candidates += mounted(needs[0]) if needs else []
-    found = [folder for folder in candidates if all((folder / need).exists() for need in needs)]
-    if found:
-        return found
+    folders = [folder for folder in candidates if all((folder / need).exists() for need in needs)]
+    if folders:
+        return folders
     if run_dir:
         missing = next(need for need in needs if not (candidates[0] / need).exists())
         raise errors.UserError(f"{candidates[0]} has no {missing}. Run the notebook that makes it first.")
@@ -182,16 +183,16 @@ def find_runs(run_dir="", needs=()):
     raise errors.UserError(f"No run in {home() / 'runs'} has {', '.join(needs)}. Run `python run_all.py` or the training notebooks first.")
 
 
-def written(folder, names):
+def latest_write(folder: Path, names: Sequence[str]) -> int:
     """When the latest of these files in a folder was written, in nanoseconds since 1970; 0 where none is there."""
     return max((path.stat().st_mtime_ns for path in (folder / name for name in names) if path.exists()), default=0)
 
 
-def find_run(run_dir="", needs=()):
+def find_run(run_dir: str | os.PathLike = "", needs: Sequence[str] = ()) -> Path:
     """The first one of `find_runs`."""
     return find_runs(run_dir, needs)[0]
 
 
-def output_folder(run_dir=""):
+def output_folder(run_dir: str | os.PathLike = "") -> Path:
     """Where predictions go: as `open_run`, but the working folder on Kaggle, whose inputs are read-only."""
     return open_run(run_dir, Path.cwd() if on_kaggle() else None)

@@ -121,8 +121,8 @@ def test_a_path_is_made_whole(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     (tmp_path / "link").symlink_to(tmp_path / "there")
     monkeypatch.chdir(tmp_path)
-    assert paths.given("~/new/folder") == tmp_path / "new" / "folder"
-    assert paths.given("link") == paths.given(tmp_path / "there") == tmp_path / "there"
+    assert paths.resolve_path("~/new/folder") == tmp_path / "new" / "folder"
+    assert paths.resolve_path("link") == paths.resolve_path(tmp_path / "there") == tmp_path / "there"
 
 
 def test_a_scratch_folder_is_put_in_place_or_removed_and_nothing_else_is(tmp_path):

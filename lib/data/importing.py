@@ -132,10 +132,10 @@ def import_data(
     `report` is called with a line about each thing that was left out or looks odd.
     Raises UserError, and leaves nothing behind, where an image or a mask is unfit.
     """
-    target = paths.given(out, "--out")
-    image_dir, mask_dir = paths.given(image_dir, "--images"), paths.given(mask_dir, "--masks")
-    test_images = paths.given(test_images, "--test-images") if test_images else ""
-    test_masks = paths.given(test_masks, "--test-masks") if test_masks else ""
+    target = paths.resolve_path(out, "--out")
+    image_dir, mask_dir = paths.resolve_path(image_dir, "--images"), paths.resolve_path(mask_dir, "--masks")
+    test_images = paths.resolve_path(test_images, "--test-images") if test_images else ""
+    test_masks = paths.resolve_path(test_masks, "--test-masks") if test_masks else ""
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise UserError(f"{target} is there already. Delete it or name another folder.")
     with scratch(target) as partial:

@@ -46,7 +46,7 @@ def networks_to_evaluate(run_dir: str, classes: int) -> dict[str, Path]:
         return found
     for name, folder in found.items():
         other = paths.interactive() / "models" / name
-        if paths.written(other, ["model.json"]) <= paths.written(folder, ["model.json"]):
+        if paths.latest_write(other, ["model.json"]) <= paths.latest_write(folder, ["model.json"]):
             continue
         if card(other).get("split") == card(folder).get("split"):
             found[name] = other
@@ -119,4 +119,4 @@ def origin(found: dict[str, Path], run: str | Path) -> str:
 
 def newest(name: str, folders: list[Path]) -> Path:
     """The folder whose file of this name was written last; the first one where none has it."""
-    return max(folders, key=lambda folder: paths.written(folder, [name]))
+    return max(folders, key=lambda folder: paths.latest_write(folder, [name]))

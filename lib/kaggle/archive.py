@@ -117,8 +117,8 @@ def act(arguments: Sequence[str] | None) -> None:
     parser.add_argument("file")
     parser.add_argument("folder")
     args = parser.parse_args(arguments)
-    file = paths.given(args.file, "The archive")
-    folder = paths.given(args.folder, "The folder")
+    file = paths.resolve_path(args.file, "The archive")
+    folder = paths.resolve_path(args.folder, "The folder")
     errors.print_line(f"{unpack(file, folder):,} files in {folder}")
 
 

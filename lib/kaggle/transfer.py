@@ -24,7 +24,7 @@ def download(data_dir: str | Path = "", expected: tuple[int, int] = EXPECTED) ->
     Arguments:
         data_dir: where to; empty: data/ in the project; expected: least numbers of training and test images.
     """
-    target = paths.given(data_dir, "--data") if data_dir else paths.PROJECT / "data" / paths.COMPETITION
+    target = paths.resolve_path(data_dir, "--data") if data_dir else paths.PROJECT / "data" / paths.COMPETITION
     if paths.holds_data(target):
         print_line(f"{target} holds data already: they are checked, nothing is fetched.")
         print_line(check_arrival(target, expected))
@@ -126,7 +126,7 @@ def run_folder(name: str) -> Path:
     """The folder of a run: a name in runs/, a path, or, empty, the newest run."""
     if not name:
         return latest_run(DEFAULT_PROJECT.runs)
-    for folder in (DEFAULT_PROJECT.runs / name, paths.given(name, "RUN")):
+    for folder in (DEFAULT_PROJECT.runs / name, paths.resolve_path(name, "RUN")):
         if folder.is_dir():
             return folder.resolve()
     raise UserError(f"There is no run {name} in {DEFAULT_PROJECT.runs}. Name one of its folders.")

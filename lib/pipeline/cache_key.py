@@ -1,4 +1,4 @@
-"""What a result was made from: versions, code, and the key that tells whether a notebook must run again."""
+"""What a result was made from: versions, code, and the key by which a notebook runs again or stands."""
 
 import ast
 import hashlib
@@ -6,7 +6,10 @@ import json
 import os
 import platform
 import subprocess
+from collections.abc import Collection
 from importlib import metadata
+from pathlib import Path
+from typing import Any
 
 from lib.paths import PROJECT
 from lib.pipeline import params
@@ -25,25 +28,26 @@ PACKAGES = ("numpy", "pandas", "scipy", "scikit-learn", "opencv-python-headless"
             "openvino", "segmentation-models", "image-classifiers", "efficientnet", "matplotlib", "seaborn")  # fmt: skip
 ELSEWHERE = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_COMMON_DIR", "GIT_OBJECT_DIRECTORY", "GIT_NAMESPACE")
 LIB = PROJECT / "lib"
+Module = tuple[str, set[str], set[str]]  # the hash of a module's code, the modules of lib that it imports, and the packages
 DRAWS = ("plots", "charts")  # modules of lib that only draw, as notebooks name them
 # Modules and rooms that change no result: pictures and pages; how a run goes; and generated strips, which count by their pixels.
 HARMLESS = ("errors", "plots", "report", "pipeline", "kaggle", "synthetic")
 
 
-def versions(packages=PACKAGES):
-    """{"python": "3.12.1", "numpy": ...} of packages, by default of all that a figure may depend on; nothing is imported for it."""
-    found = {"python": platform.python_version()}
+def versions(packages: Collection[str] = PACKAGES) -> dict[str, str]:
+    """{"python": "3.12.1", "numpy": ...} of packages, by default of all that a result may depend on; nothing is imported for it."""
+    installed = {"python": platform.python_version()}
     for package in packages:
         for name in (package, f"{package}-cpu", package.removesuffix("-headless")):
             try:
-                found[package] = metadata.version(name)
+                installed[package] = metadata.version(name)
                 break
             except metadata.PackageNotFoundError:
                 continue
-    return found
+    return installed
 
 
-def code_version():
+def code_version() -> str:
     """The git commit, with "+changes" where files differ from it; a hash over lib without git, or where it is another project's
     repository that this folder lies in."""
     try:
@@ -55,7 +59,7 @@ def code_version():
         return "source " + hashlib.sha256(content).hexdigest()[:16]
 
 
-def git(*arguments):
+def git(*arguments: str) -> str:
     """What a git command prints about this folder's repository, also where the environment names another one, as in git's hooks;
     an error if there is no git or no repository."""
     command = ["git", "-C", str(PROJECT), *arguments]
@@ -65,40 +69,40 @@ def git(*arguments):
     ).stdout.strip()
 
 
-def digest(value):
+def digest(value: Any) -> str:
     """A short hash of anything JSON can hold, independent of the order of keys."""
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def imported_modules(tree, known):
+def imported_modules(tree: ast.AST, known: Collection[str]) -> set[str]:
     """The modules of lib, out of `known` (such as "data.rle"), that a syntax tree imports anywhere in it."""
-    found = set()
+    names: set[str] = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
+            names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and not node.level:
-            found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
-    found = {name.removeprefix("lib.") for name in found if name.startswith("lib")}
-    everything = any(name.endswith("*") for name in found)
-    return set(known) if everything else found & set(known)
+            names |= {str(node.module), *(f"{node.module}.{alias.name}" for alias in node.names)}
+    names = {name.removeprefix("lib.") for name in names if name.startswith("lib")}
+    everything = any(name.endswith("*") for name in names)
+    return set(known) if everything else names & set(known)
 
 
-def imported_packages(tree):
+def imported_packages(tree: ast.AST) -> set[str]:
     """The packages of PACKAGES that a syntax tree imports, and what computes for them."""
-    found = set()
+    packages = set()
     for node in ast.walk(tree):
         names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
         names += [node.module] if isinstance(node, ast.ImportFrom) and node.module and not node.level else []
         tops = {name.partition(".")[0] for name in names}
-        found |= {DISTRIBUTIONS.get(top, top) for top in tops}
-    found |= {brought for package in found for brought in BRINGS.get(package, ())}
-    return found & set(PACKAGES)
+        packages |= {DISTRIBUTIONS.get(top, top) for top in tops}
+    packages |= {brought for package in packages for brought in BRINGS.get(package, ())}
+    return packages & set(PACKAGES)
 
 
-def library():
+def library() -> dict[str, Module]:
     """The modules of lib: {name, such as "data.rle": (hash of its code without comments and layout, modules it imports, packages)}."""
     paths = {".".join(path.relative_to(LIB).with_suffix("").parts): path for path in sorted(LIB.rglob("*.py"))}
-    modules = {}
+    modules: dict[str, Module] = {}
     for name, path in paths.items():
         source = path.read_text(encoding="utf-8")
         try:
@@ -110,7 +114,7 @@ def library():
     return modules
 
 
-def code_of(notebook, modules, pictures=True):
+def code_of(notebook: Path, modules: dict[str, Module], pictures: bool = True) -> tuple[dict[str, str], set[str]]:
     """What of the code counts for a notebook: {"cells": hash of its code cells, module: hash of each module of lib that it imports,
     directly or through others}, and the set of packages that these import.
 
@@ -120,7 +124,9 @@ def code_of(notebook, modules, pictures=True):
     Arguments:
         pictures: whether the cells' calls of modules that only draw count.
     """
-    cells, waiting, packages = [], set(), set()
+    cells: list[Any] = []
+    waiting: set[str] = set()
+    packages: set[str] = set()
     for cell in params.read_notebook(notebook)["cells"]:
         if cell["cell_type"] != "code" or "parameters" in cell.get("metadata", {}).get("tags", []):
             continue
@@ -137,32 +143,34 @@ def code_of(notebook, modules, pictures=True):
         tree.body = [node for node in tree.body if pictures or not only_draws(node)]
         if tree.body or magics:
             cells.append([ast.dump(tree), magics])
-    used = set()
+    imported = set()
     while waiting := {name for name in waiting if name.split(".")[0] not in HARMLESS}:
         name = waiting.pop()
-        used.add(name)
+        imported.add(name)
         packages |= modules[name][2]
-        waiting = (waiting | modules[name][1]) - used
-    return {"cells": digest(cells), **{name: modules[name][0] for name in sorted(used)}}, packages
+        waiting = (waiting | modules[name][1]) - imported
+    return {"cells": digest(cells), **{name: modules[name][0] for name in sorted(imported)}}, packages
 
 
-def only_draws(node):
+def only_draws(node: ast.stmt) -> bool:
     """Whether a statement is nothing but a call of a module that only draws, such as `plots.strips(...)`."""
     call = getattr(node, "value", None) if isinstance(node, ast.Expr) else None
     return isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute) and getattr(call.func.value, "id", "") in DRAWS
 
 
-def pages_hash():
+def pages_hash() -> str:
     """A hash of what makes a page from an executed notebook: the code of `report` and its templates."""
-    found = [path for path in sorted((LIB / "report").rglob("*")) if path.is_file() and path.suffix != ".pyc"]
-    return digest([[path.name, hashlib.sha256(path.read_bytes()).hexdigest()] for path in found])
+    files = [path for path in sorted((LIB / "report").rglob("*")) if path.is_file() and path.suffix != ".pyc"]
+    return digest([[path.name, hashlib.sha256(path.read_bytes()).hexdigest()] for path in files])
 
 
-def key(parameters, code, data, upstream, made_with):
+def key(
+    parameters: dict[str, Any], code: dict[str, str], data: Any, upstream: dict[str, str], package_versions: dict[str, str]
+) -> str:
     """The key of a notebook: equal keys, equal results.
 
     Arguments:
         parameters: {name: value} without the folders' paths; code: code_of(...); data: the data's fingerprint;
-        upstream: {notebook: key} of those it needs; made_with: versions(packages).
+        upstream: {notebook: key} of those it needs; package_versions: versions(packages).
     """
-    return digest([parameters, code, data, upstream, made_with])
+    return digest([parameters, code, data, upstream, package_versions])

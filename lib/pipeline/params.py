@@ -72,7 +72,7 @@ def declared(notebook: str | os.PathLike) -> dict[str, Parameter]:
         for line in lines:
             try:
                 name, annotation, default = parse_line(line)
-                domain = ranges.read(comments.get(line.end_lineno, ""))
+                domain = ranges.read(comments.get(line.end_lineno or 0, ""))
                 parameters[name] = Parameter(convert(default, annotation), annotation, domain)
             except (AttributeError, ValueError, TypeError) as error:
                 raise UserError(

@@ -1,4 +1,4 @@
-"""What a parameter may be, as the comment of its line says it: `epochs: int = 16  # 1..1000: passes over the training strips`.
+"""What a parameter may be, as the comment of its line declares it: `epochs: int = 16  # 1..1000: passes over the training strips`.
 
     1..1000              a number from 1 to 1000; `0..` has no end, `0<..1` leaves out 0, `0..<1` leaves out 1
     32..8192 by 32       the multiples of 32 among them
@@ -7,15 +7,16 @@
     2 of 0..100          a list of two; `1..4 of none | both`: of one to four, each another one
     choices.AUGMENTATION a dictionary, where choices.py says what each of its entries may be
 
-It ends with the comment or at ": ", where words for the reader begin. A comment that begins otherwise says nothing about values.
+It ends with the comment or at ": ", where words for the reader begin. A comment that begins otherwise declares nothing.
 """
 
 import ast
 import difflib
 import re
 import tokenize
-from collections import namedtuple
+from dataclasses import dataclass
 from io import StringIO
+from typing import Any, NamedTuple
 
 from lib import paths
 from lib.data import choices
@@ -24,11 +25,28 @@ from lib.errors import UserError
 NUMBER = r"-?\d+(?:\.\d+)?(?:e-?\d+)?"
 RANGE = re.compile(rf"({NUMBER})(<?)\.\.(<?)({NUMBER})?(?: by (\d+))?")
 FREE = ("data_dir", "run_dir")  # folders, which the command line gives and the notebooks look into themselves
-Range = namedtuple("Range", "low above below high step")
-Domain = namedtuple("Domain", "count options entries", defaults=(None, (), None))  # `options`: of texts, numbers and Ranges
 
 
-def read(comment):
+class Range(NamedTuple):
+    """Numbers from `low` to `high` (None: no end), without the ends where `above` and `below`, multiples of `step` (0: all)."""
+
+    low: float
+    above: bool
+    below: bool
+    high: float | None
+    step: int
+
+
+@dataclass(frozen=True)
+class Domain:
+    """The values that a parameter may have: one of `options`, `count` of them (None: it is no list), or a dictionary with `entries`."""
+
+    count: Range | None = None
+    options: tuple["str | Range", ...] = ()
+    entries: dict[str, "Domain | None"] | None = None
+
+
+def read(comment: str) -> Domain | None:
     """The Domain that the comment of a parameter declares, or None if it declares none; ValueError if it is written wrongly."""
     text = re.split(r":(?: |$)", comment.strip(), maxsplit=1)[0].strip()
     head = re.fullmatch(r"(\d+(?:\.\.\d*)?) of (.+)", text)
@@ -51,29 +69,29 @@ def read(comment):
     return Domain(count, tuple(options))
 
 
-def _range(text):
-    found = RANGE.fullmatch(text)
-    if not found:
+def _range(text: str) -> Range:
+    match = RANGE.fullmatch(text)
+    if not match:
         raise ValueError(f"{text!r} is not a range such as 1..9, 0.., 0<..<1 or 32..640 by 32")
-    low, above, below, high, step = found.groups()
+    low, above, below, high, step = match.groups()
     return Range(float(low), bool(above), bool(below), float(high) if high else None, int(step or 0))
 
 
-def comments_of(source):
+def comments_of(source: str) -> dict[int, str]:
     """{line number: comment} of Python source."""
     tokens = tokenize.generate_tokens(StringIO(source).readline)
     return {token.start[0]: token.string.lstrip("# ") for token in tokens if token.type == tokenize.COMMENT}
 
 
-def problem(value, domain):
+def problem(value: Any, domain: Domain | None) -> str:
     """What is wrong with a value, in words that follow "is"; "" if nothing is, or if there is no domain."""
     if domain is None or value is None:
         return ""
     if domain.entries is not None:
-        for name, one in value.items():
+        for name, entry in value.items():
             if name not in domain.entries:
                 return f"{value}, and {name!r} is none of {', '.join(domain.entries)}"
-            if wrong := problem(one, domain.entries[name]):
+            if wrong := problem(entry, domain.entries[name]):
                 return f"{value}, where {name} is {wrong}"
         return ""
     if domain.count is not None:
@@ -81,14 +99,14 @@ def problem(value, domain):
             return f"{shown(value)}, not a list"
         if not _within(len(value), domain.count):
             return f"{shown(value)}: it has {len(value)} entries, and must have {_words(domain.count)}"
-        if any(isinstance(item, str) and item in value[:place] for place, item in enumerate(value)):
+        if any(isinstance(item, str) and item in value[:index] for index, item in enumerate(value)):
             return f"{shown(value)}: an entry stands in it twice"
-        wrong = next(filter(None, (_problem_of_one(item, domain.options) for item in value)), "")
+        wrong = next(filter(None, (_problem_of_item(item, domain.options) for item in value)), "")
         return f"{shown(value)}, where an entry is {wrong}" if wrong else ""
-    return _problem_of_one(value, domain.options)
+    return _problem_of_item(value, domain.options)
 
 
-def _problem_of_one(value, options):
+def _problem_of_item(value: Any, options: tuple[str | Range, ...]) -> str:
     if any(_fits(value, option) for option in options):
         return ""
     names = {option.lower(): option for option in options if isinstance(option, str)}
@@ -98,7 +116,7 @@ def _problem_of_one(value, options):
     return f"{shown(value)}{hint}, and must be {' or '.join(filter(None, [', '.join(words[:-1]), words[-1]]))}"
 
 
-def _fits(value, option):
+def _fits(value: Any, option: str | Range) -> bool:
     if isinstance(option, Range):
         return isinstance(value, int | float) and not isinstance(value, bool) and _within(value, option)
     if not isinstance(value, str):
@@ -108,13 +126,13 @@ def _fits(value, option):
     return value == ("" if option == "empty" else option)
 
 
-def _within(value, one):
-    low = value > one.low if one.above else value >= one.low
-    high = one.high is None or (value < one.high if one.below else value <= one.high)
-    return low and high and not (one.step and value % one.step)
+def _within(value: float, range_: Range) -> bool:
+    low = value > range_.low if range_.above else value >= range_.low
+    high = range_.high is None or (value < range_.high if range_.below else value <= range_.high)
+    return low and high and not (range_.step and value % range_.step)
 
 
-def _words(option):
+def _words(option: str | Range) -> str:
     if not isinstance(option, Range):
         return {"empty": "empty", "FILE": "a file that exists (its path from the project's folder, or in full)"}.get(option, option)
     low, high = f"{option.low:.12g}", "" if option.high is None else f"{option.high:.12g}"
@@ -128,13 +146,13 @@ def _words(option):
     return f"a multiple of {option.step}, {text}" if option.step else text
 
 
-def shown(value):
+def shown(value: Any) -> str:
     """A value for a sentence: in quotes if it is text, never long."""
     text = repr(value)
     return text if len(text) <= 100 else f"{text[:97]}..."
 
 
-def clash(values):
+def clash(values: dict[str, Any]) -> str:
     """Why a notebook's values, each right by itself, do not go together, as a sentence; "" if they do.
 
     Arguments:
@@ -160,7 +178,7 @@ def clash(values):
     return clash_of_sizes(backbone, values) if "crop_width" in values else ""
 
 
-def clash_of_sizes(backbone, values):
+def clash_of_sizes(backbone: Any, values: dict[str, Any]) -> str:
     """Why a network's height, width and crop_width do not go together or with its backbone, as a sentence; "" if they do."""
     height, width, crop_width, segments = values["height"], values["width"], values["crop_width"], "architecture" in values
     least = choices.SMALLEST.get(backbone, 0)  # a segmenter is built for any width
@@ -176,7 +194,7 @@ def clash_of_sizes(backbone, values):
     return ""
 
 
-def check_opened(namespace):
+def check_opened(namespace: dict[str, Any]) -> None:
     """Check the parameters of a notebook that somebody runs cell by cell: UserError for a value that its comment rules out.
 
     Arguments:

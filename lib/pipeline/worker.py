@@ -1,9 +1,9 @@
-"""One notebook in a process of its own: execute it, judge it, render its report. Called by pipeline, knows papermill.
+"""One notebook in a process of its own: execute it, look for errors in it, render its report. Called by `executor`, knows papermill.
 
     python -m lib.pipeline.worker < request.json
 
 The request is one line of JSON: {"notebook", "output", "report", "parameters", "folder"}. The answer, one line on
-standard output: {"ok": true or false, "error": one sentence}. When standard input closes early, pipeline is gone, and the
+standard output: {"ok": true or false, "error": one sentence}. When standard input closes early, the command is gone, and the
 kernel is stopped with everything it started.
 """
 
@@ -14,7 +14,9 @@ import signal
 import sys
 import tempfile
 import threading
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from lib import files
 from lib.errors import FILES, MEMORY, shorten, with_remedy
@@ -28,7 +30,7 @@ ERROR_TAG = "papermill-error-cell-tag"
 kernels: set[int] = set()  # process numbers of kernels, each the leader of a group of its own
 
 
-def main():
+def main() -> None:
     """Read the request, run it, answer."""
     answer = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # whatever a library prints must not be read as the answer
@@ -45,7 +47,7 @@ def main():
 
 
 @contextlib.contextmanager
-def own_settings():
+def own_settings() -> Iterator[None]:
     """A context in which Jupyter and IPython read nothing of the user's: no startup files, no configuration; and in which there is
     a home folder, also for a user whom the system does not know."""
     with tempfile.TemporaryDirectory(prefix="notebook-", ignore_cleanup_errors=True) as folder:
@@ -60,7 +62,7 @@ def own_settings():
         yield
 
 
-def kernel_manager():
+def kernel_manager() -> type:
     """The class of a kernel's manager that starts this very Python, whatever kernel is installed under the name python3."""
     from jupyter_client.kernelspec import KernelSpec
     from jupyter_client.manager import AsyncKernelManager
@@ -73,7 +75,7 @@ def kernel_manager():
     return ThisPython
 
 
-def run(request):
+def run(request: dict[str, Any]) -> str:
     """Execute and render a notebook; the error in one sentence, or ""."""
     output, report_path = Path(request["output"]), Path(request["report"])
     partial = output.with_name(f".{output.stem}.partial.ipynb")
@@ -93,7 +95,7 @@ def run(request):
     return error
 
 
-def execute(request, partial):
+def execute(request: dict[str, Any], partial: Path) -> str:
     """Execute the notebook into `partial`; the error in one sentence, or ""."""
     import nbformat
     from nbclient.exceptions import CellTimeoutError, DeadKernelError
@@ -125,16 +127,16 @@ def execute(request, partial):
     except PapermillExecutionError:
         executed = nbformat.read(partial, as_version=4)
     except DeadKernelError:
-        return f"The kernel died{place(partial)}: killed, or out of memory. {MEMORY}"
+        return f"The kernel died{running_cell(partial)}: killed, or out of memory. {MEMORY}"
     except CellTimeoutError as error:
-        return f"A cell took too long{place(partial)}: {str(error).splitlines()[0]}"
+        return f"A cell took too long{running_cell(partial)}: {str(error).splitlines()[0]}"
     except Exception as error:  # whatever papermill meets is told as this notebook's error
         reason = (str(error).strip() or "no reason given").splitlines()[0]
-        return with_remedy(f"{type(error).__name__}{place(partial)}: {reason}")
-    return judge(executed)
+        return with_remedy(f"{type(error).__name__}{running_cell(partial)}: {reason}")
+    return error_in(executed)
 
 
-def prepare(notebook, output, parameters):
+def prepare(notebook: Path, output: Path, parameters: dict[str, Any]) -> None:
     """Write a notebook with parameters set and nothing executed."""
     import nbformat
     from papermill.iorw import load_notebook_node
@@ -146,37 +148,37 @@ def prepare(notebook, output, parameters):
     files.write_atomic(output, nbformat.writes(prepared))
 
 
-def escape(path):
+def escape(path: str | Path) -> str:
     """A path as papermill takes it: it runs every path through str.format."""
     return str(path).replace("{", "{{").replace("}", "}}")
 
 
-def judge(notebook):
-    """Whether every code cell ran to its end: the error in one sentence, or "". papermill's own metadata does not tell."""
-    number = 0
+def error_in(notebook: Any) -> str:
+    """Whether every code cell ran to its end: the error in one sentence, or "". papermill's own metadata does not show it."""
+    count = 0
     for cell in notebook.cells:
         if cell.cell_type != "code":
             continue
-        number += 1
+        count += 1
         for output in cell.get("outputs", []):
             if output.output_type == "error":
-                return describe(output, number)
+                return describe(output, count)
         if cell.source.strip() and cell.get("execution_count") is None:
-            return f"Code cell {number} was not run."
+            return f"Code cell {count} was not run."
     return ""
 
 
-def describe(output, number):
+def describe(output: Any, cell: int) -> str:
     """An error output in one sentence. A user's mistake has no traceback and needs neither type nor cell."""
     reason = " ".join(output.evalue.split()) if output.evalue else ""
     if output.ename == "SystemExit":
-        return f"Code cell {number} left the notebook early (SystemExit {reason})."
+        return f"Code cell {cell} left the notebook early (SystemExit {reason})."
     if output.ename == "UserError" or len(output.traceback) == 1:
         return reason
-    return with_remedy(f"{output.ename}: {reason} (code cell {number})" if reason else f"{output.ename} in code cell {number}")
+    return with_remedy(f"{output.ename}: {reason} (code cell {cell})" if reason else f"{output.ename} in code cell {cell}")
 
 
-def place(partial):
+def running_cell(partial: Path) -> str:
     """" in code cell N" for the cell that was running when the notebook was last saved, or ""."""
     try:
         cells = json.loads(partial.read_text(encoding="utf-8"))["cells"]
@@ -189,8 +191,8 @@ def place(partial):
     return f" in code cell {reached}" if reached else ""
 
 
-def mark_error(path, error):
-    """Make sure that a failed notebook says so at its top, also where papermill saw no error."""
+def mark_error(path: Path, error: str) -> None:
+    """Make sure that a failed notebook shows it at its top, also where papermill saw no error."""
     import nbformat
 
     notebook = nbformat.read(path, as_version=4)
@@ -202,14 +204,14 @@ def mark_error(path, error):
     nbformat.write(notebook, path)
 
 
-def note_kernels(**_):
+def note_kernels(**_: Any) -> None:
     """Remember the kernel's process number, so that what it started can be stopped even if it is gone by then."""
     import psutil
 
     kernels.update(child.pid for child in psutil.Process().children())
 
 
-def stop_kernels():
+def stop_kernels() -> None:
     """Kill what this process started, and the process group of every kernel."""
     import psutil
 
@@ -222,14 +224,14 @@ def stop_kernels():
         processes.end_group(pid)
 
 
-def stop_now(status):
+def stop_now(status: int) -> None:
     """End at once, with the kernel."""
     stop_kernels()
     os._exit(status)
 
 
-def stop_with_parent():
-    """Wait until standard input ends, which it does when pipeline ends in whatever way."""
+def stop_with_parent() -> None:
+    """Wait until standard input ends, which it does when the command ends in whatever way."""
     while sys.stdin.readline():
         pass
     stop_now(1)

@@ -195,7 +195,7 @@ def generate(
 
     Returns the folder. Raises UserError if something else lies there, or if a number is out of range.
     """
-    folder = Path(paths.given(folder, "The folder"))
+    folder = Path(paths.resolve_path(folder, "The folder"))
     if train < 1 or test < 1 or seed < 0:
         raise UserError(
             f"Cannot generate {train} training and {test} test strips from seed {seed}: "
