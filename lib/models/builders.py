@@ -7,6 +7,9 @@ import contextlib
 import http.client
 import math
 import urllib.error
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
 
 import keras
 from keras import layers
@@ -15,16 +18,8 @@ from lib import paths
 from lib.data.choices import BY_32, CLASSIFIERS, ENCODERS, SMALLEST
 from lib.errors import UserError
 from lib.models import normalization, pretrained
+from lib.models.layers import block, compact_levels, prepared, upwards
 
-GREY_MEAN, GREY_DEVIATION = 0.344, 0.196  # of the competition's strips, in shares of full scale
-SCALES = {  # pixel 0..255 -> what the published weights of a family were trained on: (scale, offset) a channel
-    "standard": (1 / 255 / GREY_DEVIATION, -GREY_MEAN / GREY_DEVIATION),
-    "raw": (1.0, 0.0),
-    "tf": (1 / 127.5, -1.0),
-    "caffe": (1.0, [-103.939, -116.779, -123.68]),
-    "lite": (1 / 128, -127 / 128),
-    "torch": ([1 / 255 / s for s in (0.229, 0.224, 0.225)], [-m / s for m, s in ((0.485, 0.229), (0.456, 0.224), (0.406, 0.225))]),
-}
 COMPACT = (16, 32, 64)  # filters a level
 RARE = 0.01  # share of defect pixels that a segmenter on a pretrained encoder begins with
 DECODER = (32, 48, 64, 128)  # filters at 1/2, 1/4, 1/8, 1/16 of the decoder that pretrained encoders get
@@ -33,7 +28,7 @@ DTYPE_POLICIES = ("float32", "mixed_bfloat16", "mixed_float16")
 
 
 @contextlib.contextmanager
-def computing_in(dtype_policy):
+def computing_in(dtype_policy: str) -> Iterator[None]:
     """A context in which networks are built that compute in `dtype_policy`, one of DTYPE_POLICIES, and keep their weights in float32.
 
     16 bits are for training: `saving.save` writes a network that computes in float32, as Kaggle's cards and any processor do.
@@ -48,13 +43,13 @@ def computing_in(dtype_policy):
         keras.config.set_dtype_policy(before)
 
 
-def _choose(kind, name, known):
+def _choose(kind: str, name: str, known: dict[str, str]) -> str:
     if name not in known:
         raise UserError(f"There is no {kind} called {name!r}. Choose one of: {', '.join(known)}.")
     return known[name]
 
 
-def _insist_on_size(backbone, height, width):
+def _insist_on_size(backbone: str, height: int, width: int | None) -> None:
     """UserError where an input is smaller than a backbone takes: height and width can be the images' own, which no command has seen."""
     least = SMALLEST.get(backbone, 0)
     if min(height, width or height) < least:
@@ -62,32 +57,7 @@ def _insist_on_size(backbone, height, width):
                         "Set height and width higher, or choose another backbone.")  # fmt: skip
 
 
-def _prepared(inputs, scale, channels):
-    scale, offset = SCALES[scale]
-    x = layers.Concatenate(name="grey_to_three")([inputs] * 3) if channels == 3 else inputs
-    return layers.Rescaling(scale, offset, name="prepare")(x)
-
-
-def _block(x, filters, name, size=3, strides=1):
-    x = layers.Conv2D(filters, size, strides=strides, padding="same", use_bias=False, name=f"{name}_conv")(x)
-    x = normalization.BatchNormalization(momentum=0.9, name=f"{name}_norm")(x)
-    return layers.ReLU(name=f"{name}_relu")(x)
-
-
-def _compact_levels(x, filters):
-    """A small encoder for two processor cores: features at 1/4, 1/8, ... of the size, one level a number of filters.
-
-    The first step goes straight to 1/4: half of a small network's time would be spent at 1/2.
-    """
-    levels = []
-    for number, count in enumerate(filters):
-        x = _block(x, count, f"down{number}a", *((5, 4) if number == 0 else (3, 2)))
-        x = _block(x, count, f"down{number}b")
-        levels.append(x)
-    return levels
-
-
-def _weights_file(weights):
+def _weights_file(weights: str) -> Path | None:
     """The path of a weights file, counted from the project; None for "none" and "imagenet"."""
     if weights in ("none", "imagenet"):
         return None
@@ -98,7 +68,7 @@ def _weights_file(weights):
 
 
 @contextlib.contextmanager
-def _fitting(file, weights):
+def _fitting(file: Path | None, weights: str) -> Iterator[None]:
     """A context in which a weights file is read (None: there is none): a UserError that names it where it is of another network."""
     try:
         yield
@@ -108,12 +78,12 @@ def _fitting(file, weights):
         raise UserError(f"The weights file {weights} does not fit the network ({(str(error).splitlines() or ['-'])[0]}).") from None
 
 
-def _insist_on_no_weights(weights):
+def _insist_on_no_weights(weights: str) -> None:
     if weights != "none":
         raise UserError(f"The compact backbone has no published weights, and weights is {weights!r}. Set it to 'none', or take another.")
 
 
-def _published(make):
+def _published(make: Callable[[], keras.Model]) -> keras.Model:
     """Call `make`, which downloads weights at first use; say what to do where the network fails.
 
     Keras raises a bare Exception: what went wrong is told by the error that it was raised in answer to.
@@ -121,18 +91,26 @@ def _published(make):
     try:
         return make()
     except Exception as error:
-        met = error
-        while met is not None and not isinstance(met, NETWORK):
-            met = met.__cause__ or met.__context__
-        if met is None:
+        cause: BaseException | None = error
+        while cause is not None and not isinstance(cause, NETWORK):
+            cause = cause.__cause__ or cause.__context__
+        if cause is None:
             raise
         raise UserError(
-            f"The ImageNet weights cannot be downloaded (no network? {type(met).__name__}: {met}). Set weights to 'none', or to the path "
+            f"The ImageNet weights cannot be downloaded (no network? {type(cause).__name__}: {cause}). Set weights to 'none', or to the path "
             "of a weights file."
         ) from None
 
 
-def build_classifier(backbone="compact", classes=1, height=128, width=800, weights="none", dropout=0.2, localization_head=True):
+def build_classifier(
+    backbone: str = "compact",
+    classes: int = 1,
+    height: int = 128,
+    width: int | None = 800,
+    weights: str = "none",
+    dropout: float = 0.2,
+    localization_head: bool = True,
+) -> keras.Model:
     """A classifier: uint8 (B, height, width, 1) -> probabilities (B, classes) float32, one sigmoid each.
 
     Arguments:
@@ -142,31 +120,8 @@ def build_classifier(backbone="compact", classes=1, height=128, width=800, weigh
         localization_head: look at every cell of the last feature map too, and let the strongest cell count: a defect is a small part of a
             strip. `with_grid_output` gives the model that learns the grid.
     """
-    inputs, file = keras.Input((height, width, 1), dtype="uint8", name="image"), _weights_file(weights)
-    if backbone == "compact":
-        _insist_on_no_weights(weights)
-        features = _compact_levels(_prepared(inputs, "standard", 1), COMPACT)[-1]
-        features = _block(features, 96, "context")
-    else:
-        scale = _choose("classifier backbone", backbone, CLASSIFIERS)
-        _insist_on_size(backbone, height, width)
-        if backbone in pretrained.LITE:
-            maps = pretrained.build_lite(backbone, height, width, "imagenet" if weights == "imagenet" else "none")
-            encoder = keras.Model(maps.input, maps.outputs[-1], name=backbone)
-        else:
-            # These work out their borders from the width, so that one is named: 256 has the borders of any multiple of 32.
-            wide = width or (256 if backbone in BY_32 else None)
-            make, shape = getattr(keras.applications, backbone), (height, wide, 3)
-            encoder = _published(
-                lambda: make(include_top=False, weights="imagenet" if weights == "imagenet" else None, input_shape=shape)
-            )
-        if file:
-            with _fitting(file, weights):
-                encoder.load_weights(file)
-        # Keras scales the pixels within EfficientNet, by statistics that are weights and a layer that "imagenet" alone brings: built
-        # again without that word, it would be another network. "torch" is the same scaling.
-        own_scaling = (layers.Rescaling, layers.Normalization) if scale == "torch" else ()
-        features = normalization.fused(encoder, keras.Input((height, width, 3)), own_scaling)(_prepared(inputs, scale, 3))
+    inputs = keras.Input((height, width, 1), dtype="uint8", name="image")
+    features = _features(inputs, backbone, height, width, weights)
     x = layers.Dropout(dropout, name="dropout")(layers.GlobalAveragePooling2D(name="mean")(features))
     if localization_head:
         grid = layers.Conv2D(classes, 1, dtype="float32", name="cell_logits")(features)
@@ -176,18 +131,44 @@ def build_classifier(backbone="compact", classes=1, height=128, width=800, weigh
     return keras.Model(inputs, outputs, name="classifier")
 
 
-def with_grid_output(classifier):
-    """The same network (shared weights) with two outputs for training: "probability" (B, C), "grid" (B, gh, gw, C), 0..1."""
+def _features(inputs: Any, backbone: str, height: int, width: int | None, weights: str) -> Any:
+    """The last feature map of a classifier's backbone on its inputs."""
+    file = _weights_file(weights)
+    if backbone == "compact":
+        _insist_on_no_weights(weights)
+        return block(compact_levels(prepared(inputs, "standard", 1), COMPACT)[-1], 96, "context")
+    scale = _choose("classifier backbone", backbone, CLASSIFIERS)
+    _insist_on_size(backbone, height, width)
+    if backbone in pretrained.LITE:
+        maps = pretrained.build_lite(backbone, height, width, "imagenet" if weights == "imagenet" else "none")
+        encoder = keras.Model(maps.input, maps.outputs[-1], name=backbone)
+    else:
+        # These work out their borders from the width, so that one is named: 256 has the borders of any multiple of 32.
+        wide = width or (256 if backbone in BY_32 else None)
+        make = getattr(keras.applications, backbone)
+        options = {"include_top": False, "weights": "imagenet" if weights == "imagenet" else None}
+        encoder = _published(lambda: make(input_shape=(height, wide, 3), **options))
+    if file:
+        with _fitting(file, weights):
+            encoder.load_weights(file)
+    # Keras scales the pixels within EfficientNet, by statistics that are weights and a layer that "imagenet" alone brings: built
+    # again without that word, it would be another network. "torch" is the same scaling.
+    own_scaling = (layers.Rescaling, layers.Normalization) if scale == "torch" else ()
+    return normalization.fused(encoder, keras.Input((height, width, 3)), own_scaling)(prepared(inputs, scale, 3))
+
+
+def with_grid_output(classifier: keras.Model) -> keras.Model:
+    """The same network (same weights) with two outputs for training: "probability" (B, C), "grid" (B, gh, gw, C), 0..1."""
     grid = keras.ops.sigmoid(classifier.get_layer("cell_logits").output)
     return keras.Model(classifier.input, {"probability": classifier.output, "grid": grid}, name="classifier_with_grid")
 
 
-def grid_shape(classifier, height, width):
+def grid_shape(classifier: keras.Model, height: int, width: int) -> tuple[int, int]:
     """Rows and columns (gh, gw) of a localization head's grid on images of `height` x `width` pixels."""
     return tuple(with_grid_output(classifier).compute_output_shape((1, height, width, 1))["grid"][1:3])
 
 
-def fitting_crop(classifier, height, width, crop_width):
+def fitting_crop(classifier: keras.Model, height: int, width: int, crop_width: int) -> int:
     """`crop_width`, or 0 (whole strips) where the cells of a crop are not those of the strip there: networks without padding."""
     columns = grid_shape(classifier, height, width)[1]
     stride = width // columns
@@ -198,7 +179,14 @@ def fitting_crop(classifier, height, width, crop_width):
     return crop_width
 
 
-def build_segmenter(architecture="Unet", backbone="compact", height=128, width=None, weights="none", classes=1):
+def build_segmenter(
+    architecture: str = "Unet",
+    backbone: str = "compact",
+    height: int = 128,
+    width: int | None = None,
+    weights: str = "none",
+    classes: int = 1,
+) -> keras.Model:
     """A segmenter: uint8 (B, height, width, 1) -> probability (B, height, width, classes) float32, one sigmoid each.
 
     Arguments:
@@ -211,61 +199,41 @@ def build_segmenter(architecture="Unet", backbone="compact", height=128, width=N
     for name, size in (("height", height), ("width", width)):
         if size is not None and size % 32:
             raise UserError(f"The {name} of a segmenter's input is a multiple of 32 pixels, not {size}.")
-    inputs, file = keras.Input((height, width, 1), dtype="uint8", name="image"), _weights_file(weights)
-    if backbone == "compact":
-        _insist_on_no_weights(weights)
+    inputs = keras.Input((height, width, 1), dtype="uint8", name="image")
+    if backbone == "compact" or backbone in pretrained.LITE:
         if architecture != "Unet":
-            raise UserError(f"The compact backbone exists as a Unet, not as {architecture}.")
-        levels = _compact_levels(_prepared(inputs, "standard", 1), (*COMPACT, 96))
-        x = levels[-1]
-        for number, skip in reversed(list(enumerate(levels[:-1]))):
-            x = layers.UpSampling2D(2, name=f"larger{number}")(x)
-            x = layers.Concatenate(name=f"skip{number}")([x, skip])
-            x = _block(x, COMPACT[number], f"up{number}")
-        x = layers.Conv2DTranspose(classes, 8, strides=4, padding="same", name="logit")(x)
-    elif backbone in pretrained.LITE:
-        if architecture != "Unet":
-            raise UserError(f"The backbone {backbone} exists as a Unet, not as {architecture}.")
-        encoder = pretrained.build_lite(backbone, height, width, "imagenet" if weights == "imagenet" else "none", head=False)
-        if file:
-            with _fitting(file, weights):
-                encoder.load_weights(file)
-        x = _decoded(encoder(_prepared(inputs, "lite", 3)), classes)
+            of_backbone = "compact backbone" if backbone == "compact" else f"backbone {backbone}"
+            raise UserError(f"The {of_backbone} exists as a Unet, not as {architecture}.")
+        make = _compact_logits if backbone == "compact" else _lite_logits
+        x = make(inputs, backbone, height, width, weights, classes)
     else:
-        import segmentation_models
-
-        scale = _choose("segmentation backbone", backbone, ENCODERS)
-        if architecture not in ("Unet", "FPN", "Linknet"):
-            raise UserError(f"There is no architecture called {architecture!r}. Choose one of: Unet, FPN, Linknet.")
-        _insist_on_size(backbone, height, width)
-        make = getattr(segmentation_models, architecture)
-        begin = str(file) if file else "imagenet" if weights == "imagenet" else None
-        with _fitting(file, weights):
-            network = _published(lambda: make(backbone, input_shape=(height, width or 256, 3), classes=classes, activation="linear",
-                                              encoder_weights=begin))  # fmt: skip
-        x = normalization.fused(network, keras.Input((height, width, 3)))(_prepared(inputs, scale, 3))
+        x = _published_logits(inputs, architecture, backbone, height, width, weights, classes)
     outputs = layers.Activation("sigmoid", dtype="float32", name="probability")(x)
     return keras.Model(inputs, outputs, name="segmenter")
 
 
-def of_class(network, class_index, build):
-    """A segmenter of one class, `build_segmenter(**build)`, with the weights of a network of several: those of its output alone."""
-    single = build_segmenter(**{**build, "classes": 1})
-    weights = []
-    for several, one in zip(network.get_weights(), single.get_weights(), strict=True):
-        axes = [axis for axis, (many, few) in enumerate(zip(several.shape, one.shape, strict=True)) if many != few]
-        weights.append(several.take([class_index], axis=axes[0]) if axes else several)
-    single.set_weights(weights)
-    return single
+def _compact_logits(
+    inputs: Any, backbone: str, height: int, width: int | None, weights: str, classes: int
+) -> Any:
+    """A small U-Net's logits of the inputs' size."""
+    _weights_file(weights)
+    _insist_on_no_weights(weights)
+    *skips, x = compact_levels(prepared(inputs, "standard", 1), (*COMPACT, 96))
+    x = upwards(x, skips, COMPACT)
+    return layers.Conv2DTranspose(classes, 8, strides=4, padding="same", name="logit")(x)
 
 
-def _decoded(maps, classes):
-    """The logits of a U-Net from an encoder's maps at 1/2 to 1/32, computed at half of the size and enlarged."""
-    *skips, x = maps
-    for number, skip in reversed(list(enumerate(skips))):
-        x = layers.UpSampling2D(2, name=f"larger{number}")(x)
-        x = layers.Concatenate(name=f"skip{number}")([x, skip])
-        x = _block(x, DECODER[number], f"up{number}")
+def _lite_logits(
+    inputs: Any, backbone: str, height: int, width: int | None, weights: str, classes: int
+) -> Any:
+    """The logits of a U-Net on EfficientNet-Lite, computed at half of the size and enlarged."""
+    file = _weights_file(weights)
+    encoder = pretrained.build_lite(backbone, height, width, "imagenet" if weights == "imagenet" else "none", head=False)
+    if file:
+        with _fitting(file, weights):
+            encoder.load_weights(file)
+    *skips, x = encoder(prepared(inputs, "lite", 3))
+    x = upwards(x, skips, DECODER)
     # It begins with the answer that a defect pixel is rare (Lin et al., Focal Loss for Dense Object Detection, 2017): else the first
     # hundred steps learn nothing but that.
     begin = keras.initializers.Constant(-math.log((1 - RARE) / RARE))
@@ -273,6 +241,36 @@ def _decoded(maps, classes):
     return layers.UpSampling2D(2, interpolation="bilinear", name="logit")(x)
 
 
-def describe(model):
+def _published_logits(
+    inputs: Any, architecture: str, backbone: str, height: int, width: int | None, weights: str, classes: int
+) -> Any:
+    """The logits of a network of segmentation-models."""
+    import segmentation_models
+
+    file = _weights_file(weights)
+    scale = _choose("segmentation backbone", backbone, ENCODERS)
+    if architecture not in ("Unet", "FPN", "Linknet"):
+        raise UserError(f"There is no architecture called {architecture!r}. Choose one of: Unet, FPN, Linknet.")
+    _insist_on_size(backbone, height, width)
+    make = getattr(segmentation_models, architecture)
+    options: dict[str, Any] = {"encoder_weights": str(file) if file else "imagenet" if weights == "imagenet" else None}
+    options |= {"input_shape": (height, width or 256, 3), "classes": classes, "activation": "linear"}
+    with _fitting(file, weights):
+        network = _published(lambda: make(backbone, **options))
+    return normalization.fused(network, keras.Input((height, width, 3)))(prepared(inputs, scale, 3))
+
+
+def of_class(network: keras.Model, class_index: int, build: dict) -> keras.Model:
+    """A segmenter of one class, `build_segmenter(**build)`, with the weights of a network of several: those of its output alone."""
+    single = build_segmenter(**{**build, "classes": 1})
+    weights = []
+    for several, alone in zip(network.get_weights(), single.get_weights(), strict=True):
+        axes = [axis for axis, (many, few) in enumerate(zip(several.shape, alone.shape, strict=True)) if many != few]
+        weights.append(several.take([class_index], axis=axes[0]) if axes else several)
+    single.set_weights(weights)
+    return single
+
+
+def describe(model: keras.Model) -> str:
     """One line for a reader: layers and parameters of a network."""
     return f"{len(model.layers)} layers, {model.count_params():,} parameters"

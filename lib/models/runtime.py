@@ -3,16 +3,18 @@
 import contextlib
 import importlib.util
 import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 
 from lib.errors import UserError
 
+Predict = Callable[[np.ndarray], np.ndarray]  # images (B, h, w, 1) uint8 -> probabilities float32
 ENGINES = ("float32", "bfloat16", "openvino")
 
 
-def choose(engine):
+def choose(engine: str) -> str:
     """The engine that is asked for if this machine has what it needs, else "float32", which runs everywhere.
 
     Arguments:
@@ -30,26 +32,26 @@ def choose(engine):
     return engine
 
 
-def multiplies_bfloat16():
+def multiplies_bfloat16() -> bool:
     """Whether the processor has instructions for bfloat16, as far as Linux says so."""
     path = Path("/proc/cpuinfo")
     flags = path.read_text(encoding="utf-8").split() if path.is_file() else ()
     return "amx_bf16" in flags or "avx512_bf16" in flags
 
 
-def open_saved_model(folder, engine):
+def open_saved_model(folder: str | Path, engine: str) -> Predict:
     """A function from images (B, h, w, 1) uint8 to probabilities float32 (numpy): the SavedModel in `folder`, run by `engine`."""
     return {"float32": _float32, "bfloat16": _bfloat16, "openvino": _openvino}[choose(engine)](str(folder))
 
 
-def _float32(folder):
+def _float32(folder: str) -> Predict:
     import tensorflow
 
     loaded = tensorflow.saved_model.load(folder)
     return lambda images: loaded.serve(tensorflow.constant(images)).numpy()
 
 
-def _bfloat16(folder):
+def _bfloat16(folder: str) -> Predict:
     """Convolutions and matrix products on bfloat16 (8 bits of precision, summed up in float32), the rest in float32.
 
     The weights become constants of the graph, so that they are converted, and normalizations folded into them, once and not at
@@ -74,19 +76,19 @@ def _bfloat16(folder):
 
 
 @contextlib.contextmanager
-def _quiet():
+def _quiet() -> Iterator[None]:
     """Keep what TensorFlow prints while it rewrites a graph, which no log level of it stops, out of the reports."""
-    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    stderr, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 2)
     try:
         yield
     finally:
-        os.dup2(kept, 2)
-        os.close(kept)
+        os.dup2(stderr, 2)
+        os.close(stderr)
         os.close(nowhere)
 
 
-def _openvino(folder):
+def _openvino(folder: str) -> Predict:
     import openvino
 
     compiled = openvino.Core().compile_model(openvino.convert_model(folder), "CPU")

@@ -6,6 +6,7 @@ import inspect
 import logging
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import keras
@@ -17,17 +18,17 @@ from lib.files import put, read_json, scratch, write_json
 from lib.models import builders, runtime
 from lib.paths import member_folders
 
-BUILDERS = {"classifier": builders.build_classifier, "segmenter": builders.build_segmenter}  # by the card's kind
+BUILDERS: dict[str, Callable[..., keras.Model]] = {"classifier": builders.build_classifier, "segmenter": builders.build_segmenter}  # by the card's kind
 RENAMED = {"locate": "localization_head", "precision": "dtype_policy"}  # keys of models that were saved before version 2
 MANIFEST = files.MANIFEST  # in a model's folder: the files of its SavedModel
 
 
-def build(card):
+def build(card: dict) -> keras.Model:
     """The network that a model card describes, with random weights."""
     return BUILDERS[card["kind"]](**card["build"])
 
 
-def read_card(folder):
+def read_card(folder: str | Path) -> dict:
     """The card of a saved model; UserError if it is missing, broken or describes no network of this project."""
     path = Path(folder) / "model.json"
     card = read_json(path)
@@ -44,7 +45,7 @@ def read_card(folder):
     return card
 
 
-def save(model, folder, card):
+def save(model: keras.Model, folder: str | Path, card: dict) -> None:
     """Save to `folder`: weights, SavedModel (needs TensorFlow alone) and the card, complete or not at all.
 
     Further members of an ensemble that lie beside it are removed: they belong to another training. So the first one is saved first.
@@ -74,7 +75,7 @@ def save(model, folder, card):
             raise UserError(f"{folder} was written by another notebook meanwhile. Let one of them end before the other is run.")
 
 
-def _write(model, partial, card):
+def _write(model: keras.Model, partial: Path, card: dict) -> None:
     """Write the files of a saved model into a folder."""
     model.save_weights(partial / "model.weights.h5")
     if keras.backend.backend() == "tensorflow":
@@ -88,7 +89,7 @@ def _write(model, partial, card):
     write_json(partial / MANIFEST, files.manifest_of(partial / "saved_model"))
 
 
-def weights_hash(model):
+def weights_hash(model: keras.Model) -> str:
     """SHA-256 over all weights' bytes: equal for equal models, whatever file holds them."""
     digest = hashlib.sha256()
     for array in model.get_weights():
@@ -96,11 +97,11 @@ def weights_hash(model):
     return digest.hexdigest()
 
 
-def _backend_version():
+def _backend_version() -> str:
     return __import__(keras.backend.backend()).__version__
 
 
-def load(folder):
+def load(folder: str | Path) -> keras.Model:
     """The Keras model of a saved folder, rebuilt from its card and given its weights: nothing stored is executed."""
     folder = Path(folder)
     card = read_card(folder)
@@ -118,7 +119,7 @@ def load(folder):
     return model
 
 
-def predictor(folder, engine="float32"):
+def predictor(folder: str | Path, engine: str = "float32") -> tuple[runtime.Predict, dict]:
     """A function from images (B, h, w, 1) uint8 to probabilities float32 (numpy), and the model's card.
 
     Runs the SavedModel by one of `runtime.ENGINES` where Keras runs on TensorFlow, if its files are those that the model's

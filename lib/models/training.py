@@ -140,7 +140,7 @@ def read_arrays(path: Path) -> list[np.ndarray] | None:
     """The arrays that `write_arrays` wrote, in order; None if the file is missing or broken. Nothing stored is executed."""
     try:
         with np.load(path, allow_pickle=False) as stored:
-            return [stored[f"arr_{number}"] for number in range(len(stored.files))]
+            return [stored[f"arr_{index}"] for index in range(len(stored.files))]
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
         return None
 

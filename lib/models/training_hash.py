@@ -48,8 +48,8 @@ def of_training(
         hash_inputs = getattr(generator, "hash_inputs", None)
         inputs = hash_inputs() if hash_inputs else None
         add(digest, [type(generator).__name__, *code_of(type(generator), set()), inputs])
-        for number in range(min(1, len(generator)) if hash_inputs else len(generator)):
-            add(digest, keras.tree.flatten(generator[number]))
+        for index in range(min(1, len(generator)) if hash_inputs else len(generator)):
+            add(digest, keras.tree.flatten(generator[index]))
     return digest.hexdigest()
 
 

@@ -191,7 +191,7 @@ def check(options: Options, project: Project = DEFAULT_PROJECT) -> int:
         project = fitting_project(options, project)
     values_of(options, options.profile or "demo", project)
     print_line(f"data     {folder}")
-    findings = dataset.check(folder, progress=print_line).to_dict("records")
+    findings: list[dict] = [*dataset.check(folder, progress=print_line).to_dict("records")]
     if not any(finding["severity"] == "error" for finding in findings):
         findings += check_division(options, folder, project)
     for finding in findings:
