@@ -105,7 +105,7 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return content
 
 
-def number(value):
+def json_float(value: float) -> float | None:
     """A float for JSON: None where `value` is NaN or infinite, because JSON knows neither."""
     return float(value) if math.isfinite(value) else None
 
@@ -179,7 +179,7 @@ def try_lock(file: IO[Any]) -> bool:
             import msvcrt
 
             file.seek(1 << 20)  # beyond the content, which others must be able to read
-            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]
     except (BlockingIOError, PermissionError):
         return False
     except OSError as error:

@@ -56,7 +56,7 @@ def test_products_are_known_by_their_content(tmp_path, data, capsys):
     (run_dir / "value.json").write_text('{"value": 8}')  # not what 10 left there
     assert one_notebook(tmp_path, data, "--resume") == 0
     said, after = capsys.readouterr().out, kills.finished(run_dir)
-    assert "20_reads_value   kept" in said and after["20_reads_value"] == before["20_reads_value"]  # 10 made the same again
+    assert "20_reads_value   cached" in said and after["20_reads_value"] == before["20_reads_value"]  # 10 made the same again
     assert after["10_writes_value"] != before["10_writes_value"]
     state = run_state.read(run_dir)
     state.notebooks["20_reads_value"].input_hashes["10_writes_value"] = "something else"

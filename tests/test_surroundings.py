@@ -19,7 +19,8 @@ from lib.pipeline import run_state
 from lib.report import pages
 
 STATE = """import json, keras, matplotlib, sys
-from lib import losses, plots
+from lib import plots
+from lib.models import losses
 print(json.dumps([keras.config.floatx(), keras.config.epsilon(), keras.config.image_data_format(), keras.config.backend(),
                   keras.config.max_epochs(), keras.config.max_steps_per_epoch(),
                   matplotlib.rcParams["text.usetex"], matplotlib.rcParams["font.size"]]))"""

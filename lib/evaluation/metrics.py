@@ -127,5 +127,5 @@ def iou_metrics(truth: list[list[str]], predicted: list[list[str]], shape: tuple
     values = np.divide(intersection, union, out=np.full(len(union), np.nan), where=union > 0)
     known = [part[np.isfinite(part)] for part in (values[1:], values)]
     mean, with_background = (float(part.mean()) if len(part) else None for part in known)
-    iou = dict(zip(["background", *names], map(files.number, values), strict=True))
+    iou = dict(zip(["background", *names], map(files.json_float, values), strict=True))
     return {"iou": iou, "mean_iou": mean, "mean_iou_with_background": with_background}

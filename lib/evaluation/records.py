@@ -29,4 +29,4 @@ def as_json(value):
         return [as_json(one) for one in value]
     if isinstance(value, np.generic):
         return as_json(value.item())
-    return files.number(value) if isinstance(value, float) else value
+    return files.json_float(value) if isinstance(value, float) else value

@@ -114,7 +114,7 @@ def library() -> dict[str, Module]:
     return modules
 
 
-def code_of(notebook: Path, modules: dict[str, Module], pictures: bool = True) -> tuple[dict[str, str], set[str]]:
+def code_of(notebook: Path, modules: dict[str, Module], drawings: bool = True) -> tuple[dict[str, str], set[str]]:
     """What of the code counts for a notebook: {"cells": hash of its code cells, module: hash of each module of lib that it imports,
     directly or through others}, and the set of packages that these import.
 
@@ -122,7 +122,7 @@ def code_of(notebook: Path, modules: dict[str, Module], pictures: bool = True) -
     cell `parameters`, whose values count as such.
 
     Arguments:
-        pictures: whether the cells' calls of modules that only draw count.
+        drawings: whether the cells' calls of modules that only draw count.
     """
     cells: list[Any] = []
     waiting: set[str] = set()
@@ -140,7 +140,7 @@ def code_of(notebook: Path, modules: dict[str, Module], pictures: bool = True) -
             continue
         waiting |= imported_modules(tree, modules)
         packages |= imported_packages(tree)
-        tree.body = [node for node in tree.body if pictures or not only_draws(node)]
+        tree.body = [node for node in tree.body if drawings or not only_draws(node)]
         if tree.body or magics:
             cells.append([ast.dump(tree), magics])
     imported = set()

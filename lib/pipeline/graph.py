@@ -121,8 +121,8 @@ class Project:
         """[section, key, text] of every -p; UserError if one is given twice, because the last would win without a word."""
         overrides: list[list[str]] = []
         for section, key, value in (profiles.parse_override(text, tuple(self.graph)) for text in texts):
-            for *place, before in overrides:
-                if place == [section, key] and before != value:
+            for *target, before in overrides:
+                if target == [section, key] and before != value:
                     raise UserError(f"-p {section}.{key} is given twice, as {before[:40]!r} and as {value[:40]!r}. Give it once.")
             overrides.append([section, key, value])
         return overrides
@@ -137,7 +137,7 @@ class Project:
         own = [name for name in self.graph if name in SEGMENTERS]
         if not own or classes == len(own):
             return self
-        more = [f"3{number}_seg_class{number}" for number in range(len(own) + 1, classes + 1)]
+        more = [f"3{defect_class}_seg_class{defect_class}" for defect_class in range(len(own) + 1, classes + 1)]
         segmenters = (*own[:classes], *more)
         graph: Graph = {}
         for name, needs in self.graph.items():

@@ -144,8 +144,8 @@ def convert(value: Any, annotation: ast.expr) -> Any:
         raise ValueError("holds something that is neither number, text, list nor dictionary of these") from None
 
 
-for number in ("int", "float"):
-    profiles.ProfileLoader.add_constructor(f"tag:yaml.org,2002:{number}", profiles.ProfileLoader.construct_decimal)
+for tag in ("int", "float"):
+    profiles.ProfileLoader.add_constructor(f"tag:yaml.org,2002:{tag}", profiles.ProfileLoader.construct_decimal)
 profiles.ProfileLoader.add_implicit_resolver("tag:yaml.org,2002:int", re.compile(r"[-+]?0[0-9_]+$"), list("-+0"))  # 08, which is not octal
 
 
@@ -232,8 +232,8 @@ def owners_of(setting: Setting, settables: dict[str, dict[str, Parameter]]) -> l
     known = sorted({known for name in names for known in settables[name]} - set(COMMAND_LINE))
     if RENAMED.get(key) in known:
         raise UserError(f"{origin}: {key} is called {RENAMED[key]} now. Use that name.")
-    place = {"all": "no notebook has", "segmenters": "no segmenter has"}.get(section, f"{section} has no")
-    raise UserError(f"{origin}: {place} parameter {key!r}{profiles.nearest(key, known)}")
+    missing = {"all": "no notebook has", "segmenters": "no segmenter has"}.get(section, f"{section} has no")
+    raise UserError(f"{origin}: {missing} parameter {key!r}{profiles.nearest(key, known)}")
 
 
 def apply(setting: Setting, parameter: Parameter, values: dict[str, Value]) -> None:

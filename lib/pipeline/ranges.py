@@ -22,8 +22,8 @@ from lib import paths
 from lib.data import choices
 from lib.errors import UserError
 
-NUMBER = r"-?\d+(?:\.\d+)?(?:e-?\d+)?"
-RANGE = re.compile(rf"({NUMBER})(<?)\.\.(<?)({NUMBER})?(?: by (\d+))?")
+DECIMAL = r"-?\d+(?:\.\d+)?(?:e-?\d+)?"
+RANGE = re.compile(rf"({DECIMAL})(<?)\.\.(<?)({DECIMAL})?(?: by (\d+))?")
 FREE = ("data_dir", "run_dir")  # folders, which the command line gives and the notebooks look into themselves
 
 

@@ -76,7 +76,7 @@ def new_folder(profile: str, runs: Path) -> Path:
     """A folder of a new name, made by this command: date, time (UTC) and profile, and a number where another took that name."""
     stem = time.strftime("%Y%m%d-%H%M%S-", time.gmtime()) + profile
     runs.mkdir(parents=True, exist_ok=True)
-    for name in (stem, *(f"{stem}-{number}" for number in range(2, 1000))):
+    for name in (stem, *(f"{stem}-{count}" for count in range(2, 1000))):
         try:
             (runs / name).mkdir()
             return runs / name

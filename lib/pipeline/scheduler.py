@@ -158,9 +158,9 @@ class Scheduler:
 
     def stop(self) -> None:
         """Stop what runs, which waits then to be started again."""
-        for number in (signal.SIGINT, signal.SIGTERM):  # a second Ctrl-C must not leave a kernel behind
+        for request in (signal.SIGINT, signal.SIGTERM):  # a second Ctrl-C must not leave a kernel behind
             with contextlib.suppress(ValueError):
-                signal.signal(number, signal.SIG_IGN)
+                signal.signal(request, signal.SIG_IGN)
         for name, job in self.jobs.items():
             self.executor.stop(job)
             self.tasks[name].status = Status.WAITING

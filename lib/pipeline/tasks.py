@@ -30,7 +30,7 @@ def keys_of(
         upstream = {need: keys[need] for need in project.graph[name]}
         # A network is not trained again for another colour; the other notebooks are, so to say, their pictures.
         trains = any(product.endswith("model.json") for product in project.products.get(name, ()))
-        code, packages = cache_key.code_of(project.notebook(name), modules, pictures=not trains)
+        code, packages = cache_key.code_of(project.notebook(name), modules, drawings=not trains)
         keys[name] = cache_key.key(parameters, code, fingerprint, upstream, cache_key.versions(sorted(packages)))
     return keys
 
