@@ -1,6 +1,7 @@
 """Generators, networks, training and cascade on a few hand-made strips."""
 
 import weakref
+from dataclasses import replace
 
 import cv2
 import keras
@@ -335,13 +336,12 @@ def networks(tmp_path, strips, monkeypatch):
 
 def test_the_cascade_returns_the_exact_masks_of_exact_networks(networks, strips):
     paths, rles = strips
-    chosen = {"strategy": "both filters", "binary_threshold": 0.5, "label_thresholds": [0.5], "pixel_thresholds": [0.5]}
-    chosen["minimum_areas"] = [1]
+    chosen = PostprocessConfig("both filters", 0.5, (0.5,), (0.5,), smallest_components=(0,), minimum_areas=(1,))
     predicted, binary, label = cascade.predict(networks, paths, chosen, SHAPE, chunk=5)
     assert [row[0] for row in predicted] == rles
     assert binary.tolist() == [0, 1] * 6
     assert np.isnan(label[::2]).all() and (label[1::2] == 1).all()  # a dropped strip is not seen by the second network
-    nothing, _, _ = cascade.predict(networks, paths, {**chosen, "minimum_areas": [401]}, SHAPE)
+    nothing, _, _ = cascade.predict(networks, paths, replace(chosen, minimum_areas=(401,)), SHAPE)
     assert all(row == [""] for row in nothing)
 
 
@@ -354,8 +354,8 @@ def test_the_cascade_decodes_a_strip_once_for_all_networks_of_a_size(networks, s
         return read_image(path, *about)
 
     monkeypatch.setattr(predictor, "read_image", counting)
-    chosen = {"strategy": "both filters", "binary_threshold": 0.0, "label_thresholds": [0.0], "pixel_thresholds": [0.5]}
-    predicted, *_ = cascade.predict(networks, paths, chosen | {"minimum_areas": [1]}, SHAPE, chunk=7)
+    chosen = PostprocessConfig("both filters", 0.0, (0.0,), (0.5,), smallest_components=(0,), minimum_areas=(1,))
+    predicted, *_ = cascade.predict(networks, paths, chosen, SHAPE, chunk=7)
     assert [row[0] for row in predicted] == rles
     assert sorted(read) == paths
 
