@@ -1,4 +1,4 @@
-"""Pictures of strips, each function a matplotlib figure; colours hold for the colour-blind (Okabe and Ito)."""
+"""Pictures of strips, as matplotlib figures; colours hold for the colour-blind (Okabe and Ito)."""
 
 import re
 from collections.abc import Sequence
@@ -99,7 +99,7 @@ def strips(
     """Strips under each other, with the outlines of their masks.
 
     Arguments:
-        paths: image files; titles: one a strip, or None for the files' names; shape: of the images, in pixels.
+        paths: image files; titles: one a strip, by default the files' names; shape: of the images, in pixels.
     """
     rows = max(1, len(paths))
     figure, panels = plt.subplots(rows, 1, figsize=(11, 2.05 * rows), squeeze=False, layout="constrained")

@@ -190,7 +190,7 @@ def operating_point(points: pd.DataFrame, chosen: float, cheapest: float, all_em
     """Score, share of strips sent on, recall and cost over the binary filter's threshold.
 
     Arguments:
-        points: table of `calibration.operating_points`; chosen, cheapest: thresholds to mark; all_empty: a score.
+        points: from `calibration.operating_points`; chosen, cheapest: thresholds to mark; all_empty: a score.
     """
     figure, (scores, shares, costs) = plt.subplots(3, 1, figsize=(8, 6.6), sharex=True, layout="constrained")
     threshold = points["threshold"]

@@ -1,8 +1,8 @@
 """The pages a person reads: a notebook's report, and a run's index. Each is one file that loads nothing.
 
 nbconvert gives the filters (Markdown, ANSI colours; see `cells`), the pages are our own templates: its stock
-ones load scripts from the network, hide no code and leave HTML in outputs as it is. A Content-Security-Policy in
-each page forbids scripts and requests on top.
+ones load scripts from the network, hide no code and leave HTML in outputs as it is. A Content-Security-Policy
+in each page forbids scripts and requests on top.
 """
 
 import datetime
@@ -19,13 +19,15 @@ from lib.errors import UserError, shorten
 from lib.report.picture import thumbnail
 
 TEMPLATES = Path(__file__).parent / "templates"
+# Linked where they are there:
 FILES = (
     "submission.csv",
     "metrics.json",
+    "evaluation.json",
     "thresholds.json",
     "data_findings.csv",
     "run.json",
-)  # linked where they are there
+)
 ORIGIN = ("code", "versions", "environment")  # that a run's notebooks may differ in
 NO_FACTS = ("", "note", "generated", "titles")  # of the data: shown elsewhere
 DICE = re.compile(r"dice_positives_class([1-9][0-9]{0,2})")  # metrics of the classes
@@ -180,6 +182,22 @@ def notebook_card(run_dir: Path, name: str, entry: dict[str, Any], summary: str)
     }
 
 
+def current_metrics(
+    recorded: dict[str, tuple[str, dict[str, Any]]], cards: list[dict[str, Any]], everything: bool
+) -> dict[str, Any]:
+    """The metrics of the notebooks that are finished now, as those of an earlier state may lie there, too.
+
+    Arguments:
+        recorded: {notebook: (summary, metrics)}; cards: of the notebooks; everything: take those of all.
+    """
+    finished = {card["name"] for card in cards if card["status"] in ("done", "cached")}
+    metrics: dict[str, Any] = {}
+    for name, (_, values) in recorded.items():
+        if everything or name in finished:
+            metrics |= values
+    return metrics
+
+
 def class_dice(metrics: dict[str, Any], titles: list[str]) -> list[tuple[str, float]]:
     """(title of a class, its Dice over positives) in the order of the classes, however many.
 
@@ -252,11 +270,7 @@ def write_index(run_dir: str | Path) -> None:
         notebook_card(run_dir, name, entry, recorded.get(name, ("", {}))[0])
         for name, entry in notebook_entries(run_dir, state).items()
     ]
-    # Metrics of an earlier state may still lie there: only those of finished notebooks are shown.
-    finished = {card["name"] for card in cards if card["status"] in ("done", "cached")}
-    metrics: dict[str, Any] = {}
-    for name, (_, values) in recorded.items():
-        metrics |= values if name in finished or not state else {}
+    metrics = current_metrics(recorded, cards, everything=not state)
     outdated = [card["name"] for card in cards if card["outdated"] and card["name"] in recorded]
     data = as_dict(state.get("data"))
     data = data_note(data) | data

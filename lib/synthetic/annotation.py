@@ -1,4 +1,4 @@
-"""What annotators see on a strip: the objects of a class, their sizes and places, and the polygons around them."""
+"""What annotators see on a strip: the objects of a class, their sizes, places and polygons."""
 
 import math
 from statistics import NormalDist
@@ -92,7 +92,7 @@ def outline(rng: Generator, shape: str, height: int, width: int) -> np.ndarray:
     """The annotator's polygon, (n, 2) int32 points (x, y) that reach all borders of a box of this size.
 
     Arguments:
-        shape: "box" (crooked), "strip" (slanted, along the longer side) or "patch" (ragged); height, width: pixels.
+        shape: "box" (crooked), "strip" (slanted, along the longer side) or "patch" (ragged); height, width: px.
     """
     if shape == "box":
         points = rng.uniform(0, 0.27, (4, 2)) * [[1, 1], [-1, 1], [-1, -1], [1, -1]] + [

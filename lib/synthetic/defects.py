@@ -33,7 +33,7 @@ def draw_pits(box: np.ndarray, mask: np.ndarray, rng: Generator, strength: float
 
 
 def draw_line(box: np.ndarray, mask: np.ndarray, rng: Generator, strength: float) -> None:
-    """Class 2: a thin wandering dark line that opens into a lens with a bright inside and ends in a dark knot."""
+    """Class 2: a thin wandering dark line that opens into a lens, bright inside, and ends in a dark knot."""
     height, width = box.shape
     columns, rows = np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32)[:, None]
     middle = mask @ columns / np.maximum(0.1, mask.sum(axis=1))
@@ -74,7 +74,7 @@ def streaks(rng: Generator, height: int, width: int) -> np.ndarray:
 
 
 def draw_scratches(box: np.ndarray, mask: np.ndarray, rng: Generator, strength: float) -> None:
-    """Class 3: streaks along the longer side, slanted with the outline; a torn or flat dark band; a rough scar."""
+    """Class 3: streaks along the longer side, slanted as the outline; a torn or flat dark band; a rough scar."""
     height, width = box.shape
     if width > 1.5 * height:
         draw_scratches(box.T, mask.T, rng, strength)
@@ -107,7 +107,7 @@ def draw_scratches(box: np.ndarray, mask: np.ndarray, rng: Generator, strength: 
 
 
 def draw_patch(box: np.ndarray, mask: np.ndarray, rng: Generator, strength: float) -> None:
-    """Class 4: a crumpled, scaly surface with a dark ragged rim and bright cracks instead of the rolled one."""
+    """Class 4: a crumpled, scaly surface with a dark ragged rim and bright cracks."""
     height, width = box.shape
     level = float(box.mean())
     zoom = rng.uniform(0.8, 1.7)
@@ -186,7 +186,7 @@ def put_defects(
 ) -> None:
     """Draw defects of a class into `image` (H, W) float32, and their outlines into `masks` (H, W, C) uint8.
 
-    Objects keep clear of all in `masks`. One that finds no room is left out; if it is the largest, so are all.
+    Objects keep clear of all in `masks`. What finds no room is left out; if it is the largest, so are all.
 
     Arguments:
         lit: first and last lit column; ranks: of the strip, see `object_sizes`.

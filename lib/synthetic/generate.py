@@ -162,7 +162,7 @@ def is_filled(folder: Path, wanted: dict[str, Any]) -> bool:
         )
     if strange := first_foreign(folder):
         raise UserError(
-            f"{strange} is none of the strips that an older version generated there, and they are to be made anew. "
+            f"{strange} is none of the strips that an older version generated there, which are to be made anew. "
             f"Move it elsewhere, or name another folder than {folder}."
         )
     return False
@@ -220,15 +220,15 @@ def generate(
 
 
 def checked_sizes(synthetic_sizes: Any) -> tuple[int, int]:
-    """(training strips, test strips) from the notebooks' parameter; UserError unless it is two integers from 1."""
+    """(training strips, test strips) from the notebooks' parameter; UserError unless they are integers from 1."""
     are_two = isinstance(synthetic_sizes, list | tuple) and [type(size) for size in synthetic_sizes] == [
         int,
         int,
     ]
     if not are_two or min(synthetic_sizes) < 1:
         raise UserError(
-            f"synthetic_sizes is {str(synthetic_sizes)[:80]}. It must be two whole numbers, 1 or more, for training "
-            "and test strips: [1500, 240]."
+            f"synthetic_sizes is {str(synthetic_sizes)[:80]}. It must be two whole numbers, 1 or more, "
+            "for training and test strips: [1500, 240]."
         )
     return synthetic_sizes[0], synthetic_sizes[1]
 
@@ -236,7 +236,7 @@ def checked_sizes(synthetic_sizes: Any) -> tuple[int, int]:
 def find_or_generate(
     data_dir: str | Path = "", synthetic_sizes: Sequence[int] = (1500, 240), seed: int = 42, lift: bool = True
 ) -> Path:
-    """The competition's data where they are found (see paths.find_data), else a set generated inside the project.
+    """The competition's data where they are (see paths.find_data), else a set generated inside the project.
 
     Arguments:
         synthetic_sizes: numbers of training and test strips to generate, from 1.

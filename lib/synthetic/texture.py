@@ -16,7 +16,7 @@ Roll = dict[str, Any]  # what the strips of one roll have in common, see `make_r
 
 
 def smooth_noise(rng: Generator, shape: tuple[int, int], cell: tuple[int, int]) -> np.ndarray:
-    """Noise of mean 0 and deviation 1: normal values on a grid of `cell` = (rows, columns) pixels, made full size."""
+    """Noise of mean 0 and deviation 1: normal values on a grid of cells (rows, columns), made full size."""
     height, width = shape
     grid = rng.standard_normal((max(4, height // cell[0] + 2), max(4, width // cell[1] + 2))).astype(
         np.float32
