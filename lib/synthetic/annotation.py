@@ -92,7 +92,7 @@ def outline(rng: Generator, shape: str, height: int, width: int) -> np.ndarray:
     """The annotator's polygon, (n, 2) int32 points (x, y) that reach all borders of a box of this size.
 
     Arguments:
-        shape: "box" (crooked), "strip" (slanted, along the longer side) or "patch" (ragged); height, width: px.
+        shape: "box" (crooked), "strip" (slanted, along the long side) or "patch" (ragged); height, width: px.
     """
     if shape == "box":
         points = rng.uniform(0, 0.27, (4, 2)) * [[1, 1], [-1, 1], [-1, -1], [1, -1]] + [

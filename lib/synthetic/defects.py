@@ -74,7 +74,7 @@ def streaks(rng: Generator, height: int, width: int) -> np.ndarray:
 
 
 def draw_scratches(box: np.ndarray, mask: np.ndarray, rng: Generator, strength: float) -> None:
-    """Class 3: streaks along the longer side, slanted as the outline; a torn or flat dark band; a rough scar."""
+    """Class 3: streaks along the longer side, slanted like the outline; or a dark band; or a rough scar."""
     height, width = box.shape
     if width > 1.5 * height:
         draw_scratches(box.T, mask.T, rng, strength)

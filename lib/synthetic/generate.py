@@ -162,8 +162,8 @@ def is_filled(folder: Path, wanted: dict[str, Any]) -> bool:
         )
     if strange := first_foreign(folder):
         raise UserError(
-            f"{strange} is none of the strips that an older version generated there, which are to be made anew. "
-            f"Move it elsewhere, or name another folder than {folder}."
+            f"{strange} is none of the strips that an older version generated there, and they are to be made "
+            f"anew. Move it elsewhere, or name another folder than {folder}."
         )
     return False
 
@@ -220,7 +220,7 @@ def generate(
 
 
 def checked_sizes(synthetic_sizes: Any) -> tuple[int, int]:
-    """(training strips, test strips) from the notebooks' parameter; UserError unless they are integers from 1."""
+    """(training strips, test strips) from the notebooks' parameter; UserError unless two integers from 1."""
     are_two = isinstance(synthetic_sizes, list | tuple) and [type(size) for size in synthetic_sizes] == [
         int,
         int,
@@ -245,9 +245,8 @@ def find_or_generate(
     if folder:
         return folder
     if paths.on_kaggle():
-        print(
-            f"No competition data are attached (Add Input, Competitions, {paths.COMPETITION}): strips are generated."
-        )
+        source = f"Add Input, Competitions, {paths.COMPETITION}"
+        print(f"No competition data are attached ({source}): strips are generated instead.")
     train, test = checked_sizes(synthetic_sizes)
     return generate(paths.home() / "data" / f"generated-{train}-{test}-{seed}", train, test, seed, lift)
 

@@ -68,7 +68,7 @@ def plan_ranks(strips: list[PlannedStrip], rng: Generator) -> None:
 
 
 def plan_twins(strips: list[PlannedStrip], n_pairs: int) -> None:
-    """Make pairs of near-duplicates: the first of class 3 alone, with other masks, the others of other labels."""
+    """Make pairs of near-duplicates: one of class 3 alone, with other masks; the others of other labels."""
     for pair in range(n_pairs):
         with_other_masks = pair == 0
         free = [strip for strip in strips if not strip.twin and (strip.labels == (3,)) == with_other_masks]
