@@ -26,10 +26,10 @@ def act(arguments: list[str] | None) -> None:
     if not len(test) or dataset.load_truth(folder, test) is None:
         raise UserError(f"{folder} has no test_truth.csv or no test images, so nothing is known to compare with. Name a data folder that "
                         "has both.")  # fmt: skip
-    found, truth = copy_lookup.of_test_images(table, test, folder)
+    result, truth = copy_lookup.of_test_images(table, test, folder)
     shape = about["height"], about["width"]
-    found |= metrics.iou_metrics(truth or [], found.pop("predicted"), shape, dataset.titles(about))
-    errors.print_line(json.dumps(found, indent=2))
+    result |= metrics.iou_metrics(truth or [], result.pop("predicted"), shape, dataset.titles(about))
+    errors.print_line(json.dumps(result, indent=2))
 
 
 def main(arguments: list[str] | None = None) -> int:

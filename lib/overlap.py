@@ -25,9 +25,9 @@ def of_submission(path: str | Path, data_dir: str | Path) -> dict:
     if with_truth is None:
         raise UserError(f"{data_dir} has no test_truth.csv, so nothing is known to compare with. Name a data folder that has it.")
     shape, truth = (about["height"], about["width"]), with_truth[dataset.rle_columns(with_truth)].to_numpy().tolist()
-    found = submission.check(path, list(table["image_id"]), about["classes"], shape)
+    submitted = submission.check(path, list(table["image_id"]), about["classes"], shape)
     rows = {image_id: [""] * about["classes"] for image_id in table["image_id"]}
-    for image_id, defect_class, text in found[["image_id", "defect_class", "rle"]].itertuples(index=False):
+    for image_id, defect_class, text in submitted[["image_id", "defect_class", "rle"]].itertuples(index=False):
         rows[image_id][defect_class - 1] = text
     return metrics.iou_metrics(truth, [rows[image_id] for image_id in table["image_id"]], shape, dataset.titles(about))
 

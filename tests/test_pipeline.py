@@ -452,7 +452,7 @@ def test_what_runs_again_when_a_line_changes(tmp_path, module, again):
     [
         ("plots.batch(images[:6]);", "plots.batch(images[:8]);", []),
         ("# 0..: images used at most; all at 0", "# 0..: images, all of them at 0", []),
-        ("keras.utils.set_random_seed(seed + number)", "keras.utils.set_random_seed(seed)", ["10_binary", "40_evaluation", "90_inference"]),
+        ("keras.utils.set_random_seed(seed + member)", "keras.utils.set_random_seed(seed)", ["10_binary", "40_evaluation", "90_inference"]),
     ],
 )
 def test_what_a_cell_only_draws_or_remarks_trains_no_network_again(tmp_path, old, new, again):

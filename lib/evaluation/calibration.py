@@ -79,8 +79,8 @@ def cross_fitted_cost(predictions: CascadePredictions, false_negative_cost: floa
     probability, defective = predictions.defect_probability, predictions.has_defect.any(axis=1)
     cost = np.zeros(len(probability))
     fold = statistics.assign_folds(predictions.group, min(cv_folds, len(np.unique(predictions.group))), seed)
-    for number in np.unique(fold):
-        inside = fold == number
+    for fold_index in np.unique(fold):
+        inside = fold == fold_index
         outside = ~inside if (~inside).any() else inside
         threshold = cheapest_threshold(probability[outside], defective[outside], false_negative_cost)
         passed = reaches(probability, threshold)

@@ -44,13 +44,13 @@ def baseline(
     nearest, turns = duplicates.nearest_copies(files, group, is_evaluated, is_training, max_distance)
     rows = np.flatnonzero(is_evaluated)
     copies = int((nearest[rows] >= 0).sum())
-    found = {"images": len(rows), "copies": copies, "share": copies / max(len(rows), 1)}
+    result = {"images": len(rows), "copies": copies, "share": copies / max(len(rows), 1)}
     truth = [texts[row] for row in rows]
     if not truth or any(row is None for row in truth):
-        return {**found, "score": None, "all_empty": None, "predicted": None}
+        return {**result, "score": None, "all_empty": None, "predicted": None}
     predicted = copied_masks(texts, nearest[rows], turns[rows], shape)
     score = metrics.competition_score(truth, predicted)
-    return {**found, "score": score, "all_empty": metrics.all_empty_score(truth), "predicted": predicted}
+    return {**result, "score": score, "all_empty": metrics.all_empty_score(truth), "predicted": predicted}
 
 
 def of_test_images(
@@ -68,8 +68,8 @@ def of_test_images(
     texts = table[dataset.rle_columns(table)].to_numpy().tolist() + truth
     group = duplicates.find_duplicates(files, max_distance) if group is None else group
     is_test = np.repeat([False, True], [len(table), len(test)])
-    found = baseline(files, group, is_test, ~is_test, texts, (about["height"], about["width"]), max_distance)
-    return found, None if with_truth is None else truth
+    result = baseline(files, group, is_test, ~is_test, texts, (about["height"], about["width"]), max_distance)
+    return result, None if with_truth is None else truth
 
 
 def of_held_out(
@@ -92,12 +92,12 @@ def of_held_out(
     return baseline(list(table["path"]), group, part == "held_out", part == "train", texts, shape, max_distance)
 
 
-def remark(found: dict, kind: str) -> str:
-    """What `baseline` found, in words. `kind`: of the images that are evaluated, such as "test"."""
-    if not found["copies"]:
-        return f"None of {found['images']:,} {kind} images has a copy among those that teach, turned or not."
-    text = f"{found['copies']:,} of {found['images']:,} {kind} images ({found['share']:.0%}) have a copy among those that teach, "
+def remark(result: dict, kind: str) -> str:
+    """A `baseline`, in words. `kind`: of the images that are evaluated, such as "test"."""
+    if not result["copies"]:
+        return f"None of {result['images']:,} {kind} images has a copy among those that teach, turned or not."
+    text = f"{result['copies']:,} of {result['images']:,} {kind} images ({result['share']:.0%}) have a copy among those that teach, "
     text += "turned or not."
-    if found["score"] is not None:
-        text += f" Looking their masks up scores {found['score']:.4f} without learning, predicting nothing {found['all_empty']:.4f}."
+    if result["score"] is not None:
+        text += f" Looking their masks up scores {result['score']:.4f} without learning, predicting nothing {result['all_empty']:.4f}."
     return f"Warning: {text} A score on them also tells what was remembered."

@@ -37,11 +37,11 @@ def perturbed_dice(first: str, second: str, shape: tuple[int, int]) -> dict[str,
         first, second: run-length strings, not both empty; shape: (H, W).
     """
     first_mask, second_mask = rle.decode(first, shape), rle.decode(second, shape)
-    area, found = int(first_mask.sum()), {}
+    area, scores = int(first_mask.sum()), {}
     for how in PERTURBATIONS:
         moved = perturb_boundary(second_mask, how)
-        found[how] = float(dice(np.count_nonzero(first_mask & moved), np.count_nonzero(moved), area))
-    return found
+        scores[how] = float(dice(np.count_nonzero(first_mask & moved), np.count_nonzero(moved), area))
+    return scores
 
 
 def mean_perturbed_dice(first: list[list[str]], second: list[list[str]], shape: tuple[int, int]) -> dict[str, np.ndarray]:
@@ -142,8 +142,8 @@ def conflicting(masks: list[list[str]], group: np.ndarray, same_from: float = 0.
     Lowest Dice first. Near-duplicates may be shifted by a few columns, so that Dice stays below 1 even where one hand drew both.
     """
     pairs = []
-    for number in np.flatnonzero(np.bincount(group) > 1):
-        for first, second in combinations(np.flatnonzero(group == number).tolist(), 2):
+    for group_index in np.flatnonzero(np.bincount(group) > 1):
+        for first, second in combinations(np.flatnonzero(group == group_index).tolist(), 2):
             areas = [sum(rle.area(text) for text in masks[row]) for row in (first, second)]
             intersection = sum(rle.intersection(one, other) for one, other in zip(masks[first], masks[second], strict=True))
             likeness = float(dice(intersection, *areas))

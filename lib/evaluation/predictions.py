@@ -128,19 +128,19 @@ def member_answers(network, rows: pd.DataFrame) -> Iterator[tuple[int, np.ndarra
         yield from enumerate(network(list(paths)))
         return
     member = rows["member"].to_numpy()
-    for number in np.unique(member):
-        indices = np.flatnonzero(member == number)
-        network.use(len(network.augmentations), *((len(network.members), 0) if number < 0 else (1, number)))
+    for member_index in np.unique(member):
+        indices = np.flatnonzero(member == member_index)
+        network.use(len(network.augmentations), *((len(network.members), 0) if member_index < 0 else (1, member_index)))
         yield from zip(indices, network(list(paths[indices])), strict=True)
     network.use(len(network.augmentations), len(network.members))
 
 
 def class_probabilities(network, rows: pd.DataFrame, classes: int) -> np.ndarray:
     """A classifier's `member_answers` as one array, float32 (N, classes), in the order of the rows."""
-    found = np.empty((len(rows), classes), np.float32)
+    probability = np.empty((len(rows), classes), np.float32)
     for index, answer in member_answers(network, rows):
-        found[index] = answer
-    return found
+        probability[index] = answer
+    return probability
 
 
 def collect_predictions(
@@ -159,7 +159,7 @@ def collect_predictions(
     """
     n_images, n_classes = len(table), len(rles[0])
     grid = n_images, n_classes, len(PIXEL_THRESHOLDS), len(SMALLEST_COMPONENTS)
-    found = CascadePredictions(
+    predictions = CascadePredictions(
         np.zeros(n_images, np.float32), np.zeros((n_images, n_classes), np.float32), np.zeros((n_images, n_classes), np.int64),
         np.zeros(grid, np.int64), np.zeros(grid, np.int64), table["group"].to_numpy() if "group" in table else np.arange(n_images),
         PIXEL_THRESHOLDS, SMALLEST_COMPONENTS, np.zeros(grid, np.int64), np.zeros(grid, np.int64),
@@ -170,21 +170,21 @@ def collect_predictions(
         return timed_answers(networks[name], table if members is None else table.assign(member=members[name]), seconds, name)
 
     for row, probability in answers("binary"):
-        found.defect_probability[row] = probability[0]
+        predictions.defect_probability[row] = probability[0]
     for row, probability in answers("multilabel"):
-        found.class_probability[row] = probability
+        predictions.class_probability[row] = probability
     packed: list[list] = [[None] * n_classes for _ in range(n_images)]
     for class_index in range(n_classes):
         if progress:
             progress(f"class {class_index + 1}: {n_images} strips")
         for row, probability in answers(f"seg_class{class_index + 1}"):
             text = rles[row][class_index]
-            count_pair(found, row, class_index, probability, rle.decode(text, shape).astype(bool) if text else None, shape)
+            count_pair(predictions, row, class_index, probability, rle.decode(text, shape).astype(bool) if text else None, shape)
             if maps is not None:
                 packed[row][class_index] = postprocess.pack(probability)
     if maps is not None:
         maps.extend(packed)
-    return found
+    return predictions
 
 
 def timed_answers(network, rows: pd.DataFrame, seconds: dict[str, float], name: str) -> Iterator[tuple[int, np.ndarray]]:
@@ -200,14 +200,14 @@ def timed_answers(network, rows: pd.DataFrame, seconds: dict[str, float], name: 
 
 
 def count_pair(
-    found: CascadePredictions, row: int, class_index: int, probability: np.ndarray, truth: np.ndarray | None, shape: tuple[int, int]
+    predictions: CascadePredictions, row: int, class_index: int, probability: np.ndarray, truth: np.ndarray | None, shape: tuple[int, int]
 ) -> None:
     """Fill in the areas of one image-class pair from its probability map (h, w) and its true mask (H, W) bool, None for no defect."""
-    pair, grids = (row, class_index), (found.pixel_thresholds, found.smallest_components)
-    found.true_area[pair] = 0 if truth is None else truth.sum()
+    pair, grids = (row, class_index), (predictions.pixel_thresholds, predictions.smallest_components)
+    predictions.true_area[pair] = 0 if truth is None else truth.sum()
     full = postprocess.full_size(probability, shape)
-    found.area[pair], found.intersection[pair] = postprocess.count_pixels(full, truth, *grids)
-    if reaches(found.class_probability[pair], min(found.pixel_thresholds)):  # else no product reaches a threshold
-        soft_area, soft_intersection = found.pixels(postprocess.SOFT)
-        weighted = postprocess.full_size(probability * found.class_probability[pair], shape)
+    predictions.area[pair], predictions.intersection[pair] = postprocess.count_pixels(full, truth, *grids)
+    if reaches(predictions.class_probability[pair], min(predictions.pixel_thresholds)):  # else no product reaches a threshold
+        soft_area, soft_intersection = predictions.pixels(postprocess.SOFT)
+        weighted = postprocess.full_size(probability * predictions.class_probability[pair], shape)
         soft_area[pair], soft_intersection[pair] = postprocess.count_pixels(weighted, truth, *grids)

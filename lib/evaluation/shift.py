@@ -99,12 +99,12 @@ def auc_interval(
     _, index = np.unique(group, return_inverse=True)
     members = np.split(np.argsort(index, kind="stable"), np.cumsum(np.bincount(index))[:-1])
     rng = np.random.default_rng(seed)
-    found = []
+    aucs = []
     for _ in range(n_bootstrap):
-        drawn = np.concatenate([members[number] for number in rng.integers(len(members), size=len(members))])
-        if len(np.unique(is_test[drawn])) == 2:
-            found.append(roc_auc_score(is_test[drawn], probability[drawn]))
-    low, high = np.quantile(found, [(1 - level) / 2, (1 + level) / 2]) if found else (float("nan"),) * 2
+        chosen = np.concatenate([members[group_index] for group_index in rng.integers(len(members), size=len(members))])
+        if len(np.unique(is_test[chosen])) == 2:
+            aucs.append(roc_auc_score(is_test[chosen], probability[chosen]))
+    low, high = np.quantile(aucs, [(1 - level) / 2, (1 + level) / 2]) if aucs else (float("nan"),) * 2
     return float(roc_auc_score(is_test, probability)), float(low), float(high)
 
 

@@ -19,7 +19,7 @@ def choose_thresholds(predictions: CascadePredictions, strategy: str = "both fil
     depend on the other classes' only through the binary threshold.
 
     Arguments:
-        smooth: score each place of the grids together with its neighbours: a plateau holds on other images, a lone peak is
+        smooth: score each point of the grids together with its neighbours: a plateau holds on other images, a lone peak is
             mostly chance (on held-out strips of two demo runs the cross-fitted score rose by 0.009 and 0.006).
 
     A class that is better never predicted gets the minimum area NEVER. UserError for a strategy that is none.
@@ -33,19 +33,19 @@ def choose_thresholds(predictions: CascadePredictions, strategy: str = "both fil
     sizes = [len(grid) for grid in grids]
 
     totals = np.zeros(len(binary_candidates))
-    best_of_classes = []  # for each class the place in the grids, for each candidate of the binary threshold
+    best_of_classes = []  # for each class the index in the grids, for each candidate of the binary threshold
     for class_index in range(predictions.class_probability.shape[1]):
         gains = class_gains(predictions, strategy, class_index, binary_candidates, label_candidates)
         if smooth:
-            drawn = gains[..., :-1]  # without NEVER, which has no neighbours
-            gains[..., :-1] = uniform_filter(drawn, [min(3, size) for size in drawn.shape], mode="nearest")
+            finite = gains[..., :-1]  # without NEVER, which has no neighbours
+            gains[..., :-1] = uniform_filter(finite, [min(3, size) for size in finite.shape], mode="nearest")
         gains = gains.reshape(len(binary_candidates), -1)
         best = gains.argmax(axis=1)
         totals += gains[np.arange(len(best)), best]
         best_of_classes.append(best)
     winner = int(totals.argmax())
-    places = [np.unravel_index(best[winner], sizes) for best in best_of_classes]
-    label, pixel, smallest, minimum = (tuple(grid[place[axis]] for place in places) for axis, grid in enumerate(grids))
+    chosen = [np.unravel_index(best[winner], sizes) for best in best_of_classes]
+    label, pixel, smallest, minimum = (tuple(grid[indices[axis]] for indices in chosen) for axis, grid in enumerate(grids))
     return PostprocessConfig(strategy, float(binary_candidates[winner]), label, pixel, smallest, minimum)
 
 
@@ -57,8 +57,8 @@ def class_gains(
     area, intersection = (array[:, class_index] for array in predictions.pixels(strategy))
     true_area = predictions.true_area[:, class_index, None, None]
     gain = dice(intersection, area, true_area) - (true_area == 0)
-    kept = np.stack([(area > 0) & (area >= minimum) for minimum in (*MINIMUM_AREAS, postprocess.NEVER)], axis=-1)
-    gain = gain[..., None] * kept  # (N, T, S, M)
+    predicted = np.stack([(area > 0) & (area >= minimum) for minimum in (*MINIMUM_AREAS, postprocess.NEVER)], axis=-1)
+    gain = gain[..., None] * predicted  # (N, T, S, M)
     passed = np.array([reaches(predictions.defect_probability, value) for value in binary_candidates], float)
     named = np.array([reaches(predictions.class_probability[:, class_index], value) for value in label_candidates], float)
     asked = (passed[:, None] * named[None]).reshape(-1, len(area))
@@ -76,7 +76,7 @@ def fold_thresholds(
     if cv_folds < 2:
         raise UserError(f"Cross-fitting chooses on some folds and scores another, so {cv_folds} is too few. Set cv_folds to 2 or more.")
     fold = statistics.assign_folds(predictions.group, min(cv_folds, len(np.unique(predictions.group))), seed)
-    members = [fold == number for number in np.unique(fold)]
+    members = [fold == fold_index for fold_index in np.unique(fold)]
     others = [~inside if len(members) > 1 else inside for inside in members]
     return [(inside, choose_thresholds(predictions.take(outside), strategy)) for inside, outside in zip(members, others, strict=True)]
 

@@ -81,8 +81,8 @@ def predict_rows(
     soft = thresholds.strategy == postprocess.SOFT
 
     def answers(name: str, asked: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:  # of the images that can be read
-        found = networks[name]([paths[row] for row in asked], broken, budget, reader)
-        return ((row, answer) for row, answer in zip(asked, found, strict=True) if answer is not None)
+        predictions = networks[name]([paths[row] for row in asked], broken, budget, reader)
+        return ((row, answer) for row, answer in zip(asked, predictions, strict=True) if answer is not None)
 
     if use_binary:
         for row, probability in answers("binary", rows):

@@ -140,10 +140,10 @@ def drop_small(mask: np.ndarray, smallest_component: int) -> np.ndarray:
         return np.zeros_like(mask)
     n_components, labels = cv2.connectedComponents(padded, connectivity=8)
     component = labels.ravel()[starts]
-    kept = (np.bincount(component, weights=ends - starts, minlength=n_components) >= smallest_component)[component]
-    if kept.all():
+    large_enough = (np.bincount(component, weights=ends - starts, minlength=n_components) >= smallest_component)[component]
+    if large_enough.all():
         return mask
-    edges = np.concatenate([[0], np.column_stack([starts[kept], ends[kept]]).ravel(), [flat.size]])
+    edges = np.concatenate([[0], np.column_stack([starts[large_enough], ends[large_enough]]).ravel(), [flat.size]])
     return np.repeat(np.arange(len(edges) - 1) % 2 == 1, np.diff(edges)).reshape(padded.shape)[:, 1:]
 
 
@@ -180,9 +180,9 @@ def count_pixels(
         n_components, labels, statistics, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
         sizes = statistics[1:, cv2.CC_STAT_AREA].astype(np.int64)
         common = np.zeros_like(sizes) if truth is None else np.bincount(labels[truth], minlength=n_components)[1:]
-        kept = sizes[None] >= np.array(smallest_components)[:, None]
-        area[index] = (kept * sizes).sum(axis=1)
-        intersection[index] = (kept * common).sum(axis=1)
+        large_enough = sizes[None] >= np.array(smallest_components)[:, None]
+        area[index] = (large_enough * sizes).sum(axis=1)
+        intersection[index] = (large_enough * common).sum(axis=1)
     return area, intersection
 
 

@@ -41,18 +41,18 @@ def networks_to_evaluate(run_dir: str, classes: int) -> dict[str, Path]:
     """
     names = paths.network_names(classes)
     run = paths.find_run(run_dir, [f"models/{name}/model.json" for name in names])
-    found = {name: run / "models" / name for name in names}
+    folders_by_name = {name: run / "models" / name for name in names}
     if run_dir:
-        return found
-    for name, folder in found.items():
+        return folders_by_name
+    for name, folder in folders_by_name.items():
         other = paths.interactive() / "models" / name
         if paths.latest_write(other, ["model.json"]) <= paths.latest_write(folder, ["model.json"]):
             continue
         if card(other).get("split") == card(folder).get("split"):
-            found[name] = other
+            folders_by_name[name] = other
         else:
             print(f"{other} is newer, but learned from another division of the images, so {folder} is evaluated.")
-    return found
+    return folders_by_name
 
 
 def find_thresholds(run_dir: str, classes: int) -> Path:
@@ -88,7 +88,7 @@ def networks_of(run: Path, thresholds: PostprocessConfig, classes: int) -> dict[
     path = file_in(run, THRESHOLDS)
     if thresholds.classes != classes:
         raise UserError(f"{path} is for {thresholds.classes} classes and the data have {classes}. Run 40_evaluation on these data.")
-    found = {}
+    folders_by_name = {}
     for name in paths.network_names(classes):
         candidates = [run]
         if run == paths.interactive() or paths.on_kaggle():
@@ -98,8 +98,8 @@ def networks_of(run: Path, thresholds: PostprocessConfig, classes: int) -> dict[
         fitting = [folder for folder in folders if is_of(thresholds, folder)]
         if not fitting:
             raise UserError(f"{path} was chosen with another network {name} than there is now. Run 40_evaluation again.")
-        found[name] = fitting[0]
-    return found
+        folders_by_name[name] = fitting[0]
+    return folders_by_name
 
 
 def is_of(thresholds: PostprocessConfig, folder: Path) -> bool:
@@ -111,9 +111,9 @@ def is_of(thresholds: PostprocessConfig, folder: Path) -> bool:
     return bool(card(folder)) and named in ({}, hashes)
 
 
-def origin(found: dict[str, Path], run: str | Path) -> str:
+def origin(folders_by_name: dict[str, Path], run: str | Path) -> str:
     """Where networks {name: folder} come from, a sentence; "" if they lie in this run."""
-    others = sorted({str(folder.parent) for folder in found.values()})
+    others = sorted({str(folder.parent) for folder in folders_by_name.values()})
     return "" if others == [str(Path(run) / "models")] else f"The networks are those of {' and '.join(others)}."
 
 
