@@ -1,9 +1,10 @@
-"""Mean intersection over union of a submission with the known truth of its test images: what papers on other steel report.
+"""Mean intersection over union of a submission with the known truth of its test images: what papers on other
+steel report.
 
 python -m lib.overlap --submission runs/latest/submission.csv --data DIR
 
-The pixels of all images are counted together for each class. A pixel that is predicted as two classes counts for both; the
-background is what is predicted as none.
+The pixels of all images are counted together for each class. A pixel that is predicted as two classes counts
+for both; the background is what is predicted as none.
 """
 
 import argparse
@@ -23,18 +24,30 @@ def of_submission(path: str | Path, data_dir: str | Path) -> dict:
     about, table = dataset.describe(data_dir), dataset.load_test_table(data_dir)
     with_truth = dataset.load_truth(data_dir, table)
     if with_truth is None:
-        raise UserError(f"{data_dir} has no test_truth.csv, so nothing is known to compare with. Name a data folder that has it.")
-    shape, truth = (about["height"], about["width"]), with_truth[dataset.rle_columns(with_truth)].to_numpy().tolist()
+        raise UserError(
+            f"{data_dir} has no test_truth.csv, so nothing is known to compare with. Name a data folder "
+            "that has it."
+        )
+    shape, truth = (
+        (about["height"], about["width"]),
+        with_truth[dataset.rle_columns(with_truth)].to_numpy().tolist(),
+    )
     submitted = submission.check(path, list(table["image_id"]), about["classes"], shape)
     rows = {image_id: [""] * about["classes"] for image_id in table["image_id"]}
-    for image_id, defect_class, text in submitted[["image_id", "defect_class", "rle"]].itertuples(index=False):
+    for image_id, defect_class, text in submitted[["image_id", "defect_class", "rle"]].itertuples(
+        index=False
+    ):
         rows[image_id][defect_class - 1] = text
-    return metrics.iou_metrics(truth, [rows[image_id] for image_id in table["image_id"]], shape, dataset.titles(about))
+    return metrics.iou_metrics(
+        truth, [rows[image_id] for image_id in table["image_id"]], shape, dataset.titles(about)
+    )
 
 
 def act(arguments: list[str] | None) -> None:
     """Do what the command line says."""
-    parser = errors.Parser(prog="python -m lib.overlap", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = errors.Parser(
+        prog="python -m lib.overlap", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
     parser.add_argument("--submission", required=True, help="file that 90_inference wrote")
     parser.add_argument("--data", required=True, help="data folder with test_images and test_truth.csv")
     args = parser.parse_args(arguments)

@@ -16,7 +16,7 @@ WITH_BINARY = {"segment everything": "binary filter", "multilabel filter": "both
 
 
 def reliability(truth: np.ndarray, probability: np.ndarray, bins: int = 10) -> tuple[np.ndarray, np.ndarray]:
-    """The points of a reliability curve: mean probability and share of positives, two arrays of at most `bins` values.
+    """The points of a reliability curve, at most `bins`: mean probability and share of positives, two arrays.
 
     Arguments:
         truth: (N,) 0/1; probability: (N,) 0..1; the bins hold about the same number of images each.
@@ -33,7 +33,7 @@ def bin_sizes(probability: np.ndarray, bins: int = 10) -> np.ndarray:
 
 
 def brier(truth: np.ndarray, probability: np.ndarray) -> tuple[float, float]:
-    """Brier score, the mean squared error of the probabilities (0 best), and that of always stating the share of positives.
+    """Brier score, the mean squared error of probabilities (0 best), and that of always stating the share.
 
     Source: Brier, Verification of forecasts expressed in terms of probability, 1950.
     """
@@ -43,17 +43,21 @@ def brier(truth: np.ndarray, probability: np.ndarray) -> tuple[float, float]:
 
 
 def operating_points(
-    predictions: CascadePredictions, thresholds: PostprocessConfig, false_negative_cost: float, candidates: Sequence[float] | None = None
+    predictions: CascadePredictions,
+    thresholds: PostprocessConfig,
+    false_negative_cost: float,
+    candidates: Sequence[float] | None = None,
 ) -> pd.DataFrame:
-    """What the binary filter does at each threshold while the other thresholds stay: a table with a row a threshold.
+    """What the binary filter does at each threshold while the others stay: a table with a row a threshold.
 
     Arguments:
-        false_negative_cost: what sending one defective strip out undetected costs, in units of one false alarm.
+        false_negative_cost: what sending one defective strip out undetected costs, in units of one false
+            alarm.
         candidates: by default 0 and every probability at which something changes, 200 at most.
 
-    Columns: threshold; sent_on, the share of strips that pass the filter; recall, of defective strips; false_alarms, the share of
-    defect-free strips that pass; score, of the cascade with both its own strategy and this threshold; cost, an image, in false
-    alarms.
+    Columns: threshold; sent_on, the share of strips that pass the filter; recall, of defective strips;
+    false_alarms, the share of defect-free strips that pass; score, of the cascade with both its own strategy
+    and this threshold; cost, an image, in false alarms.
     """
     probability, defective = predictions.defect_probability, predictions.has_defect.any(axis=1)
     if candidates is None:
@@ -63,7 +67,9 @@ def operating_points(
     rows = []
     for threshold in candidates:
         passed = reaches(probability, threshold)
-        score = pair_scores(predictions, replace(thresholds, strategy=strategy, binary_threshold=threshold)).mean()
+        score = pair_scores(
+            predictions, replace(thresholds, strategy=strategy, binary_threshold=threshold)
+        ).mean()
         cost = (false_negative_cost * (defective & ~passed).sum() + (~defective & passed).sum()) / len(passed)
         recall, false_alarms = _share(passed[defective]), _share(passed[~defective])
         rows.append((float(threshold), passed.mean(), recall, false_alarms, score, cost))
@@ -74,8 +80,11 @@ def _share(chosen: np.ndarray) -> float:
     return float(chosen.mean()) if len(chosen) else float("nan")
 
 
-def cross_fitted_cost(predictions: CascadePredictions, false_negative_cost: float, cv_folds: int = 5, seed: int = 0) -> np.ndarray:
-    """The filter's cost an image, in false alarms, when each fold's threshold is the cheapest one of the other folds; (N,)."""
+def cross_fitted_cost(
+    predictions: CascadePredictions, false_negative_cost: float, cv_folds: int = 5, seed: int = 0
+) -> np.ndarray:
+    """The filter's cost an image, in false alarms, when each fold's threshold is the cheapest one of the
+    other folds; (N,)."""
     probability, defective = predictions.defect_probability, predictions.has_defect.any(axis=1)
     cost = np.zeros(len(probability))
     fold = statistics.assign_folds(predictions.group, min(cv_folds, len(np.unique(predictions.group))), seed)
@@ -89,14 +98,15 @@ def cross_fitted_cost(predictions: CascadePredictions, false_negative_cost: floa
 
 
 def cheapest_threshold(probability: np.ndarray, defective: np.ndarray, false_negative_cost: float) -> float:
-    """The threshold at which the filter costs least on these images; midway between the probabilities beside it, infinite where it
-    is cheapest to drop them all."""
+    """The threshold at which the filter costs least on these images; midway between the probabilities beside
+    it, infinite where it is cheapest to drop them all."""
     order = np.argsort(probability, kind="stable")
     values = np.asarray(probability, float)[order]
     positive = np.asarray(defective, bool)[order]
     missed = np.concatenate([[0], np.cumsum(positive)])  # if the first n are dropped
     false_alarms = (~positive).sum() - np.concatenate([[0], np.cumsum(~positive)])
     edges = np.concatenate([[0.0], (values[1:] + values[:-1]) / 2, [np.inf]])
-    separable = np.concatenate([[True], values[1:] > values[:-1], [True]])  # equal probabilities cannot be parted
+    # equal probabilities cannot be parted
+    separable = np.concatenate([[True], values[1:] > values[:-1], [True]])
     cost = np.where(separable, false_negative_cost * missed + false_alarms, np.inf)
     return float(edges[cost.argmin()])

@@ -1,4 +1,5 @@
-"""Where the score is lost: the worst strips, what each step of the cascade costs, and how much hangs on a pixel of the boundary."""
+"""Where the score is lost: the worst strips, what each step of the cascade costs, and how much hangs on a
+pixel of the boundary."""
 
 from itertools import combinations
 
@@ -16,7 +17,7 @@ KERNEL = np.ones((3, 3), np.uint8)
 
 
 def perturb_boundary(mask: np.ndarray, how: str) -> np.ndarray:
-    """A mask (H, W) uint8 0/1 changed by one pixel as named in PERTURBATIONS; what leaves the image is lost."""
+    """A mask (H, W) uint8 0/1 changed by a pixel as named in PERTURBATIONS; what leaves the image is lost."""
     if how == "wider":
         return cv2.dilate(mask, KERNEL)
     if how == "narrower":
@@ -31,7 +32,7 @@ def perturb_boundary(mask: np.ndarray, how: str) -> np.ndarray:
 
 
 def perturbed_dice(first: str, second: str, shape: tuple[int, int]) -> dict[str, float]:
-    """Dice of `second` with `first` for each way in which the boundary of `second` may be off by one pixel: {how: float}.
+    """Dice with `first` for each way in which the boundary of `second` may be off by a pixel: {how: float}.
 
     Arguments:
         first, second: run-length strings, not both empty; shape: (H, W).
@@ -44,9 +45,12 @@ def perturbed_dice(first: str, second: str, shape: tuple[int, int]) -> dict[str,
     return scores
 
 
-def mean_perturbed_dice(first: list[list[str]], second: list[list[str]], shape: tuple[int, int]) -> dict[str, np.ndarray]:
-    """`perturbed_dice` of all pairs of which neither is empty: {how: (C,) mean over the class's images, NaN where there is none},
-    and under "as it is" the unchanged Dice. Nested lists (N x C) of run-length strings."""
+def mean_perturbed_dice(
+    first: list[list[str]], second: list[list[str]], shape: tuple[int, int]
+) -> dict[str, np.ndarray]:
+    """`perturbed_dice` of all pairs of which neither is empty: {how: (C,) mean over the class's images, NaN
+    where there is none}, and under "as it is" the unchanged Dice. Nested lists (N x C) of run-length
+    strings."""
     classes = len(first[0]) if first else 0
     values: list[list[dict]] = [[] for _ in range(classes)]
     for rows in zip(first, second, strict=True):
@@ -55,7 +59,9 @@ def mean_perturbed_dice(first: list[list[str]], second: list[list[str]], shape: 
                 plain = float(dice(rle.intersection(one, other), rle.area(other), rle.area(one)))
                 values[class_index].append({"as it is": plain, **perturbed_dice(one, other, shape)})
     return {
-        how: np.array([np.mean([one[how] for one in of_class]) if of_class else np.nan for of_class in values])
+        how: np.array(
+            [np.mean([one[how] for one in of_class]) if of_class else np.nan for of_class in values]
+        )
         for how in ("as it is", *PERTURBATIONS)
     }
 
@@ -63,7 +69,7 @@ def mean_perturbed_dice(first: list[list[str]], second: list[list[str]], shape: 
 def perturbed_score_changes(
     truth: list[list[str]], predicted: list[list[str]], scores: np.ndarray, shape: tuple[int, int]
 ) -> dict[str, float]:
-    """By how much the competition score would change if every predicted mask were off by one pixel: {how: float}.
+    """How much the competition score changes if every predicted mask is off by one pixel: {how: float}.
 
     Arguments:
         truth, predicted: nested lists (N x C) of run-length strings; scores: (N, C) Dice of the pairs.
@@ -78,18 +84,22 @@ def perturbed_score_changes(
 
 
 def lost_points(
-    predictions: CascadePredictions, thresholds: PostprocessConfig | list[tuple[np.ndarray, PostprocessConfig]]
+    predictions: CascadePredictions,
+    thresholds: PostprocessConfig | list[tuple[np.ndarray, PostprocessConfig]],
 ) -> dict[str, np.ndarray]:
     """Where the score is lost: a dict of (C,) arrays whose overall sum is 1 minus the competition score.
 
     Arguments:
         thresholds: for all images, or the list of `fold_thresholds`.
 
-    filtered out: a defect on an image that the binary filter dropped; class missed: the multilabel filter dropped it;
-    no mask: the segmenter predicted nothing or too little; imperfect mask: Dice below 1; false alarm: a mask where none is.
+    filtered out: a defect on an image that the binary filter dropped; class missed: the multilabel filter
+    dropped it; no mask: the segmenter predicted nothing or too little; imperfect mask: Dice below 1; false
+    alarm: a mask where none is.
     """
     if isinstance(thresholds, list):
-        shares = [(inside.mean(), lost_points(predictions.take(inside), of_fold)) for inside, of_fold in thresholds]
+        shares = [
+            (inside.mean(), lost_points(predictions.take(inside), of_fold)) for inside, of_fold in thresholds
+        ]
         return {name: sum(share * lost[name] for share, lost in shares) for name in shares[0][1]}
     passed, named, predicted, _, _ = passing_pairs(predictions, thresholds)
     has_defect, lost = predictions.has_defect, 1 - pair_scores(predictions, thresholds)
@@ -104,12 +114,17 @@ def lost_points(
 
 
 def worst(
-    truth: list[list[str]], predicted: list[list[str]], scores: np.ndarray, class_probability: np.ndarray, n_examples: int = 3
+    truth: list[list[str]],
+    predicted: list[list[str]],
+    scores: np.ndarray,
+    class_probability: np.ndarray,
+    n_examples: int = 3,
 ) -> dict[str, list[tuple[int, int]]]:
     """The strips that a reader should see, {title: list of (row, class index)}, no row twice under one title.
 
     Arguments:
-        truth, predicted: nested lists (N x C) of run-length strings; scores: (N, C) Dice; class_probability: (N, C).
+        truth, predicted: nested lists (N x C) of run-length strings; scores: (N, C) Dice; class_probability:
+            (N, C).
     """
     has_defect = np.array([[text != "" for text in row] for row in truth])
     has_mask = np.array([[text != "" for text in row] for row in predicted])
@@ -123,7 +138,8 @@ def worst(
 
 
 def first_rows(chosen: np.ndarray, key: np.ndarray, n_examples: int) -> list[tuple[int, int]]:
-    """The chosen (N, C) pairs with the lowest keys as (row, class index), at most `n_examples`, each row once, with its first class."""
+    """The chosen (N, C) pairs with the lowest keys as (row, class index), at most `n_examples`, each row
+    once, with its first class."""
     rows, classes = np.nonzero(chosen)
     order = np.argsort(key[rows, classes], kind="stable")
     first: dict[int, int] = {}
@@ -132,20 +148,25 @@ def first_rows(chosen: np.ndarray, key: np.ndarray, n_examples: int) -> list[tup
     return list(first.items())[:n_examples]
 
 
-def conflicting(masks: list[list[str]], group: np.ndarray, same_from: float = 0.9) -> list[tuple[int, int, float]]:
-    """Pairs of near-duplicates that were outlined differently: a list of (row, row, Dice of all their masks together).
+def conflicting(
+    masks: list[list[str]], group: np.ndarray, same_from: float = 0.9
+) -> list[tuple[int, int, float]]:
+    """Near-duplicates that were outlined differently: a list of (row, row, Dice of all masks together).
 
     Arguments:
-        masks: nested list (N x C) of run-length strings; group: (N,), equal for near-duplicates; same_from: Dice from which on
-            two outlines count as the same.
+        masks: nested list (N x C) of run-length strings; group: (N,), equal for near-duplicates; same_from:
+            Dice from which on two outlines count as the same.
 
-    Lowest Dice first. Near-duplicates may be shifted by a few columns, so that Dice stays below 1 even where one hand drew both.
+    Lowest Dice first. Near-duplicates may be shifted by a few columns, so that Dice stays below 1 even where
+    one hand drew both.
     """
     pairs = []
     for group_index in np.flatnonzero(np.bincount(group) > 1):
         for first, second in combinations(np.flatnonzero(group == group_index).tolist(), 2):
             areas = [sum(rle.area(text) for text in masks[row]) for row in (first, second)]
-            intersection = sum(rle.intersection(one, other) for one, other in zip(masks[first], masks[second], strict=True))
+            intersection = sum(
+                rle.intersection(one, other) for one, other in zip(masks[first], masks[second], strict=True)
+            )
             likeness = float(dice(intersection, *areas))
             if likeness < same_from:
                 pairs.append((first, second, likeness))
@@ -153,18 +174,24 @@ def conflicting(masks: list[list[str]], group: np.ndarray, same_from: float = 0.
 
 
 def titles(
-    image_ids: list[str], pairs: list[tuple[int, int]], defect_probability: np.ndarray, class_probability: np.ndarray, scores: np.ndarray
+    image_ids: list[str],
+    pairs: list[tuple[int, int]],
+    defect_probability: np.ndarray,
+    class_probability: np.ndarray,
+    scores: np.ndarray,
 ) -> list[str]:
-    """A line for each (row, class index): image id, that class and its Dice, what the classifiers state, and the mean Dice."""
+    """A line for each (row, class index): image id, that class and its Dice, what the classifiers state, and
+    the mean Dice."""
     return [
         f"{image_ids[row]}  class {class_index + 1}: Dice {scores[row][class_index]:.2f}; "
-        f"{probabilities(defect_probability[row], class_probability[row])}, mean Dice {scores[row].mean():.2f}"
+        f"{probabilities(defect_probability[row], class_probability[row])}, mean Dice "
+        f"{scores[row].mean():.2f}"
         for row, class_index in pairs
     ]
 
 
 def probabilities(defect_probability: float, class_probability: np.ndarray) -> str:
-    """The probability of any defect and those of the classes (C,) in words; NaN: that classifier was not asked."""
+    """The probabilities of any defect and of the classes (C,) in words; NaN: not asked."""
     texts = []
     for values in (np.atleast_1d(defect_probability), class_probability):
         texts.append("not asked" if np.isnan(values).any() else " ".join(f"{value:.2f}" for value in values))

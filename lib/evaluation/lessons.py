@@ -1,4 +1,4 @@
-"""What a run showed and what to try next, in sentences made from its own numbers: the end of each report that evaluates."""
+"""What a run showed and what to try next, in sentences made from its own numbers."""
 
 from collections.abc import Sequence
 
@@ -15,39 +15,58 @@ REMEDIES = {
 
 
 def of_cascade(
-    score: float, interval: tuple[float, float], all_empty: float, gain: tuple[float, float], stages: dict[str, np.ndarray],
+    score: float,
+    interval: tuple[float, float],
+    all_empty: float,
+    gain: tuple[float, float],
+    stages: dict[str, np.ndarray],
     class_names: Sequence[str],
 ) -> list[str]:
     """What the score of the whole cascade showed, as sentences.
 
     Arguments:
-        score, all_empty: of the same strips, 0..1; interval, gain: (low, high) of the score and of its difference to all_empty;
+        score, all_empty: of the same strips, 0..1; interval, gain: (low, high) of the score and of its
+            difference to all_empty;
         stages: as from `error_analysis.lost_points`.
     """
     beside = f"where predicting nothing scores {all_empty:.4f}"
     text = f"The cascade scores {score:.4f} (95 % interval {interval[0]:.4f} to {interval[1]:.4f}), {beside}"
-    sentences = [f"{text}: {'the difference is no chance' if gain[0] > 0 else 'these strips cannot tell it from that'}."]
+    sentences = [
+        f"{text}: "
+        f"{'the difference is no chance' if gain[0] > 0 else 'these strips cannot tell it from that'}."
+    ]
     total = sum(lost.sum() for lost in stages.values())
     if total > 0:
         stage = max(stages, key=lambda name: stages[name].sum())
         lost, class_index = stages[stage].sum(), int(np.argmax(stages[stage]))
         where = f"most of it in {class_names[class_index]} ({stages[stage][class_index]:.4f})"
-        sentences.append(f"Of the {total:.4f} that are missing to 1, {lost / total:.0%} are lost as {stage}, {where}.")
+        sentences.append(
+            f"Of the {total:.4f} that are missing to 1, {lost / total:.0%} are lost as {stage}, {where}."
+        )
         sentences.append(f"Try next, for {class_names[class_index]}: {REMEDIES[stage]}.")
     return sentences
 
 
-def of_strategies(taken: str, best: str, cheapest: str, difference: float, interval: tuple[float, float]) -> list[str]:
+def of_strategies(
+    taken: str, best: str, cheapest: str, difference: float, interval: tuple[float, float]
+) -> list[str]:
     """What the comparison of strategies showed.
 
     Arguments:
-        taken: the one in use; best: the one with the highest score; cheapest: of those that cannot be told from the best;
+        taken: the one in use; best: the one with the highest score; cheapest: of those that cannot be told
+            from the best;
         difference, interval: of the taken one's score to the best one's.
     """
     if interval[1] < 0:
-        return [f"{taken!r} scores {-difference:.4f} less than {best!r}, and that is no chance: set strategy to {best!r}."]
+        return [
+            f"{taken!r} scores {-difference:.4f} less than {best!r}, and that is no chance: set strategy to "
+            f"{best!r}."
+        ]
     if cheapest != taken:
-        return [f"{cheapest!r} is cheaper than {taken!r}, and these strips cannot tell it from the best strategy: set strategy to it."]
+        return [
+            f"{cheapest!r} is cheaper than {taken!r}, and these strips cannot tell it from the best "
+            "strategy: set strategy to it."
+        ]
     return [f"No strategy is surely better than {taken!r}, and none that is as good is cheaper: it may stay."]
 
 
@@ -59,34 +78,48 @@ def of_optimism(optimism: float, interval: tuple[float, float], n_images: int) -
     """
     if interval[0] <= 0:
         return []
-    return [f"Chosen on the {n_images} strips that are scored, thresholds look {optimism:.4f} better than they are: more held-out "
-            "strips would choose surer ones."]  # fmt: skip
+    return [
+        f"Chosen on the {n_images} strips that are scored, thresholds look {optimism:.4f} better than they "
+        "are: more held-out "
+        "strips would choose surer ones."
+    ]
 
 
 def of_test_strips(expected: float, score: float, interval: tuple[float, float]) -> list[str]:
     """What the weights of 05_shift foresee, where that is not what the held-out strips say."""
     if interval[0] <= expected <= interval[1]:
         return []
-    return [f"The test strips look {'harder' if expected < score else 'easier'} than the held-out ones: expect {expected:.4f} there."]
+    return [
+        f"The test strips look {'harder' if expected < score else 'easier'} than the held-out ones: expect "
+        f"{expected:.4f} there."
+    ]
 
 
-def of_binary(recall: float, min_recall: float, passed: float, threshold: float, n_positives: int, tta_gain: float) -> list[str]:
+def of_binary(
+    recall: float, min_recall: float, passed: float, threshold: float, n_positives: int, tta_gain: float
+) -> list[str]:
     """What the binary classifier's evaluation showed.
 
     Arguments:
-        recall: share of the defective strips that pass; passed: share of the others, each 0..1 or NaN; n_positives: defective strips;
+        recall: share of the defective strips that pass; passed: share of the others, each 0..1 or NaN;
+            n_positives: defective strips;
         tta_gain: what mirrored copies add to the average precision.
     """
     if not n_positives:
         return ["No strip with a defect was held out, so nothing is known: set held_out higher."]
-    sentences = [f"At the threshold {threshold:.3f} it finds {recall:.1%} of {n_positives} defective strips; {min_recall:.1%} of those "
-                 f"that chose it were to be kept."]  # fmt: skip
+    sentences = [
+        f"At the threshold {threshold:.3f} it finds {recall:.1%} of {n_positives} defective strips; "
+        f"{min_recall:.1%} of those "
+        f"that chose it were to be kept."
+    ]
     if np.isfinite(passed):
         sentences.append(f"It lets {passed:.1%} of the others pass.")
     if n_positives < FEW:
         sentences.append(f"{n_positives} strips say little: hold out more before anything else is changed.")
     elif recall < min_recall - 2 * np.sqrt(min_recall * (1 - min_recall) / n_positives):
-        sentences.append("That is less than chance explains: set min_recall or validation higher, or train on more strips.")
+        sentences.append(
+            "That is less than chance explains: set min_recall or validation higher, or train on more strips."
+        )
     elif np.isfinite(passed) and passed > 0.5:
         sentences.append("As a filter it saves little: try a larger input, more epochs or another backbone.")
     if np.isfinite(tta_gain) and tta_gain <= 0:
@@ -94,19 +127,39 @@ def of_binary(recall: float, min_recall: float, passed: float, threshold: float,
     return sentences
 
 
-def of_multilabel(accuracy: float, baseline: float, recalls: Sequence[float], n_positives: Sequence[int], names: Sequence[str]) -> list[str]:
+def of_multilabel(
+    accuracy: float,
+    baseline: float,
+    recalls: Sequence[float],
+    n_positives: Sequence[int],
+    names: Sequence[str],
+) -> list[str]:
     """What the multilabel classifier's evaluation showed.
 
     Arguments:
-        accuracy: 0..1; baseline: that of naming no class; recalls, n_positives, names: one a class; NaN for a class without strips.
+        accuracy: 0..1; baseline: that of naming no class; recalls, n_positives, names: one a class; NaN for a
+            class without strips.
     """
-    better = "so it has learned to tell them apart" if accuracy > baseline else "so it has learned nothing of use yet: train it longer"
-    sentences = [f"{accuracy:.1%} of its answers are right and naming no class would give {baseline:.1%}, {better}."]
+    better = (
+        "so it has learned to tell them apart"
+        if accuracy > baseline
+        else "so it has learned nothing of use yet: train it longer"
+    )
+    sentences = [
+        f"{accuracy:.1%} of its answers are right and naming no class would give {baseline:.1%}, {better}."
+    ]
     known = [index for index, recall in enumerate(recalls) if np.isfinite(recall)]
     if known:
         weakest = min(known, key=lambda index: recalls[index])
-        text = f"It finds {recalls[weakest]:.1%} of the {n_positives[weakest]} strips with {names[weakest]}, the least of all classes"
-        remedy = "too few to say more: hold out more" if n_positives[weakest] < FEW else "try balanced_sampling, or more crops of each strip"
+        text = (
+            f"It finds {recalls[weakest]:.1%} of the {n_positives[weakest]} strips with "
+            f"{names[weakest]}, the least of all classes"
+        )
+        remedy = (
+            "too few to say more: hold out more"
+            if n_positives[weakest] < FEW
+            else "try balanced_sampling, or more crops of each strip"
+        )
         sentences.append(f"{text}: {remedy}.")
     return sentences
 
@@ -116,7 +169,13 @@ def of_training(best_epoch: int, epochs: int) -> list[str]:
     if best_epoch < 1:
         return ["No epoch had a finite loss: set learning_rate lower."]
     if best_epoch >= 0.95 * epochs:
-        return [f"The best epoch was {best_epoch} of {epochs}, at the end: it was still learning, so set epochs higher."]
+        return [
+            f"The best epoch was {best_epoch} of {epochs}, at the end: it was still learning, so set epochs "
+            "higher."
+        ]
     if best_epoch < epochs / 2:
-        return [f"The best epoch was {best_epoch} of {epochs}: it began to learn by heart early, so try more augmentation or dropout."]
+        return [
+            f"The best epoch was {best_epoch} of {epochs}: it began to learn by heart early, so try more "
+            "augmentation or dropout."
+        ]
     return []

@@ -1,4 +1,5 @@
-"""The competition's score, exact in numpy; precision and recall; and, apart from it, what training uses (`losses`)."""
+"""The competition's score, exact in numpy; precision and recall; and, apart from it, what training uses
+(`losses`)."""
 
 import numpy as np
 
@@ -8,7 +9,8 @@ from lib.inference.postprocess import reaches
 
 
 def dice(intersection, predicted_area, true_area) -> np.ndarray:
-    """Dice coefficient 2|A and B| / (|A| + |B|) from pixel counts (arrays of any one shape); 1 where both are empty.
+    """Dice coefficient 2|A and B| / (|A| + |B|) from pixel counts (arrays of any one shape); 1 where both are
+    empty.
 
     Source: the evaluation page of Kaggle's "Severstal: Steel Defect Detection".
     """
@@ -30,12 +32,15 @@ def dice_of_rles(truth: list[list[str]], prediction: list[list[str]]) -> np.ndar
     pairs = [pair for rows in zip(truth, prediction, strict=True) for pair in zip(*rows, strict=True)]
     marked = [index for index, pair in enumerate(pairs) if any(pair)]  # the others, most, are empty in both
     scores = np.ones(len(pairs))
-    scores[marked] = dice(*rle.compare([pairs[index][0] for index in marked], [pairs[index][1] for index in marked]))
+    scores[marked] = dice(
+        *rle.compare([pairs[index][0] for index in marked], [pairs[index][1] for index in marked])
+    )
     return scores.reshape(shape)
 
 
 def competition_score(truth: list[list[str]], prediction: list[list[str]]) -> float:
-    """Mean Dice over all image-class pairs, 0..1: the competition's score. Two nested lists (N x C) of run-length strings."""
+    """Mean Dice over all image-class pairs, 0..1: the competition's score. Two nested lists (N x C) of
+    run-length strings."""
     return float(dice_of_rles(truth, prediction).mean())
 
 
@@ -45,17 +50,26 @@ def all_empty_score(truth: list[list[str]]) -> float:
 
 
 def dice_over_positives(truth: list[list[str]], prediction: list[list[str]]) -> np.ndarray:
-    """Mean Dice (C,) over the images that have the class; NaN for a class without any. Not the competition's score."""
+    """Mean Dice (C,) over the images that have the class; NaN for a class without any. Not the competition's
+    score."""
     scores = dice_of_rles(truth, prediction)
     has_defect = np.array([[text != "" for text in row] for row in truth])
-    return np.array([of_class[has].mean() if has.any() else np.nan for of_class, has in zip(scores.T, has_defect.T, strict=True)])
+    return np.array(
+        [
+            of_class[has].mean() if has.any() else np.nan
+            for of_class, has in zip(scores.T, has_defect.T, strict=True)
+        ]
+    )
 
 
-def classification_metrics(truth: np.ndarray, probability: np.ndarray, threshold: float = 0.5) -> dict[str, float]:
+def classification_metrics(
+    truth: np.ndarray, probability: np.ndarray, threshold: float = 0.5
+) -> dict[str, float]:
     """Accuracy, precision and recall of one label, each 0..1.
 
     Arguments:
-        truth: (N,) 0/1; probability: (N,) 0..1; a label is predicted where the probability is at least `threshold`.
+        truth: (N,) 0/1; probability: (N,) 0..1; a label is predicted where the probability is at least
+            `threshold`.
     Precision is NaN where nothing is predicted, recall where nothing is there.
     """
     truth, predicted = np.asarray(truth, bool), reaches(probability, threshold)
@@ -68,7 +82,8 @@ def classification_metrics(truth: np.ndarray, probability: np.ndarray, threshold
 
 
 def threshold_for_recall(truth: np.ndarray, probability: np.ndarray, min_recall: float) -> float:
-    """The highest threshold that keeps at least `min_recall` (0..1) of the positives; 0.5 where there are none."""
+    """The highest threshold that keeps at least `min_recall` (0..1) of the positives; 0.5 where there are
+    none."""
     positives = np.sort(np.asarray(probability, float)[np.asarray(truth, bool)])
     if not len(positives):
         return 0.5
@@ -76,7 +91,8 @@ def threshold_for_recall(truth: np.ndarray, probability: np.ndarray, min_recall:
 
 
 def threshold_for_accuracy(truth: np.ndarray, probability: np.ndarray) -> float:
-    """The threshold with the most right answers, of several the nearest to 0.5; midway between the probabilities beside it.
+    """The threshold with the most right answers, of several the nearest to 0.5; midway between the
+    probabilities beside it.
 
     Arguments:
         truth: (N,) 0/1; probability: (N,) 0..1. 0.5 where there are none.
@@ -84,9 +100,11 @@ def threshold_for_accuracy(truth: np.ndarray, probability: np.ndarray) -> float:
     order = np.argsort(probability, kind="stable")
     truth = np.asarray(truth, bool)[order]
     values = np.asarray(probability, float)[order]
-    right = np.concatenate([[0], np.cumsum(~truth)]) + np.concatenate([np.cumsum(truth[::-1])[::-1], [0]])  # if the first n are negative
+    # if the first n are negative
+    right = np.concatenate([[0], np.cumsum(~truth)]) + np.concatenate([np.cumsum(truth[::-1])[::-1], [0]])
     low, high = np.concatenate([[0.0], values]), np.concatenate([values, [1.0]])
-    middle = np.where(reaches(low, (low + high) / 2), high, (low + high) / 2)  # between neighbours in float32 there is none
+    # between neighbours in float32 there is none
+    middle = np.where(reaches(low, (low + high) / 2), high, (low + high) / 2)
     threshold = np.where((low < 0.5) & (high >= 0.5), 0.5, middle)
     best = (right == right[high > low].max(initial=-1)) & (high > low)
     return float(threshold[best][np.abs(threshold[best] - 0.5).argmin()]) if best.any() else 0.5
@@ -95,7 +113,8 @@ def threshold_for_accuracy(truth: np.ndarray, probability: np.ndarray) -> float:
 def intersection_and_union(
     truth: list[list[str]], predicted: list[list[str]], shape: tuple[int, int]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Pixels of the intersection and of the union of truth and prediction, of the background and each class: two int64 (1 + C,).
+    """Pixels of the intersection and of the union of truth and prediction, of the background and each class:
+    two int64 (1 + C,).
 
     Arguments:
         truth, predicted: nested lists (N x C) of run-length strings; shape: (H, W) of every image.
@@ -117,11 +136,14 @@ def intersection_and_union(
     return intersection, union
 
 
-def iou_metrics(truth: list[list[str]], predicted: list[list[str]], shape: tuple[int, int], names: list[str]) -> dict:
+def iou_metrics(
+    truth: list[list[str]], predicted: list[list[str]], shape: tuple[int, int], names: list[str]
+) -> dict:
     """{"iou": {"background": ..., name: ...}, "mean_iou": over the classes, "mean_iou_with_background": ...}.
 
-    `names`: one a class, all different and none "background", as `dataset.titles` has them, whatever the classes are called.
-    A class that neither truth nor prediction has is left out of the means, its own value is None.
+    `names`: one a class, all different and none "background", as `dataset.titles` has them, whatever the
+    classes are called. A class that neither truth nor prediction has is left out of the means, its own value
+    is None.
     """
     intersection, union = intersection_and_union(truth, predicted, shape)
     values = np.divide(intersection, union, out=np.full(len(union), np.nan), where=union > 0)

@@ -1,4 +1,5 @@
-"""What the cascade says of images whose truth is known: a few numbers an image-class pair, by which all thresholds are evaluated."""
+"""What the cascade says of images whose truth is known: a few numbers an image-class pair, by which all
+thresholds are evaluated."""
 
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -14,18 +15,24 @@ from lib.inference import postprocess
 from lib.inference.postprocess import PostprocessConfig, reaches
 
 PIXEL_THRESHOLDS = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
-SMALLEST_COMPONENTS = (0, 75, 150, 400)  # pixels at full size; connected pieces of a mask below it are dropped
-FORMER_FIELDS = {"binary": "defect_probability", "label": "class_probability", "smallest": "smallest_components"}
+# pixels at full size; connected pieces of a mask below it are dropped
+SMALLEST_COMPONENTS = (0, 75, 150, 400)
+FORMER_FIELDS = {
+    "binary": "defect_probability",
+    "label": "class_probability",
+    "smallest": "smallest_components",
+}
 
 
 @dataclass
 class CascadePredictions:
     """What the networks say of N images and C classes, beside the truth.
 
-    defect_probability (N,) and class_probability (N, C): 0..1; true_area (N, C): pixels; area and intersection (N, C, T, S): pixels
-    of the predicted mask, and of its intersection with the truth, at each of the T pixel thresholds and without components below
-    each of the S sizes; group (N,): near-duplicates; soft_area, soft_intersection: as area and intersection, of maps that were
-    multiplied by the class's probability; None where they were not asked for.
+    defect_probability (N,) and class_probability (N, C): 0..1; true_area (N, C): pixels; area and
+    intersection (N, C, T, S): pixels of the predicted mask, and of its intersection with the truth, at each
+    of the T pixel thresholds and without components below each of the S sizes; group (N,): near-duplicates;
+    soft_area, soft_intersection: as area and intersection, of maps that were multiplied by the class's
+    probability; None where they were not asked for.
     """
 
     defect_probability: np.ndarray
@@ -47,12 +54,19 @@ class CascadePredictions:
     def take(self, chosen: np.ndarray | list[int]) -> "CascadePredictions":
         """The predictions of some images (indices or a boolean array)."""
         whole = ("pixel_thresholds", "smallest_components")
-        taken = {name: value if name in whole or value is None else value[chosen] for name, value in vars(self).items()}
+        taken = {
+            name: value if name in whole or value is None else value[chosen]
+            for name, value in vars(self).items()
+        }
         return CascadePredictions(**taken)
 
     def pixels(self, strategy: str) -> tuple:
         """(area, intersection) that a strategy goes by, each (N, C, T, S)."""
-        return (self.soft_area, self.soft_intersection) if strategy == postprocess.SOFT else (self.area, self.intersection)
+        return (
+            (self.soft_area, self.soft_intersection)
+            if strategy == postprocess.SOFT
+            else (self.area, self.intersection)
+        )
 
     def save(self, path: str | Path) -> None:
         """Write to an .npz file."""
@@ -70,8 +84,9 @@ class CascadePredictions:
 def passing_pairs(
     predictions: CascadePredictions, thresholds: PostprocessConfig
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Which image-class pairs pass each stage: three (N, C) boolean arrays, after the binary filter, after the multilabel
-    filter, with a mask of at least the minimum area; and the pixels (N, C) of the mask and of its intersection with the truth."""
+    """Which image-class pairs pass each stage: three (N, C) boolean arrays, after the binary filter, after
+    the multilabel filter, with a mask of at least the minimum area; and the pixels (N, C) of the mask and of
+    its intersection with the truth."""
     use_binary, use_label = postprocess.STRATEGIES[thresholds.strategy]
     soft = thresholds.strategy == postprocess.SOFT
     class_probability = predictions.class_probability
@@ -80,11 +95,17 @@ def passing_pairs(
         passed &= reaches(predictions.defect_probability, thresholds.binary_threshold)[:, None]
     named = passed
     if use_label or soft:
-        named = passed & reaches(class_probability, thresholds.pixel_thresholds if soft else thresholds.label_thresholds)
+        named = passed & reaches(
+            class_probability, thresholds.pixel_thresholds if soft else thresholds.label_thresholds
+        )
     classes = np.arange(class_probability.shape[1])
     pixel = [nearest_index(predictions.pixel_thresholds, value) for value in thresholds.pixel_thresholds]
-    smallest = [nearest_index(predictions.smallest_components, value) for value in thresholds.smallest_components]
-    area, intersection = (array[:, classes, pixel, smallest] for array in predictions.pixels(thresholds.strategy))
+    smallest = [
+        nearest_index(predictions.smallest_components, value) for value in thresholds.smallest_components
+    ]
+    area, intersection = (
+        array[:, classes, pixel, smallest] for array in predictions.pixels(thresholds.strategy)
+    )
     predicted = named & (area > 0) & (area >= np.array(thresholds.minimum_areas))
     return passed, named, predicted, area, intersection
 
@@ -100,8 +121,11 @@ def pair_scores(predictions: CascadePredictions, thresholds: PostprocessConfig) 
     return np.where(predicted, dice(intersection, area, predictions.true_area), ~predictions.has_defect)
 
 
-def seconds_per_image(predictions: CascadePredictions, thresholds: PostprocessConfig, seconds: dict[str, float]) -> float:
-    """What a prediction costs, in seconds an image: later networks see only what the filters before them let through.
+def seconds_per_image(
+    predictions: CascadePredictions, thresholds: PostprocessConfig, seconds: dict[str, float]
+) -> float:
+    """What a prediction costs, in seconds an image: later networks see only what the filters before them let
+    through.
 
     Arguments:
         seconds: {"binary": s, "multilabel": s, "seg_class1": s, ...} for an image that the network sees.
@@ -111,8 +135,9 @@ def seconds_per_image(predictions: CascadePredictions, thresholds: PostprocessCo
     passed, named, *_ = passing_pairs(predictions, thresholds)
     segmenters = sum(
         seconds[f"seg_class{class_index + 1}"] * named[:, class_index].mean()
-        for class_index, minimum_area in enumerate(thresholds.minimum_areas) if minimum_area < postprocess.NEVER
-    )  # fmt: skip
+        for class_index, minimum_area in enumerate(thresholds.minimum_areas)
+        if minimum_area < postprocess.NEVER
+    )
     filters = use_binary * seconds["binary"] + use_label * seconds["multilabel"] * passed[:, 0].mean()
     return float(filters + segmenters)
 
@@ -121,7 +146,8 @@ def member_answers(network, rows: pd.DataFrame) -> Iterator[tuple[int, np.ndarra
     """Yield (index, prediction) of every image, by the members of the network that may answer.
 
     Arguments:
-        rows: with path and member, as from `splitting.evaluation_images` (without: whatever the network uses); indices count its rows from 0.
+        rows: with path and member, as from `splitting.evaluation_images` (without: whatever the network
+            uses); indices count its rows from 0.
     """
     paths = rows["path"].to_numpy()
     if "member" not in rows:
@@ -130,7 +156,10 @@ def member_answers(network, rows: pd.DataFrame) -> Iterator[tuple[int, np.ndarra
     member = rows["member"].to_numpy()
     for member_index in np.unique(member):
         indices = np.flatnonzero(member == member_index)
-        network.use(len(network.augmentations), *((len(network.members), 0) if member_index < 0 else (1, member_index)))
+        network.use(
+            len(network.augmentations),
+            *((len(network.members), 0) if member_index < 0 else (1, member_index)),
+        )
         yield from zip(indices, network(list(paths[indices])), strict=True)
     network.use(len(network.augmentations), len(network.members))
 
@@ -144,30 +173,47 @@ def class_probabilities(network, rows: pd.DataFrame, classes: int) -> np.ndarray
 
 
 def collect_predictions(
-    networks: dict, table: pd.DataFrame, rles: list[list[str]], shape: tuple[int, int], progress: Callable[[str], None] | None = None,
-    maps: list | None = None, seconds: dict[str, float] | None = None, members: dict[str, np.ndarray] | None = None,
+    networks: dict,
+    table: pd.DataFrame,
+    rles: list[list[str]],
+    shape: tuple[int, int],
+    progress: Callable[[str], None] | None = None,
+    maps: list | None = None,
+    seconds: dict[str, float] | None = None,
+    members: dict[str, np.ndarray] | None = None,
 ) -> CascadePredictions:
     """Run every network on every image, unfiltered, and keep what all thresholds are evaluated by.
 
     Arguments:
         networks: as from `open_networks`.
-        table: the images (columns path, group); rles: nested list N x C of true run-lengths; shape: (H, W) pixels.
+        table: the images (columns path, group); rles: nested list N x C of true run-lengths; shape: (H, W)
+            pixels.
         progress: called with a line of text now and then.
         maps: a list, to get a list of C probability maps (see `postprocess.pack`) for each image.
         seconds: a dict, to get the seconds an image of every network, reading included.
-        members: {network: (N,) which of its members may answer, -1 for all}, as from `splitting.evaluation_images`; None: all everywhere.
+        members: {network: (N,) which of its members may answer, -1 for all}, as from
+            `splitting.evaluation_images`; None: all everywhere.
     """
     n_images, n_classes = len(table), len(rles[0])
     grid = n_images, n_classes, len(PIXEL_THRESHOLDS), len(SMALLEST_COMPONENTS)
     predictions = CascadePredictions(
-        np.zeros(n_images, np.float32), np.zeros((n_images, n_classes), np.float32), np.zeros((n_images, n_classes), np.int64),
-        np.zeros(grid, np.int64), np.zeros(grid, np.int64), table["group"].to_numpy() if "group" in table else np.arange(n_images),
-        PIXEL_THRESHOLDS, SMALLEST_COMPONENTS, np.zeros(grid, np.int64), np.zeros(grid, np.int64),
-    )  # fmt: skip
+        np.zeros(n_images, np.float32),
+        np.zeros((n_images, n_classes), np.float32),
+        np.zeros((n_images, n_classes), np.int64),
+        np.zeros(grid, np.int64),
+        np.zeros(grid, np.int64),
+        table["group"].to_numpy() if "group" in table else np.arange(n_images),
+        PIXEL_THRESHOLDS,
+        SMALLEST_COMPONENTS,
+        np.zeros(grid, np.int64),
+        np.zeros(grid, np.int64),
+    )
     seconds = {} if seconds is None else seconds
 
     def answers(name: str) -> Iterator[tuple[int, np.ndarray]]:
-        return timed_answers(networks[name], table if members is None else table.assign(member=members[name]), seconds, name)
+        return timed_answers(
+            networks[name], table if members is None else table.assign(member=members[name]), seconds, name
+        )
 
     for row, probability in answers("binary"):
         predictions.defect_probability[row] = probability[0]
@@ -179,7 +225,14 @@ def collect_predictions(
             progress(f"class {class_index + 1}: {n_images} strips")
         for row, probability in answers(f"seg_class{class_index + 1}"):
             text = rles[row][class_index]
-            count_pair(predictions, row, class_index, probability, rle.decode(text, shape).astype(bool) if text else None, shape)
+            count_pair(
+                predictions,
+                row,
+                class_index,
+                probability,
+                rle.decode(text, shape).astype(bool) if text else None,
+                shape,
+            )
             if maps is not None:
                 packed[row][class_index] = postprocess.pack(probability)
     if maps is not None:
@@ -187,7 +240,9 @@ def collect_predictions(
     return predictions
 
 
-def timed_answers(network, rows: pd.DataFrame, seconds: dict[str, float], name: str) -> Iterator[tuple[int, np.ndarray]]:
+def timed_answers(
+    network, rows: pd.DataFrame, seconds: dict[str, float], name: str
+) -> Iterator[tuple[int, np.ndarray]]:
     """`member_answers`, with the mean seconds an image that they take added up in `seconds[name]`."""
     list(network(list(rows["path"].iloc[:1])))  # what a network does only once belongs to no image's time
     seconds[name] = 0.0
@@ -200,14 +255,21 @@ def timed_answers(network, rows: pd.DataFrame, seconds: dict[str, float], name: 
 
 
 def count_pair(
-    predictions: CascadePredictions, row: int, class_index: int, probability: np.ndarray, truth: np.ndarray | None, shape: tuple[int, int]
+    predictions: CascadePredictions,
+    row: int,
+    class_index: int,
+    probability: np.ndarray,
+    truth: np.ndarray | None,
+    shape: tuple[int, int],
 ) -> None:
-    """Fill in the areas of one image-class pair from its probability map (h, w) and its true mask (H, W) bool, None for no defect."""
+    """Fill in the areas of one image-class pair from its probability map (h, w) and its true mask (H, W)
+    bool, None for no defect."""
     pair, grids = (row, class_index), (predictions.pixel_thresholds, predictions.smallest_components)
     predictions.true_area[pair] = 0 if truth is None else truth.sum()
     full = postprocess.full_size(probability, shape)
     predictions.area[pair], predictions.intersection[pair] = postprocess.count_pixels(full, truth, *grids)
-    if reaches(predictions.class_probability[pair], min(predictions.pixel_thresholds)):  # else no product reaches a threshold
+    # else no product reaches a threshold
+    if reaches(predictions.class_probability[pair], min(predictions.pixel_thresholds)):
         soft_area, soft_intersection = predictions.pixels(postprocess.SOFT)
         weighted = postprocess.full_size(probability * predictions.class_probability[pair], shape)
         soft_area[pair], soft_intersection[pair] = postprocess.count_pixels(weighted, truth, *grids)

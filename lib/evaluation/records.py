@@ -1,4 +1,5 @@
-"""evaluation.json: what the report of an evaluation is drawn from, for whoever wants the numbers behind a table or a figure."""
+"""evaluation.json: what the report of an evaluation is drawn from, for whoever wants the numbers behind a
+table or a figure."""
 
 from pathlib import Path
 
@@ -12,8 +13,8 @@ def write_evaluation(path: str | Path, **parts) -> None:
     """Write parts of an evaluation to a JSON file, atomically.
 
     Arguments:
-        parts: tables, arrays, numbers, texts, and lists and dictionaries of them. A table with named rows becomes
-            {row: {column: value}}, any other {column: [values]}; NaN and infinity become null.
+        parts: tables, arrays, numbers, texts, and lists and dictionaries of them. A table with named rows
+            becomes {row: {column: value}}, any other {column: [values]}; NaN and infinity become null.
     """
     files.write_json(path, as_json(parts))
 

@@ -12,14 +12,21 @@ def assign_folds(group: np.ndarray, cv_folds: int, seed: int = 0) -> np.ndarray:
 
 
 def bootstrap_interval(
-    values: np.ndarray, group: np.ndarray, n_bootstrap: int = 1000, level: float = 0.95, seed: int = 0, weights: np.ndarray | None = None
+    values: np.ndarray,
+    group: np.ndarray,
+    n_bootstrap: int = 1000,
+    level: float = 0.95,
+    seed: int = 0,
+    weights: np.ndarray | None = None,
 ) -> tuple[float, float]:
     """Percentile interval (low, high) of the mean of `values` (N,), images of one group drawn together.
 
     Arguments:
-        weights: (N,) of a weighted mean, or None. Values that are NaN are left out, as if their images were not there.
+        weights: (N,) of a weighted mean, or None. Values that are NaN are left out, as if their images were
+            not there.
 
-    Source: Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapter 13. NaN twice where no value is left.
+    Source: Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapter 13. NaN twice where no value
+    is left.
     """
     known = np.isfinite(values)
     if not known.any():

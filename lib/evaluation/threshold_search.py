@@ -1,4 +1,5 @@
-"""The thresholds that score best on the cascade's predictions, found on grids in seconds; and scores in which no image helped to choose its own."""
+"""The thresholds that score best on the cascade's predictions, found on grids in seconds; and scores in which
+no image helped to choose its own."""
 
 import numpy as np
 from scipy.ndimage import uniform_filter
@@ -14,22 +15,32 @@ CANDIDATE_THRESHOLDS = (0.0, 0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.
 MINIMUM_AREAS = (0, 150, 300, 600, 1000, 2000, 4000)  # pixels at full size
 
 
-def choose_thresholds(predictions: CascadePredictions, strategy: str = "both filters", smooth: bool = True) -> PostprocessConfig:
-    """The thresholds that score best on these predictions, found on grids; exhaustive but for one thing: a class's settings
-    depend on the other classes' only through the binary threshold.
+def choose_thresholds(
+    predictions: CascadePredictions, strategy: str = "both filters", smooth: bool = True
+) -> PostprocessConfig:
+    """The thresholds that score best on these predictions, found on grids; exhaustive but for one thing: a
+    class's settings depend on the other classes' only through the binary threshold.
 
     Arguments:
-        smooth: score each point of the grids together with its neighbours: a plateau holds on other images, a lone peak is
-            mostly chance (on held-out strips of two demo runs the cross-fitted score rose by 0.009 and 0.006).
+        smooth: score each point of the grids together with its neighbours: a plateau holds on other images, a
+            lone peak is mostly chance (on held-out strips of two demo runs the cross-fitted score rose by
+            0.009 and 0.006).
 
     A class that is better never predicted gets the minimum area NEVER. UserError for a strategy that is none.
     """
     if strategy not in postprocess.STRATEGIES:
-        raise UserError(f"There is no strategy {strategy!r}. Choose one of: {', '.join(postprocess.STRATEGIES)}.")
+        raise UserError(
+            f"There is no strategy {strategy!r}. Choose one of: {', '.join(postprocess.STRATEGIES)}."
+        )
     use_binary, use_label = postprocess.STRATEGIES[strategy]
     binary_candidates = CANDIDATE_THRESHOLDS if use_binary else (0.0,)
     label_candidates = CANDIDATE_THRESHOLDS if use_label else (0.0,)
-    grids = label_candidates, predictions.pixel_thresholds, predictions.smallest_components, (*MINIMUM_AREAS, postprocess.NEVER)
+    grids = (
+        label_candidates,
+        predictions.pixel_thresholds,
+        predictions.smallest_components,
+        (*MINIMUM_AREAS, postprocess.NEVER),
+    )
     sizes = [len(grid) for grid in grids]
 
     totals = np.zeros(len(binary_candidates))
@@ -45,22 +56,33 @@ def choose_thresholds(predictions: CascadePredictions, strategy: str = "both fil
         best_of_classes.append(best)
     winner = int(totals.argmax())
     chosen = [np.unravel_index(best[winner], sizes) for best in best_of_classes]
-    label, pixel, smallest, minimum = (tuple(grid[indices[axis]] for indices in chosen) for axis, grid in enumerate(grids))
+    label, pixel, smallest, minimum = (
+        tuple(grid[indices[axis]] for indices in chosen) for axis, grid in enumerate(grids)
+    )
     return PostprocessConfig(strategy, float(binary_candidates[winner]), label, pixel, smallest, minimum)
 
 
 def class_gains(
-    predictions: CascadePredictions, strategy: str, class_index: int, binary_candidates: tuple, label_candidates: tuple
+    predictions: CascadePredictions,
+    strategy: str,
+    class_index: int,
+    binary_candidates: tuple,
+    label_candidates: tuple,
 ) -> np.ndarray:
-    """What predicting one class gains over leaving it empty, summed over the images: (B, L, T, S, M), for all candidates of the binary
-    and label threshold, the pixel threshold, the smallest component and the minimum area, of which the last is NEVER."""
+    """What predicting one class gains over leaving it empty, summed over the images: (B, L, T, S, M), for all
+    candidates of the binary and label threshold, the pixel threshold, the smallest component and the minimum
+    area, of which the last is NEVER."""
     area, intersection = (array[:, class_index] for array in predictions.pixels(strategy))
     true_area = predictions.true_area[:, class_index, None, None]
     gain = dice(intersection, area, true_area) - (true_area == 0)
-    predicted = np.stack([(area > 0) & (area >= minimum) for minimum in (*MINIMUM_AREAS, postprocess.NEVER)], axis=-1)
+    predicted = np.stack(
+        [(area > 0) & (area >= minimum) for minimum in (*MINIMUM_AREAS, postprocess.NEVER)], axis=-1
+    )
     gain = gain[..., None] * predicted  # (N, T, S, M)
     passed = np.array([reaches(predictions.defect_probability, value) for value in binary_candidates], float)
-    named = np.array([reaches(predictions.class_probability[:, class_index], value) for value in label_candidates], float)
+    named = np.array(
+        [reaches(predictions.class_probability[:, class_index], value) for value in label_candidates], float
+    )
     asked = (passed[:, None] * named[None]).reshape(-1, len(area))
     return (asked @ gain.reshape(len(area), -1)).reshape(len(passed), len(named), *gain.shape[1:])
 
@@ -68,25 +90,36 @@ def class_gains(
 def fold_thresholds(
     predictions: CascadePredictions, strategy: str = "both filters", cv_folds: int = 5, seed: int = 0
 ) -> list[tuple[np.ndarray, PostprocessConfig]]:
-    """For each fold which images it has, (N,) bool, and the thresholds chosen on the images of all other folds.
+    """For each fold which images it has, (N,) bool, and the thresholds chosen on the images of all other
+    folds.
 
-    Fewer groups than folds: a fold for each; a single group is scored by its own thresholds, for want of others.
-    UserError for fewer than two folds: the score would be the in-sample one.
+    Fewer groups than folds: a fold for each; a single group is scored by its own thresholds, for want of
+    others. UserError for fewer than two folds: the score would be the in-sample one.
     """
     if cv_folds < 2:
-        raise UserError(f"Cross-fitting chooses on some folds and scores another, so {cv_folds} is too few. Set cv_folds to 2 or more.")
+        raise UserError(
+            f"Cross-fitting chooses on some folds and scores another, so {cv_folds} is too few. Set "
+            "cv_folds to 2 or more."
+        )
     fold = statistics.assign_folds(predictions.group, min(cv_folds, len(np.unique(predictions.group))), seed)
     members = [fold == fold_index for fold_index in np.unique(fold)]
     others = [~inside if len(members) > 1 else inside for inside in members]
-    return [(inside, choose_thresholds(predictions.take(outside), strategy)) for inside, outside in zip(members, others, strict=True)]
+    return [
+        (inside, choose_thresholds(predictions.take(outside), strategy))
+        for inside, outside in zip(members, others, strict=True)
+    ]
 
 
-def cross_fit(predictions: CascadePredictions, strategy: str = "both filters", cv_folds: int = 5, seed: int = 0) -> np.ndarray:
+def cross_fit(
+    predictions: CascadePredictions, strategy: str = "both filters", cv_folds: int = 5, seed: int = 0
+) -> np.ndarray:
     """Scores (N, C) in which no image was scored by thresholds that it helped to choose."""
     return cross_fitted_scores(predictions, fold_thresholds(predictions, strategy, cv_folds, seed))
 
 
-def cross_fitted_scores(predictions: CascadePredictions, by_fold: list[tuple[np.ndarray, PostprocessConfig]]) -> np.ndarray:
+def cross_fitted_scores(
+    predictions: CascadePredictions, by_fold: list[tuple[np.ndarray, PostprocessConfig]]
+) -> np.ndarray:
     """Scores (N, C) under the thresholds of `fold_thresholds`."""
     scores = np.zeros(predictions.true_area.shape)
     for inside, thresholds in by_fold:

@@ -20,28 +20,41 @@ FIRST = 32  # images after which a time budget is looked at for the first time
 
 
 def open_networks(
-    models_dir: str | Path, classes: int, augmentations: Sequence[str] = ("none",), batch_size: int = 16, engine: str = "float32"
+    models_dir: str | Path,
+    classes: int,
+    augmentations: Sequence[str] = ("none",),
+    batch_size: int = 16,
+    engine: str = "float32",
 ) -> dict[str, predictor.Network]:
     """The networks of a run: {"binary": Network, "multilabel": Network, "seg_class1": ...}."""
     names = network_names(classes)
-    return {name: predictor.Network(Path(models_dir) / name, augmentations, batch_size, engine=engine) for name in names}
+    return {
+        name: predictor.Network(Path(models_dir) / name, augmentations, batch_size, engine=engine)
+        for name in names
+    }
 
 
 def predict(
-    networks: dict, paths: Sequence[str], thresholds: PostprocessConfig, shape: tuple[int, int], chunk: int = 128,
-    progress: Callable[[str], None] | None = None, budget: Budget | None = None, broken: dict | None = None,
+    networks: dict,
+    paths: Sequence[str],
+    thresholds: PostprocessConfig,
+    shape: tuple[int, int],
+    chunk: int = 128,
+    progress: Callable[[str], None] | None = None,
+    budget: Budget | None = None,
+    broken: dict | None = None,
 ) -> tuple[list[list[str]], np.ndarray, np.ndarray]:
     """Masks of every image under these thresholds.
 
     Arguments:
         shape: (H, W) pixels of the masks; chunk: images at a time.
-        budget: after a first few images and after every chunk it chooses what is left out; where it is used up, what is there by
-            then is returned.
-        broken: a dict to which images that cannot be read, or have another shape, are noted as {path: why}; their rows are
-            empty. None: the first one raises its UserError.
+        budget: after a first few images and after every chunk it chooses what is left out; where it is used
+            up, what is there by then is returned.
+        broken: a dict to which images that cannot be read, or have another shape, are noted as {path: why};
+            their rows are empty. None: the first one raises its UserError.
 
-    Returns a nested list (N x C) of run-length strings, the probability of any defect (N,) and of each class (N, C), float32; NaN
-    where a filter before it had already dropped the image. Every image has its row.
+    Returns a nested list (N x C) of run-length strings, the probability of any defect (N,) and of each class
+    (N, C), float32; NaN where a filter before it had already dropped the image. Every image has its row.
     """
     rles = [[""] * thresholds.classes for _ in paths]
     defect_probability = np.full(len(paths), np.nan, np.float32)
@@ -56,7 +69,9 @@ def predict(
         try:
             with Reader(shape if broken is not None else None) as reader:
                 results = rles, defect_probability, class_probability
-                predict_rows(networks, paths, np.arange(start, end), thresholds, shape, results, budget, broken, reader)
+                predict_rows(
+                    networks, paths, np.arange(start, end), thresholds, shape, results, budget, broken, reader
+                )
         except OutOfTime:
             assert budget, "nothing else raises it"
             budget.stop(start, len(paths))
@@ -72,15 +87,23 @@ def predict(
 
 
 def predict_rows(
-    networks: dict, paths: Sequence[str], rows: np.ndarray, thresholds: PostprocessConfig, shape: tuple[int, int], results: tuple,
-    budget: Budget | None, broken: dict | None, reader: Reader,
+    networks: dict,
+    paths: Sequence[str],
+    rows: np.ndarray,
+    thresholds: PostprocessConfig,
+    shape: tuple[int, int],
+    results: tuple,
+    budget: Budget | None,
+    broken: dict | None,
+    reader: Reader,
 ) -> None:
-    """One chunk of `predict`: fills its `results` (run-lengths, defect and class probabilities) at the indices `rows`."""
+    """One chunk of `predict`: fills `results` (run-lengths, probabilities) at the indices `rows`."""
     rles, defect_probability, class_probability = results
     use_binary, use_label = postprocess.STRATEGIES[thresholds.strategy]
     soft = thresholds.strategy == postprocess.SOFT
 
-    def answers(name: str, asked: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:  # of the images that can be read
+    # of the images that can be read
+    def answers(name: str, asked: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
         predictions = networks[name]([paths[row] for row in asked], broken, budget, reader)
         return ((row, answer) for row, answer in zip(asked, predictions, strict=True) if answer is not None)
 
@@ -95,9 +118,13 @@ def predict_rows(
     for class_index in range(thresholds.classes):
         asked = rows
         if use_label or soft:
-            asked = rows[postprocess.reaches(class_probability[rows, class_index], class_thresholds[class_index])]
+            asked = rows[
+                postprocess.reaches(class_probability[rows, class_index], class_thresholds[class_index])
+            ]
         if thresholds.minimum_areas[class_index] > shape[0] * shape[1]:
             continue
         for row, probability in answers(f"seg_class{class_index + 1}", asked):
             weighted = probability * class_probability[row, class_index] if soft else probability
-            rles[row][class_index] = rle.encode(postprocess.predict_mask(weighted, shape, thresholds, class_index))
+            rles[row][class_index] = rle.encode(
+                postprocess.predict_mask(weighted, shape, thresholds, class_index)
+            )

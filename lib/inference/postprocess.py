@@ -1,6 +1,8 @@
-"""From a probability map to a mask: enlarge, cut at a threshold, drop small pieces, drop small masks; and which filters stand before.
+"""From a probability map to a mask: enlarge, cut at a threshold, drop small pieces, drop small masks; and
+which filters stand before.
 
-Maps that are kept for later are stored as PNG with 256 levels: a hundredth of their size, and a threshold moves by 1/510 at most.
+Maps that are kept for later are stored as PNG with 256 levels: a hundredth of their size, and a threshold
+moves by 1/510 at most.
 """
 
 from dataclasses import asdict, dataclass, field, fields
@@ -13,7 +15,8 @@ from lib import files
 from lib.errors import UserError
 
 NEVER = 10**9  # minimum area of a class that is never predicted: more pixels than any image has
-SOFT = "soft gating"  # a class's map times the class's probability, then the pixel threshold: unsure classes need sure pixels
+# a class's map times the class's probability, then the pixel threshold: unsure classes need sure pixels
+SOFT = "soft gating"
 STRATEGIES = {  # which of the two filters stand before the segmenters
     "segment everything": (False, False),
     "binary filter": (True, False),
@@ -25,14 +28,15 @@ STRATEGIES = {  # which of the two filters stand before the segmenters
 
 @dataclass(frozen=True)
 class PostprocessConfig:
-    """The thresholds that turn probabilities into masks, and what they were chosen with; a run keeps them in `thresholds.json`.
+    """The thresholds that turn probabilities into masks, and what they were chosen with: `thresholds.json`.
 
-    strategy: one of STRATEGIES; binary_threshold: 0..1, of the probability of any defect; and with one value a class:
-    label_thresholds: 0..1, of the probability of the class; pixel_thresholds: 0..1, of its map; smallest_components and
-    minimum_areas: pixels at full size, below which a piece of a mask, or all of it, is dropped.
+    strategy: one of STRATEGIES; binary_threshold: 0..1, of the probability of any defect; and with one value
+    a class: label_thresholds: 0..1, of the probability of the class; pixel_thresholds: 0..1, of its map;
+    smallest_components and minimum_areas: pixels at full size, below which a piece of a mask, or all of it,
+    is dropped.
 
-    tta: names of augmentation.FLIPS; engine: see `runtime.ENGINES`; shape: (H, W) of the masks; models: {name: SHA-256 of the
-    weights} of every network, further members of ensembles included.
+    tta: names of augmentation.FLIPS; engine: see `runtime.ENGINES`; shape: (H, W) of the masks; models:
+    {name: SHA-256 of the weights} of every network, further members of ensembles included.
     """
 
     strategy: str
@@ -57,7 +61,8 @@ class PostprocessConfig:
 
     @classmethod
     def read(cls, path: str | Path) -> "PostprocessConfig":
-        """Read what `write` wrote. UserError that names the file and the entry which is missing, unknown or has no such value."""
+        """Read what `write` wrote. UserError that names the file and the entry which is missing, unknown or
+        has no such value."""
         stored = files.read_json(path)
         again = "Run 40_evaluation again."
         if not isinstance(stored, dict):
@@ -75,8 +80,13 @@ class PostprocessConfig:
                 raise UserError(f"{path}: {name} is {value!r}, not {described}. {again}")
         lengths = {name: len(stored[name]) for name in PER_CLASS}
         if len(set(lengths.values())) > 1:
-            raise UserError(f"{path} has values for {', '.join(f'{n} classes in {name}' for name, n in lengths.items())}. {again}")
-        values: dict = {name: tuple(value) if isinstance(value, list) else value for name, value in stored.items()}
+            raise UserError(
+                f"{path} has values for "
+                f"{', '.join(f'{n} classes in {name}' for name, n in lengths.items())}. {again}"
+            )
+        values: dict = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in stored.items()
+        }
         return cls(**values)
 
 
@@ -105,17 +115,23 @@ VALUES = {  # entry of thresholds.json: what it is, and whether a value is one
     "tta": ("a list of names", _list_of(_is_text)),
     "engine": ("a name", _is_text),
     "shape": ("a list of whole numbers from 0", _list_of(_is_count)),
-    "models": ("names with hashes", lambda value: isinstance(value, dict) and all(map(_is_text, value.values()))),
+    "models": (
+        "names with hashes",
+        lambda value: isinstance(value, dict) and all(map(_is_text, value.values())),
+    ),
 }
 
 
 def full_size(probability: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """A probability map (h, w) enlarged to (H, W), bilinear, before any threshold: so that edges fall between pixels."""
-    return cv2.resize(np.ascontiguousarray(probability, np.float32), (shape[1], shape[0]), interpolation=cv2.INTER_LINEAR)
+    """A probability map (h, w) enlarged to (H, W), bilinear: before any threshold, edges fall between pixels."""
+    return cv2.resize(
+        np.ascontiguousarray(probability, np.float32), (shape[1], shape[0]), interpolation=cv2.INTER_LINEAR
+    )
 
 
 def reaches(probability, threshold) -> np.ndarray:
-    """Where a probability is at least a threshold: the one comparison of all filters, when they are evaluated and when they predict.
+    """Where a probability is at least a threshold: the one comparison of all filters, when they are evaluated
+    and when they predict.
 
     Both are compared as float32, of which networks' answers are: 0.7 as float64 is more than 0.7 as float32.
     """
@@ -123,13 +139,15 @@ def reaches(probability, threshold) -> np.ndarray:
 
 
 def drop_small(mask: np.ndarray, smallest_component: int) -> np.ndarray:
-    """A mask (H, W) bool without its connected pieces (8 neighbours) of fewer than `smallest_component` pixels.
+    """A mask (H, W) bool without its pieces (8 neighbours) of fewer than `smallest_component` pixels.
 
-    Sizes are summed over the runs of the rows, and what is left is drawn from them: several times as fast as OpenCV's statistics.
+    Sizes are summed over the runs of the rows, and what is left is drawn from them: several times as fast as
+    OpenCV's statistics.
     """
     if smallest_component <= 1:
         return mask
-    padded = np.zeros((mask.shape[0], mask.shape[1] + 1), np.uint8)  # a column of 0s keeps the rows' runs apart
+    # a column of 0s keeps the rows' runs apart
+    padded = np.zeros((mask.shape[0], mask.shape[1] + 1), np.uint8)
     padded[:, 1:] = mask
     flat = padded.ravel()
     edges = np.flatnonzero(flat[1:] != flat[:-1]) + 1
@@ -140,15 +158,22 @@ def drop_small(mask: np.ndarray, smallest_component: int) -> np.ndarray:
         return np.zeros_like(mask)
     n_components, labels = cv2.connectedComponents(padded, connectivity=8)
     component = labels.ravel()[starts]
-    large_enough = (np.bincount(component, weights=ends - starts, minlength=n_components) >= smallest_component)[component]
+    large_enough = (
+        np.bincount(component, weights=ends - starts, minlength=n_components) >= smallest_component
+    )[component]
     if large_enough.all():
         return mask
-    edges = np.concatenate([[0], np.column_stack([starts[large_enough], ends[large_enough]]).ravel(), [flat.size]])
+    edges = np.concatenate(
+        [[0], np.column_stack([starts[large_enough], ends[large_enough]]).ravel(), [flat.size]]
+    )
     return np.repeat(np.arange(len(edges) - 1) % 2 == 1, np.diff(edges)).reshape(padded.shape)[:, 1:]
 
 
-def predict_mask(probability: np.ndarray, shape: tuple[int, int], thresholds: PostprocessConfig, class_index: int) -> np.ndarray:
-    """The mask (H, W) bool of one class from its probability map (h, w) under these thresholds; all False where it is too small."""
+def predict_mask(
+    probability: np.ndarray, shape: tuple[int, int], thresholds: PostprocessConfig, class_index: int
+) -> np.ndarray:
+    """The mask (H, W) bool of one class from its probability map (h, w) under these thresholds; all False
+    where it is too small."""
     mask = reaches(full_size(probability, shape), thresholds.pixel_thresholds[class_index])
     minimum_area = thresholds.minimum_areas[class_index]
     if np.count_nonzero(mask) >= minimum_area:  # without its small pieces it can only be smaller
@@ -161,7 +186,7 @@ def predict_mask(probability: np.ndarray, shape: tuple[int, int], thresholds: Po
 def count_pixels(
     probability: np.ndarray, truth: np.ndarray | None, pixel_thresholds: tuple, smallest_components: tuple
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Pixels of the mask, and of its intersection with the truth, without pieces below each size: two int64 (T, S).
+    """Pixels of the mask and of its intersection with the truth, without smaller pieces: two int64 (T, S).
 
     Arguments:
         probability: (H, W) float32; truth: (H, W) bool, or None where the image has no such defect.
@@ -179,7 +204,9 @@ def count_pixels(
         mask = reaches(probability, threshold).astype(np.uint8)
         n_components, labels, statistics, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
         sizes = statistics[1:, cv2.CC_STAT_AREA].astype(np.int64)
-        common = np.zeros_like(sizes) if truth is None else np.bincount(labels[truth], minlength=n_components)[1:]
+        common = (
+            np.zeros_like(sizes) if truth is None else np.bincount(labels[truth], minlength=n_components)[1:]
+        )
         large_enough = sizes[None] >= np.array(smallest_components)[:, None]
         area[index] = (large_enough * sizes).sum(axis=1)
         intersection[index] = (large_enough * common).sum(axis=1)

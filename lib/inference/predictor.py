@@ -1,4 +1,5 @@
-"""One network with test-time augmentation: strips read ahead, an ensemble's members averaged, mirrored answers turned back."""
+"""One network with test-time augmentation: strips read ahead, an ensemble's members averaged, mirrored
+answers turned back."""
 
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -21,16 +22,23 @@ class Network:
     """A saved model, or an ensemble of several, with test-time augmentation.
 
     Arguments:
-        folder: models/NAME of a run; further members of an ensemble lie beside it as models/NAME.2, models/NAME.3 ...
-        augmentations: names in augmentation.FLIPS; predictions are averaged over these, mirrored masks mirrored back first.
-        engine: what should run the SavedModel, one of `runtime.ENGINES`; `self.engine` is what does on this machine.
+        folder: models/NAME of a run; further members of an ensemble lie beside it as models/NAME.2,
+            models/NAME.3 ...
+        augmentations: names in augmentation.FLIPS; predictions are averaged over these, mirrored masks
+            mirrored back first.
+        engine: what should run the SavedModel, one of `runtime.ENGINES`; `self.engine` is what does on this
+            machine.
 
     `seconds`, `images` and `passes` count what it was used for; a pass is one image through one member once.
     """
 
     def __init__(
-        self, folder: str | Path, augmentations: Sequence[str] = ("none",), batch_size: int = 16,
-        clock: Callable[[], float] = time.monotonic, engine: str = "float32",
+        self,
+        folder: str | Path,
+        augmentations: Sequence[str] = ("none",),
+        batch_size: int = 16,
+        clock: Callable[[], float] = time.monotonic,
+        engine: str = "float32",
     ):
         folder = Path(folder)
         self.folders = member_folders(folder)
@@ -39,7 +47,10 @@ class Network:
         self.members = [predict for predict, _ in opened]
         cards = [card for _, card in opened]
         if any(card["input"] != cards[0]["input"] for card in cards):
-            raise UserError(f"{folder} and the members of its ensemble beside it take images of different sizes. Use one size.")
+            raise UserError(
+                f"{folder} and the members of its ensemble beside it take images of different sizes. Use "
+                "one size."
+            )
         self.card = cards[0]
         self.size = tuple(self.card["input"])
         self.augmentations = tuple(augmentations)
@@ -56,7 +67,7 @@ class Network:
         self.images, self.passes = 0, 0
 
     def use(self, augmentations: int, members: int, first: int = 0) -> None:
-        """Take only the first so many augmentations, and so many members beginning with `first`, from now on."""
+        """From now on, take only so many augmentations, and so many members beginning with `first`."""
         self.used, self.first = (augmentations, members), first
 
     @property
@@ -70,28 +81,32 @@ class Network:
         return self.reading + self.predicting
 
     def seconds_per_image(self, done: int) -> float:
-        """What it would take with the augmentations and members now in use, for each image of the data set: of the `done`
-        ones so far it saw a part."""
+        """What it would take with the augmentations and members now in use, for each image of the data set:
+        of the `done` ones so far it saw a part."""
         if not self.images:
             return 0.0
         return (self.reading + self.images * self.turns * self.predicting / max(self.passes, 1)) / done
 
     def warm_up(self) -> None:
-        """Begin to count anew, after one batch of black images: what a network does only once belongs to no image's time."""
+        """Begin to count anew after one black batch: what is done only once belongs to no image's time."""
         began = self.clock()
         self.answer(np.zeros((self.batch_size, *self.size, 1), np.uint8))
         self.pace = (self.clock() - began) / (self.batch_size * self.turns)
         self.reset()
 
     def __call__(
-        self, paths: Sequence[str], broken: dict | None = None, budget: Budget | None = None, reader: "Reader | None" = None
+        self,
+        paths: Sequence[str],
+        broken: dict | None = None,
+        budget: Budget | None = None,
+        reader: "Reader | None" = None,
     ) -> Iterator[np.ndarray | None]:
         """Yield one prediction an image, in order: (classes,) float32 or a probability map (h, w) float32.
 
         Arguments:
-            broken: a dict, to note images that cannot be read or predicted as {path: why} and to yield None for them, or None,
-                to raise; budget: a Budget, to raise OutOfTime between batches; reader: a Reader that several networks share and
-                that keeps the images, or None for one of its own.
+            broken: a dict, to note images that cannot be read or predicted as {path: why} and to yield None
+                for them, or None, to raise; budget: a Budget, to raise OutOfTime between batches; reader: a
+                Reader that several networks share and that keeps the images, or None for one of its own.
         """
         if reader is None:
             block = BATCHES * self.batch_size
@@ -105,7 +120,8 @@ class Network:
             began = self.clock()
             if budget:
                 budget.check(self.pace * len(batch) * self.turns)
-            reader.ask(paths[start : start + 2 * len(batch)], self.size)  # the next batch is read while this one is predicted
+            # the next batch is read while this one is predicted
+            reader.ask(paths[start : start + 2 * len(batch)], self.size)
             start += len(batch)
             images = self.read(batch, broken, reader)
             read = self.clock()
@@ -118,7 +134,8 @@ class Network:
             yield from [answers.get(path) for path in batch]
 
     def read(self, batch: Sequence[str], broken: dict | None, reader: "Reader") -> dict[str, np.ndarray]:
-        """{path: image (h, w) uint8} of a batch; what cannot be read is noted in `broken` and left out, or raised where that is None."""
+        """{path: image (h, w) uint8} of a batch; what cannot be read is noted in `broken` and left out, or
+        raised where that is None."""
         images = {}
         for path in batch:
             try:
@@ -130,7 +147,8 @@ class Network:
         return images
 
     def predict(self, images: dict[str, np.ndarray], broken: dict | None) -> dict[str, np.ndarray]:
-        """{path: prediction} of images that fit into a batch; if the network fails, all of them are noted in `broken`, or it raises."""
+        """{path: prediction} of images that fit into a batch; if the network fails, all of them are noted in
+        `broken`, or it raises."""
         if not images:
             return {}
         try:
@@ -145,14 +163,17 @@ class Network:
             return {}
 
     def answer(self, images: np.ndarray) -> np.ndarray:
-        """Predictions for images (B, h, w, 1) uint8. If they do not fit into memory, in halves, from then on for good."""
+        """Predictions for images (B, h, w, 1) uint8. What does not fit into memory is halved, for good."""
         try:
             return self.average(images)
         except Exception as error:
             if not is_out_of_memory(error):
                 raise
         if len(images) == 1:
-            raise UserError(f"Not even one image of {self.size} fits into memory. Use a machine or a card with more of it.")
+            raise UserError(
+                f"Not even one image of {self.size} fits into memory. Use a machine or a card with more of "
+                "it."
+            )
         self.batch_size = half = (len(images) + 1) // 2
         return np.concatenate([self.answer(images[:half]), self.answer(images[half:])])
 
@@ -177,14 +198,16 @@ def mirror(batch: np.ndarray, name: str) -> np.ndarray:
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an exception of any Keras backend says that memory did not suffice."""
     words = f"{type(error).__name__} {error}".lower()
-    return isinstance(error, MemoryError) or any(sign in words for sign in ("resourceexhausted", "resource_exhausted", "out of memory"))
+    return isinstance(error, MemoryError) or any(
+        sign in words for sign in ("resourceexhausted", "resource_exhausted", "out of memory")
+    )
 
 
 THREADS = 4  # decoders; they wait for a disk, or leave the processor to the network where it has fewer cores
 
 
 class Reader:
-    """Reads strips when asked to and keeps them; to be used in a `with` statement, for as many as memory holds.
+    """Reads strips when asked to and keeps them; for a `with` statement and as many as memory holds.
 
     Arguments:
         shape: (H, W) that every file must have, or None.
@@ -200,7 +223,8 @@ class Reader:
 
     def __exit__(self, *_):
         self.pool.shutdown(cancel_futures=True)
-        self.strips.clear()  # a strip that could not be read has an error that holds this reader, and with it all the others
+        # a strip that could not be read has an error that holds this reader, and with it all the others
+        self.strips.clear()
 
     def ask(self, paths: Sequence[str], size: tuple[int, int]) -> None:
         """Begin to read these strips at `size` (h, w), but for those that are there already."""

@@ -1,4 +1,4 @@
-"""Which networks and which thresholds a notebook reads: those of its run, or, where it is opened by hand, the newest."""
+"""Which networks and thresholds a notebook reads: those of its run, or, opened by hand, the newest."""
 
 import contextlib
 from pathlib import Path
@@ -8,7 +8,10 @@ from lib.errors import UserError
 from lib.inference.postprocess import PostprocessConfig
 
 THRESHOLDS, PREDICTIONS = "thresholds.json", "predictions.npz"
-FORMER_NAMES = {THRESHOLDS: "decision.json", PREDICTIONS: "evidence.npz"}  # as runs of earlier versions have them
+FORMER_NAMES = {
+    THRESHOLDS: "decision.json",
+    PREDICTIONS: "evidence.npz",
+}  # as runs of earlier versions have them
 
 
 def file_in(folder: str | Path, name: str) -> Path:
@@ -33,8 +36,8 @@ def networks_to_evaluate(run_dir: str, classes: int) -> dict[str, Path]:
     """{name: folder} of the networks of a run, in the order of `paths.network_names`.
 
     Arguments:
-        run_dir: the run; "" for the newest one that has them all, and then a network that was trained in `runs/interactive` since, on
-            the same division of the images, stands in for that run's.
+        run_dir: the run; "" for the newest one that has them all, and then a network that was trained in
+            `runs/interactive` since, on the same division of the images, stands in for that run's.
         classes: how many defect classes the data have.
 
     Raises UserError where no run has them all.
@@ -51,15 +54,18 @@ def networks_to_evaluate(run_dir: str, classes: int) -> dict[str, Path]:
         if card(other).get("split") == card(folder).get("split"):
             folders_by_name[name] = other
         else:
-            print(f"{other} is newer, but learned from another division of the images, so {folder} is evaluated.")
+            print(
+                f"{other} is newer, but learned from another division of the images, so {folder} is "
+                "evaluated."
+            )
     return folders_by_name
 
 
 def find_thresholds(run_dir: str, classes: int) -> Path:
-    """The folder of the thresholds to predict with: `run_dir` if given, else that of the newest ones for so many classes.
+    """The folder of the thresholds to predict with: `run_dir` if given, else the newest for so many classes.
 
-    The networks that they were chosen with lie beside them or, where 40_evaluation was opened by hand, in other runs. Raises
-    UserError where there are no thresholds.
+    The networks that they were chosen with lie beside them or, where 40_evaluation was opened by hand, in
+    other runs. Raises UserError where there are no thresholds.
     """
     cards = [f"models/{name}/model.json" for name in paths.network_names(classes)]
     try:
@@ -69,13 +75,18 @@ def find_thresholds(run_dir: str, classes: int) -> Path:
             folders = paths.find_runs(run_dir, [FORMER_NAMES[THRESHOLDS]])
         except UserError:
             raise error from None
-    complete = [folder for folder in folders if folder == paths.interactive() or all((folder / card).is_file() for card in cards)]
+    complete = [
+        folder
+        for folder in folders
+        if folder == paths.interactive() or all((folder / card).is_file() for card in cards)
+    ]
     fitting = [folder for folder in complete if classes_of(folder) in (None, classes)]
     return (fitting or complete or folders)[0]
 
 
 def classes_of(folder: Path) -> int | None:
-    """For how many classes a folder's thresholds are; None where they cannot be read, of which whoever opens them will hear."""
+    """For how many classes a folder's thresholds are; None where they cannot be read, of which whoever opens
+    them will hear."""
     try:
         return read_thresholds(folder).classes
     except UserError:
@@ -83,11 +94,15 @@ def classes_of(folder: Path) -> int | None:
 
 
 def networks_of(run: Path, thresholds: PostprocessConfig, classes: int) -> dict[str, Path]:
-    """{name: folder} of the networks that thresholds were chosen with: those beside them, or, if they lie in `runs/interactive`, those
-    of other runs with the same weights. UserError where one is not there any more, or the thresholds are for other data."""
+    """{name: folder} of the networks that thresholds were chosen with: those beside them, or, if they lie in
+    `runs/interactive`, those of other runs with the same weights. UserError where one is not there any more,
+    or the thresholds are for other data."""
     path = file_in(run, THRESHOLDS)
     if thresholds.classes != classes:
-        raise UserError(f"{path} is for {thresholds.classes} classes and the data have {classes}. Run 40_evaluation on these data.")
+        raise UserError(
+            f"{path} is for {thresholds.classes} classes and the data have {classes}. Run 40_evaluation on "
+            "these data."
+        )
     folders_by_name = {}
     for name in paths.network_names(classes):
         candidates = [run]
@@ -97,16 +112,22 @@ def networks_of(run: Path, thresholds: PostprocessConfig, classes: int) -> dict[
         folders = [folder / "models" / name for folder in candidates]
         fitting = [folder for folder in folders if is_of(thresholds, folder)]
         if not fitting:
-            raise UserError(f"{path} was chosen with another network {name} than there is now. Run 40_evaluation again.")
+            raise UserError(
+                f"{path} was chosen with another network {name} than there is now. Run 40_evaluation again."
+            )
         folders_by_name[name] = fitting[0]
     return folders_by_name
 
 
 def is_of(thresholds: PostprocessConfig, folder: Path) -> bool:
-    """Whether the network in a folder, with all members of its ensemble, is the one that thresholds were chosen with; any that is
-    there where they name none."""
+    """Whether the network in a folder, with all members of its ensemble, is the one that thresholds were
+    chosen with; any that is there where they name none."""
     stated = thresholds.models
-    named = {name: sha256 for name, sha256 in stated.items() if name == folder.name or name.startswith(f"{folder.name}.")}
+    named = {
+        name: sha256
+        for name, sha256 in stated.items()
+        if name == folder.name or name.startswith(f"{folder.name}.")
+    }
     hashes = {member.name: card(member).get("weights_sha256") for member in paths.member_folders(folder)}
     return bool(card(folder)) and named in ({}, hashes)
 
@@ -114,7 +135,9 @@ def is_of(thresholds: PostprocessConfig, folder: Path) -> bool:
 def origin(folders_by_name: dict[str, Path], run: str | Path) -> str:
     """Where networks {name: folder} come from, a sentence; "" if they lie in this run."""
     others = sorted({str(folder.parent) for folder in folders_by_name.values()})
-    return "" if others == [str(Path(run) / "models")] else f"The networks are those of {' and '.join(others)}."
+    return (
+        "" if others == [str(Path(run) / "models")] else f"The networks are those of {' and '.join(others)}."
+    )
 
 
 def newest(name: str, folders: list[Path]) -> Path:

@@ -1,9 +1,9 @@
 """Write, read and check a submission.
 
-2019 format: ImageId_ClassId,EncodedPixels; a row for every image and class, empty where no defect is predicted.
-Current format: ImageId,EncodedPixels,ClassId; a row for every predicted pair; an image without any has one row of class 1 with
-the empty string. Ids stand exactly as the files are called, as the scorer needs them: one that begins with = + - @ is taken
-for a formula by a spreadsheet, of which `dataset.check` warns.
+2019 format: ImageId_ClassId,EncodedPixels; a row for every image and class, empty where no defect is
+predicted. Current format: ImageId,EncodedPixels,ClassId; a row for every predicted pair; an image without any
+has one row of class 1 with the empty string. Ids stand exactly as the files are called, as the scorer needs
+them: one that begins with = + - @ is taken for a formula by a spreadsheet, of which `dataset.check` warns.
 """
 
 import csv
@@ -22,7 +22,9 @@ FORMATS = {"2019": ["ImageId_ClassId", "EncodedPixels"], "current": ["ImageId", 
 AGAIN = "Run 90_inference again."
 
 
-def write(path: str | Path, image_ids: Sequence[str], rles: Sequence[Sequence[str]], format: str = "2019") -> None:
+def write(
+    path: str | Path, image_ids: Sequence[str], rles: Sequence[Sequence[str]], format: str = "2019"
+) -> None:
     """Write a submission, atomically; equal input gives equal bytes.
 
     Arguments:
@@ -39,44 +41,61 @@ def write(path: str | Path, image_ids: Sequence[str], rles: Sequence[Sequence[st
         if not all(isinstance(rle_text, str) for rle_text in of_image):
             raise ValueError(f"The run-lengths of {image_id} are not all text.")
         if format == "2019":
-            writer.writerows((f"{image_id}_{defect_class}", rle_text) for defect_class, rle_text in enumerate(of_image, 1))
+            writer.writerows(
+                (f"{image_id}_{defect_class}", rle_text) for defect_class, rle_text in enumerate(of_image, 1)
+            )
         else:
-            rows = [(image_id, rle_text, defect_class) for defect_class, rle_text in enumerate(of_image, 1) if rle_text]
+            rows = [
+                (image_id, rle_text, defect_class)
+                for defect_class, rle_text in enumerate(of_image, 1)
+                if rle_text
+            ]
             writer.writerows(rows or [(image_id, "", 1)])
     files.write_atomic(path, text.getvalue())
 
 
 def certainty(
-    defect_probability: np.ndarray, class_probability: np.ndarray, rles: list[list[str]] | None = None,
+    defect_probability: np.ndarray,
+    class_probability: np.ndarray,
+    rles: list[list[str]] | None = None,
     finished: Sequence[bool] | None = None,
 ) -> np.ndarray:
-    """How sure the cascade is of each image, (N,) float: of its least sure answer, 0.5..1; 0 where nothing was answered, and where the
-    image cannot teach.
+    """How sure the cascade is of each image, (N,) float: of its least sure answer, 0.5..1; 0 where nothing
+    was answered, and where the image cannot teach.
 
     Arguments:
-        defect_probability: (N,), class_probability: (N, C) as from `cascade.predict`, NaN where a network was not asked.
-        rles: N x C run-length strings. An image whose masks and classifiers disagree cannot teach: a class that is stated without a
-            mask (minimum area, a segmenter that failed) or a mask of a class that is denied, a defect without any mask or the other
-            way round. None: the classifiers alone are asked.
+        defect_probability: (N,), class_probability: (N, C) as from `cascade.predict`, NaN where a network was
+            not asked.
+        rles: N x C run-length strings. An image whose masks and classifiers disagree cannot teach: a class
+            that is stated without a mask (minimum area, a segmenter that failed) or a mask of a class that is
+            denied, a defect without any mask or the other way round. None: the classifiers alone are asked.
         finished: (N,) bool, which images were predicted to the end; the others cannot teach. None: all.
     """
     answers = np.column_stack([defect_probability, class_probability])
     sure = np.where(np.isnan(answers), np.inf, np.maximum(answers, 1 - answers)).min(axis=1)
     usable = np.isfinite(sure) & (True if finished is None else np.asarray(finished, bool))
     if rles is not None:
-        has_mask = np.array([[text != "" for text in row] for row in rles]).reshape(np.shape(class_probability))
+        has_mask = np.array([[text != "" for text in row] for row in rles]).reshape(
+            np.shape(class_probability)
+        )
         has_mask = np.column_stack([has_mask.any(axis=1), has_mask])
         usable &= ((answers >= 0.5) == has_mask).all(axis=1, where=~np.isnan(answers))
     return np.where(usable, sure, 0.0)
 
 
 def write_pseudo_labels(
-    path: str | Path, image_ids: Sequence[str], certainties: np.ndarray, rles: list[list[str]], split: Path | None = None
+    path: str | Path,
+    image_ids: Sequence[str],
+    certainties: np.ndarray,
+    rles: list[list[str]],
+    split: Path | None = None,
 ) -> None:
-    """Write predictions as labels for a further training: image_id, certainty, rle_1..rle_C; see `pseudo_labels.with_pseudo_labels`.
+    """Write predictions as labels for a further training: image_id, certainty, rle_1..rle_C; see
+    `pseudo_labels.with_pseudo_labels`.
 
     Arguments:
-        split: the split.csv of the networks' run, which has to lie beside the file; None, or a file that is missing: it does.
+        split: the split.csv of the networks' run, which has to lie beside the file; None, or a file that is
+            missing: it does.
     """
     columns = [f"rle_{class_index + 1}" for class_index in range(len(rles[0]) if rles else 0)]
     table = pd.DataFrame(rles, columns=columns, dtype=object)
@@ -89,19 +108,22 @@ def write_pseudo_labels(
 
 
 def expected(data_dir: str | Path, table: pd.DataFrame) -> tuple[pd.DataFrame, str]:
-    """The test images that a submission is expected to name: those on disk and those in sample_submission.csv, if it is there.
+    """The test images that a submission is expected to name: those on disk and those in
+    sample_submission.csv, if it is there.
 
     Arguments:
         table: image_id and path of the images on disk, as from `dataset.load_test_table`.
 
-    Returns the table, with rows added for images that are not on disk, sorted by image_id; and a sentence where the sample
-    cannot be used, else "".
+    Returns the table, with rows added for images that are not on disk, sorted by image_id; and a sentence
+    where the sample cannot be used, else "".
     """
     path = Path(data_dir) / "sample_submission.csv"
     if not path.is_file():
         return table, ""
     try:
-        listed = sorted(set(images.as_listed(read(path)["image_id"], table["image_id"])) - set(table["image_id"]))
+        listed = sorted(
+            set(images.as_listed(read(path)["image_id"], table["image_id"])) - set(table["image_id"])
+        )
     except UserError as error:
         return table, f"{str(error).removesuffix(AGAIN).strip()} Only the images on disk are predicted."
     listed = [name for name in listed if not images.name_problem(name)]
@@ -116,7 +138,9 @@ def read(path: str | Path) -> pd.DataFrame:
     Its index is the line in the file, from 2. Raises UserError that names file and row.
     """
     try:
-        table = pd.read_csv(path, dtype=str, na_filter=False, index_col=False, skip_blank_lines=False, encoding="utf-8-sig")
+        table = pd.read_csv(
+            path, dtype=str, na_filter=False, index_col=False, skip_blank_lines=False, encoding="utf-8-sig"
+        )
     except FileNotFoundError:
         raise UserError(f"{path} does not exist. Run 90_inference to make it.") from None
     except (OSError, ValueError) as error:  # pandas' parser errors are ValueErrors
@@ -126,25 +150,39 @@ def read(path: str | Path) -> pd.DataFrame:
     table.columns = [str(name).strip() for name in table.columns]
     format = next((name for name, columns in FORMATS.items() if list(table.columns) == columns), None)
     if format is None:
-        raise UserError(f"{path} has the columns {', '.join(table.columns[:8])}. A submission has {','.join(FORMATS['2019'])} "
-                        f"or {','.join(FORMATS['current'])}.")
+        raise UserError(
+            f"{path} has the columns {', '.join(table.columns[:8])}. A submission has "
+            f"{','.join(FORMATS['2019'])} "
+            f"or {','.join(FORMATS['current'])}."
+        )
     table.index += 2
     if format == "2019":
         parts = table["ImageId_ClassId"].str.extract(r"(?s)^(.+)_([0-9]{1,4})$")
     else:
-        parts = pd.DataFrame({0: table["ImageId"], 1: table["ClassId"].where(table["ClassId"].str.fullmatch("[0-9]{1,4}"))})
+        parts = pd.DataFrame(
+            {0: table["ImageId"], 1: table["ClassId"].where(table["ClassId"].str.fullmatch("[0-9]{1,4}"))}
+        )
     if parts.isna().any(axis=None):
         row = parts.index[parts.isna().any(axis=1)][0]
         start = ",".join(table.loc[row])[:60]
         raise UserError(f"{path}, row {row}: there is no image and class number in {start!r}. {AGAIN}")
-    return pd.DataFrame({"image_id": parts[0], "defect_class": parts[1].astype(int), "rle": table["EncodedPixels"].map(rle.tidy)})
+    return pd.DataFrame(
+        {
+            "image_id": parts[0],
+            "defect_class": parts[1].astype(int),
+            "rle": table["EncodedPixels"].map(rle.tidy),
+        }
+    )
 
 
-def check(path: str | Path, image_ids: Sequence[str], classes: int = 4, shape: tuple[int, int] = rle.SHAPE) -> pd.DataFrame:
+def check(
+    path: str | Path, image_ids: Sequence[str], classes: int = 4, shape: tuple[int, int] = rle.SHAPE
+) -> pd.DataFrame:
     """Read a submission back and prove it valid.
 
-    Every expected pair is there once (in the current format: every image, and no pair twice), nothing else is, every run-length
-    is sorted, inside the image and without overlaps, and gives the same string when it is decoded and encoded.
+    Every expected pair is there once (in the current format: every image, and no pair twice), nothing else
+    is, every run-length is sorted, inside the image and without overlaps, and gives the same string when it
+    is decoded and encoded.
 
     Arguments:
         image_ids: names of all test images; classes: how many; shape: (height, width) of every image.
@@ -159,7 +197,9 @@ def check(path: str | Path, image_ids: Sequence[str], classes: int = 4, shape: t
     for row, image_id, defect_class, text in table.itertuples():
         where = f"{path}, row {row}: "
         if image_id not in expected:
-            raise UserError(f"{where}the image {image_id!r} is not one of the {len(expected)} test images. {AGAIN}")
+            raise UserError(
+                f"{where}the image {image_id!r} is not one of the {len(expected)} test images. {AGAIN}"
+            )
         if not 1 <= defect_class <= classes:
             raise UserError(f"{where}class {defect_class} is not one of 1 to {classes}. {AGAIN}")
         if repeated[row]:

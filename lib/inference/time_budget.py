@@ -1,11 +1,10 @@
-"""A time budget for a prediction: how long it will take, what is left out when that is too long, when to stop.
+"""A prediction's time budget: how long it will take, what is left out when that is too long, when to stop.
 
 What is left out, in this order, always as little as will do, and taken back where the prediction allows it:
 
-1. test-time augmentation of the segmenters, the last one first
-2. further members of the segmenters' ensembles, the last one first
-3. test-time augmentation of the two classifiers
-4. further members of the classifiers' ensembles
+1. test-time augmentation of the segmenters, the last one first 2. further members of the segmenters'
+ensembles, the last one first 3. test-time augmentation of the two classifiers 4. further members of the
+classifiers' ensembles
 
 The filters come last because more of the score hangs on them than on the masks' edges.
 """
@@ -24,8 +23,9 @@ class OutOfTime(Exception):
 class Budget:
     """Minutes for a prediction, counted from here; 0 for as long as it takes.
 
-    After a prediction: `forecasts`, a list of (images done, seconds to the end as then predicted); `without`, {step in words:
-    number of images that were predicted without it}; `unfinished`, how many images were not reached.
+    After a prediction: `forecasts`, a list of (images done, seconds to the end as then predicted); `without`,
+    {step in words: number of images that were predicted without it}; `unfinished`, how many images were not
+    reached.
     """
 
     def __init__(self, minutes: float, clock: Callable[[], float] = time.monotonic):
@@ -48,10 +48,11 @@ class Budget:
             raise OutOfTime
 
     def plan(self, networks: dict, done: int, total: int, since: float) -> list[str]:
-        """Choose what is left out from here on, from what the networks took so far; called between chunks of images.
+        """Choose what is left out from here on, from what the networks took so far; between chunks of images.
 
         Arguments:
-            networks: {name: Network}; done, total: images; since: seconds on this clock at which the first image was begun.
+            networks: {name: Network}; done, total: images; since: seconds on this clock at which the first
+                image was begun.
 
         Returns what is left out, a list in words.
         """
@@ -62,7 +63,9 @@ class Budget:
         spent = self.elapsed()
         other = max(spent - since - sum(network.seconds for network in networks.values()), 0) / done
         for count in range(len(steps) + 1):
-            per_image = other + sum(network.seconds_per_image(done) for network in leave_out(networks, steps[:count]))
+            per_image = other + sum(
+                network.seconds_per_image(done) for network in leave_out(networks, steps[:count])
+            )
             end = spent + (total - done) * per_image
             if end + DOUBT * (end - spent) <= self.limit:
                 break
@@ -82,21 +85,31 @@ class Budget:
 
     def report(self) -> list[str]:
         """What became of it, a list of sentences; none where all went as asked for."""
-        lines = [f"Left out on {count} strips to stay within the time: {words}." for words, count in self.without.items()]
+        lines = [
+            f"Left out on {count} strips to stay within the time: {words}."
+            for words, count in self.without.items()
+        ]
         if self.unfinished:
-            lines.append(f"The time was used up: {self.unfinished} strips were not reached or not finished, what is missing is empty.")
+            lines.append(
+                f"The time was used up: {self.unfinished} strips were not reached or not finished, what is "
+                "missing is empty."
+            )
         return lines
 
 
 def steps_of(networks: dict) -> list[tuple]:
-    """What can be left out, in order: (words, names of the networks, "augmentations" or "members", how many remain)."""
+    """What can be left out, in order: (words, networks, "augmentations" or "members", how many remain)."""
     classifiers = [name for name in networks if not name.startswith("seg_")]
     segmenters = [name for name in networks if name.startswith("seg_")]
     steps = []
     for group, kind in ((segmenters, "segmenters"), (classifiers, "classifiers")):
         n_flips = max((len(networks[name].augmentations) for name in group), default=1)
         for remain in range(n_flips - 1, 0, -1):
-            flip = next(networks[name].augmentations[remain] for name in group if len(networks[name].augmentations) > remain)
+            flip = next(
+                networks[name].augmentations[remain]
+                for name in group
+                if len(networks[name].augmentations) > remain
+            )
             steps.append((f"{kind}' augmentation {flip!r}", group, "augmentations", remain))
         n_members = max((len(networks[name].members) for name in group), default=1)
         for remain in range(n_members - 1, 0, -1):
