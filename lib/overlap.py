@@ -34,13 +34,11 @@ def of_submission(path: str | Path, data_dir: str | Path) -> dict:
     )
     submitted = submission.check(path, list(table["image_id"]), about["classes"], shape)
     rows = {image_id: [""] * about["classes"] for image_id in table["image_id"]}
-    for image_id, defect_class, text in submitted[["image_id", "defect_class", "rle"]].itertuples(
-        index=False
-    ):
+    entries = zip(submitted["image_id"], submitted["defect_class"], submitted["rle"], strict=True)
+    for image_id, defect_class, text in entries:
         rows[image_id][defect_class - 1] = text
-    return metrics.iou_metrics(
-        truth, [rows[image_id] for image_id in table["image_id"]], shape, dataset.titles(about)
-    )
+    predicted = [rows[image_id] for image_id in table["image_id"]]
+    return metrics.iou_metrics(truth, predicted, shape, dataset.titles(about))
 
 
 def act(arguments: list[str] | None) -> None:
