@@ -11,7 +11,7 @@ from lib.paths import PROJECT
 
 # What the code still has. It only ever shrinks: a word that is gone is struck here.
 STILL = """
-drawn found generated k number place random there
+generated
 """
 
 
