@@ -175,3 +175,10 @@ def test_a_models_manifest_and_a_packs_have_one_form(tmp_path):
     files.write_manifest(tmp_path, ["a/b"])
     assert files.read_json(tmp_path / files.MANIFEST) == known and files.MANIFEST == saving.MANIFEST
     assert files.check_data_set(tmp_path) == 1
+
+
+def test_a_card_from_before_version_2_is_read_with_its_new_keys(tmp_path):
+    card = {"kind": "classifier", "build": {"locate": False}, "input": [64, 128], "training": {"precision": "mixed_bfloat16"}}
+    files.write_json(tmp_path / "model.json", card)
+    read = saving.read_card(tmp_path)
+    assert read["build"] == {"localization_head": False} and read["training"] == {"dtype_policy": "mixed_bfloat16"}

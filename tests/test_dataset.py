@@ -617,7 +617,7 @@ def test_a_pseudo_labelled_copy_of_a_strip_that_judges_or_chooses_does_not_teach
 def test_a_pseudo_labelled_strip_between_two_groups_does_not_teach(tmp_path, monkeypatch):
     folder = make(tmp_path / "data", CURRENT + "a.jpg,1,1 5\n", tests=("t.jpg",))
     table = dataset.load_table(folder).assign(part=["train", "train", "held_out"], group=[0, 1, 2])
-    table[["image_id", "part", "group"]].assign(split_hash="x").to_csv(tmp_path / "split.csv", index=False)
+    table[["image_id", "part", "group"]].assign(made_from="x").to_csv(tmp_path / "split.csv", index=False)  # as before version 2
     (tmp_path / "pseudo_labels.csv").write_text("image_id,certainty,rle_1,rle_2,rle_3,rle_4\nt.jpg,0.99,,3 4,,\n")
     monkeypatch.setattr(pseudo_labels, "find_duplicates", lambda paths, distance: np.array([0, 0, 0, 1]))  # t is like a and like b
     assert pseudo_labels.with_pseudo_labels(table, tmp_path / "pseudo_labels.csv", folder)["image_id"].tolist() == ["a.jpg", "b.jpg", "c.jpg"]

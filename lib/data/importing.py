@@ -77,9 +77,8 @@ def import_part(
     target.mkdir(parents=True)
     files = by_stem(source)
     remarks = [words for words in (mask_files.left_out(source, (), beside), *(masks.left_out(set(files)) if masks else ())) if words]
-    without_image = sorted(masks.stems() - set(files)) if masks else []
-    if masks and without_image:
-        raise UserError(f"The mask {without_image[0]} in {masks.folder} has no image in {source}. Put the image there or take the mask out.")
+    if masks:
+        masks.insist_on_images(set(files), source)
     if not files:
         raise UserError(f"{source} holds no images. Name the folder that holds them.")
     rows: Rows = []

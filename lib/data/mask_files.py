@@ -194,6 +194,12 @@ class Masks:
         """The names of all masks."""
         return set().union(*self.files.values())
 
+    def insist_on_images(self, stems: set[str], source: Path) -> None:
+        """UserError where a mask belongs to none of the images `stems` in the folder `source`."""
+        alone = sorted(self.stems() - stems)
+        if alone:
+            raise UserError(f"The mask {alone[0]} in {self.folder} has no image in {source}. Put the image there or take the mask out.")
+
     def read(self, stem: str, image: Path, shape: tuple[int, ...], size: tuple[int, ...]) -> dict[int, np.ndarray]:
         """{defect class: mask (H, W) uint8 0/1} of one image, empty ones left out.
 

@@ -89,7 +89,7 @@ def findings(
     few = np.minimum.reduce([least(table, count, seed) for count in set(n_members.values())])
     present = dataset.labels(table).astype(bool)
     defective, groups = present.any(axis=1), table["group"].to_numpy()
-    asked = set(table["part"])  # where nothing is held out, the members of an ensemble evaluate each other's images
+    asked = set(table["part"])  # where nothing is held out, each member of an ensemble evaluates what it validated
     lacking = [[part for part, count in zip(PARTS, counts, strict=True) if part in asked and not count] for counts in few.T]
     learners = [name for name in LEARN_DEFECTS if name in n_members]
     if lacking[0] and learners:
@@ -97,10 +97,10 @@ def findings(
         larger = "set n_members lower" if max(n_members.values()) > 1 else "set all.validation and all.held_out higher"
         return [validation.finding(folder, 0, what, f"Add images with defects, {larger}, or run --only 00,05, which need none.")]
     results = []
-    for title, chosen, missing in zip(titles, present.T, lacking[2:], strict=True):
+    for title, has_kind, missing in zip(titles, present.T, lacking[2:], strict=True):
         if missing:
             effects = [WITHOUT[part] for part in missing if part != "validation" or "train" not in missing]
-            what = f"{where_they_are(title, chosen, groups, missing)}: {' and '.join(effects)}"
+            what = f"{where_they_are(title, has_kind, groups, missing)}: {' and '.join(effects)}"
             results.append(validation.finding(folder, 0, what, "Add images with it, or pass over its figures.", "warning"))
     if lacking[1]:
         where = where_they_are("no defect", ~defective, groups, lacking[1]) if not defective.all() else "every image has a defect"
@@ -109,15 +109,15 @@ def findings(
     return results
 
 
-def where_they_are(kind: str, chosen: np.ndarray, groups: np.ndarray, missing: list[str]) -> str:
+def where_they_are(kind: str, has_kind: np.ndarray, groups: np.ndarray, missing: list[str]) -> str:
     """Of how many images a kind is and where it is missing, such as "2 of 12 images have a defect, none of them in the held-out part".
 
     Arguments:
-        kind: in words; chosen: (N,) bool; groups: (N,) of near-duplicates; missing: the parts without one.
+        kind: in words; has_kind: (N,) bool; groups: (N,) of near-duplicates; missing: the parts without one.
     """
-    count = int(chosen.sum())
+    count = int(has_kind.sum())
     if not count:
-        return f"none of {len(chosen):,} images has {kind}"
-    together = "all near-duplicates of one another, " if count > 1 and len(np.unique(groups[chosen])) == 1 else ""
+        return f"none of {len(has_kind):,} images has {kind}"
+    together = "all near-duplicates of one another, " if count > 1 and len(np.unique(groups[has_kind])) == 1 else ""
     parts = " or ".join(IN_WORDS[part] for part in missing)
-    return f"{count:,} of {len(chosen):,} images {'has' if count == 1 else 'have'} {kind}, {together}none of them in {parts}"
+    return f"{count:,} of {len(has_kind):,} images {'has' if count == 1 else 'have'} {kind}, {together}none of them in {parts}"

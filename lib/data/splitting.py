@@ -199,8 +199,8 @@ def load_split(
     """
     if not (held_out >= 0 and validation > 0):
         raise UserError(
-            f"held_out is {held_out} and validation {validation}. The first must be 0 or more (at 0 the members of an ensemble "
-            "evaluate each other's images), the second above 0: these images tell how a training goes."
+            f"held_out is {held_out} and validation {validation}. The first must be 0 or more (at 0 each member of an ensemble "
+            "evaluates what it validated), the second above 0: these images tell how a training goes."
         )
     settings: dict[str, Any] = {"method": method, "held_out": held_out, "validation": validation, "seed": seed}
     settings |= {"folds": folds, "max_distance": max_distance}
@@ -213,16 +213,21 @@ def load_split(
     if saved is not None and (saved["split_hash"] == digest).all() and saved["image_id"].tolist() == table["image_id"].tolist():
         return table.assign(**{column: saved[column].to_numpy() for column in columns})
     divided = split(table, **settings)
-    empty = [part for part in PARTS if part not in set(divided["part"]) and (held_out or part != "held_out")]
-    if empty:
-        raise UserError(
-            f"The {len(divided):,} training images are only {divided['group'].nunique():,} once near-duplicates count as one, "
-            f"which leaves none for {IN_WORDS[empty[0]]}. Add images that differ, set all.duplicate_distance lower, or "
-            "all.split_method to random, which parts near-duplicates."
-        )
+    insist_on_parts(divided, held_out)
     rows = divided[["image_id", *columns]].assign(split_hash=digest)
     files.write_atomic(path, rows.to_csv(index=False, lineterminator="\n"))
     return divided
+
+
+def insist_on_parts(table: pd.DataFrame, held_out: float) -> None:
+    """UserError where a part of a divided table has no image."""
+    empty = [part for part in PARTS if part not in set(table["part"]) and (held_out or part != "held_out")]
+    if empty:
+        raise UserError(
+            f"The {len(table):,} training images are only {table['group'].nunique():,} once near-duplicates count as one, "
+            f"which leaves none for {IN_WORDS[empty[0]]}. Add images that differ, set all.duplicate_distance lower, or "
+            "all.split_method to random, which parts near-duplicates."
+        )
 
 
 def hash_split(table: pd.DataFrame, settings: dict) -> str:

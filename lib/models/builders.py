@@ -43,7 +43,7 @@ def computing_in(dtype_policy: str) -> Iterator[None]:
         keras.config.set_dtype_policy(before)
 
 
-def _choose(kind: str, name: str, known: dict[str, str]) -> str:
+def _scale_of(kind: str, name: str, known: dict[str, str]) -> str:
     if name not in known:
         raise UserError(f"There is no {kind} called {name!r}. Choose one of: {', '.join(known)}.")
     return known[name]
@@ -137,7 +137,7 @@ def _features(inputs: Any, backbone: str, height: int, width: int | None, weight
     if backbone == "compact":
         _insist_on_no_weights(weights)
         return block(compact_levels(prepared(inputs, "standard", 1), COMPACT)[-1], 96, "context")
-    scale = _choose("classifier backbone", backbone, CLASSIFIERS)
+    scale = _scale_of("classifier backbone", backbone, CLASSIFIERS)
     _insist_on_size(backbone, height, width)
     if backbone in pretrained.LITE:
         maps = pretrained.build_lite(backbone, height, width, "imagenet" if weights == "imagenet" else "none")
@@ -248,7 +248,7 @@ def _published_logits(
     import segmentation_models
 
     file = _weights_file(weights)
-    scale = _choose("segmentation backbone", backbone, ENCODERS)
+    scale = _scale_of("segmentation backbone", backbone, ENCODERS)
     if architecture not in ("Unet", "FPN", "Linknet"):
         raise UserError(f"There is no architecture called {architecture!r}. Choose one of: Unet, FPN, Linknet.")
     _insist_on_size(backbone, height, width)
