@@ -17,27 +17,58 @@ def parse(arguments: list[str] | None) -> tuple[argparse.Namespace, Options]:
     """The command line as (all that it holds, the options of a run)."""
     parser = errors.Parser(prog="run_all.py", description=__doc__)
     add = parser.add_argument
-    add("--profile", help="demo, full, article (params/); default: full where competition data are found, else demo")
+    add(
+        "--profile",
+        help="demo, full, article (params/); default: full where competition data are found, else demo",
+    )
     add("--data", metavar="DIR", help="folder with train.csv, train_images, test_images")
     add("--run", metavar="ID", help="name of the run, a folder in runs/; default: date, time and profile")
-    add("--resume", action="store_true", help="go on with a run, by default the newest; what is done and unchanged stays")
-    add("--only", metavar="A,B", help="run these notebooks alone; first letters do, such as 10,33; "
-        "with --run ID in that run")  # fmt: skip
-    add("--from", dest="start", metavar="NAME", help="run this notebook and all that depend on it, even if unchanged")
-    add("-p", action="append", default=[], dest="overrides", metavar="NOTEBOOK.KEY=VALUE", help="set a parameter; all.KEY=VALUE "
-        "sets it wherever it is, segmenters.KEY=VALUE in those of the classes; may be repeated")  # fmt: skip
-    add("--jobs", type=errors.whole_number, default=None, metavar="N", help=f"notebooks to run side by side; default: {run.JOBS}, or "
-        "what the run had")  # fmt: skip
+    add(
+        "--resume",
+        action="store_true",
+        help="go on with a run, by default the newest; what is done and unchanged stays",
+    )
+    add(
+        "--only",
+        metavar="A,B",
+        help="run these notebooks alone; first letters do, such as 10,33; with --run ID in that run",
+    )
+    add(
+        "--from",
+        dest="start",
+        metavar="NAME",
+        help="run this notebook and all that depend on it, even if unchanged",
+    )
+    add(
+        "-p",
+        action="append",
+        default=[],
+        dest="overrides",
+        metavar="NOTEBOOK.KEY=VALUE",
+        help="set a parameter; all.KEY=VALUE "
+        "sets it wherever it is, segmenters.KEY=VALUE in those of the classes; may be repeated",
+    )
+    add(
+        "--jobs",
+        type=errors.whole_number,
+        default=None,
+        metavar="N",
+        help=f"notebooks to run side by side; default: {run.JOBS}, or what the run had",
+    )
     add("--list", action="store_true", help="print every parameter with its value and where that comes from")
     add("--prepare", metavar="PROFILE", help="write the notebooks with a profile's parameters, not executed")
     add("--check", action="store_true", help="check the data and print what is wrong with them")
     options = parser.parse_args(arguments)
     for name, value in vars(options).items():
         if isinstance(value, str) and not value.strip():  # such as of a variable that is not set
-            parser.error(f"--{'from' if name == 'start' else name} is empty. Say what is meant, or leave it out.")
+            parser.error(
+                f"--{'from' if name == 'start' else name} is empty. Say what is meant, or leave it out."
+            )
         if value is None and name != "jobs":
             setattr(options, name, "")
-    return options, Options(**{field.name: getattr(options, field.name) for field in dataclasses.fields(Options)})
+    return options, Options(
+        **{field.name: getattr(options, field.name) for field in dataclasses.fields(Options)}
+    )
 
 
 def act(arguments: list[str] | None) -> int:
@@ -47,7 +78,8 @@ def act(arguments: list[str] | None) -> int:
 
 
 def perform(command: argparse.Namespace, options: Options, project: Project = DEFAULT_PROJECT) -> int:
-    """Run the notebooks of a project, or do what one of --list, --prepare and --check asks for; the exit code."""
+    """Run the notebooks of a project, or do what one of --list, --prepare and --check asks for; the exit
+    code."""
     if command.list:
         return run.print_values(options, project)
     if command.prepare:
@@ -58,7 +90,8 @@ def perform(command: argparse.Namespace, options: Options, project: Project = DE
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """The command line; the exit code: 0 done, 1 a notebook failed, 2 something for the user to mend, 130 or 143 stopped."""
+    """The command line; the exit code: 0 done, 1 a notebook failed, 2 something for the user to mend, 130 or
+    143 stopped."""
     return errors.exit_code_of(act, arguments)
 
 

@@ -1,4 +1,5 @@
-"""What a user can mend, in a sentence without a traceback; how every command ends: its exit code, its output, its remedies."""
+"""What a user can mend, in a sentence without a traceback; how every command ends: its exit code, its output,
+its remedies."""
 
 import argparse
 import contextlib
@@ -14,14 +15,17 @@ from typing import Any, TextIO
 
 
 class UserError(Exception):
-    """Something the user can mend: the message names the file, the row and the remedy, and is shown without a traceback."""
+    """Something the user can mend: the message names the file, the row and the remedy, and is shown without a
+    traceback."""
 
     def _render_traceback_(self) -> list[str]:
         """IPython shows this instead of a traceback, in Jupyter and in papermill alike."""
         return [f"{type(self).__name__}: {self}"]
 
 
-LONGEST_SENTENCE = 3000  # characters of an error in the terminal, which names what a user typed, however long that is
+LONGEST_SENTENCE = (
+    3000  # characters of an error in the terminal, which names what a user typed, however long that is
+)
 FULL = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))
 AGAIN = "again"  # attribute of an error of the machine: what to do once its cause is gone
 DENIED = (errno.EACCES, errno.EPERM)
@@ -36,7 +40,8 @@ class Stopped(KeyboardInterrupt):
 
 
 def print_line(text: object = "", stream: TextIO | None = None) -> None:
-    """Print a line at once, also into a pipe; a terminal that is gone, or whose encoding lacks a letter, must not end a run."""
+    """Print a line at once, also into a pipe; a terminal that is gone, or whose encoding lacks a letter, must
+    not end a run."""
     stream = sys.stdout if stream is None else stream
     with contextlib.suppress(BrokenPipeError):
         print(escaped(text, getattr(stream, "encoding", None)), file=stream, flush=True)
@@ -49,7 +54,8 @@ def escaped(text: object, encoding: str | None = None) -> str:
 
 
 def escape_output() -> None:
-    """Let whatever is printed from here on go through, escaped where the encoding of the output lacks a letter."""
+    """Let whatever is printed from here on go through, escaped where the encoding of the output lacks a
+    letter."""
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
@@ -57,7 +63,8 @@ def escape_output() -> None:
 
 @contextlib.contextmanager
 def resumable() -> Iterator[None]:
-    """A context in which what was finished stays: an error of the machine within it names --resume as the way to go on."""
+    """A context in which what was finished stays: an error of the machine within it names --resume as the way
+    to go on."""
     try:
         yield
     except (OSError, MemoryError) as error:
@@ -66,7 +73,8 @@ def resumable() -> Iterator[None]:
 
 
 def exit_code_of(action: Callable[..., int | None], *arguments: Any) -> int:
-    """Call a command; its exit code, or 2 for what the user is to mend, a mistake or the machine, 128 + signal where it was stopped."""
+    """Call a command; its exit code, or 2 for what the user is to mend, a mistake or the machine, 128 +
+    signal where it was stopped."""
     escape_output()
     owner = os.getpid()
 
@@ -78,7 +86,9 @@ def exit_code_of(action: Callable[..., int | None], *arguments: Any) -> int:
     if threading.current_thread() is threading.main_thread():
         for name in ("SIGINT", "SIGTERM", "SIGHUP"):
             known = getattr(signal, name, None)
-            if known and signal.getsignal(known) is not signal.SIG_IGN:  # nohup ignores SIGHUP, and so it stays
+            if (
+                known and signal.getsignal(known) is not signal.SIG_IGN
+            ):  # nohup ignores SIGHUP, and so it stays
                 signal.signal(known, stop)
     try:
         return action(*arguments) or 0
@@ -95,7 +105,8 @@ def exit_code_of(action: Callable[..., int | None], *arguments: Any) -> int:
 
 
 class Parser(argparse.ArgumentParser):
-    """Of a command: an option that takes a value may stand once, because of two the last would win without a word."""
+    """Of a command: an option that takes a value may stand once, because of two the last would win without a
+    word."""
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
@@ -109,7 +120,11 @@ class StoreOnce(argparse.Action):
     is_set = False
 
     def __call__(
-        self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, option_string: str | None = None
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
     ) -> None:
         if self.is_set and option_string:
             parser.error(f"{option_string} is given twice. Give it once.")
@@ -119,7 +134,9 @@ class StoreOnce(argparse.Action):
 
 def whole_number(text: str) -> int:
     """The number of a command line's text; for `type` of an option."""
-    if not re.fullmatch(r"[-+]?[0-9]{1,18}", text.strip()):  # int() reads the digits of every script, and 1_000
+    if not re.fullmatch(
+        r"[-+]?[0-9]{1,18}", text.strip()
+    ):  # int() reads the digits of every script, and 1_000
         raise argparse.ArgumentTypeError(f"{text[:40]!r} is no whole number; write digits alone, such as 2")
     return int(text)
 
@@ -133,21 +150,33 @@ def decimal_number(text: str) -> float:
 
 def print_error(sentence: str) -> int:
     """Print an error's sentence; the exit code."""
-    print_line(f"error: {shorten(sentence, LONGEST_SENTENCE) if len(sentence) > LONGEST_SENTENCE else sentence}", sys.stderr)
+    print_line(
+        f"error: {shorten(sentence, LONGEST_SENTENCE) if len(sentence) > LONGEST_SENTENCE else sentence}",
+        sys.stderr,
+    )
     return 2
 
 
 def remedy_for(error: OSError | MemoryError) -> str:
-    """What a user can do about memory, a file or a disk that does not do what it should; "" if the error is another one."""
+    """What a user can do about memory, a file or a disk that does not do what it should; "" if the error is
+    another one."""
     again = getattr(error, AGAIN, "try again")
     if isinstance(error, MemoryError):
-        return f"The memory is full. {'Use fewer --jobs' if hasattr(error, AGAIN) else 'Close other programs'}, then {again}."
-    path = Path(os.fsdecode(error.filename)) if isinstance(error.filename, str | bytes | os.PathLike) else None
+        return (
+            "The memory is full. "
+            f"{'Use fewer --jobs' if hasattr(error, AGAIN) else 'Close other programs'}, then {again}."
+        )
+    path = (
+        Path(os.fsdecode(error.filename)) if isinstance(error.filename, str | bytes | os.PathLike) else None
+    )
     where = f" ({path.parent})" if path else ""
     if error.errno in FULL:
         return f"The disk is full{where}. Make room, then {again}."
     if error.errno == errno.EFBIG:
-        return f"A file grew larger than is allowed here{where}. Raise the limit (`ulimit -f unlimited`) or use another disk, then {again}."
+        return (
+            f"A file grew larger than is allowed here{where}. Raise the limit (`ulimit -f unlimited`) or "
+            f"use another disk, then {again}."
+        )
     if error.errno in (errno.EMFILE, errno.ENFILE):
         return f"Too many files are open at once. Allow more, such as `ulimit -n 4096`, then {again}."
     if error.errno in DENIED and path and (unreadable := first_unreadable(path)):
@@ -156,25 +185,40 @@ def remedy_for(error: OSError | MemoryError) -> str:
         return f"The folder cannot be written{where}. Make it writable, then {again}."
     if error.errno == errno.EIO:
         return f"The disk or the network drive fails{where}: {error.strerror}. Try again, or use another one."
-    if "No usable temporary directory" in str(error.strerror):  # with a list of those that Python has tried to write into
+    if "No usable temporary directory" in str(
+        error.strerror
+    ):  # with a list of those that Python has tried to write into
         tried = str(error.strerror).partition("found in ")[2]
-        return f"No folder for temporary files can be written: {tried}. Make room in one of them or name another in TMPDIR, then {again}."
+        return (
+            f"No folder for temporary files can be written: {tried}. Make room in one of them or name "
+            f"another in TMPDIR, then {again}."
+        )
     if path:
         return f"{path}: {error.strerror}. Name another file or folder."
     return ""
 
 
 def first_unreadable(path: str | Path) -> Path | None:
-    """The first folder above `path` that may not be entered, or `path` if it is there and may not be read; None if all may."""
+    """The first folder above `path` that may not be entered, or `path` if it is there and may not be read;
+    None if all may."""
     for folder in reversed(Path(path).absolute().parents):
         if folder.is_dir() and not os.access(folder, os.X_OK):
             return folder
     return Path(path) if os.path.exists(path) and not os.access(path, os.R_OK) else None
 
 
-MEMORY = "The memory is full: use fewer --jobs, a smaller batch_size, or close other programs, then go on with --resume."
-FILES = "Too many files are open at once: allow more, such as `ulimit -n 4096`, or use fewer --jobs, then go on with --resume."
-LARGE = "A file grew larger than is allowed here: raise the limit (`ulimit -f unlimited`), or use another disk, then go on with --resume."
+MEMORY = (
+    "The memory is full: use fewer --jobs, a smaller batch_size, or close other programs, then go on with "
+    "--resume."
+)
+FILES = (
+    "Too many files are open at once: allow more, such as `ulimit -n 4096`, or use fewer --jobs, then go "
+    "on with --resume."
+)
+LARGE = (
+    "A file grew larger than is allowed here: raise the limit (`ulimit -f unlimited`), or use another "
+    "disk, then go on with --resume."
+)
 REMEDIES = {
     r"File too large|Errno 27\b": LARGE,
     r"Too many open files|Errno 24\b|Errno 23\b|Too many open files in system": FILES,
@@ -182,15 +226,18 @@ REMEDIES = {
         "The graphics card's memory is full: use a smaller batch_size or --jobs 1, then go on with --resume.",
     r"MemoryError|Cannot allocate memory|Unable to allocate|bad_alloc|Errno 12\b|Insufficient memory": MEMORY,
     r"No usable temporary directory":
-        "No folder for temporary files can be written: make room there, or name another in TMPDIR, then go on with --resume.",
+        "No folder for temporary files can be written: make room there, or name another in TMPDIR, then go "
+        "on with --resume.",
     r"No space left on device|Disk quota exceeded|Errno 28\b|Errno 122\b": "The disk is full: make room, then go on with --resume.",
     r"can't start new thread|Resource temporarily unavailable|Errno 11\b":
-        "Too many processes run at once: use fewer --jobs, or allow more (`ulimit -u`), then go on with --resume.",
+        "Too many processes run at once: use fewer --jobs, or allow more (`ulimit -u`), then go on with "
+        "--resume.",
     r"Read-only file system|Permission denied|Errno 30\b|Errno 13\b":
         "A folder cannot be written: make it writable, then go on with --resume.",
     r"Input/output error|Stale file handle|Errno 5\b": "The disk or the network drive fails: go on with --resume, or use another one.",
     r"Kernel didn't respond|before replying to kernel_info|Timeout waiting for":
-        "The notebook's Python did not answer in time: the machine is busy, or something holds up its local connections. Use fewer "
+        "The notebook's Python did not answer in time: the machine is busy, or something holds up its local "
+        "connections. Use fewer "
         "--jobs, then go on with --resume.",
     r"ModuleNotFoundError|No module named|cannot open shared object file":
         "A package is missing: python -m pip install -r requirements.txt, with the Python that runs this.",
@@ -198,13 +245,15 @@ REMEDIES = {
 
 
 def with_remedy(text: str) -> str:
-    """An error's text, with a sentence on what can be done about it where that is known; "" stays as it is."""
+    """An error's text, with a sentence on what can be done about it where that is known; "" stays as it
+    is."""
     remedy = next((remedy for pattern, remedy in REMEDIES.items() if re.search(pattern, text)), "")
     return text if not remedy or remedy in text else f"{text.rstrip(' .')}. {remedy}"
 
 
 def process_end(code: int, last: str) -> str:
-    """How a notebook's process ended that gave no answer: its exit code, negative for a signal, and its last line."""
+    """How a notebook's process ended that gave no answer: its exit code, negative for a signal, and its last
+    line."""
     if code in (-9, 137):
         return f"Its process was killed, with code {code}. {MEMORY}"
     if code in (-25, 153):  # SIGXFSZ
@@ -216,7 +265,8 @@ LONGEST = 600  # characters of an error or a summary in run.json, on the pages a
 
 
 def shorten(text: object, longest: int = LONGEST) -> str:
-    """A text in one line of at most `longest` characters; of what is too long the beginning, its length and the end."""
+    """A text in one line of at most `longest` characters; of what is too long the beginning, its length and
+    the end."""
     line = " ".join(str(text).split())
     if len(line) <= longest:
         return line

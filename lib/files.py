@@ -284,7 +284,7 @@ def check_data_set(folder: str | os.PathLike, sha256: str = "") -> int:
         imported = LIB.parent / name
         if sha256 and Path(name).parts[0] == "lib" and not (imported.is_file() and file_hash(imported) == expected):
             raise UserError(f"{imported} is imported, and {file} differs from it. On Kaggle, detach the other data set with a lib folder; "
-                            "in the project, pack the run again: python -m lib.kaggle pack.")  # fmt: skip
+                            "in the project, pack the run again: python -m lib.kaggle pack.")
     for file in sorted([*(folder / "models").rglob("*"), *(folder / "lib").rglob("*")]):
         if file.is_file() and "__pycache__" not in file.parts and file.relative_to(folder).as_posix() not in files:
             raise UserError(f"{file} is not in the manifest. {PACK_AGAIN}.")

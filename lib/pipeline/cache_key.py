@@ -15,8 +15,13 @@ from lib.paths import PROJECT
 from lib.pipeline import params
 
 # What is imported under another name than it is installed by, and what computes for it in turn.
-DISTRIBUTIONS = {"cv2": "opencv-python-headless", "sklearn": "scikit-learn", "PIL": "pillow", "segmentation_models": "segmentation-models",
-                 "yaml": "pyyaml"}  # fmt: skip
+DISTRIBUTIONS = {
+    "cv2": "opencv-python-headless",
+    "sklearn": "scikit-learn",
+    "PIL": "pillow",
+    "segmentation_models": "segmentation-models",
+    "yaml": "pyyaml",
+}
 BRINGS = {
     "keras": ("tensorflow", "h5py"),
     "segmentation-models": ("image-classifiers", "efficientnet"),
@@ -24,18 +29,25 @@ BRINGS = {
     "seaborn": ("matplotlib", "pillow"),
     "matplotlib": ("pillow",),
 }
-PACKAGES = ("numpy", "pandas", "scipy", "scikit-learn", "opencv-python-headless", "pillow", "simplejpeg", "keras", "tensorflow", "h5py",
-            "openvino", "segmentation-models", "image-classifiers", "efficientnet", "matplotlib", "seaborn")  # fmt: skip
-ELSEWHERE = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_COMMON_DIR", "GIT_OBJECT_DIRECTORY", "GIT_NAMESPACE")
+PACKAGES = (
+    "numpy", "pandas", "scipy", "scikit-learn", "opencv-python-headless", "pillow", "simplejpeg", "keras", "tensorflow",
+    "h5py", "openvino", "segmentation-models", "image-classifiers", "efficientnet", "matplotlib", "seaborn",
+)  # fmt: skip
+ELSEWHERE = (
+    "GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_COMMON_DIR", "GIT_OBJECT_DIRECTORY", "GIT_NAMESPACE",
+)  # fmt: skip
 LIB = PROJECT / "lib"
-Module = tuple[str, set[str], set[str]]  # the hash of a module's code, the modules of lib that it imports, and the packages
+# The hash of a module's code, the modules of lib that it imports, and the packages.
+Module = tuple[str, set[str], set[str]]
 DRAWS = ("plots", "charts")  # modules of lib that only draw, as notebooks name them
-# Modules and rooms that change no result: pictures and pages; how a run goes; and generated strips, which count by their pixels.
+# Modules and rooms that change no result: pictures and pages; how a run goes; and generated strips, which
+# count by their pixels.
 HARMLESS = ("errors", "plots", "report", "pipeline", "kaggle", "synthetic")
 
 
 def versions(packages: Collection[str] = PACKAGES) -> dict[str, str]:
-    """{"python": "3.12.1", "numpy": ...} of packages, by default of all that a result may depend on; nothing is imported for it."""
+    """{"python": "3.12.1", "numpy": ...} of packages, by default of all that a result may depend on; nothing
+    is imported for it."""
     installed = {"python": platform.python_version()}
     for package in packages:
         for name in (package, f"{package}-cpu", package.removesuffix("-headless")):
@@ -48,8 +60,8 @@ def versions(packages: Collection[str] = PACKAGES) -> dict[str, str]:
 
 
 def code_version() -> str:
-    """The git commit, with "+changes" where files differ from it; a hash over lib without git, or where it is another project's
-    repository that this folder lies in."""
+    """The git commit, with "+changes" where files differ from it; a hash over lib without git, or where it is
+    another project's repository that this folder lies in."""
     try:
         git("ls-files", "--error-unmatch", "lib/pipeline/cache_key.py")
         changes = git("status", "--porcelain", "--untracked-files=no", "--", "lib", "notebooks", "params")
@@ -60,12 +72,18 @@ def code_version() -> str:
 
 
 def git(*arguments: str) -> str:
-    """What a git command prints about this folder's repository, also where the environment names another one, as in git's hooks;
-    an error if there is no git or no repository."""
+    """What a git command prints about this folder's repository, also where the environment names another one,
+    as in git's hooks; an error if there is no git or no repository."""
     command = ["git", "-C", str(PROJECT), *arguments]
     environment = {name: value for name, value in os.environ.items() if name not in ELSEWHERE}
     return subprocess.run(
-        command, capture_output=True, encoding="utf-8", errors="replace", timeout=10, check=True, env=environment
+        command,
+        capture_output=True,
+        encoding="utf-8",
+        errors="replace",
+        timeout=10,
+        check=True,
+        env=environment,
     ).stdout.strip()
 
 
@@ -100,8 +118,11 @@ def imported_packages(tree: ast.AST) -> set[str]:
 
 
 def library() -> dict[str, Module]:
-    """The modules of lib: {name, such as "data.rle": (hash of its code without comments and layout, modules it imports, packages)}."""
-    paths = {".".join(path.relative_to(LIB).with_suffix("").parts): path for path in sorted(LIB.rglob("*.py"))}
+    """The modules of lib: {name, such as "data.rle": (hash of its code without comments and layout, modules
+    it imports, packages)}."""
+    paths = {
+        ".".join(path.relative_to(LIB).with_suffix("").parts): path for path in sorted(LIB.rglob("*.py"))
+    }
     modules: dict[str, Module] = {}
     for name, path in paths.items():
         source = path.read_text(encoding="utf-8")
@@ -114,12 +135,14 @@ def library() -> dict[str, Module]:
     return modules
 
 
-def code_of(notebook: Path, modules: dict[str, Module], drawings: bool = True) -> tuple[dict[str, str], set[str]]:
-    """What of the code counts for a notebook: {"cells": hash of its code cells, module: hash of each module of lib that it imports,
-    directly or through others}, and the set of packages that these import.
+def code_of(
+    notebook: Path, modules: dict[str, Module], drawings: bool = True
+) -> tuple[dict[str, str], set[str]]:
+    """What of the code counts for a notebook: {"cells": hash of its code cells, module: hash of each module
+    of lib that it imports, directly or through others}, and the set of packages that these import.
 
-    Prose, comments and layout do not count: correcting a sentence must not train a network again. Nor do the rooms of HARMLESS, and the
-    cell `parameters`, whose values count as such.
+    Prose, comments and layout do not count: correcting a sentence must not train a network again. Nor do the
+    rooms of HARMLESS, and the cell `parameters`, whose values count as such.
 
     Arguments:
         drawings: whether the cells' calls of modules that only draw count.
@@ -155,7 +178,11 @@ def code_of(notebook: Path, modules: dict[str, Module], drawings: bool = True) -
 def only_draws(node: ast.stmt) -> bool:
     """Whether a statement is nothing but a call of a module that only draws, such as `plots.strips(...)`."""
     call = getattr(node, "value", None) if isinstance(node, ast.Expr) else None
-    return isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute) and getattr(call.func.value, "id", "") in DRAWS
+    return (
+        isinstance(call, ast.Call)
+        and isinstance(call.func, ast.Attribute)
+        and getattr(call.func.value, "id", "") in DRAWS
+    )
 
 
 def pages_hash() -> str:
@@ -165,12 +192,17 @@ def pages_hash() -> str:
 
 
 def key(
-    parameters: dict[str, Any], code: dict[str, str], data: Any, upstream: dict[str, str], package_versions: dict[str, str]
+    parameters: dict[str, Any],
+    code: dict[str, str],
+    data: Any,
+    upstream: dict[str, str],
+    package_versions: dict[str, str],
 ) -> str:
     """The key of a notebook: equal keys, equal results.
 
     Arguments:
-        parameters: {name: value} without the folders' paths; code: code_of(...); data: the data's fingerprint;
+        parameters: {name: value} without the folders' paths; code: code_of(...); data: the data's
+            fingerprint;
         upstream: {notebook: key} of those it needs; package_versions: versions(packages).
     """
     return digest([parameters, code, data, upstream, package_versions])

@@ -1,4 +1,5 @@
-"""Where notebooks run. The scheduler knows an executor's three methods alone; `LocalExecutor` starts processes on this machine."""
+"""Where notebooks run. The scheduler knows an executor's three methods alone; `LocalExecutor` starts
+processes on this machine."""
 
 import contextlib
 import json
@@ -24,10 +25,12 @@ class Result:
 
 
 class Executor(Protocol):
-    """A place where notebooks run. What it starts writes into the run folder: the executed notebook, its report, its products."""
+    """A place where notebooks run. What it starts writes into the run folder: the executed notebook, its
+    report, its products."""
 
     def start(self, notebook: Path, run_dir: Path, parameters: dict[str, Any]) -> Any:
-        """Start to execute a notebook with these values of its parameters; returns a job, for the other two methods."""
+        """Start to execute a notebook with these values of its parameters; returns a job, for the other two
+        methods."""
 
     def poll(self, job: Any) -> Result | None:
         """How a job ended, None while it runs. Does not wait."""
@@ -49,10 +52,12 @@ class LocalJob:
 
 
 class LocalExecutor:
-    """Runs every notebook in a process of its own, which shares the run's lock and so outlives a killed command's hold on it.
+    """Runs every notebook in a process of its own, which shares the run's lock and so outlives a killed
+    command's hold on it.
 
     Arguments:
-        lock: the open file of the run's lock; jobs: how many notebooks run side by side, which share the processor's cores.
+        lock: the open file of the run's lock; jobs: how many notebooks run side by side, which share the
+            processor's cores.
     """
 
     def __init__(self, lock: TextIO, jobs: int) -> None:
@@ -76,7 +81,9 @@ class LocalExecutor:
             stderr=subprocess.PIPE,
             **processes.detached(self.lock),
         )
-        job = LocalJob(notebook.stem, run_dir, process, process.stdin, Tail(process.stdout), Tail(process.stderr))
+        job = LocalJob(
+            notebook.stem, run_dir, process, process.stdin, Tail(process.stdout), Tail(process.stderr)
+        )
         with contextlib.suppress(BrokenPipeError):  # its exit code will tell
             job.requests.write(json.dumps(request).encode() + b"\n")
             job.requests.flush()  # and stays open: its closing tells the process that this one is gone

@@ -1,4 +1,5 @@
-"""The project: its notebooks, which of them need which, the files that each must leave, and what a command selects and sets of them."""
+"""The project: its notebooks, which of them need which, the files that each must leave, and what a command
+selects and sets of them."""
 
 import dataclasses
 import itertools
@@ -40,9 +41,20 @@ PRODUCTS: Graph = {
     "90_inference": ("submission.csv",),
 }
 # Files that it must leave as well, and that no other notebook of the run reads.
-FURTHER: Graph = {"40_evaluation": ("predictions.npz", "evaluation.json"), "90_inference": ("pseudo_labels.csv",)}
+FURTHER: Graph = {
+    "40_evaluation": ("predictions.npz", "evaluation.json"),
+    "90_inference": ("pseudo_labels.csv",),
+}
 # Parameters that all notebooks that divide the images must have alike.
-OF_SPLIT = ("seed", "max_images", "synthetic_sizes", "split_method", "duplicate_distance", "held_out", "validation")
+OF_SPLIT = (
+    "seed",
+    "max_images",
+    "synthetic_sizes",
+    "split_method",
+    "duplicate_distance",
+    "held_out",
+    "validation",
+)
 
 
 @dataclass(frozen=True)
@@ -51,7 +63,8 @@ class Project:
 
     notebooks, profiles, runs: folders, of NAME.ipynb, of NAME.yaml, and for a folder a run.
     graph: {notebook: those whose files it reads}, in an order in which every notebook follows those it needs.
-    products: {notebook: files that it must leave in the run folder}; further: as well, which no other notebook of the run reads.
+    products: {notebook: files that it must leave in the run folder}; further: as well, which no other
+        notebook of the run reads.
     """
 
     notebooks: Path
@@ -70,8 +83,8 @@ class Project:
         return self.products.get(name, ()) + self.further.get(name, ())
 
     def outputs_of(self, name: str) -> tuple[str, ...]:
-        """The files that a notebook writes, relative to the run folder: its executed form, its report, its metrics, its products, and
-        the split that its scores follow from."""
+        """The files that a notebook writes, relative to the run folder: its executed form, its report, its
+        metrics, its products, and the split that its scores follow from."""
         split = (SPLIT,) if name == "40_evaluation" else ()
         return f"{name}.ipynb", f"{name}.html", f"metrics/{name}.json", *self.products_of(name), *split
 
@@ -81,7 +94,9 @@ class Project:
         if only and start:
             raise UserError("--only and --from exclude each other. Use one of them.")
         if only:
-            selected = {profiles.resolve(part.strip(), names, "--only") for part in only.split(",") if part.strip()}
+            selected = {
+                profiles.resolve(part.strip(), names, "--only") for part in only.split(",") if part.strip()
+            }
             if not selected:
                 raise UserError(f"--only {only}: it names no notebook. Notebooks: {', '.join(names)}.")
         elif start:
@@ -98,13 +113,19 @@ class Project:
         return {name: params.declared(self.notebook(name)) for name in self.graph}
 
     def fitting(self, sections: dict[str, dict]) -> dict[str, dict]:
-        """The sections of a profile without those for the segmentation of classes that the data don't have."""
-        return {name: keys for name, keys in sections.items() if name in self.graph or not profiles.SEGMENTER.fullmatch(name)}
+        """The sections of a profile without those for the segmentation of classes that the data don't
+        have."""
+        return {
+            name: keys
+            for name, keys in sections.items()
+            if name in self.graph or not profiles.SEGMENTER.fullmatch(name)
+        }
 
     def values(
         self, profile: str, overrides: Iterable[Sequence[str]] = (), selected: Collection[str] | None = None
     ) -> params.Values:
-        """What every notebook runs with, see `params.effective`; UserError if two would divide the images differently."""
+        """What every notebook runs with, see `params.effective`; UserError if two would divide the images
+        differently."""
         sections = self.fitting(profiles.load_profile(profile, self.profiles))
         values = params.effective(self.declarations(), profile, sections, overrides, selected)
         for key in OF_SPLIT:
@@ -112,32 +133,40 @@ class Project:
             for (name, value), (other, other_value) in itertools.pairwise(alike.items()):
                 if value.value != other_value.value:
                     raise UserError(
-                        f"{key} is {value.value} in {name} ({value.origin}) and {other_value.value} in {other} ({other_value.origin}). "
-                        f"They would divide the images differently, and images that teach would judge. Set it alike, best by all.{key} alone."
+                        f"{key} is {value.value} in {name} ({value.origin}) and {other_value.value} in "
+                        f"{other} ({other_value.origin}). "
+                        "They would divide the images differently, and images that teach would judge. Set "
+                        f"it alike, best by all.{key} alone."
                     )
         return values
 
     def parse_overrides(self, texts: Iterable[str]) -> list[list[str]]:
-        """[section, key, text] of every -p; UserError if one is given twice, because the last would win without a word."""
+        """[section, key, text] of every -p; UserError if one is given twice, because the last would win
+        without a word."""
         overrides: list[list[str]] = []
         for section, key, value in (profiles.parse_override(text, tuple(self.graph)) for text in texts):
             for *target, before in overrides:
                 if target == [section, key] and before != value:
-                    raise UserError(f"-p {section}.{key} is given twice, as {before[:40]!r} and as {value[:40]!r}. Give it once.")
+                    raise UserError(
+                        f"-p {section}.{key} is given twice, as {before[:40]!r} and as {value[:40]!r}. Give "
+                        "it once."
+                    )
             overrides.append([section, key, value])
         return overrides
 
     def for_classes(self, classes: int) -> "Project":
         """The project for data with so many defect classes: a segmentation notebook for each.
 
-        Fewer than there are notebooks: the last ones are left out. More: those beyond are made from the last one, which differs
-        from its siblings in its class and its story alone, in a folder of copies, so that the project's own stay
-        as they are. A project without segmentation notebooks is returned as it is.
+        Fewer than there are notebooks: the last ones are left out. More: those beyond are made from the last
+        one, which differs from its siblings in its class and its story alone, in a folder of copies, so that
+        the project's own stay as they are. A project without segmentation notebooks is returned as it is.
         """
         own = [name for name in self.graph if name in SEGMENTERS]
         if not own or classes == len(own):
             return self
-        more = [f"3{defect_class}_seg_class{defect_class}" for defect_class in range(len(own) + 1, classes + 1)]
+        more = [
+            f"3{defect_class}_seg_class{defect_class}" for defect_class in range(len(own) + 1, classes + 1)
+        ]
         segmenters = (*own[:classes], *more)
         graph: Graph = {}
         for name, needs in self.graph.items():
@@ -152,11 +181,14 @@ class Project:
         return dataclasses.replace(self, notebooks=notebooks, graph=graph, products=products)
 
 
-DEFAULT_PROJECT = Project(PROJECT / "notebooks", PROJECT / "params", PROJECT / "runs", GRAPH, PRODUCTS, FURTHER)
+DEFAULT_PROJECT = Project(
+    PROJECT / "notebooks", PROJECT / "params", PROJECT / "runs", GRAPH, PRODUCTS, FURTHER
+)
 
 
 def copy_notebooks(project: Project, template: str, more: list[str]) -> Path:
-    """The folder with copies of a project's notebooks and of one made from `template` for each name in `more`."""
+    """The folder with copies of a project's notebooks and of one made from `template` for each name in
+    `more`."""
     folder = project.runs.parent / "data" / ".notebooks"
     for name in project.graph:
         write_atomic(folder / f"{name}.ipynb", project.notebook(name).read_bytes())
@@ -168,20 +200,24 @@ def copy_notebooks(project: Project, template: str, more: list[str]) -> Path:
         for cell in notebook["cells"]:
             if "parameters" in cell.get("metadata", {}).get("tags", []):
                 lines = "".join(cell["source"])
-                cell["source"] = re.sub(r"(?m)^defect_class: int = \d+", f"defect_class: int = {defect_class}", lines)
+                cell["source"] = re.sub(
+                    r"(?m)^defect_class: int = \d+", f"defect_class: int = {defect_class}", lines
+                )
         write_json(folder / f"{name}.ipynb", notebook)
     return folder
 
 
 def remark_on_copies(names: Iterable[str], values: params.Values) -> str:
-    """What to know of segmentation notebooks that are copies and for which no profile sets how long to train, as a sentence; "" if
-    there are none.
+    """What to know of segmentation notebooks that are copies and for which no profile sets how long to train,
+    as a sentence; "" if there are none.
 
     Arguments:
         names: of the notebooks that run; values: {notebook: {parameter: params.Value}}.
     """
     copies = [name for name in names if profiles.SEGMENTER.fullmatch(name) and name not in SEGMENTERS]
-    unset = [name for name in copies if "epochs" in values[name] and values[name]["epochs"].origin == "notebook"]
+    unset = [
+        name for name in copies if "epochs" in values[name] and values[name]["epochs"].origin == "notebook"
+    ]
     if not unset:
         return ""
     epochs = values[unset[0]]["epochs"].value

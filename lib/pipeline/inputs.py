@@ -1,4 +1,5 @@
-"""What a run is made from: its data, its profile, and what the check of the data and of the split finds before the first cell."""
+"""What a run is made from: its data, its profile, and what the check of the data and of the split finds
+before the first cell."""
 
 import dataclasses
 import os
@@ -34,7 +35,13 @@ def find_data(data_dir: str | os.PathLike) -> Data:
     folder = paths.find_data(data_dir)
     if folder is None:
         return Data(None, resume.GENERATED, True)
-    why = "named by --data" if data_dir else f"named by {paths.DATA_VARIABLE}" if os.environ.get(paths.DATA_VARIABLE) else "found"
+    why = (
+        "named by --data"
+        if data_dir
+        else f"named by {paths.DATA_VARIABLE}"
+        if os.environ.get(paths.DATA_VARIABLE)
+        else "found"
+    )
     from lib.data import dataset
 
     return Data(folder, why, bool(dataset.describe(folder)["generated"]))
@@ -50,7 +57,8 @@ def data_to_go_on_with(data_dir: str, previous: RunState) -> Data:
 
 
 def choose_profile(named: str, data: Data) -> tuple[str, str]:
-    """(profile, why): the one named, else `demo` for generated strips, `small_data` for few images and `full` for many."""
+    """(profile, why): the one named, else `demo` for generated strips, `small_data` for few images and `full`
+    for many."""
     if named:
         return named, "named by --profile"
     if data.folder is None or data.generated:
@@ -60,19 +68,33 @@ def choose_profile(named: str, data: Data) -> tuple[str, str]:
     except OSError:  # the check of the data will name it
         count = FEW_IMAGES
     if count < FEW_IMAGES:
-        return "small_data", f"since the data hold only {count:,} training images; with {FEW_IMAGES:,} or more it would be full"
-    return "full", f"since the data hold {count:,} training images; with fewer than {FEW_IMAGES:,} it would be small_data"
+        return (
+            "small_data",
+            f"since the data hold only {count:,} training images; with {FEW_IMAGES:,} or more it would be "
+            "full",
+        )
+    return (
+        "full",
+        f"since the data hold {count:,} training images; with fewer than {FEW_IMAGES:,} it would be "
+        "small_data",
+    )
 
 
 def make_data(values: params.Values) -> Path:
     """Generate strips in the size and from the seed that the notebooks' parameters set; the folder."""
     from lib.synthetic import generate
 
-    sizes, seeds = ([keys[key].value for keys in values.values() if key in keys] for key in ("synthetic_sizes", "seed"))
+    sizes, seeds = (
+        [keys[key].value for keys in values.values() if key in keys] for key in ("synthetic_sizes", "seed")
+    )
     if not sizes or not seeds:
-        raise UserError("No data were found, and no notebook says how many strips to generate. Name a folder with --data.")
+        raise UserError(
+            "No data were found, and no notebook says how many strips to generate. Name a folder with --data."
+        )
     if any(other != sizes[0] for other in sizes):
-        raise UserError('synthetic_sizes differs between notebooks that read the same strips. Set it with -p "all.synthetic_sizes=[TRAIN, TEST]".')
+        raise UserError(
+            'synthetic_sizes differs between notebooks that read the same strips. Set it with -p "all.synthetic_sizes=[TRAIN, TEST]".'
+        )
     train, test = generate.checked_sizes(sizes[0])
     print_line(f"strips   {train} to train on and {test} to test on, seed {seeds[0]}: made once, then reused")
     return Path(generate.find_or_generate("", sizes[0], seeds[0]))
@@ -88,14 +110,28 @@ def validate_data(
     from lib.data import dataset
 
     about = dataset.describe(folder)
-    facts = {"folder": str(folder), "why": why, **fingerprint, "generated": about["generated"], "note": about["note"]}
+    facts = {
+        "folder": str(folder),
+        "why": why,
+        **fingerprint,
+        "generated": about["generated"],
+        "note": about["note"],
+    }
     before = previous.data if previous else {}
     if before.get("sha256") == facts["sha256"] and "findings" in before:
         return facts | {"findings": before["findings"]}, None
-    findings = dataset.check(folder, progress=print_line) if (folder / "train.csv").is_file() else validation.table([])
+    findings = (
+        dataset.check(folder, progress=print_line)
+        if (folder / "train.csv").is_file()
+        else validation.table([])
+    )
     severe = findings[findings["severity"] == "error"].to_dict("records")
     if severe:
-        more = f" {len(severe) - 1} more: `python run_all.py --check --data {folder}` lists them." if len(severe) > 1 else ""
+        more = (
+            f" {len(severe) - 1} more: `python run_all.py --check --data {folder}` lists them."
+            if len(severe) > 1
+            else ""
+        )
         raise UserError(validation.sentence(severe[0]) + more)
     return facts, findings
 
@@ -112,9 +148,11 @@ def count_findings(findings: pd.DataFrame) -> str:
 def divide(
     values: params.Values, names: Iterable[str], folder: Path, run_dir: Path | None = None
 ) -> tuple[list[dict[str, Any]], bytes]:
-    """Divide the images as the notebooks will that run, and print what that leaves too little of; UserError at what cannot work.
+    """Divide the images as the notebooks will that run, and print what that leaves too little of; UserError
+    at what cannot work.
 
-    Returns (the remarks, as findings of `validation`; the content of split.csv, which `run_dir` gets if it is named).
+    Returns (the remarks, as findings of `validation`; the content of split.csv, which `run_dir` gets if it is
+    named).
     """
     names = [name for name in names if "held_out" in values[name]]
     if not names:
@@ -122,7 +160,9 @@ def divide(
     from lib.data import split_check
 
     with tempfile.TemporaryDirectory() as scratch:
-        remarks = split_check.look(values, names, folder, run_dir or scratch, lambda text: print_line(f"         {text}"))
+        remarks = split_check.look(
+            values, names, folder, run_dir or scratch, lambda text: print_line(f"         {text}")
+        )
         split = (Path(run_dir or scratch) / products.SPLIT).read_bytes()
     for remark in remarks:
         if remark["severity"] == "error":

@@ -1,31 +1,29 @@
-"""Profiles: what the notebooks declare, what a profile and the command line set, and where every value comes from."""
+"""Profiles: what the notebooks declare, what a profile and the command line set, and where every value comes
+from."""
 
 import ast
 import json
-import math
 import os
-import re
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import yaml
-
 from lib.errors import UserError
 from lib.pipeline import profiles, ranges
+from lib.pipeline.conversion import checked, convert
 
-TYPES = {"bool": bool, "int": int, "float": float, "str": str, "list": list, "dict": dict}
 RENAMED = {  # parameters that had other names before version 2
-    "balance": "balanced_sampling", "folds": "n_members", "generated": "synthetic_sizes", "locate": "localization_head",
-    "missed_cost": "false_negative_cost", "negatives": "negative_ratio", "parts": "cv_folds", "pictures": "n_examples",
-    "precision": "dtype_policy", "rounds": "n_bootstrap", "sample": "max_images", "test_sample": "max_test_images",
-    "trees": "n_estimators", "wanted_recall": "min_recall",
+    "balance": "balanced_sampling", "folds": "n_members", "generated": "synthetic_sizes",
+    "locate": "localization_head", "missed_cost": "false_negative_cost", "negatives": "negative_ratio",
+    "parts": "cv_folds", "pictures": "n_examples", "precision": "dtype_policy", "rounds": "n_bootstrap",
+    "sample": "max_images", "test_sample": "max_test_images", "trees": "n_estimators", "wanted_recall": "min_recall",
 }  # fmt: skip
-COMMAND_LINE = {"data_dir": "--data", "run_dir": "--run"}  # set by the command line, the same for every notebook
+# Set by the command line, the same for every notebook.
+COMMAND_LINE = {"data_dir": "--data", "run_dir": "--run"}
 
 
 class Parameter(NamedTuple):
-    """A parameter that a notebook declares: its default, its type as an ast node, and what values it may have."""
+    """A parameter that a notebook declares: its default, its type as an ast node, its possible values."""
 
     default: Any
     type: ast.expr
@@ -33,7 +31,7 @@ class Parameter(NamedTuple):
 
 
 class Value(NamedTuple):
-    """A parameter's value and where it comes from: "notebook", "demo.yaml, all", "demo.yaml, segmenters", "-p ..."."""
+    """A parameter's value and where it comes from, such as "notebook", "demo.yaml, all" or "-p ..."."""
 
     value: Any
     origin: str
@@ -52,11 +50,12 @@ Values = dict[str, dict[str, Value]]  # of every notebook, every parameter
 
 
 def declared(notebook: str | os.PathLike) -> dict[str, Parameter]:
-    """The parameters that a notebook declares in its cell tagged `parameters`: {name: Parameter}, in their order.
+    """The parameters that a notebook declares in its cell tagged `parameters`: {name: Parameter}, in their
+    order.
 
-    A line is `name: type = value` with bool, int, float, str, list, dict, list[...], or `type | None`; without a type,
-    the value's own; its comment may say what values it may have, see `ranges`. UserError for a line that is anything else, because a
-    derived value would keep the default.
+    A line is `name: type = value` with bool, int, float, str, list, dict, list[...], or `type | None`;
+    without a type, the value's own; its comment may say what values it may have, see `ranges`. UserError for
+    a line that is anything else, because a derived value would keep the default.
     """
     notebook = Path(notebook)
     parameters = {}
@@ -67,7 +66,9 @@ def declared(notebook: str | os.PathLike) -> dict[str, Parameter]:
         try:
             lines = ast.parse(source).body
         except SyntaxError as error:
-            raise UserError(f"{notebook.name}: line {error.lineno} of its parameters cell is not valid Python.") from None
+            raise UserError(
+                f"{notebook.name}: line {error.lineno} of its parameters cell is not valid Python."
+            ) from None
         comments = ranges.comments_of(source)
         for line in lines:
             try:
@@ -76,7 +77,8 @@ def declared(notebook: str | os.PathLike) -> dict[str, Parameter]:
                 parameters[name] = Parameter(convert(default, annotation), annotation, domain)
             except (AttributeError, ValueError, TypeError) as error:
                 raise UserError(
-                    f"{notebook.name}: line {line.lineno} of its parameters cell, `{ast.unparse(line)}`, is not a typed "
+                    f"{notebook.name}: line {line.lineno} of its parameters cell, `{ast.unparse(line)}`, is "
+                    "not a typed "
                     f"name with a plain value ({error}). Derive values in the next cell."
                 ) from None
         break
@@ -104,53 +106,9 @@ def read_notebook(path: str | os.PathLike) -> dict[str, Any]:
         raise UserError(f"{path} is not a Jupyter notebook. Restore it from the project's history.") from None
 
 
-def convert(value: Any, annotation: ast.expr) -> Any:
-    """`value` as the declared type, such as 3 for a float as 3.0 and "1e-3" (YAML's reading of it) for a float as 0.001.
-
-    Raises ValueError, in words that follow "is", if the value is of another type.
-    """
-    if isinstance(annotation, ast.BinOp):
-        for side in (annotation.left, annotation.right):
-            try:
-                return convert(value, side)
-            except ValueError:
-                continue
-        raise ValueError(f"not of type {ast.unparse(annotation)}")
-    if isinstance(annotation, ast.Constant) and annotation.value is None:
-        if value is None:
-            return None
-        raise ValueError("not empty")
-    if isinstance(annotation, ast.Subscript):
-        container = convert(value, annotation.value)
-        return [convert(item, annotation.slice) for item in container] if isinstance(container, list) else container
-    kind = TYPES.get(getattr(annotation, "id", ""))
-    if kind is None:
-        raise ValueError(f"of the type {ast.unparse(annotation)}, but only {', '.join(TYPES)} can be handed over")
-    if kind is float and (type(value) is int or isinstance(value, str)):
-        try:
-            value = float(value if str(value).isascii() else "")  # float() reads the digits of every script
-        except (ValueError, OverflowError):
-            raise ValueError("not a number") from None
-    if kind is int and isinstance(value, str):  # 1e3 and 1.000 are texts in YAML
-        raise ValueError(f"{value[:40]!r}, not a whole number: write it in digits alone, such as 1000")
-    if type(value) is not kind:
-        what = "empty" if value is None else f"of type {type(value).__name__}"
-        raise ValueError(f"{what}, not {kind.__name__}" + (": put it in quotes" if kind is str else ""))
-    if isinstance(value, float) and not math.isfinite(value):
-        raise ValueError("not a finite number")
-    try:
-        return json.loads(json.dumps(value, allow_nan=False))
-    except (TypeError, ValueError, RecursionError):
-        raise ValueError("holds something that is neither number, text, list nor dictionary of these") from None
-
-
-for tag in ("int", "float"):
-    profiles.ProfileLoader.add_constructor(f"tag:yaml.org,2002:{tag}", profiles.ProfileLoader.construct_decimal)
-profiles.ProfileLoader.add_implicit_resolver("tag:yaml.org,2002:int", re.compile(r"[-+]?0[0-9_]+$"), list("-+0"))  # 08, which is not octal
-
-
 def settable(parameters: dict[str, Parameter]) -> dict[str, Parameter]:
-    """What can be set of `declared` parameters: {name: Parameter}; of a dictionary each entry by itself, as "name.entry"."""
+    """What can be set of `declared` parameters: {name: Parameter}; of a dictionary each entry by itself, as
+    "name.entry"."""
     keys = {}
     for name, parameter in parameters.items():
         if isinstance(parameter.default, dict) and parameter.default:
@@ -169,21 +127,27 @@ def effective(
     overrides: Iterable[Sequence[str]] = (),
     selected: Collection[str] | None = None,
 ) -> Values:
-    """What every notebook runs with: defaults < profile's `all` < its `segmenters` < its section of the notebook < overrides, which
-    have the same order among themselves.
+    """What every notebook runs with: defaults < profile's `all` < its `segmenters` < its section of the
+    notebook < overrides, which have the same order among themselves.
 
     Arguments:
         declarations: {notebook: declared(notebook)}, all notebooks of the project.
-        overrides: (section, key, value) as parse_override gives them; text is read as YAML unless a str is declared.
+        overrides: (section, key, value) as parse_override gives them; text is read as YAML unless a str is
+            declared.
         selected: the notebooks that run: of these alone must the values go together; None for all.
 
-    Of a parameter that is a dictionary only the entries that are named change: `{"augmentation": {"flips": "none"}}` in a profile,
-    "augmentation.flips" as the key of an override; `all` sets an entry wherever it is.
+    Of a parameter that is a dictionary only the entries that are named change: `{"augmentation": {"flips":
+    "none"}}` in a profile, "augmentation.flips" as the key of an override; `all` sets an entry wherever it
+    is.
 
-    Returns {notebook: {key: Value}}. Raises UserError for a key that no notebook of its section declares, with the nearest
-    right name, and for a value of another type or outside of what its notebook declares, the defaults included.
+    Returns {notebook: {key: Value}}. Raises UserError for a key that no notebook of its section declares,
+    with the nearest right name, and for a value of another type or outside of what its notebook declares, the
+    defaults included.
     """
-    values = {name: {key: Value(p.default, "notebook") for key, p in keys.items()} for name, keys in declarations.items()}
+    values = {
+        name: {key: Value(p.default, "notebook") for key, p in keys.items()}
+        for name, keys in declarations.items()
+    }
     settables = {name: settable(keys) for name, keys in declarations.items()}
     for setting in settings_of(settables, f"{profile_name}.yaml", profile or {}, overrides):
         for name in owners_of(setting, settables):
@@ -198,24 +162,35 @@ def effective(
 
 
 def settings_of(
-    settables: dict[str, dict[str, Parameter]], file: str, profile: dict[str, dict[str, Any]], overrides: Iterable[Sequence[str]]
+    settables: dict[str, dict[str, Parameter]],
+    file: str,
+    profile: dict[str, dict[str, Any]],
+    overrides: Iterable[Sequence[str]],
 ) -> list[Setting]:
-    """What a profile and -p set, the widest section first, so that the narrowest has the last word, and -p after the profile.
+    """What a profile and -p set, the widest section first, so that the narrowest has the last word, and -p
+    after the profile.
 
     Arguments:
         settables: {notebook: settable(declared(notebook))}; file: the profile's name.
     """
     for section in profile:
         if section not in profiles.GROUPS and section not in settables:
-            raise UserError(f"{file}: there is no notebook {section!r}{profiles.nearest(section, [*profiles.GROUPS, *settables])}")
+            raise UserError(
+                f"{file}: there is no notebook "
+                f"{section!r}{profiles.nearest(section, [*profiles.GROUPS, *settables])}"
+            )
     whole = {key for keys in settables.values() for key in keys}
     settings = []
     for section in sorted(profile, key=profiles.from_wide_to_narrow):
         for key, value in profile[section].items():
             is_part = isinstance(value, dict) and key not in whole
             entries = {f"{key}.{entry}": inner for entry, inner in value.items()} if is_part else {key: value}
-            settings += [Setting(section, entry, inner, f"{file}, {section}") for entry, inner in entries.items()]
-    for section, key, value in sorted(overrides, key=lambda override: profiles.from_wide_to_narrow(override[0])):
+            settings += [
+                Setting(section, entry, inner, f"{file}, {section}") for entry, inner in entries.items()
+            ]
+    for section, key, value in sorted(
+        overrides, key=lambda override: profiles.from_wide_to_narrow(override[0])
+    ):
         settings.append(Setting(section, key, value, f"-p {section}.{key}"))
     return settings
 
@@ -237,7 +212,8 @@ def owners_of(setting: Setting, settables: dict[str, dict[str, Parameter]]) -> l
 
 
 def apply(setting: Setting, parameter: Parameter, values: dict[str, Value]) -> None:
-    """Set a value, or an entry of one that is a dictionary, of a notebook's `values`; UserError if it is of another type."""
+    """Set a value, or an entry of one that is a dictionary, of a notebook's `values`; UserError if it is of
+    another type."""
     new = checked(setting.value, parameter.type, setting.origin, setting.key)
     name, _, entry = setting.key.partition(".")
     if not entry:
@@ -259,31 +235,23 @@ def check_domains(notebook: str, keys: dict[str, Parameter], values: dict[str, V
             raise UserError(f"{where}: {key} of {notebook} is {wrong}.")
 
 
-def checked(value: Any, annotation: ast.expr, origin: str, key: str) -> Any:
-    """`value` converted to the declared type; text from the command line is read as YAML unless text is declared."""
-    from_command_line = origin.startswith("-p")
-    where = origin if from_command_line else f"{origin}: {key}"
-    try:
-        if from_command_line and getattr(annotation, "id", "") != "str":
-            value = profiles.read_yaml(value)
-        return convert(value, annotation)
-    except yaml.YAMLError as error:
-        problem = getattr(error, "problem", None)
-        why = f" ({problem})" if problem else ""
-        raise UserError(f"{where} cannot be read{why}. Write a number, true, false, text or [a, b].") from None
-    except ValueError as error:
-        raise UserError(f"{where} is {error}.") from None
-
-
 def with_folders(values: Values, data_dir: str | os.PathLike, run_dir: str | os.PathLike) -> Values:
     """The values of all notebooks, with the folders that the command line names."""
     folders = {"data_dir": Value(str(data_dir), "--data"), "run_dir": Value(str(run_dir), "--run")}
-    return {name: keys | {key: value for key, value in folders.items() if key in keys} for name, keys in values.items()}
+    return {
+        name: keys | {key: value for key, value in folders.items() if key in keys}
+        for name, keys in values.items()
+    }
 
 
 def changed(parameters: dict[str, Parameter], values: dict[str, Any]) -> dict[str, Any]:
-    """The values that differ from the notebook's own: only these are set, so that a report shows what was changed."""
-    return {key: value for key, value in values.items() if json.dumps(value) != json.dumps(parameters[key].default)}
+    """The values that differ from the notebook's own: only these are set, so that a report shows what was
+    changed."""
+    return {
+        key: value
+        for key, value in values.items()
+        if json.dumps(value) != json.dumps(parameters[key].default)
+    }
 
 
 def listing(values: Values) -> str:
@@ -294,5 +262,7 @@ def listing(values: Values) -> str:
         key_width = max(map(len, texts), default=0)
         value_width = min(max(map(len, texts.values()), default=0), 40)
         lines += ["", name]
-        lines += [f"  {key:{key_width}}  {text:{value_width}}  {keys[key].origin}" for key, text in texts.items()]
+        lines += [
+            f"  {key:{key_width}}  {text:{value_width}}  {keys[key].origin}" for key, text in texts.items()
+        ]
     return "\n".join(lines[1:])

@@ -12,7 +12,8 @@ CHUNK = 1 << 16
 
 
 def stop(process: subprocess.Popen) -> None:
-    """Kill a notebook's process, its kernel and whatever that started. What they write is complete or absent by itself."""
+    """Kill a notebook's process, its kernel and whatever that started. What they write is complete or absent
+    by itself."""
     import psutil
 
     try:
@@ -28,7 +29,8 @@ def stop(process: subprocess.Popen) -> None:
 
 
 class Tail(threading.Thread):
-    """Reads a stream to its end, as it comes, and keeps the last `TAIL` bytes: whoever writes into it never waits for a reader."""
+    """Reads a stream to its end, as it comes, and keeps the last `TAIL` bytes: whoever writes into it never
+    waits for a reader."""
 
     def __init__(self, stream: Any) -> None:
         super().__init__(daemon=True)
@@ -41,14 +43,15 @@ class Tail(threading.Thread):
                 self.tail = (self.tail + chunk)[-TAIL:]
 
     def text(self, seconds: float = 2.0) -> str:
-        """The stream's last bytes. A helper of a dead process can hold the stream open, so its end is not waited for for ever."""
+        """The stream's last bytes. A helper of a dead process can hold the stream open, so its end is not
+        waited for for ever."""
         self.join(seconds)
         return self.tail.decode(errors="replace")
 
 
 def allow_files(wanted: int = 4096) -> int:
-    """Let this process and its children open so many files, or as many as the system lets them; how many that are. macOS begins with
-    256, of which a notebook needs 80 at least."""
+    """Let this process and its children open so many files, or as many as the system lets them; how many that
+    are. macOS begins with 256, of which a notebook needs 80 at least."""
     try:
         import resource
     except ImportError:
@@ -63,7 +66,8 @@ def allow_files(wanted: int = 4096) -> int:
 
 
 def detached(file: IO[Any]) -> dict[str, Any]:
-    """What subprocess.Popen needs to start a child that Ctrl-C does not reach and that shares the lock on an open file."""
+    """What subprocess.Popen needs to start a child that Ctrl-C does not reach and that shares the lock on an
+    open file."""
     return {"start_new_session": True, "pass_fds": (file.fileno(),)} if hasattr(os, "setsid") else {}
 
 
@@ -75,5 +79,6 @@ def end_group(pid: int) -> None:
 
 
 def is_mine(process: Any) -> bool:
-    """Whether a psutil.Process is of this user; where systems do not tell, they do not show the others' environment either."""
+    """Whether a psutil.Process is of this user; where systems do not tell, they do not show the others'
+    environment either."""
     return not (hasattr(process, "uids") and hasattr(os, "getuid")) or process.uids().real == os.getuid()

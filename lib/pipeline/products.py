@@ -1,4 +1,5 @@
-"""What a notebook writes into the run folder: on the disk before it counts, and known by its content ever after."""
+"""What a notebook writes into the run folder: on the disk before it counts, and known by its content ever
+after."""
 
 import contextlib
 import os
@@ -18,8 +19,8 @@ RUN, NOTEBOOK = paths.RUN_VARIABLE, "STEEL_NOTEBOOK"  # environment variables th
 
 
 def files_of(run_dir: str | os.PathLike, products: Iterable[str]) -> list[str]:
-    """The files of a notebook's products, sorted paths relative to the run folder: of a model its whole folder, and those of the
-    further members of its ensemble."""
+    """The files of a notebook's products, sorted paths relative to the run folder: of a model its whole
+    folder, and those of the further members of its ensemble."""
     run_dir, paths_of_products = Path(run_dir), set()
     for product in products:
         path = run_dir / product
@@ -44,9 +45,12 @@ def hashes_of(run_dir: str | os.PathLike, products: Iterable[str]) -> dict[str, 
 
 
 def cells_hash(notebook: Path) -> str:
-    """A hash of the sources and outputs of a notebook's cells: whoever opens it in Jupyter and saves it unchanged changes the rest."""
+    """A hash of the sources and outputs of a notebook's cells: whoever opens it in Jupyter and saves it
+    unchanged changes the rest."""
     cells = params.read_notebook(notebook)["cells"]
-    return cache_key.digest([[cell["cell_type"], joined(cell.get("source")), joined(cell.get("outputs"))] for cell in cells])
+    return cache_key.digest(
+        [[cell["cell_type"], joined(cell.get("source")), joined(cell.get("outputs"))] for cell in cells]
+    )
 
 
 def joined(value: Any) -> Any:
@@ -54,12 +58,17 @@ def joined(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: joined(item) for key, item in value.items()}
     if isinstance(value, list):
-        return "".join(value) if value and all(isinstance(item, str) for item in value) else [joined(item) for item in value]
+        return (
+            "".join(value)
+            if value and all(isinstance(item, str) for item in value)
+            else [joined(item) for item in value]
+        )
     return value
 
 
 def mend_report(run_dir: str | os.PathLike, name: str, task: NotebookTask, pages: str) -> None:
-    """Render a finished notebook's report again where it is missing, was changed, or was made with other templates.
+    """Render a finished notebook's report again where it is missing, was changed, or was made with other
+    templates.
 
     Arguments:
         task: of the notebook, which then has the new hashes; pages: `cache_key.pages_hash()`.
@@ -74,20 +83,23 @@ def mend_report(run_dir: str | os.PathLike, name: str, task: NotebookTask, pages
 
 
 def drop_split(run_dir: str | os.PathLike, tasks: dict[str, NotebookTask]) -> None:
-    """Remove a split.csv that is not the one of 40_evaluation's scores: who needs it next makes it again from its settings."""
+    """Remove a split.csv that is not the one of 40_evaluation's scores: who needs it next makes it again from
+    its settings."""
     known = [task.product_hashes[SPLIT] for task in tasks.values() if task.product_hashes.get(SPLIT)]
     if known and hashes_of(run_dir, [SPLIT])[SPLIT] not in known:
         (Path(run_dir) / SPLIT).unlink(missing_ok=True)
 
 
 def sync(written: list[Path]) -> None:
-    """Wait until files, and the folders that name them, are on the disk: run.json must not call done what a power cut takes."""
+    """Wait until files, and the folders that name them, are on the disk: run.json must not call done what a
+    power cut takes."""
     for path in {*written, *(path.parent for path in written)}:
         files.sync(path)
 
 
 def remove_partial(run_dir: str | os.PathLike) -> None:
-    """Remove what was being written when a command was killed: what has a name as `files.scratch` and `files.replacing` give."""
+    """Remove what was being written when a command was killed: what has a name as `files.scratch` and
+    `files.replacing` give."""
     for path in [*Path(run_dir).rglob(".*.partial")]:
         if not files.is_scratch(path):
             continue
@@ -99,7 +111,8 @@ def remove_partial(run_dir: str | os.PathLike) -> None:
 
 
 def end_strays(run_dir: str | os.PathLike, notebook: str | None = None) -> None:
-    """Kill processes that outlived an earlier command on this run (a kernel whose parent was killed), or those of one notebook."""
+    """Kill processes that outlived an earlier command on this run (a kernel whose parent was killed), or
+    those of one notebook."""
     import psutil
 
     own = {process.pid for process in psutil.Process().parents()} | {os.getpid()}

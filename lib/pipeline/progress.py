@@ -27,7 +27,11 @@ def print_event(text: str) -> None:
 
 
 def report_progress(
-    name: str, tasks: dict[str, NotebookTask], selected: list[str], graph: dict[str, tuple[str, ...]], seconds_left: float | None
+    name: str,
+    tasks: dict[str, NotebookTask],
+    selected: list[str],
+    graph: dict[str, tuple[str, ...]],
+    seconds_left: float | None,
 ) -> None:
     """Print how a notebook ended, what that blocks, and how much is left."""
     task = tasks[name]
@@ -56,9 +60,14 @@ def expected_seconds(runs: str | os.PathLike, profile: str) -> dict[str, float]:
 
 
 def estimate_remaining(
-    tasks: dict[str, NotebookTask], selected: list[str], begun: dict[str, float], expected: dict[str, float], jobs: int
+    tasks: dict[str, NotebookTask],
+    selected: list[str],
+    begun: dict[str, float],
+    expected: dict[str, float],
+    jobs: int,
 ) -> float | None:
-    """Seconds that are left, or None if nothing is known: from earlier runs, corrected by how this one compares with them.
+    """Seconds that are left, or None if nothing is known: from earlier runs, corrected by how this one
+    compares with them.
 
     Arguments:
         begun: {notebook that runs: when it began, by time.monotonic()}; expected: see `expected_seconds`.
@@ -66,7 +75,11 @@ def estimate_remaining(
     done = [name for name in selected if tasks[name].status is Status.DONE]
     todo = [name for name in selected if tasks[name].status in (Status.WAITING, Status.RUNNING)]
     compared = [name for name in done if name in expected]
-    pace = sum(tasks[name].seconds for name in compared) / sum(expected[name] for name in compared) if compared else 1.0
+    pace = (
+        sum(tasks[name].seconds for name in compared) / sum(expected[name] for name in compared)
+        if compared
+        else 1.0
+    )
     mean = sum(tasks[name].seconds for name in done) / len(done) if done else None
     guesses = {}
     for name in todo:

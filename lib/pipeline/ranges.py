@@ -1,13 +1,14 @@
-"""What a parameter may be, as the comment of its line declares it: `epochs: int = 16  # 1..1000: passes over the training strips`.
+"""What a parameter may be, as the comment of its line declares it: `epochs: int = 16  # 1..1000: passes`.
 
     1..1000              a number from 1 to 1000; `0..` has no end, `0<..1` leaves out 0, `0..<1` leaves out 1
     32..8192 by 32       the multiples of 32 among them
-    grouped | random     one of several: texts, numbers, ranges; `empty` is the empty text, FILE is a file that exists
+    grouped | random     one of several: texts, numbers, ranges; `empty` is the empty text, FILE one that exists
     choices.FLIPS        the names of lib/data/choices.py
     2 of 0..100          a list of two; `1..4 of none | both`: of one to four, each another one
     choices.AUGMENTATION a dictionary, where choices.py says what each of its entries may be
 
-It ends with the comment or at ": ", where words for the reader begin. A comment that begins otherwise declares nothing.
+It ends with the comment or at ": ", where words for the reader begin. A comment that begins otherwise
+declares nothing.
 """
 
 import ast
@@ -28,7 +29,8 @@ FREE = ("data_dir", "run_dir")  # folders, which the command line gives and the 
 
 
 class Range(NamedTuple):
-    """Numbers from `low` to `high` (None: no end), without the ends where `above` and `below`, multiples of `step` (0: all)."""
+    """Numbers from `low` to `high` (None: no end), without the ends where `above` and `below`, multiples of
+    `step` (0: all)."""
 
     low: float
     above: bool
@@ -39,7 +41,8 @@ class Range(NamedTuple):
 
 @dataclass(frozen=True)
 class Domain:
-    """The values that a parameter may have: one of `options`, `count` of them (None: it is no list), or a dictionary with `entries`."""
+    """The values that a parameter may have: one of `options`, `count` of them (None: it is no list), or a
+    dictionary with `entries`."""
 
     count: Range | None = None
     options: tuple["str | Range", ...] = ()
@@ -47,10 +50,13 @@ class Domain:
 
 
 def read(comment: str) -> Domain | None:
-    """The Domain that the comment of a parameter declares, or None if it declares none; ValueError if it is written wrongly."""
+    """The Domain that the comment of a parameter declares, or None if it declares none; ValueError if it is
+    written wrongly."""
     text = re.split(r":(?: |$)", comment.strip(), maxsplit=1)[0].strip()
     head = re.fullmatch(r"(\d+(?:\.\.\d*)?) of (.+)", text)
-    count, text = (_range(head[1] if ".." in head[1] else f"{head[1]}..{head[1]}"), head[2]) if head else (None, text)
+    count, text = (
+        (_range(head[1] if ".." in head[1] else f"{head[1]}..{head[1]}"), head[2]) if head else (None, text)
+    )
     if not (head or "|" in text or ".." in text or re.fullmatch(r"choices\.[A-Z]+", text)):
         return None
     options = []
@@ -113,7 +119,9 @@ def _problem_of_item(value: Any, options: tuple[str | Range, ...]) -> str:
     near = difflib.get_close_matches(value.lower(), names, n=1) if isinstance(value, str) else ()
     hint = f" (did you mean {names[near[0]]}?)" if near else ""
     words = [_words(option) for option in options]
-    return f"{shown(value)}{hint}, and must be {' or '.join(filter(None, [', '.join(words[:-1]), words[-1]]))}"
+    return (
+        f"{shown(value)}{hint}, and must be {' or '.join(filter(None, [', '.join(words[:-1]), words[-1]]))}"
+    )
 
 
 def _fits(value: Any, option: str | Range) -> bool:
@@ -134,7 +142,10 @@ def _within(value: float, range_: Range) -> bool:
 
 def _words(option: str | Range) -> str:
     if not isinstance(option, Range):
-        return {"empty": "empty", "FILE": "a file that exists (its path from the project's folder, or in full)"}.get(option, option)
+        return {
+            "empty": "empty",
+            "FILE": "a file that exists (its path from the project's folder, or in full)",
+        }.get(option, option)
     low, high = f"{option.low:.12g}", "" if option.high is None else f"{option.high:.12g}"
     if high == low:
         return low
@@ -160,45 +171,77 @@ def clash(values: dict[str, Any]) -> str:
     """
     backbone, weights, architecture = (values.get(key) for key in ("backbone", "weights", "architecture"))
     if "validation" in values and values["held_out"] + values["validation"] >= 1:
-        return f"held_out is {values['held_out']} and validation {values['validation']}, which leaves nothing to teach with. " \
-               "Both are shares, below 1 together."  # fmt: skip
+        return (
+            f"held_out is {values['held_out']} and validation {values['validation']}, which leaves nothing "
+            "to teach with. "
+            "Both are shares, below 1 together."
+        )
     if values.get("held_out") == 0 and values.get("n_members", 2) < 2:
-        return "held_out is 0 and n_members below 2, so that nothing is left to judge. Set held_out above 0, or n_members to 2 or more."
+        return (
+            "held_out is 0 and n_members below 2, so that nothing is left to judge. Set held_out above 0, "
+            "or n_members to 2 or more."
+        )
     if values.get("held_out") == 0 and values.get("keep") == "best":
-        return "held_out is 0, so that each network's validation strips judge it, and keep is best: they would choose its epoch too. " \
-               "Set keep to last, or held_out above 0."  # fmt: skip
+        return (
+            "held_out is 0, so that each network's validation strips judge it, and keep is best: they would "
+            "choose its epoch too. "
+            "Set keep to last, or held_out above 0."
+        )
     if values.get("held_out") == 0 and values.get("pseudo_labels"):
-        return "held_out is 0, so that all strips judge, and pseudo_labels come from networks that learned them. Set held_out above 0."
+        return (
+            "held_out is 0, so that all strips judge, and pseudo_labels come from networks that learned "
+            "them. Set held_out above 0."
+        )
     if values.get("keep") == "last" and values.get("patience"):
         return "patience waits for a better epoch, and keep is last. Set patience to 0, or keep to best."
     if backbone == "compact" and weights not in ("none", None):
-        return f"weights is {weights!r}, but the backbone compact has none to begin with. Set weights to none, or choose another backbone."
+        return (
+            f"weights is {weights!r}, but the backbone compact has none to begin with. Set weights to none, "
+            "or choose another backbone."
+        )
     if architecture not in ("Unet", None) and backbone in ("compact", *choices.LITE):
-        return f"The backbone {backbone} exists as a Unet, not as {architecture}. Set architecture to Unet, or choose another backbone."
+        return (
+            f"The backbone {backbone} exists as a Unet, not as {architecture}. Set architecture to Unet, or "
+            "choose another backbone."
+        )
     return clash_of_sizes(backbone, values) if "crop_width" in values else ""
 
 
 def clash_of_sizes(backbone: Any, values: dict[str, Any]) -> str:
-    """Why a network's height, width and crop_width do not go together or with its backbone, as a sentence; "" if they do."""
-    height, width, crop_width, segments = values["height"], values["width"], values["crop_width"], "architecture" in values
+    """Why a network's height, width and crop_width do not go together or with its backbone, as a sentence; ""
+    if they do."""
+    height, width, crop_width = (values[key] for key in ("height", "width", "crop_width"))
+    segments = "architecture" in values
     least = choices.SMALLEST.get(backbone, 0)  # a segmenter is built for any width
-    if 0 < height < least or (0 < width < least and not segments):  # 0: the images' own, which the notebook learns
-        return f"height is {height} and width {width}, but the backbone {backbone} needs {least} pixels or more. Set them higher, or " \
-               "choose another backbone."  # fmt: skip
+    # A side of 0 is the images' own, which the notebook learns.
+    if 0 < height < least or (0 < width < least and not segments):
+        return (
+            f"height is {height} and width {width}, but the backbone {backbone} needs {least} pixels or "
+            "more. Set them higher, or "
+            "choose another backbone."
+        )
     if crop_width and width % 32 and backbone in choices.BY_32:
-        return f"width is {width}, but to learn from crops the backbone {backbone} needs a multiple of 32. Set width to such a one, " \
-               "or crop_width to 0."  # fmt: skip
+        return (
+            f"width is {width}, but to learn from crops the backbone {backbone} needs a multiple of 32. Set "
+            "width to such a one, "
+            "or crop_width to 0."
+        )
     if segments and width and crop_width > width:
-        return f"crop_width is {crop_width}, but the strips are only {width} pixels wide at the network's input. Set crop_width to " \
-               f"{width} or less, or to 0 for whole strips."  # fmt: skip
+        return (
+            f"crop_width is {crop_width}, but the strips are only {width} pixels wide at the network's "
+            "input. Set crop_width to "
+            f"{width} or less, or to 0 for whole strips."
+        )
     return ""
 
 
 def check_opened(namespace: dict[str, Any]) -> None:
-    """Check the parameters of a notebook that somebody runs cell by cell: UserError for a value that its comment rules out.
+    """Check the parameters of a notebook that somebody runs cell by cell: UserError for a value that its
+    comment rules out.
 
     Arguments:
-        namespace: the notebook's globals(), with IPython's `In`, from which the parameters cell is read. Elsewhere, nothing is done.
+        namespace: the notebook's globals(), with IPython's `In`, from which the parameters cell is read.
+            Elsewhere, nothing is done.
     """
     for source in reversed(namespace.get("In", [])):
         if "\nrun_dir: str" not in source:

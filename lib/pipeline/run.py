@@ -1,4 +1,5 @@
-"""A run from the command to its last line: data, profile, run folder, notebooks; and --list, --prepare, --check."""
+"""A run from the command to its last line: data, profile, run folder, notebooks; and --list, --prepare,
+--check."""
 
 import contextlib
 import shutil
@@ -10,7 +11,20 @@ from lib import files, paths
 from lib.data import validation
 from lib.errors import UserError, print_line, resumable
 from lib.models import environment
-from lib.pipeline import cache_key, graph, inputs, params, products, profiles, progress, resume, run_folder, run_state, tasks, worker
+from lib.pipeline import (
+    cache_key,
+    graph,
+    inputs,
+    params,
+    products,
+    profiles,
+    progress,
+    resume,
+    run_folder,
+    run_state,
+    tasks,
+    worker,
+)
 from lib.pipeline.executor import LocalExecutor
 from lib.pipeline.graph import DEFAULT_PROJECT, Project
 from lib.pipeline.options import Options
@@ -21,7 +35,8 @@ JOBS = 2  # notebooks side by side, for want of --jobs
 
 
 def fitting_project(options: Options, project: Project) -> Project:
-    """The project for the classes of the data that a run will use; a run that is gone on with names its own."""
+    """The project for the classes of the data that a run will use; a run that is gone on with names its
+    own."""
     folder = options.data
     if options.resume and not folder:
         run_dir = run_folder.existing(options.run, project.runs)
@@ -36,7 +51,8 @@ def fitting_project(options: Options, project: Project) -> Project:
 
 
 def run(options: Options, project: Project = DEFAULT_PROJECT) -> int:
-    """Run the notebooks; 0 if all that were selected are done, 1 if one failed. UserError before the first cell."""
+    """Run the notebooks; 0 if all that were selected are done, 1 if one failed. UserError before the first
+    cell."""
     if options.jobs is not None and options.jobs < 1:
         raise UserError(f"--jobs {options.jobs}: at least one notebook must run at a time.")
     environment.check_keras_file()
@@ -58,7 +74,9 @@ def run(options: Options, project: Project = DEFAULT_PROJECT) -> int:
         if previous:
             resume.check_data(previous, fingerprint, folder, bool(options.data), selected, run_dir.name)
         is_checked = previous and (run_dir / inputs.FINDINGS).is_file()
-        facts, findings = inputs.validate_data(folder, data.why, fingerprint, previous if is_checked else None)
+        facts, findings = inputs.validate_data(
+            folder, data.why, fingerprint, previous if is_checked else None
+        )
         remarks, split = ([], b"") if previous else inputs.divide(values, selected, folder)
         if findings is not None:
             findings = validation.table([*findings.to_dict("records"), *remarks])
@@ -95,14 +113,21 @@ def run(options: Options, project: Project = DEFAULT_PROJECT) -> int:
         settings = settings_of(values, jobs, fingerprint)
         executor = LocalExecutor(lock, jobs)
         with resumable():
-            Scheduler(project, run_dir, state, selected, keys, settings, project.declarations(), executor).run()
+            Scheduler(
+                project, run_dir, state, selected, keys, settings, project.declarations(), executor
+            ).run()
             return print_summary(state, run_dir, selected)
 
 
 def settle(
-    options: Options, project: Project, selected: list[str], overrides: list[list[str]], previous: RunState | None
+    options: Options,
+    project: Project,
+    selected: list[str],
+    overrides: list[list[str]],
+    previous: RunState | None,
 ) -> tuple[inputs.Data, str, params.Values]:
-    """(data, profile, values of the parameters) of a run; printed, with why. UserError for what does not go together."""
+    """(data, profile, values of the parameters) of a run; printed, with why. UserError for what does not go
+    together."""
     data = inputs.data_to_go_on_with(options.data, previous) if previous else inputs.find_data(options.data)
     profile, why = inputs.choose_profile(previous.profile if previous else options.profile, data)
     values = project.values(profile, overrides, selected)
@@ -113,14 +138,19 @@ def settle(
     if remark := graph.remark_on_copies(selected, values):
         print_line(f"         {remark}")
     if profile == "full" and not (shutil.which("nvidia-smi") or Path("/dev/nvidia0").exists()):
-        print_line("         No NVIDIA card is seen here. On a processor this profile takes days; --profile demo takes minutes.")
+        print_line(
+            "         No NVIDIA card is seen here. On a processor this profile takes days; --profile demo "
+            "takes minutes."
+        )
     return data, profile, values
 
 
 def settings_of(values: params.Values, jobs: int, fingerprint: dict[str, Any]) -> dict[str, Any]:
     """What a notebook that starts now is run with, see `scheduler.Scheduler`."""
     return {
-        "parameters": {name: {key: value.value for key, value in keys.items()} for name, keys in values.items()},
+        "parameters": {
+            name: {key: value.value for key, value in keys.items()} for name, keys in values.items()
+        },
         "code": cache_key.code_version(),
         "versions": cache_key.versions(),
         "environment": environment.recorded(environment.of_notebook(jobs)),
@@ -142,8 +172,14 @@ def print_summary(state: RunState, run_dir: Path, selected: list[str]) -> int:
         for doubt in (text for metric, text in metrics.items() if metric.endswith("_doubt") and text):
             print_line(f"doubt    {doubt}")
     if outdated := [name for name, task in state.notebooks.items() if task.outdated]:
-        again = f"python run_all.py --resume --run {run_dir.name} --only {','.join(name.partition('_')[0] for name in outdated)}"
-        print_line(f"outdated {', '.join(outdated)}: what they need was run again without them. Bring them up to date with: {again}")
+        again = (
+            f"python run_all.py --resume --run {run_dir.name} --only "
+            f"{','.join(name.partition('_')[0] for name in outdated)}"
+        )
+        print_line(
+            f"outdated {', '.join(outdated)}: what they need was run again without them. Bring them up to "
+            f"date with: {again}"
+        )
     unfinished = [name for name in selected if not state.notebooks[name].status.is_finished]
     done = f"{len(selected) - len(unfinished)} of {len(selected)} notebooks done" if unfinished else "done"
     print_line(f"{done} in {progress.duration(state.seconds)}. Open {run_dir / 'index.html'}")
@@ -151,7 +187,8 @@ def print_summary(state: RunState, run_dir: Path, selected: list[str]) -> int:
 
 
 def values_of(options: Options, profile: str, project: Project) -> params.Values:
-    """What every notebook would run with; UserError for whatever the command line names and there is not, used or not."""
+    """What every notebook would run with; UserError for whatever the command line names and there is not,
+    used or not."""
     selected = project.select(options.only, options.start)
     for name in filter(None, (options.profile, profile)):
         profiles.load_profile(name, project.profiles)
@@ -167,7 +204,8 @@ def print_values(options: Options, project: Project = DEFAULT_PROJECT) -> int:
 
 
 def prepare(profile: str, options: Options, project: Project = DEFAULT_PROJECT) -> int:
-    """`--prepare`: write the notebooks into a run folder with the profile's parameters set and nothing executed."""
+    """`--prepare`: write the notebooks into a run folder with the profile's parameters set and nothing
+    executed."""
     project = fitting_project(options, project)
     declarations, data = project.declarations(), inputs.find_data(options.data)
     values = values_of(options, profile, project)
@@ -176,12 +214,16 @@ def prepare(profile: str, options: Options, project: Project = DEFAULT_PROJECT) 
         for name, keys in params.with_folders(values, data.folder or "", run_dir).items():
             changed = params.changed(declarations[name], {key: value.value for key, value in keys.items()})
             worker.prepare(project.notebook(name), run_dir / f"{name}.ipynb", changed)
-    print_line(f"{len(values)} notebooks with the profile {profile} lie in {run_dir}, not executed. Open them in Jupyter.")
+    print_line(
+        f"{len(values)} notebooks with the profile {profile} lie in {run_dir}, not executed. Open them in "
+        "Jupyter."
+    )
     return 0
 
 
 def check(options: Options, project: Project = DEFAULT_PROJECT) -> int:
-    """`--check`: the table of findings about the data, and about what the split leaves in each part; 2 if one of them would stop a run."""
+    """`--check`: the table of findings about the data, and about what the split leaves in each part; 2 if one
+    of them would stop a run."""
     from lib.data import dataset
 
     folder = paths.find_data(options.data)
@@ -203,8 +245,11 @@ def check(options: Options, project: Project = DEFAULT_PROJECT) -> int:
 
 
 def check_division(options: Options, folder: Path, project: Project) -> list[dict[str, Any]]:
-    """What the split of a run with these options would leave too little of, as findings; nothing is written."""
-    values = values_of(options, options.profile or inputs.choose_profile("", inputs.find_data(options.data))[0], project)
+    """What the split of a run with these options would leave too little of, as findings; nothing is
+    written."""
+    values = values_of(
+        options, options.profile or inputs.choose_profile("", inputs.find_data(options.data))[0], project
+    )
     names = [name for name in project.select(options.only, options.start) if "held_out" in values[name]]
     if not names:
         return []

@@ -40,7 +40,8 @@ def open_new(name: str, profile: str, runs: Path) -> tuple[Path, TextIO]:
 
 
 def open_existing(name: str, runs: Path) -> tuple[Path, TextIO, RunState]:
-    """(run folder, its lock, its state) of a run to go on with; UserError if there is none that can be read."""
+    """(run folder, its lock, its state) of a run to go on with; UserError if there is none that can be
+    read."""
     check_name(name)
     run_dir = existing(name, runs)
     if not run_dir.is_dir():
@@ -61,7 +62,8 @@ def check_name(name: str) -> None:
 
 
 def existing(name: str, runs: Path) -> Path:
-    """The folder of the run to go on with that --run names, the newest one without a name; it need not exist."""
+    """The folder of the run to go on with that --run names, the newest one without a name; it need not
+    exist."""
     return latest_run(runs) if name in ("", "latest") else runs / name
 
 
@@ -69,11 +71,14 @@ def insist_on_empty(run_dir: Path) -> None:
     """UserError if a folder holds more than a command writes before the first state of its run."""
     harmless = (LOCK, products.FINDINGS, products.SPLIT, "lost+found")
     if any(path.name not in harmless and not path.name.endswith(".partial") for path in run_dir.iterdir()):
-        raise UserError(f"{run_dir} already holds a run. Add --resume to go on with it, or choose another --run.")
+        raise UserError(
+            f"{run_dir} already holds a run. Add --resume to go on with it, or choose another --run."
+        )
 
 
 def new_folder(profile: str, runs: Path) -> Path:
-    """A folder of a new name, made by this command: date, time (UTC) and profile, and a number where another took that name."""
+    """A folder of a new name, made by this command: date, time (UTC) and profile, and a number where another
+    took that name."""
     stem = time.strftime("%Y%m%d-%H%M%S-", time.gmtime()) + profile
     runs.mkdir(parents=True, exist_ok=True)
     for name in (stem, *(f"{stem}-{count}" for count in range(2, 1000))):
@@ -88,8 +93,9 @@ def new_folder(profile: str, runs: Path) -> Path:
 def open_lock(run_dir: str | os.PathLike, wait: float = 5.0) -> TextIO:
     """Lock a run folder for this process and its children; returns the open file, whose closing unlocks.
 
-    The lock belongs to the open file, not to its content: the system drops it when the last holder ends, however that
-    came about. A killed command's children may hold it for a moment, so it is tried for `wait` seconds if that one is gone.
+    The lock belongs to the open file, not to its content: the system drops it when the last holder ends,
+    however that came about. A killed command's children may hold it for a moment, so it is tried for `wait`
+    seconds if that one is gone.
 
     Raises UserError if another command writes into the folder.
     """
@@ -102,7 +108,10 @@ def open_lock(run_dir: str | os.PathLike, wait: float = 5.0) -> TextIO:
             file.close()
             who = f" (process {holder})" if holder else ""
             name = Path(run_dir).name
-            raise UserError(f"Another command{who} writes into the run {name}. Wait for it or stop it, or choose another --run.")
+            raise UserError(
+                f"Another command{who} writes into the run {name}. Wait for it or stop it, or choose another "
+                "--run."
+            )
         time.sleep(0.1)
     file.seek(0)
     file.truncate()
@@ -125,7 +134,8 @@ def is_alive(pid: int) -> bool:
 def point_latest(runs: str | os.PathLike, run_id: str) -> None:
     """Let `runs/latest` lead to a run: a link, replaced in one step; where links fail, a page that forwards.
 
-    Of two runs that begin at once the later one to come here is the latest. The page is never written through a link.
+    Of two runs that begin at once the later one to come here is the latest. The page is never written through
+    a link.
     """
     link = Path(runs) / "latest"
     with files.scratch(link) as folder:
@@ -160,4 +170,8 @@ def latest_run(runs: str | os.PathLike) -> Path:
 def run_folders(runs: str | os.PathLike) -> list[Path]:
     """The folders in `runs` that may hold a run, sorted."""
     runs = Path(runs)
-    return sorted(path for path in runs.iterdir() if path.is_dir() and not path.is_symlink()) if runs.is_dir() else []
+    return (
+        sorted(path for path in runs.iterdir() if path.is_dir() and not path.is_symlink())
+        if runs.is_dir()
+        else []
+    )

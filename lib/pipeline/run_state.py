@@ -3,18 +3,20 @@
 run.json, a `RunState`:
     run         the run's id, the folder's name
     profile     "demo"
-    started     "2026-01-01T12:00:00+00:00" (UTC), of the first start; `updated` likewise, of the last change; `finished`, of
-                the end, "" before; seconds: wall-clock seconds of all commands on this run
+    started     "2026-01-01T12:00:00+00:00" (UTC), of the first start; `updated` likewise, of the last change;
+                `finished`, of the end, "" before; seconds: wall-clock seconds of all commands on this run
     status      "running", "done", "failed" (a notebook failed), "stopped" (Ctrl-C, SIGTERM)
-    jobs        how many notebooks ran side by side: the number of threads, and so the last bits, follow from it
-    data        {"folder": path, "why": one sentence, ...the fingerprint: "sha256", "train_images", "test_images",
-                "generated": true or false, "note": text, "findings": text, counts of what the check found}
-    versions    {"python": ..., "numpy": ..., "keras": ..., "tensorflow": ...}, of all notebooks that were started so far; where these
-                differ "3.13.2, 3.12.0", and so with the code
+    jobs        how many notebooks ran side by side: the number of threads, and so the last bits, follow
+    data        {"folder": path, "why": one sentence, ...the fingerprint: "sha256", "train_images",
+                "test_images", "generated": true or false, "note": text, "findings": text, counts of what the
+                check found}
+    versions    {"python": ..., "numpy": ..., "keras": ..., "tensorflow": ...}, of all notebooks that were
+                started so far; where these differ "3.13.2, 3.12.0", and so with the code
     code        git commit ("+changes" if files differ from it) or a hash of lib
-    environment {"OMP_NUM_THREADS": "1", ...}: the environment variables that may change the last bits, as the notebooks had them
+    environment {"OMP_NUM_THREADS": "1", ...}: the environment variables that may change the last bits, as the
+                notebooks had them
     overrides   [[section, key, text], ...] of every -p so far
-    parameters  {notebook: {key: value}}, what it ran with; of one that was not started yet, what it would run with
+    parameters  {notebook: {key: value}}, what it ran with, or will if it was not started yet
     notebooks   {name: NotebookTask} in the order of the graph:
         status         see `Status`
         seconds        wall-clock seconds of its execution, report included; 0 before
@@ -23,10 +25,11 @@ run.json, a `RunState`:
         key            a hash of everything its result follows from; only of a finished notebook, else ""
         started_key    the key of its last start: its key, once it is finished
         needs          the notebooks it needs
-        product_hashes {file: hash} of all that it wrote, see `Project.outputs_of`; only of a finished notebook
+        product_hashes {file: hash} of all that it wrote, see `Project.outputs_of`; only once it is finished
         input_hashes   {notebook it needs: hash of that one's products} as they were at its start
-        ran            what its last start ran with: {"parameters": {key: value}, "code", "versions", "environment", "jobs", "data": the
-                       fingerprint's sha256}; empty before. What a later command sets and does not run is not written here
+        ran            what its last start ran with: {"parameters": {key: value}, "code", "versions",
+                       "environment", "jobs", "data": the fingerprint's sha256}; empty before. What a later
+                       command sets and does not run is not written here
         pages          a hash of the code and the templates that its report was made with
         outdated       true if it is finished and one that it needs was run again without it (--only)
 
@@ -46,7 +49,8 @@ from typing import Any
 from lib import files
 
 FILE, PREVIOUS = "run.json", "run.previous.json"
-RENAMED = {"headline": "summary", "made": "product_hashes", "used": "input_hashes"}  # names in a notebook's entry before version 2
+# Names in a notebook's entry before version 2.
+RENAMED = {"headline": "summary", "made": "product_hashes", "used": "input_hashes"}
 
 
 class Status(enum.StrEnum):
@@ -112,10 +116,13 @@ class RunState:
     environment: dict = field(default_factory=dict)
 
     def record(self, settings: dict[str, Any]) -> None:
-        """Record what was done: parameters, code, versions and environment of the notebooks that ran; where none did, `settings`, those
-        of a notebook that starts now."""
+        """Record what was done: parameters, code, versions and environment of the notebooks that ran; where
+        none did, `settings`, those of a notebook that starts now."""
         ran = [task.ran for task in self.notebooks.values() if task.ran] or [settings]
-        self.parameters = {name: task.ran.get("parameters", settings["parameters"][name]) for name, task in self.notebooks.items()}
+        self.parameters = {
+            name: task.ran.get("parameters", settings["parameters"][name])
+            for name, task in self.notebooks.items()
+        }
         self.code = ", ".join(dict.fromkeys(execution["code"] for execution in ran))
         self.versions, self.environment = joined(ran, "versions"), joined(ran, "environment")
 
@@ -125,7 +132,8 @@ class RunState:
 
 
 def joined(executions: list[dict[str, Any]], part: str) -> dict[str, str]:
-    """{name: value} of a part that executions recorded, such as "versions"; where they differ, the values with commas between."""
+    """{name: value} of a part that executions recorded, such as "versions"; where they differ, the values
+    with commas between."""
     recorded = [execution.get(part, {}) for execution in executions]
     names = dict.fromkeys(name for values in recorded for name in values)
     return {name: ", ".join(dict.fromkeys(values.get(name, "none") for values in recorded)) for name in names}
@@ -146,16 +154,23 @@ def read_file(path: Path) -> RunState | None:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         upgrade(content)
-        content["notebooks"] = {name: record_of(NotebookTask, task) for name, task in content["notebooks"].items()}
+        content["notebooks"] = {
+            name: record_of(NotebookTask, task) for name, task in content["notebooks"].items()
+        }
         state = record_of(RunState, content)
     except (OSError, ValueError, AttributeError, KeyError, TypeError, RecursionError):
         return None
     entries = [entry if isinstance(entry, list) else [] for entry in state.overrides]
-    return state if all(len(entry) == 3 and all(isinstance(text, str) for text in entry) for entry in entries) else None
+    return (
+        state
+        if all(len(entry) == 3 and all(isinstance(text, str) for text in entry) for entry in entries)
+        else None
+    )
 
 
 def upgrade(content: dict[str, Any]) -> None:
-    """Give a run.json of an earlier version the names of today, and its finished notebooks what the run alone recorded then.
+    """Give a run.json of an earlier version the names of today, and its finished notebooks what the run alone
+    recorded then.
 
     Arguments:
         content: of the file, changed in place.
@@ -180,8 +195,8 @@ def upgrade(content: dict[str, Any]) -> None:
 def record_of(record: type, content: dict[str, Any]) -> Any:
     """A NotebookTask or RunState from what JSON says of it.
 
-    Unknown names are passed over, missing ones have their defaults, an unknown status is that of a notebook that waits. TypeError if a
-    value is of another type, or if one without a default is missing.
+    Unknown names are passed over, missing ones have their defaults, an unknown status is that of a notebook
+    that waits. TypeError if a value is of another type, or if one without a default is missing.
     """
     values = {}
     for entry in dataclasses.fields(record):
@@ -212,7 +227,8 @@ def write(run_dir: str | os.PathLike, state: RunState) -> None:
 
 
 def merge_metrics(run_dir: str | os.PathLike, state: RunState) -> None:
-    """Write `metrics.json`: the metrics of all finished notebooks in one flat dictionary, and the run's id."""
+    """Write `metrics.json`: the metrics of all finished notebooks in one flat dictionary, and the run's
+    id."""
     merged = {"run": state.run}
     for name in state.finished_notebooks():
         merged.update(files.read_metrics(run_dir, name)[1])

@@ -1,4 +1,5 @@
-"""The order of a run: every notebook starts when those it needs are done, so many at a time, and run.json is kept up to date."""
+"""The order of a run: every notebook starts when those it needs are done, so many at a time, and run.json is
+kept up to date."""
 
 import contextlib
 import signal
@@ -28,8 +29,8 @@ class Scheduler:
     Arguments:
         state: the run's, with a task a notebook, which changes as they run.
         selected: the notebooks to run; keys: {notebook: key}, see `tasks.keys_of`.
-        settings: what a notebook that starts now is run with: "parameters" of all notebooks, "code", "versions", "environment",
-            "jobs" (how many run side by side), "data".
+        settings: what a notebook that starts now is run with: "parameters" of all notebooks, "code",
+            "versions", "environment", "jobs" (how many run side by side), "data".
         declarations: {notebook: its declared parameters}; executor: the place where they run.
     """
 
@@ -51,7 +52,8 @@ class Scheduler:
         self.seconds_before, self.start_time = self.state.seconds, time.monotonic()
 
     def run(self) -> None:
-        """Run all. A notebook that fails blocks those that need it, the others run. However this is left, no job stays behind."""
+        """Run all. A notebook that fails blocks those that need it, the others run. However this is left, no
+        job stays behind."""
         self.state.record(self.settings)
         self.save()
         run_folder.point_latest(self.project.runs, self.run_dir.name)
@@ -93,7 +95,8 @@ class Scheduler:
                     sorter.done(name)
 
     def can_pass(self, name: str) -> bool:
-        """Whether a notebook whose needs are met does not run: not selected, or it stands, made from what lies there now."""
+        """Whether a notebook whose needs are met does not run: not selected, or it stands, made from what
+        lies there now."""
         task = self.tasks[name]
         if name not in self.selected or task.status is not Status.CACHED:
             return name not in self.selected
@@ -128,7 +131,8 @@ class Scheduler:
     def clear(self, name: str) -> None:
         """Remove what an earlier start of a notebook wrote, so that nothing old stands for something new.
 
-        Its trainings stay, finished or cut off: `training.fit` takes one only if it is made from the same to the last line of code.
+        Its trainings stay, finished or cut off: `training.fit` takes one only if it is made from the same to
+            the last line of code.
         """
         for path in (partial_name(name), *self.project.outputs_of(name)):
             if path != SPLIT:  # by which networks have learned
@@ -138,12 +142,16 @@ class Scheduler:
         """Record how a notebook ended. Done is what ran to its end and has left its products."""
         del self.jobs[name]
         task, seconds = self.tasks[name], time.monotonic() - self.begun.pop(name)
-        missing = [product for product in self.project.products_of(name) if not (self.run_dir / product).is_file()]
+        missing = [
+            product for product in self.project.products_of(name) if not (self.run_dir / product).is_file()
+        ]
         if result.ok and missing:
             result = Result(False, f"It ended without writing {missing[0]}.")
         if result.ok:
             outputs = self.project.outputs_of(name)
-            sync([path for file in files_of(self.run_dir, outputs) if (path := self.run_dir / file).is_file()])
+            sync(
+                [path for file in files_of(self.run_dir, outputs) if (path := self.run_dir / file).is_file()]
+            )
             task.product_hashes = hashes_of(self.run_dir, outputs)
         task.seconds = round(seconds, 1)
         task.summary = shorten(read_metrics(self.run_dir, name)[0])
@@ -153,7 +161,9 @@ class Scheduler:
         (self.run_dir / partial_name(name)).unlink(missing_ok=True)
         tasks.block(self.tasks, self.selected, self.project.graph)
         self.save()
-        left = progress.estimate_remaining(self.tasks, self.selected, self.begun, self.expected, self.settings["jobs"])
+        left = progress.estimate_remaining(
+            self.tasks, self.selected, self.begun, self.expected, self.settings["jobs"]
+        )
         progress.report_progress(name, self.tasks, self.selected, self.project.graph, left)
 
     def stop(self) -> None:

@@ -1,4 +1,5 @@
-"""The notebooks of a run as tasks: their keys, which of them stand from before, which are outdated, which are blocked."""
+"""The notebooks of a run as tasks: their keys, which of them stand from before, which are outdated, which are
+blocked."""
 
 import dataclasses
 from graphlib import TopologicalSorter
@@ -17,7 +18,11 @@ Tasks = dict[str, NotebookTask]
 
 
 def keys_of(
-    project: Project, selected: list[str], values: params.Values, fingerprint: dict[str, Any], previous: RunState | None
+    project: Project,
+    selected: list[str],
+    values: params.Values,
+    fingerprint: dict[str, Any],
+    previous: RunState | None,
 ) -> dict[str, str]:
     """{notebook: key}. A notebook that is not to be run counts with the key it was last finished with."""
     modules, keys = cache_key.library(), {}
@@ -26,17 +31,25 @@ def keys_of(
             task = previous.notebooks.get(name) if previous else None
             keys[name] = task.key if task else ""
             continue
-        parameters = {key: content_of(value.value) for key, value in values[name].items() if key not in params.COMMAND_LINE}
+        parameters = {
+            key: content_of(value.value)
+            for key, value in values[name].items()
+            if key not in params.COMMAND_LINE
+        }
         upstream = {need: keys[need] for need in project.graph[name]}
-        # A network is not trained again for another colour; the other notebooks are, so to say, their pictures.
+        # A network is not trained again for another colour; the other notebooks are, so to say, their
+        # pictures.
         trains = any(product.endswith("model.json") for product in project.products.get(name, ()))
         code, packages = cache_key.code_of(project.notebook(name), modules, drawings=not trains)
-        keys[name] = cache_key.key(parameters, code, fingerprint, upstream, cache_key.versions(sorted(packages)))
+        keys[name] = cache_key.key(
+            parameters, code, fingerprint, upstream, cache_key.versions(sorted(packages))
+        )
     return keys
 
 
 def content_of(value: Any) -> Any:
-    """A parameter's value as it counts in a key: of a text that names a file, the hash of the file's content, wherever it lies."""
+    """A parameter's value as it counts in a key: of a text that names a file, the hash of the file's content,
+    wherever it lies."""
     if not isinstance(value, str) or not value:
         return value
     try:
@@ -47,7 +60,8 @@ def content_of(value: Any) -> Any:
 
 
 def is_cached(name: str, task: NotebookTask, key: str, run_dir: Path, project: Project) -> bool:
-    """Whether a finished notebook of the run stands: same key, and its products are there unchanged; its page can be made again."""
+    """Whether a finished notebook of the run stands: same key, and its products are there unchanged; its page
+    can be made again."""
     if not task.status.is_finished or task.key != key:
         return False
     page = {f"{name}.html": ""}
@@ -55,12 +69,18 @@ def is_cached(name: str, task: NotebookTask, key: str, run_dir: Path, project: P
 
 
 def begin(
-    project: Project, selected: list[str], keys: dict[str, str], run_dir: Path, previous: RunState | None, forced: set[str]
+    project: Project,
+    selected: list[str],
+    keys: dict[str, str],
+    run_dir: Path,
+    previous: RunState | None,
+    forced: set[str],
 ) -> Tasks:
     """The tasks of a run at its start: cached, or waiting; those that are not selected are as they were.
 
     Arguments:
-        keys: see `keys_of`; previous: the state of the run that is gone on with; forced: notebooks that run even if unchanged.
+        keys: see `keys_of`; previous: the state of the run that is gone on with; forced: notebooks that run
+            even if unchanged.
 
     Raises UserError if a notebook needs one that is neither finished nor to be run.
     """
@@ -84,7 +104,8 @@ def begin(
 
 
 def mark_dependents(tasks: Tasks, selected: list[str], project: Project) -> None:
-    """Mark as outdated the finished notebooks that are not selected and need, directly or through others, one that runs again."""
+    """Mark as outdated the finished notebooks that are not selected and need, directly or through others, one
+    that runs again."""
     again = {name for name in selected if tasks[name].status is not Status.CACHED}
     for name in TopologicalSorter(project.graph).static_order():
         if name not in selected and again & set(project.graph[name]):
@@ -92,16 +113,25 @@ def mark_dependents(tasks: Tasks, selected: list[str], project: Project) -> None
             tasks[name].outdated = tasks[name].status.is_finished
 
 
-def input_hashes(needs: tuple[str, ...], tasks: Tasks, products: dict[str, tuple[str, ...]]) -> dict[str, str]:
-    """{notebook: hash} of what a notebook reads: the products of those that it needs, by their recorded hashes.
+def input_hashes(
+    needs: tuple[str, ...], tasks: Tasks, products: dict[str, tuple[str, ...]]
+) -> dict[str, str]:
+    """{notebook: hash} of what a notebook reads: the products of those that it needs, by their recorded
+    hashes.
 
     Of a model the card alone counts: it holds a hash of the weights, and the rest differs in each saving.
     """
-    return {need: cache_key.digest([tasks[need].product_hashes.get(product) for product in products.get(need, ())]) for need in needs}
+    return {
+        need: cache_key.digest(
+            [tasks[need].product_hashes.get(product) for product in products.get(need, ())]
+        )
+        for need in needs
+    }
 
 
 def mark_outdated(tasks: Tasks, selected: list[str], project: Project) -> None:
-    """Mark the finished notebooks that are not selected and read other products than there are now, or need one that is outdated."""
+    """Mark the finished notebooks that are not selected and read other products than there are now, or need
+    one that is outdated."""
     for name, needs in project.graph.items():
         task = tasks[name]
         if name in selected or not task.status.is_finished:
@@ -119,12 +149,15 @@ def check_needs(tasks: Tasks, selected: list[str], project: Project) -> None:
                 continue
             if tasks[need].outdated:
                 raise UserError(
-                    f"{name} needs {need}, which is outdated: it was made before what it needs itself was run again. Add it: --only "
-                    f"{need.partition('_')[0]},{name.partition('_')[0]}. Or bring all up to date: --resume without --only."
+                    f"{name} needs {need}, which is outdated: it was made before what it needs itself was "
+                    "run again. Add it: --only "
+                    f"{need.partition('_')[0]},{name.partition('_')[0]}. Or bring all up to date: --resume "
+                    "without --only."
                 )
             if not tasks[need].status.is_finished:
                 raise UserError(
-                    f"{name} needs {need}, which this run has not finished. Add it to --only, or go on with a run that has it: "
+                    f"{name} needs {need}, which this run has not finished. Add it to --only, or go on with "
+                    "a run that has it: "
                     "--resume --run ID."
                 )
 

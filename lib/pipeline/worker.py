@@ -1,10 +1,12 @@
-"""One notebook in a process of its own: execute it, look for errors in it, render its report. Called by `executor`, knows papermill.
+"""One notebook in a process of its own: execute it, look for errors in it, render its report. Called by
+`executor`, knows papermill.
 
     python -m lib.pipeline.worker < request.json
 
-The request is one line of JSON: {"notebook", "output", "report", "parameters", "folder"}. The answer, one line on
-standard output: {"ok": true or false, "error": one sentence}. When standard input closes early, the command is gone, and the
-kernel is stopped with everything it started.
+The request is one line of JSON: {"notebook", "output", "report", "parameters", "folder"}. The answer, one
+    line on
+standard output: {"ok": true or false, "error": one sentence}. When standard input closes early, the command
+is gone, and the kernel is stopped with everything it started.
 """
 
 import contextlib
@@ -22,10 +24,13 @@ from lib import files
 from lib.errors import FILES, MEMORY, shorten, with_remedy
 from lib.pipeline import processes
 
-# jsonschema, behind papermill and nbconvert, builds a grammar for web addresses at its import if it finds this package:
+# jsonschema, behind papermill and nbconvert, builds a grammar for web addresses at its import if it finds
+# this package:
 # two seconds a process for a check that no notebook needs.
 sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]
-FEWEST_FILES = 80  # open at once that a notebook's process and kernel need: with fewer the kernel does not start, and does not say why
+# open at once that a notebook's process and kernel need: with fewer the kernel does not start, and does not
+# say why
+FEWEST_FILES = 80
 ERROR_TAG = "papermill-error-cell-tag"
 kernels: set[int] = set()  # process numbers of kernels, each the leader of a group of its own
 
@@ -48,8 +53,8 @@ def main() -> None:
 
 @contextlib.contextmanager
 def own_settings() -> Iterator[None]:
-    """A context in which Jupyter and IPython read nothing of the user's: no startup files, no configuration; and in which there is
-    a home folder, also for a user whom the system does not know."""
+    """A context in which Jupyter and IPython read nothing of the user's: no startup files, no configuration;
+    and in which there is a home folder, also for a user whom the system does not know."""
     with tempfile.TemporaryDirectory(prefix="notebook-", ignore_cleanup_errors=True) as folder:
         for variable in ("IPYTHONDIR", "JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR"):
             os.environ[variable] = str(Path(folder) / variable.lower())
@@ -58,12 +63,14 @@ def own_settings() -> Iterator[None]:
             Path.home()
         except RuntimeError:
             os.environ["HOME"] = folder
-        os.environ.setdefault("USER", "user")  # asked for by libraries, where the system has no name for the user's number
+        # Libraries ask for it, where the system has no name for the user's number.
+        os.environ.setdefault("USER", "user")
         yield
 
 
 def kernel_manager() -> type:
-    """The class of a kernel's manager that starts this very Python, whatever kernel is installed under the name python3."""
+    """The class of a kernel's manager that starts this very Python, whatever kernel is installed under the
+    name python3."""
     from jupyter_client.kernelspec import KernelSpec
     from jupyter_client.manager import AsyncKernelManager
 
@@ -123,7 +130,8 @@ def execute(request: dict[str, Any], partial: Path) -> str:
         except RuntimeError as error:
             if kernels or "before replying" not in str(error):
                 raise
-            executed = run_cells()  # two kernels that start at once can pick the same port, and one dies before its first cell
+            # Two kernels that start at once can pick the same port, and one dies before its first cell.
+            executed = run_cells()
     except PapermillExecutionError:
         executed = nbformat.read(partial, as_version=4)
     except DeadKernelError:
@@ -154,7 +162,8 @@ def escape(path: str | Path) -> str:
 
 
 def error_in(notebook: Any) -> str:
-    """Whether every code cell ran to its end: the error in one sentence, or "". papermill's own metadata does not show it."""
+    """Whether every code cell ran to its end: the error in one sentence, or "". papermill's own metadata does
+    not show it."""
     count = 0
     for cell in notebook.cells:
         if cell.cell_type != "code":
@@ -175,18 +184,27 @@ def describe(output: Any, cell: int) -> str:
         return f"Code cell {cell} left the notebook early (SystemExit {reason})."
     if output.ename == "UserError" or len(output.traceback) == 1:
         return reason
-    return with_remedy(f"{output.ename}: {reason} (code cell {cell})" if reason else f"{output.ename} in code cell {cell}")
+    return with_remedy(
+        f"{output.ename}: {reason} (code cell {cell})" if reason else f"{output.ename} in code cell {cell}"
+    )
 
 
 def running_cell(partial: Path) -> str:
-    """" in code cell N" for the cell that was running when the notebook was last saved, or ""."""
+    """ " in code cell N" for the cell that was running when the notebook was last saved, or ""."""
     try:
         cells = json.loads(partial.read_text(encoding="utf-8"))["cells"]
     except (OSError, ValueError, KeyError):
         return ""
-    statuses = [cell["metadata"].get("papermill", {}).get("status") for cell in cells if cell["cell_type"] == "code"]
-    # The cell that brought the kernel down is marked completed, like every later one, but later ones never started.
-    started = [cell["metadata"].get("papermill", {}).get("start_time") for cell in cells if cell["cell_type"] == "code"]
+    statuses = [
+        cell["metadata"].get("papermill", {}).get("status") for cell in cells if cell["cell_type"] == "code"
+    ]
+    # The cell that brought the kernel down is marked completed, like every later one, but later ones never
+    # started.
+    started = [
+        cell["metadata"].get("papermill", {}).get("start_time")
+        for cell in cells
+        if cell["cell_type"] == "code"
+    ]
     reached = sum(1 for status, start in zip(statuses, started, strict=True) if start and status)
     return f" in code cell {reached}" if reached else ""
 
@@ -205,7 +223,8 @@ def mark_error(path: Path, error: str) -> None:
 
 
 def note_kernels(**_: Any) -> None:
-    """Remember the kernel's process number, so that what it started can be stopped even if it is gone by then."""
+    """Remember the kernel's process number, so that what it started can be stopped even if it is gone by
+    then."""
     import psutil
 
     kernels.update(child.pid for child in psutil.Process().children())
