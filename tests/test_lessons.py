@@ -25,10 +25,13 @@ def test_every_stage_of_lost_points_has_a_remedy():
 
 
 def test_a_strategy_is_changed_for_a_sure_gain_or_for_a_cheaper_one_that_is_as_good():
-    worse = lessons.of_strategies("both filters", "binary filter", "binary filter", -0.01, (-0.02, -0.005))
+    worse = lessons.of_strategies("both filters", "binary filter", "binary filter", -0.01, (-0.02, -0.005), 200)
     assert worse == ["'both filters' scores 0.0100 less than 'binary filter', and that is no chance: set strategy to 'binary filter'."]
-    assert "'binary filter' is cheaper" in lessons.of_strategies("both filters", "both filters", "binary filter", 0.0, (0, 0))[0]
-    assert "it may stay" in lessons.of_strategies("both filters", "both filters", "both filters", 0.0, (0, 0))[0]
+    assert "'binary filter' is cheaper" in lessons.of_strategies("both filters", "both filters", "binary filter", 0.0, (0, 0), 200)[0]
+    assert "it may stay" in lessons.of_strategies("both filters", "both filters", "both filters", 0.0, (0, 0), 200)[0]
+    assert lessons.of_strategies("both filters", "binary filter", "binary filter", -0.1, (-0.2, -0.05), 9) == [
+        "9 strips are too few to choose a strategy by."
+    ]
 
 
 def test_optimism_and_other_test_strips_are_told_where_they_are_sure():

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 FEW = 20  # strips below which a share says little
+MANY = 100  # strips from which on strategies can be compared
 REMEDIES = {
     "filtered out": "lower the binary filter's threshold with a higher min_recall, or train 10_binary longer",
     "class missed": "train 20_multilabel longer, or leave its filter out with another strategy",
@@ -48,15 +49,17 @@ def of_cascade(
 
 
 def of_strategies(
-    taken: str, best: str, cheapest: str, difference: float, interval: tuple[float, float]
+    taken: str, best: str, cheapest: str, difference: float, interval: tuple[float, float], n_images: int
 ) -> list[str]:
     """What the comparison of strategies showed.
 
     Arguments:
         taken: the one in use; best: the one with the highest score; cheapest: of those that cannot be told
             from the best;
-        difference, interval: of the taken one's score to the best one's.
+        difference, interval: of the taken one's score to the best one's; n_images: that were scored.
     """
+    if n_images < MANY:
+        return [f"{n_images} strips are too few to choose a strategy by."]
     if interval[1] < 0:
         return [
             f"{taken!r} scores {-difference:.4f} less than {best!r}, and that is no chance: set strategy to "
@@ -122,7 +125,7 @@ def of_binary(
         )
     elif np.isfinite(passed) and passed > 0.5:
         sentences.append("As a filter it saves little: try a larger input, more epochs or another backbone.")
-    if np.isfinite(tta_gain) and tta_gain <= 0:
+    if n_positives >= FEW and tta_gain <= 0:
         sentences.append("Mirrored copies did not help: tta of 'none' alone is quicker.")
     return sentences
 
@@ -156,7 +159,7 @@ def of_multilabel(
             f"{names[weakest]}, the least of all classes"
         )
         remedy = (
-            "too few to say more: hold out more"
+            "too few to say more, so hold out more"
             if n_positives[weakest] < FEW
             else "try balanced_sampling, or more crops of each strip"
         )
