@@ -247,6 +247,56 @@ def test_a_missing_product_is_a_failure(tmp_path, data):
     assert (task.status, task.error) == ("failed", "It ended without writing models/x/model.json.")
 
 
+
+class Elsewhere:
+    """An executor without processes: a job is done at the second look, and `failing` fails."""
+
+    def __init__(self, failing=""):
+        self.failing, self.calls = failing, []
+
+    def start(self, notebook, run_dir, parameters):
+        self.calls.append((notebook.stem, parameters))
+        (run_dir / f"{notebook.stem}.txt").write_text("")
+        return [notebook.stem]
+
+    def poll(self, job):
+        job.append("look")
+        return executor.Result(job[0] != self.failing, "bad" if job[0] == self.failing else "") if len(job) > 2 else None
+
+    def stop(self, job):
+        self.calls.append(("stop", job[0]))
+
+
+def elsewhere(tmp_path, place):
+    """Two notebooks, of which b needs a, ran by an executor; the run's state."""
+    project = graph.Project(tmp_path, tmp_path, tmp_path, {"a": (), "b": ("a",)}, {"a": ("a.txt",), "b": ("b.txt",)})
+    (tmp_path / "x").mkdir()
+    state = run_state.RunState("small", "", {}, {"a": run_state.NotebookTask(), "b": run_state.NotebookTask()}, run="x")
+    settings = {"parameters": {"a": {"k": 1, "same": 0}, "b": {}}, "code": "", "versions": {}, "environment": {}, "jobs": 2, "data": ""}
+    declared = {"a": {key: params.Parameter(0, ast.Name("int")) for key in ("k", "same")}, "b": {}}
+    scheduler.Scheduler(project, tmp_path / "x", state, ["a", "b"], {"a": "1", "b": "2"}, settings, declared, place).run()
+    return run_state.read(tmp_path / "x")
+
+
+@pytest.mark.parametrize("failing, statuses, started", [("", ["done", "done"], ["a", "b"]), ("a", ["failed", "blocked"], ["a"])])
+def test_notebooks_can_run_in_another_place(tmp_path, failing, statuses, started):
+    place = Elsewhere(failing)
+    state = elsewhere(tmp_path, place)
+    assert [task.status for task in state.notebooks.values()] == statuses and state.status == statuses[0]
+    assert [name for name, _ in place.calls] == started and place.calls[0] == ("a", {"k": 1})
+    assert [task.key for task in state.notebooks.values()] == ["" if failing else key for key in "12"]
+
+
+def test_what_runs_in_another_place_is_stopped_with_the_command(tmp_path, monkeypatch):
+    place = Elsewhere()
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    monkeypatch.setattr(place, "poll", lambda job: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        elsewhere(tmp_path, place)
+    state = run_state.read(tmp_path / "x")
+    assert place.calls[-1] == ("stop", "a") and state.status == "stopped" and state.notebooks["a"].status == "waiting"
+
+
 COMMANDS = ("--list",), ("--prepare", "small"), ("--check",)
 
 
