@@ -1,10 +1,12 @@
-"""Batches for training, images a second on two cores: this project's against the usual ways of preparing them.
+"""Batches for training, images a second on two cores: this project's against the usual ways of preparing
+them.
 
 python benchmarks/bench_batches.py [--quick] [--strips 320] [--runs 5]
 
-Strips are generated and lie in the system's file cache. Each way reads, decodes, resizes to 128 x 800, makes the masks, augments
-(flips, brightness) and batches by 16; it is handed on as Keras' `fit` does it, through tf.data with prefetch, and nothing is
-computed with it. The first epoch decodes everything; later epochs are what a training mostly consists of.
+Strips are generated and lie in the system's file cache. Each way reads, decodes, resizes to 128 x 800, makes
+the masks, augments (flips, brightness) and batches by 16; it is handed on as Keras' `fit` does it, through
+tf.data with prefetch, and nothing is computed with it. The first epoch decodes everything; later epochs are
+what a training mostly consists of.
 """
 
 import os
@@ -32,14 +34,23 @@ from lib.synthetic import generate
 SHAPE, SIZE, BATCH = (256, 1600), (128, 800), 16
 BRIGHTNESS, CONTRAST = 0.08, 0.15
 PRODUCT_ONE = "this project, one thread"
-PRODUCT, ARTICLE, ALBUMENTATIONS = "this project", "the article's generator", "albumentations with OpenCV, 2 workers"
-IMAGE_GENERATOR, TF_PLAIN, TF_TUNED = "Keras' ImageDataGenerator", "tf.data", "tf.data, decoding at half size, with cache()"
+PRODUCT, ARTICLE, ALBUMENTATIONS = (
+    "this project",
+    "the article's generator",
+    "albumentations with OpenCV, 2 workers",
+)
+IMAGE_GENERATOR, TF_PLAIN, TF_TUNED = (
+    "Keras' ImageDataGenerator",
+    "tf.data",
+    "tf.data, decoding at half size, with cache()",
+)
 ALBUMENTATIONS_KEPT = "albumentations, given this project's idea of keeping decoded strips"
 LIMIT = "limit: bare JPEG decoding at half size, 2 threads"
 
 
 class Rival(keras.utils.PyDataset):
-    """A generator as it is usually written: an item is read, resized and augmented by `one`, and a list becomes a batch."""
+    """A generator as it is usually written: an item is read, resized and augmented by `one`, and a list
+    becomes a batch."""
 
     def __init__(self, paths, answers, one, seed=0):
         super().__init__()
@@ -52,7 +63,9 @@ class Rival(keras.utils.PyDataset):
 
     def __getitem__(self, index):
         chosen = self.order[index * BATCH : (index + 1) * BATCH]
-        images, answers = zip(*(self.one(self.paths[i], self.answers[i], self.rng) for i in chosen), strict=True)
+        images, answers = zip(
+            *(self.one(self.paths[i], self.answers[i], self.rng) for i in chosen), strict=True
+        )
         return np.array(images), np.array(answers)
 
     def on_epoch_end(self):
@@ -85,7 +98,8 @@ TURN = albumentations.Compose([
 
 
 def albumentations_item(cache=None):
-    """Grey, area averages, flips and light by albumentations, uint8; `kept`: a dict for resized strips and masks, or None."""
+    """Grey, area averages, flips and light by albumentations, uint8; `kept`: a dict for resized strips and
+    masks, or None."""
 
     def load(path, answer):
         image = cv2.resize(cv2.imread(path, cv2.IMREAD_GRAYSCALE), SIZE[::-1], interpolation=cv2.INTER_AREA)
@@ -95,7 +109,11 @@ def albumentations_item(cache=None):
         return image[..., None], mask
 
     def one(path, answer, rng):
-        image, mask = load(path, answer) if cache is None else cache.get(path) or cache.setdefault(path, load(path, answer))
+        image, mask = (
+            load(path, answer)
+            if cache is None
+            else cache.get(path) or cache.setdefault(path, load(path, answer))
+        )
         if mask is None:
             return TURN(image=image)["image"], answer
         turned = TURN(image=image, mask=mask)
@@ -105,25 +123,34 @@ def albumentations_item(cache=None):
 
 
 def tf_data(paths, answers, tuned):
-    """The usual tf.data pipeline, with every AUTOTUNE; tuned: decoded at half size and as bytes, kept by cache()."""
+    """The usual tf.data pipeline, with every AUTOTUNE; tuned: decoded at half size and as bytes, kept by
+    cache()."""
     masks = answers.dtype.kind in "OU"
 
     def load(path, answer):
         image = tf.io.decode_jpeg(tf.io.read_file(path), channels=1, ratio=2 if tuned else 1)
         image = tf.ensure_shape(image, (*SIZE, 1)) if tuned else tf.image.resize(image, SIZE)
         if masks:
-            mask = tf.ensure_shape(tf.numpy_function(lambda text: loop_mask(text.decode()), [answer], tf.uint8), SHAPE)
+            mask = tf.ensure_shape(
+                tf.numpy_function(lambda text: loop_mask(text.decode()), [answer], tf.uint8), SHAPE
+            )
             answer = tf.image.resize(mask[..., None], SIZE, "nearest")
         return image, answer
 
     def augment(image, answer):
         for turn in (tf.image.flip_up_down, tf.image.flip_left_right):
             wanted, before = tf.random.uniform(()) < 0.5, image
-            image = tf.cond(wanted, lambda turn=turn, before=before: turn(before), lambda before=before: before)
+            image = tf.cond(
+                wanted, lambda turn=turn, before=before: turn(before), lambda before=before: before
+            )
             if masks:
-                answer = tf.cond(wanted, lambda turn=turn, before=answer: turn(before), lambda before=answer: before)
+                answer = tf.cond(
+                    wanted, lambda turn=turn, before=answer: turn(before), lambda before=answer: before
+                )
         light = tf.cast(image, tf.float32) + 255 * tf.random.uniform((), -BRIGHTNESS, BRIGHTNESS)
-        return tf.cast(tf.clip_by_value(light, 0, 255), tf.uint8) if tuned else tf.clip_by_value(light, 0, 255) / 255, answer
+        return tf.cast(tf.clip_by_value(light, 0, 255), tf.uint8) if tuned else tf.clip_by_value(
+            light, 0, 255
+        ) / 255, answer
 
     data = tf.data.Dataset.from_tensor_slices((paths, answers.tolist() if masks else answers))
     data = data if tuned else data.shuffle(len(paths))
@@ -135,10 +162,23 @@ def tf_data(paths, answers, tuned):
 def image_generator(paths, labels):
     """Keras' ImageDataGenerator over a table, its own flips and brightness."""
     made = tf.keras.preprocessing.image.ImageDataGenerator(
-        rescale=1 / 255, horizontal_flip=True, vertical_flip=True, brightness_range=(1 - BRIGHTNESS, 1 + BRIGHTNESS))  # fmt: skip
+        rescale=1 / 255,
+        horizontal_flip=True,
+        vertical_flip=True,
+        brightness_range=(1 - BRIGHTNESS, 1 + BRIGHTNESS),
+    )
     table = pd.DataFrame({"path": paths, "label": labels[:, 0]})
-    return made.flow_from_dataframe(table, x_col="path", y_col="label", target_size=SIZE, color_mode="grayscale", class_mode="raw",
-                                    batch_size=BATCH, seed=1, validate_filenames=False)  # fmt: skip
+    return made.flow_from_dataframe(
+        table,
+        x_col="path",
+        y_col="label",
+        target_size=SIZE,
+        color_mode="grayscale",
+        class_mode="raw",
+        batch_size=BATCH,
+        seed=1,
+        validate_filenames=False,
+    )
 
 
 def signature(batch):
@@ -163,10 +203,13 @@ def in_turn(batches, workers, epochs):
 
 
 def handed_on(batches, expected, workers=1):
-    """A PyDataset as Keras' `fit` hands it to TensorFlow: a generator, prefetched. Returns it as a function of the epochs."""
+    """A PyDataset as Keras' `fit` hands it to TensorFlow: a generator, prefetched. Returns it as a function
+    of the epochs."""
 
     def over(epochs):
-        made = tf.data.Dataset.from_generator(lambda: in_turn(batches, workers, epochs), output_signature=expected)
+        made = tf.data.Dataset.from_generator(
+            lambda: in_turn(batches, workers, epochs), output_signature=expected
+        )
         return made.prefetch(tf.data.AUTOTUNE)
 
     return over
@@ -193,10 +236,11 @@ def compare(makers, paths, runs, later):
     """Time all ways in turn.
 
     Arguments:
-        makers: {name: function that returns a function from a number of epochs to a tf.data.Dataset}; called anew in each run, so
-            that nothing is kept from the last.
+        makers: {name: function that returns a function from a number of epochs to a tf.data.Dataset}; called
+            anew in each run, so that nothing is kept from the last.
 
-    Returns images/s in the first and in later epochs, and milliseconds of processor time an image in either: {name: one a run} each.
+    Returns images/s in the first and in later epochs, and milliseconds of processor time an image in either:
+    {name: one a run} each.
     """
     first, after, first_busy, after_busy = results = [{name: [] for name in makers} for _ in range(4)]
     first[LIMIT], first_busy[LIMIT] = [], []
@@ -210,7 +254,9 @@ def compare(makers, paths, runs, later):
         seconds, busy = limit(paths)
         first[LIMIT].append(len(paths) / seconds)
         first_busy[LIMIT].append(1000 * busy / len(paths))
-    return [{name: speeds[1:] for name, speeds in rows.items()} for rows in results]  # the first run was to warm up
+    return [
+        {name: speeds[1:] for name, speeds in rows.items()} for rows in results
+    ]  # the first run was to warm up
 
 
 def verdict(first, after, others, least):
@@ -239,7 +285,14 @@ def main():
         print("\n## Batches for training\n")
         table = dataset.load_table(Path(folder) / "set")
         paths = table["path"].to_numpy(object)
-        texts = table[dataset.rle_columns(table)].replace("", None).bfill(axis=1).iloc[:, 0].fillna("").to_numpy(object)
+        texts = (
+            table[dataset.rle_columns(table)]
+            .replace("", None)
+            .bfill(axis=1)
+            .iloc[:, 0]
+            .fillna("")
+            .to_numpy(object)
+        )
         labels = dataset.labels(table).any(axis=1, keepdims=True).astype(np.float32)
         segmentation(paths, texts, args)
         classification(paths, labels, args)
@@ -247,7 +300,11 @@ def main():
 
 def segmentation(paths, texts, args):
     """The row of segmentation batches."""
-    options = {"augmentation": {"brightness": BRIGHTNESS, "contrast": CONTRAST}, "shuffle": True, "batch_size": BATCH}
+    options = {
+        "augmentation": {"brightness": BRIGHTNESS, "contrast": CONTRAST},
+        "shuffle": True,
+        "batch_size": BATCH,
+    }
 
     def product(workers=2):
         batches = generators.SegmentationBatches(paths, texts, SHAPE, *SIZE, **options, workers=workers)
@@ -271,14 +328,20 @@ def segmentation(paths, texts, args):
         ALBUMENTATIONS: lambda: rival(ALBUMENTATIONS, albumentations_item(), 2),
         ALBUMENTATIONS_KEPT: lambda: rival(ALBUMENTATIONS, albumentations_item({}), 2),
     }
-    print(f"### Segmentation\n\nBatches of {BATCH} images and masks at {SIZE[0]} x {SIZE[1]} from {len(paths)} generated strips of "
-          f"{SHAPE[0]} x {SHAPE[1]}, {np.mean(texts != ''):.0%} of them with a mask.")  # fmt: skip
+    print(
+        f"### Segmentation\n\nBatches of {BATCH} images and masks at {SIZE[0]} x {SIZE[1]} from {len(paths)} generated strips of "
+        f"{SHAPE[0]} x {SHAPE[1]}, {np.mean(texts != ''):.0%} of them with a mask."
+    )
     show(compare(makers, paths, args.runs, args.later), [TF_PLAIN, TF_TUNED, ALBUMENTATIONS], 1.5)
 
 
 def classification(paths, labels, args):
     """The row of classification batches."""
-    options = {"augmentation": {"brightness": BRIGHTNESS, "contrast": CONTRAST}, "shuffle": True, "batch_size": BATCH}
+    options = {
+        "augmentation": {"brightness": BRIGHTNESS, "contrast": CONTRAST},
+        "shuffle": True,
+        "batch_size": BATCH,
+    }
 
     def product(workers=2):
         batches = generators.ClassificationBatches(paths, labels, *SIZE, **options, workers=workers)
@@ -305,8 +368,14 @@ def classification(paths, labels, args):
         ALBUMENTATIONS: lambda: rival(None),
         ALBUMENTATIONS_KEPT: lambda: rival({}),
     }
-    print(f"\n### Classification\n\nThe same strips and size, with a label instead of a mask: {labels.mean():.0%} of them 1.")
-    show(compare(makers, paths, args.runs, args.later), [IMAGE_GENERATOR, TF_PLAIN, TF_TUNED, ALBUMENTATIONS], 2)
+    print(
+        f"\n### Classification\n\nThe same strips and size, with a label instead of a mask: {labels.mean():.0%} of them 1."
+    )
+    show(
+        compare(makers, paths, args.runs, args.later),
+        [IMAGE_GENERATOR, TF_PLAIN, TF_TUNED, ALBUMENTATIONS],
+        2,
+    )
 
 
 def show(results, others, least):
@@ -315,9 +384,17 @@ def show(results, others, least):
     measure.table("first epoch: everything is decoded", first, "images/s", PRODUCT, "")
     measure.table("later epochs", after, "images/s", PRODUCT, "")
     measure.table("first epoch: processor time an image", first_busy, "ms", PRODUCT, "")
-    measure.table("later epochs: processor time an image", after_busy, "ms", PRODUCT, verdict(first, after, others, least))
-    print("\nIn the first epoch all wait for the same thing, the JPEG's entropy decoding, which decoding at half size does not spare: the "
-          "limit's row says how little can be won. The row of albumentations with strips kept is no target: nobody's default.")  # fmt: skip
+    measure.table(
+        "later epochs: processor time an image",
+        after_busy,
+        "ms",
+        PRODUCT,
+        verdict(first, after, others, least),
+    )
+    print(
+        "\nIn the first epoch all wait for the same thing, the JPEG's entropy decoding, which decoding at half size does not spare: the "
+        "limit's row says how little can be won. The row of albumentations with strips kept is no target: nobody's default."
+    )
 
 
 if __name__ == "__main__":

@@ -2,9 +2,10 @@
 
 python benchmarks/bench_cascade.py [--quick] [--run FOLDER]
 
-The article's way: every network decodes for itself, in colour, through a Keras generator and `predict`; the means of ten passes
-over randomly mirrored strips for the two classifiers; then a segmenter a class. Once with the run's own trained networks, once
-with the article's (two InceptionResNetV2 at 299 x 299, Unet-ResNet50 at 128 x 800; random weights, only their time counts).
+The article's way: every network decodes for itself, in colour, through a Keras generator and `predict`; the
+means of ten passes over randomly mirrored strips for the two classifiers; then a segmenter a class. Once with
+the run's own trained networks, once with the article's (two InceptionResNetV2 at 299 x 299, Unet-ResNet50 at
+128 x 800; random weights, only their time counts).
 """
 
 import contextlib
@@ -47,7 +48,10 @@ class Strips(keras.utils.PyDataset):
         return -(-len(self.files) // BATCH)
 
     def __getitem__(self, index):
-        images = [cv2.resize(cv2.imread(path), self.size[::-1]) for path in self.files[index * BATCH : (index + 1) * BATCH]]
+        images = [
+            cv2.resize(cv2.imread(path), self.size[::-1])
+            for path in self.files[index * BATCH : (index + 1) * BATCH]
+        ]
         if self.flipped:
             images = [image[:: self.rng.choice([1, -1]), :: self.rng.choice([1, -1])] for image in images]
         return (np.stack(images)[..., :1],)
@@ -72,24 +76,40 @@ def articles_way(networks, run, files):
     """Run-lengths (N x C) as the article predicts them, with the run's thresholds."""
     thresholds, classes = run.thresholds, run.thresholds.classes
     rles = [[""] * classes for _ in files]
-    rows = np.flatnonzero(postprocess.reaches(mean_of_passes(networks["binary"], files)[:, 0], thresholds.binary_threshold))
-    label = mean_of_passes(networks["multilabel"], [files[row] for row in rows]) if len(rows) else np.empty((0, classes))
+    rows = np.flatnonzero(
+        postprocess.reaches(mean_of_passes(networks["binary"], files)[:, 0], thresholds.binary_threshold)
+    )
+    label = (
+        mean_of_passes(networks["multilabel"], [files[row] for row in rows])
+        if len(rows)
+        else np.empty((0, classes))
+    )
     for class_index in range(classes):
         named = rows[postprocess.reaches(label[:, class_index], thresholds.label_thresholds[class_index])]
         if not len(named):
             continue
-        probability = networks[f"seg_class{class_index + 1}"].predict(Strips([files[row] for row in named], (128, 800), False), verbose=0)
+        probability = networks[f"seg_class{class_index + 1}"].predict(
+            Strips([files[row] for row in named], (128, 800), False), verbose=0
+        )
         for row, one in zip(named, probability, strict=True):
             mask = cv2.resize(one, run.shape[::-1]) >= thresholds.pixel_thresholds[class_index]
-            rles[row][class_index] = snippet_encode(mask) if mask.sum() >= max(thresholds.minimum_areas[class_index], 1) else ""
+            rles[row][class_index] = (
+                snippet_encode(mask) if mask.sum() >= max(thresholds.minimum_areas[class_index], 1) else ""
+            )
     return rles
 
 
 def articles_networks(classes):
     """The article's networks with random weights."""
     build = {"backbone": "InceptionResNetV2", "height": 299, "width": 299, "localization_head": False}
-    networks = {name: builders.build_classifier(classes=count, **build) for name, count in (("binary", 1), ("multilabel", classes))}
-    return networks | {f"seg_class{class_index + 1}": builders.build_segmenter(backbone="resnet50", width=800) for class_index in range(classes)}
+    networks = {
+        name: builders.build_classifier(classes=count, **build)
+        for name, count in (("binary", 1), ("multilabel", classes))
+    }
+    return networks | {
+        f"seg_class{class_index + 1}": builders.build_segmenter(backbone="resnet50", width=800)
+        for class_index in range(classes)
+    }
 
 
 def openers(run):
@@ -129,30 +149,51 @@ def write(run, files, rles):
 
 
 def seconds_of_articles_networks(run, files, runs):
-    """Seconds an image, one a run: each network measured on a few strips, times the share of strips that it sees.
+    """Seconds an image, one a run: each network measured on a few strips, times the share of strips that it
+    sees.
 
     The shares are those that the run's filters let through: random weights would let through anything.
     """
     classes = run.thresholds.classes
     networks = articles_networks(classes)
-    _, defect_probability, class_probability = cascade.predict(run.networks("float32"), run.files, run.thresholds, run.shape)
+    _, defect_probability, class_probability = cascade.predict(
+        run.networks("float32"), run.files, run.thresholds, run.shape
+    )
     use_binary, use_label = postprocess.STRATEGIES[run.thresholds.strategy][:2]
-    passed = postprocess.reaches(defect_probability, run.thresholds.binary_threshold) if use_binary else np.ones(len(defect_probability), bool)
+    passed = (
+        postprocess.reaches(defect_probability, run.thresholds.binary_threshold)
+        if use_binary
+        else np.ones(len(defect_probability), bool)
+    )
     every = np.repeat(passed[:, None], classes, 1)
-    named = every & postprocess.reaches(class_probability, run.thresholds.label_thresholds) if use_label else every
-    one = measure.interleaved({
-        "classifier": lambda: mean_of_passes(networks["binary"], files),
-        "segmenter": lambda: networks["seg_class1"].predict(Strips(files, (128, 800), False), verbose=0),
-    }, runs)  # fmt: skip
-    return [(classifier * (1 + passed.mean()) + segmenter * named.mean(axis=0).sum()) / len(files)
-            for classifier, segmenter in zip(one["classifier"], one["segmenter"], strict=True)]  # fmt: skip
+    named = (
+        every & postprocess.reaches(class_probability, run.thresholds.label_thresholds)
+        if use_label
+        else every
+    )
+    one = measure.interleaved(
+        {
+            "classifier": lambda: mean_of_passes(networks["binary"], files),
+            "segmenter": lambda: networks["seg_class1"].predict(Strips(files, (128, 800), False), verbose=0),
+        },
+        runs,
+    )
+    return [
+        (classifier * (1 + passed.mean()) + segmenter * named.mean(axis=0).sum()) / len(files)
+        for classifier, segmenter in zip(one["classifier"], one["segmenter"], strict=True)
+    ]
 
 
 def main():
     parser = measure.arguments(__doc__)
     trained_run.add_argument(parser)
     parser.add_argument("--way", help="predict in this way once and end: for the peak memory")
-    parser.add_argument("--strips", type=int, default=0, help="with --way: so many strips, the run's over and over; prints the seconds")
+    parser.add_argument(
+        "--strips",
+        type=int,
+        default=0,
+        help="with --way: so many strips, the run's over and over; prints the seconds",
+    )
     args = parser.parse_args()
     run = trained_run.load(args.run)
     some = run.files[:8] if args.quick else run.files[:48]
@@ -166,12 +207,16 @@ def main():
         files = few if args.way == OWN else some
         return write(run, files, known[args.way]()(files))
     runs = 1 if args.quick else 5
-    print(f"## The whole cascade\n\n{min(TIMED, len(run.files))} test strips, JPEG files on disk to submission.csv; the networks of "
-          f"the run {run.models.parent.resolve().name}, its thresholds, its mirrored copies. The article's way: Keras generators, "
-          f"`predict`, ten passes; with its own networks from {len(few)} strips. Memory: of {len(some)} strips.")  # fmt: skip
+    print(
+        f"## The whole cascade\n\n{min(TIMED, len(run.files))} test strips, JPEG files on disk to submission.csv; the networks of "
+        f"the run {run.models.parent.resolve().name}, its thresholds, its mirrored copies. The article's way: Keras generators, "
+        f"`predict`, ten passes; with its own networks from {len(few)} strips. Memory: of {len(some)} strips."
+    )
     opened = {way: known[way]() for way in known if way != OWN}
     sets = dict.fromkeys(opened, run.files[:16] if args.quick else run.files[:TIMED])
-    seconds = measure.interleaved({way: lambda way=way: write(run, sets[way], opened[way](sets[way])) for way in opened}, runs)
+    seconds = measure.interleaved(
+        {way: lambda way=way: write(run, sets[way], opened[way](sets[way])) for way in opened}, runs
+    )
     speeds = {way: [len(sets[way]) / one for one in seconds[way]] for way in opened}
     speeds[OWN] = [1 / one for one in seconds_of_articles_networks(run, few, runs)]
     first = next(iter(speeds))
@@ -181,16 +226,30 @@ def main():
         print(f"In float32: {ratios[0]:.1f} x and {ratios[1]:.1f} x.")
     if run.truth is not None and not args.quick:
         scores = {way: run.score(predict(run.files)) for way, predict in opened.items()}
-        print("Score on these strips: " + "; ".join(f"{way} {score:.4f}" for way, score in scores.items()) + ".")
+        print(
+            "Score on these strips: " + "; ".join(f"{way} {score:.4f}" for way, score in scores.items()) + "."
+        )
     memory = {}
     for way in opened if args.quick else known:
-        command = [sys.executable, __file__, "--way", way, "--run", args.run, *(["--quick"] if args.quick else [])]
+        command = [
+            sys.executable,
+            __file__,
+            "--way",
+            way,
+            "--run",
+            args.run,
+            *(["--quick"] if args.quick else []),
+        ]
         memory[way] = [measure.peak_memory(command)[0]]
     measure.table("peak memory of a process that does it once", memory, "MiB", first, "")
     if not args.quick:
-        mib, text = measure.peak_memory([sys.executable, __file__, "--way", first, "--run", args.run, "--strips", str(TEST_SET)])
-        print(f"{first}, {TEST_SET:,} strips, as many as the competition's test set (these over and over): {text.strip()}, "
-              f"at most {mib:,.0f} MiB.")  # fmt: skip
+        mib, text = measure.peak_memory(
+            [sys.executable, __file__, "--way", first, "--run", args.run, "--strips", str(TEST_SET)]
+        )
+        print(
+            f"{first}, {TEST_SET:,} strips, as many as the competition's test set (these over and over): {text.strip()}, "
+            f"at most {mib:,.0f} MiB."
+        )
 
 
 if __name__ == "__main__":

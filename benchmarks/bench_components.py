@@ -34,7 +34,11 @@ def large_enough(mask):
 
 def ours(mask):
     """As `postprocess.decide` does it."""
-    return large_enough(postprocess.drop_small(mask, PIECE)) if np.count_nonzero(mask) >= AREA else np.zeros_like(mask)
+    return (
+        large_enough(postprocess.drop_small(mask, PIECE))
+        if np.count_nonzero(mask) >= AREA
+        else np.zeros_like(mask)
+    )
 
 
 def opencv(mask):
@@ -81,18 +85,33 @@ def main():
     rng = np.random.default_rng(mask_set.SEED)
     filled = [specked(text, rng) for text in texts]
     items = [mask for each in filled for mask in [each, *[np.zeros(rle.SHAPE, bool)] * EMPTY]]
-    rivals = {"OpenCV with statistics": opencv, "OpenCV, piece by piece": opencv_loop, "cc3d.dust": dust,
-              "cc3d labels, numpy counts": cc3d_labels}  # fmt: skip
+    rivals = {
+        "OpenCV with statistics": opencv,
+        "OpenCV, piece by piece": opencv_loop,
+        "cc3d.dust": dust,
+        "cc3d labels, numpy counts": cc3d_labels,
+    }
     ways = {"lib.masks": ours} | {name: functools.partial(unless_empty, way) for name, way in rivals.items()}
     assert all(np.array_equal(way(mask), opencv(mask)) for way in ways.values() for mask in filled)
 
     print("## Small pieces and small masks\n")
-    print(f"Pieces below {PIECE} and masks below {AREA} pixels dropped, one thread; {mask_set.described(texts, origin)}, specks added, "
-          f"and {EMPTY} empty masks for each of them. All ways give the same masks.")
-    target = {"OpenCV with statistics": 1, "OpenCV, piece by piece": 1, "cc3d.dust": 1, "cc3d labels, numpy counts": 1}
+    print(
+        f"Pieces below {PIECE} and masks below {AREA} pixels dropped, one thread; {mask_set.described(texts, origin)}, specks added, "
+        f"and {EMPTY} empty masks for each of them. All ways give the same masks."
+    )
+    target = {
+        "OpenCV with statistics": 1,
+        "OpenCV, piece by piece": 1,
+        "cc3d.dust": 1,
+        "cc3d labels, numpy counts": 1,
+    }
     rows = bench_rle.section("components", ways, items, target, 1 if args.quick else 5)
     whole = {name: f"{np.median(times) * 5506 * 4 / 1e6:.1f} s" for name, times in rows.items()}
-    print("\nA submission of 5,506 strips and four classes: " + ", ".join(f"{name} {text}" for name, text in whole.items()) + ".")
+    print(
+        "\nA submission of 5,506 strips and four classes: "
+        + ", ".join(f"{name} {text}" for name, text in whole.items())
+        + "."
+    )
 
 
 if __name__ == "__main__":

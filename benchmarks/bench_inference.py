@@ -2,7 +2,8 @@
 
 python benchmarks/bench_inference.py [--quick] [--run FOLDER]
 
-The networks of a finished run, and two large ones with random weights. Then the score of the whole cascade with each engine.
+The networks of a finished run, and two large ones with random weights. Then the score of the whole cascade
+with each engine.
 """
 
 import contextlib
@@ -30,7 +31,8 @@ from lib.models import runtime, saving
 BATCH = 16
 LARGE = {  # name: (kind, how it is built, input, strips)
     "Unet-ResNet34, 128 x 800": ("segmenter", {"backbone": "resnet34", "height": 128, "width": 800}, [128, 800], 8),
-    "InceptionResNetV2, 299 x 299": ("classifier", {"backbone": "InceptionResNetV2", "height": 299, "width": 299, "localization_head": False},
+    "InceptionResNetV2, 299 x 299": ("classifier",
+        {"backbone": "InceptionResNetV2", "height": 299, "width": 299, "localization_head": False},
                                      [299, 299], 8),
 }  # fmt: skip
 FLOAT, HALF, KERAS = "product, float32", "product, bfloat16", "keras.predict"
@@ -42,7 +44,17 @@ def onnx(saved_model):
 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.onnx"
-        command = [sys.executable, "-m", "tf2onnx.convert", "--saved-model", str(saved_model), "--output", str(path), "--opset", "17"]
+        command = [
+            sys.executable,
+            "-m",
+            "tf2onnx.convert",
+            "--saved-model",
+            str(saved_model),
+            "--output",
+            str(path),
+            "--opset",
+            "17",
+        ]
         subprocess.run(command, check=True, capture_output=True)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = len(os.sched_getaffinity(0))
@@ -61,7 +73,8 @@ def openvino(saved_model, precision):
 
 
 def ways(folder, images):
-    """{name: a function without arguments that predicts all images}, and which of them could not be made, {name: why}."""
+    """{name: a function without arguments that predicts all images}, and which of them could not be made,
+    {name: why}."""
     saved, network = folder / "saved_model", saving.load(folder)
     makers = {
         FLOAT: lambda: saving.predictor(folder, "float32")[0],
@@ -76,7 +89,9 @@ def ways(folder, images):
     for name, make in makers.items():
         try:
             predict = make()
-            functions[name] = lambda predict=predict: [predict(images[i : i + BATCH]) for i in range(0, len(images), BATCH)]
+            functions[name] = lambda predict=predict: [
+                predict(images[i : i + BATCH]) for i in range(0, len(images), BATCH)
+            ]
         except Exception as error:  # a rival that cannot run a network is a row less, not the end
             failed[name] = (str(error).strip().splitlines() or [type(error).__name__])[-1][:120]
     return functions, failed
@@ -87,8 +102,13 @@ def compare(title, folder, files, args):
     images = np.stack([read_image(path, saving.read_card(folder)["input"]) for path in files])[..., None]
     functions, failed = ways(folder, images)
     seconds = measure.interleaved(functions, 1 if args.quick else 5)
-    speeds = {name: [len(images) / one for one in seconds[name]] for name in [*(name for name in (HALF, FLOAT) if name in functions),
-              *(name for name in functions if not name.startswith("product"))]}  # fmt: skip
+    speeds = {
+        name: [len(images) / one for one in seconds[name]]
+        for name in [
+            *(name for name in (HALF, FLOAT) if name in functions),
+            *(name for name in functions if not name.startswith("product")),
+        ]
+    }
     measure.table(title, speeds, "images/s", next(iter(speeds)), {KERAS: 2})
     if HALF in functions:
         print(f"In float32: {measure.ratio(speeds, 'images/s', FLOAT, KERAS):.2f} x keras.predict.")
@@ -106,22 +126,43 @@ class Plain(predictor.Network):
 
 
 def scores(run):
-    """Print the score of the cascade by each engine, with the same thresholds, and how many of its masks differ."""
-    networks = {KERAS: {name: Plain(run.models / name, run.thresholds.tta) for name in run.networks("float32")}}
-    networks |= {f"product, {engine}": run.networks(engine) for engine in runtime.ENGINES if runtime.choose(engine) == engine}
-    predicted = {name: cascade.predict(members, run.files, run.thresholds, run.shape)[0] for name, members in networks.items()}
+    """Print the score of the cascade by each engine, with the same thresholds, and how many of its masks
+    differ."""
+    networks = {
+        KERAS: {name: Plain(run.models / name, run.thresholds.tta) for name in run.networks("float32")}
+    }
+    networks |= {
+        f"product, {engine}": run.networks(engine)
+        for engine in runtime.ENGINES
+        if runtime.choose(engine) == engine
+    }
+    predicted = {
+        name: cascade.predict(members, run.files, run.thresholds, run.shape)[0]
+        for name, members in networks.items()
+    }
     reference = run.score(predicted[KERAS])
-    print(f"\n| the whole cascade on {len(run.files)} test strips | score | difference | masks that differ | pixels that differ |\n"
-          "|---|---|---|---|---|")  # fmt: skip
+    print(
+        f"\n| the whole cascade on {len(run.files)} test strips | score | difference | masks that differ | pixels that differ |\n"
+        "|---|---|---|---|---|"
+    )
     largest = 0.0
     for name, rles in predicted.items():
-        pairs = [(a, b) for one, other in zip(rles, predicted[KERAS], strict=True) for a, b in zip(one, other, strict=True) if a != b]
+        pairs = [
+            (a, b)
+            for one, other in zip(rles, predicted[KERAS], strict=True)
+            for a, b in zip(one, other, strict=True)
+            if a != b
+        ]
         pixels = sum(rle.area(a) + rle.area(b) - 2 * rle.intersection(a, b) for a, b in pairs)
         everything = sum(rle.area(text) for row in predicted[KERAS] for text in row)
         score = run.score(rles)
         largest = max(largest, abs(score - reference))
-        print(f"| {name} | {score:.5f} | {score - reference:+.5f} | {len(pairs)} | {pixels / max(everything, 1):.3%} |")
-    print(f"\nTarget: unchanged to 0.0005: {'met' if largest <= 0.0005 else '**not met**'} (largest change {largest:.5f}).")
+        print(
+            f"| {name} | {score:.5f} | {score - reference:+.5f} | {len(pairs)} | {pixels / max(everything, 1):.3%} |"
+        )
+    print(
+        f"\nTarget: unchanged to 0.0005: {'met' if largest <= 0.0005 else '**not met**'} (largest change {largest:.5f})."
+    )
 
 
 def main():
@@ -129,8 +170,10 @@ def main():
     trained_run.add_argument(parser)
     args = parser.parse_args()
     run = trained_run.load(args.run)
-    print("## Inference\n\nBatches of 16 generated test strips, decoded beforehand. The compact networks are a demo run's, the large ones "
-          f"have random weights. Processor with bfloat16: {'yes' if runtime.multiplies_bfloat16() else 'no'}.")  # fmt: skip
+    print(
+        "## Inference\n\nBatches of 16 generated test strips, decoded beforehand. The compact networks are a demo run's, the large ones "
+        f"have random weights. Processor with bfloat16: {'yes' if runtime.multiplies_bfloat16() else 'no'}."
+    )
     for name in ("binary", "multilabel", "seg_class3"):
         compare(f"{name}, compact", run.models / name, run.files[: 16 if args.quick else 128], args)
     for title, (kind, build, size, count) in {} if args.quick else LARGE.items():

@@ -1,8 +1,10 @@
-"""What run_all.py adds to a notebook, what a resume with nothing to do takes, and how long the modules of lib take to import.
+"""What run_all.py adds to a notebook, what a resume with nothing to do takes, and how long the modules of lib
+take to import.
 
 python benchmarks/bench_overhead.py [--quick]
 
-The small project of the tests: notebooks of three short cells without networks, whose running time is nearly all overhead.
+The small project of the tests: notebooks of three short cells without networks, whose running time is nearly
+all overhead.
 """
 
 import contextlib
@@ -22,7 +24,19 @@ from lib.synthetic import generate
 FIXTURES = measure.PROJECT / "tests" / "fixtures"
 NAMES = ("10_writes_value", "20_reads_value")
 ENVIRONMENT = dict(os.environ, PYTHONPATH=str(measure.PROJECT), TF_CPP_MIN_LOG_LEVEL="2")
-MODULES = ("paths", "rle", "checks", "dataset", "metrics", "masks", "decision", "report", "pipeline", "generators", "models")
+MODULES = (
+    "paths",
+    "rle",
+    "checks",
+    "dataset",
+    "metrics",
+    "masks",
+    "decision",
+    "report",
+    "pipeline",
+    "generators",
+    "models",
+)
 
 # The cells of a notebook in a kernel, and nothing else: no parameters, no file, no report.
 BARE = """
@@ -37,7 +51,14 @@ NotebookClient(notebook, resources={"metadata": {"path": sys.argv[3]}}).execute(
 
 def call(*command):
     """Run a command; CalledProcessError with what it printed if it fails."""
-    subprocess.run([sys.executable, *map(str, command)], check=True, capture_output=True, text=True, env=ENVIRONMENT, cwd=FIXTURES)
+    subprocess.run(
+        [sys.executable, *map(str, command)],
+        check=True,
+        capture_output=True,
+        text=True,
+        env=ENVIRONMENT,
+        cwd=FIXTURES,
+    )
 
 
 class Ways:
@@ -66,7 +87,16 @@ class Ways:
     def by_hand(self):
         work = self.fresh()
         for name in NAMES:
-            call("-m", "papermill", FIXTURES / f"{name}.ipynb", work / f"{name}.ipynb", "-p", "run_dir", work, "--no-progress-bar")
+            call(
+                "-m",
+                "papermill",
+                FIXTURES / f"{name}.ipynb",
+                work / f"{name}.ipynb",
+                "-p",
+                "run_dir",
+                work,
+                "--no-progress-bar",
+            )
             call("-m", "nbconvert", "--to", "html", work / f"{name}.ipynb")
 
     def resume(self):
@@ -94,19 +124,25 @@ def main():
         nothing = measure.interleaved({"run_all.py --resume": ways.resume}, runs)
 
     print("## Overhead of the pipeline\n")
-    print(f"{len(NAMES)} notebooks of three short cells each, one after the other, as commands: start of Python, check of 24 strips, "
-          "kernels, reports and index included. The bare kernel runs the cells with nbclient and writes nothing.")
+    print(
+        f"{len(NAMES)} notebooks of three short cells each, one after the other, as commands: start of Python, check of 24 strips, "
+        "kernels, reports and index included. The bare kernel runs the cells with nbclient and writes nothing."
+    )
     rows = {name: [value / len(NAMES) for value in values] for name, values in seconds.items()}
     measure.table("a notebook", rows, "s", "run_all.py, with HTML", "")
     added = statistics.median(rows["run_all.py, with HTML"]) - statistics.median(rows["bare kernel"])
-    print(f"run_all.py adds {added:.2f} s a notebook to the bare kernel; the target is 3 s: {'met' if added < 3 else '**not met**'}.")
+    print(
+        f"run_all.py adds {added:.2f} s a notebook to the bare kernel; the target is 3 s: {'met' if added < 3 else '**not met**'}."
+    )
     measure.table("nothing to do", nothing, "s", "run_all.py --resume", "")
     idle = statistics.median(nothing["run_all.py --resume"])
     print(f"The target is 2 s: {'met' if idle < 2 else '**not met**'}.")
     imports = import_seconds(MODULES, runs)
-    print("\nImport of a module in a fresh interpreter, everything that it brings included: "
-          + ", ".join(f"`{name}` {statistics.median(values):.2f} s" for name, values in imports.items())
-          + ". The last two bring TensorFlow; the command line imports neither.")
+    print(
+        "\nImport of a module in a fresh interpreter, everything that it brings included: "
+        + ", ".join(f"`{name}` {statistics.median(values):.2f} s" for name, values in imports.items())
+        + ". The last two bring TensorFlow; the command line imports neither."
+    )
 
 
 if __name__ == "__main__":

@@ -1,4 +1,5 @@
-"""Run-length encoding and decoding of masks, against pycocotools, the usual numpy snippet and cumulative sums.
+"""Run-length encoding and decoding of masks, against pycocotools, the usual numpy snippet and cumulative
+sums.
 
 python benchmarks/bench_rle.py [--quick] [--masks train.csv]
 """
@@ -25,14 +26,17 @@ def coco_encode(mask):
 
 
 def coco_counts(compressed):
-    """The run-lengths in pycocotools' compressed text, from the first 0s on (cocoapi, common/maskApi.c, rleFrString)."""
+    """The run-lengths in pycocotools' compressed text, from the first 0s on (cocoapi, common/maskApi.c,
+    rleFrString)."""
     data = np.frombuffer(compressed, np.uint8).astype(np.int64) - 48
     first = np.flatnonzero(np.concatenate([[True], (data[:-1] & 32) == 0]))
     shift = 5 * (np.arange(len(data)) - np.repeat(first, np.diff(np.append(first, len(data)))))
     counts = np.add.reduceat((data & 31) << shift, first)
     last = np.append(first[1:], len(data)) - 1
     counts -= ((data[last] & 16) != 0) * (32 << shift[last])
-    counts[1::2] = np.concatenate([counts[1:2], counts[3::2]]).cumsum()  # from the fourth on, differences to the last but one
+    counts[1::2] = np.concatenate(
+        [counts[1:2], counts[3::2]]
+    ).cumsum()  # from the fourth on, differences to the last but one
     counts[2::2] = counts[2::2].cumsum()
     return counts
 
@@ -67,11 +71,15 @@ def sum_decode(text):
 
 def halved(mask):
     """A mask at half size as it is usually made: a pixel is set where half of what it covers is set."""
-    return (cv2.resize(mask * np.uint8(255), HALF[::-1], interpolation=cv2.INTER_AREA) >= 128).astype(np.uint8)
+    return (cv2.resize(mask * np.uint8(255), HALF[::-1], interpolation=cv2.INTER_AREA) >= 128).astype(
+        np.uint8
+    )
 
 
 def over(function, items):
-    """A call that does something with every item and keeps nothing, as a program that goes on to the next strip."""
+    """A call that does something with every item and keeps nothing, as a program that goes on to the next
+    strip."""
+
     def call():
         for item in items:
             function(item)
@@ -92,26 +100,50 @@ def main():
     cv2.setNumThreads(1)
     texts, origin = mask_set.rles(args.masks, 20 if args.quick else 300)
     masks, runs = [rle.decode(text) for text in texts], 5 if args.quick else 9
-    assert all(rle.encode(mask) == coco_encode(mask) == snippet_encode(mask) == text for mask, text in zip(masks, texts, strict=True))
-    assert all(np.array_equal(mask, way(text)) for mask, text in zip(masks, texts, strict=True) for way in (coco_decode, sum_decode))
-    assert all(np.array_equal(rle.decode_half(text), halved(mask)) for mask, text in zip(masks, texts, strict=True))
+    assert all(
+        rle.encode(mask) == coco_encode(mask) == snippet_encode(mask) == text
+        for mask, text in zip(masks, texts, strict=True)
+    )
+    assert all(
+        np.array_equal(mask, way(text))
+        for mask, text in zip(masks, texts, strict=True)
+        for way in (coco_decode, sum_decode)
+    )
+    assert all(
+        np.array_equal(rle.decode_half(text), halved(mask)) for mask, text in zip(masks, texts, strict=True)
+    )
 
     print("## Run-length code\n")
-    print(f"One thread; {mask_set.described(texts, origin)}. Every way gives the same strings and masks. pycocotools counts in a "
-          "compressed text of its own, so the way to and from the competition's string is part of it; its bare encoding stands "
-          "beside it.")
-    ways = {"lib.rle.encode": rle.encode, "pycocotools": coco_encode,
-            "pycocotools, its own text": lambda mask: coco.encode(np.asfortranarray(mask)), "usual snippet": snippet_encode,
-            "limit: one pass over the bytes": lambda mask: mask.max(axis=0)}  # fmt: skip
+    print(
+        f"One thread; {mask_set.described(texts, origin)}. Every way gives the same strings and masks. pycocotools counts in a "
+        "compressed text of its own, so the way to and from the competition's string is part of it; its bare encoding stands "
+        "beside it."
+    )
+    ways = {
+        "lib.rle.encode": rle.encode,
+        "pycocotools": coco_encode,
+        "pycocotools, its own text": lambda mask: coco.encode(np.asfortranarray(mask)),
+        "usual snippet": snippet_encode,
+        "limit: one pass over the bytes": lambda mask: mask.max(axis=0),
+    }
     rows = section("encode", ways, masks, {"pycocotools": 1.5, "usual snippet": 20}, runs)
-    passes = statistics.median(rows["usual snippet"]) / statistics.median(rows["limit: one pass over the bytes"])
-    print(f"Here the snippet itself takes no longer than {passes:.0f} passes over the bytes: further ahead than that nothing can be.")
+    passes = statistics.median(rows["usual snippet"]) / statistics.median(
+        rows["limit: one pass over the bytes"]
+    )
+    print(
+        f"Here the snippet itself takes no longer than {passes:.0f} passes over the bytes: further ahead than that nothing can be."
+    )
     ways = {"lib.rle.decode": rle.decode, "pycocotools": coco_decode, "cumulative sum": sum_decode}
     section("decode", ways, texts, {"pycocotools": 1.5, "cumulative sum": 1.5}, runs)
-    ways = {"lib.rle.decode_half": rle.decode_half, "lib.rle.decode, halved": lambda text: halved(rle.decode(text)),
-            "pycocotools, halved": lambda text: halved(coco_decode(text)),
-            "cumulative sum, halved": lambda text: halved(sum_decode(text))}  # fmt: skip
-    section("decode at half size", ways, texts, {"pycocotools, halved": 1.5, "cumulative sum, halved": 1.5}, runs)
+    ways = {
+        "lib.rle.decode_half": rle.decode_half,
+        "lib.rle.decode, halved": lambda text: halved(rle.decode(text)),
+        "pycocotools, halved": lambda text: halved(coco_decode(text)),
+        "cumulative sum, halved": lambda text: halved(sum_decode(text)),
+    }
+    section(
+        "decode at half size", ways, texts, {"pycocotools, halved": 1.5, "cumulative sum, halved": 1.5}, runs
+    )
 
 
 if __name__ == "__main__":

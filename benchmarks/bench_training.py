@@ -1,8 +1,10 @@
-"""A training step of Unet-ResNet34 at 128 x 800, batch 8: this project's against segmentation-models-pytorch on torch.
+"""A training step of Unet-ResNet34 at 128 x 800, batch 8: this project's against segmentation-models-pytorch
+on torch.
 
 python benchmarks/bench_training.py [--quick]
 
-Each way lives in a process of its own, for its peak memory, and takes one step whenever it is told to: two ways at a time, in turn.
+Each way lives in a process of its own, for its peak memory, and takes one step whenever it is told to: two
+ways at a time, in turn.
 """
 
 import os
@@ -48,14 +50,18 @@ def torch_step(shape, half, last):
     """The same with segmentation-models-pytorch's network, its Dice loss and torch's cross-entropy."""
     import torch
 
-    library = torch.library.Library("torchvision", "DEF")  # a torchvision compiled for another torch can be imported with these
+    library = torch.library.Library(
+        "torchvision", "DEF"
+    )  # a torchvision compiled for another torch can be imported with these
     for name in VISION:
         library.define(f"{name}(Tensor x) -> Tensor")
     import segmentation_models_pytorch as smp
 
     torch.set_num_threads(len(os.sched_getaffinity(0)))
     layout = torch.channels_last if last else torch.contiguous_format
-    model = smp.Unet("resnet34", encoder_weights=None, in_channels=3, classes=1).to(memory_format=layout).train()
+    model = (
+        smp.Unet("resnet34", encoder_weights=None, in_channels=3, classes=1).to(memory_format=layout).train()
+    )
     optimizer = torch.optim.Adam(model.parameters(), 1e-4)
     entropy, dice = torch.nn.BCEWithLogitsLoss(), smp.losses.DiceLoss("binary", from_logits=True)
     images, masks = (torch.from_numpy(array).permute(0, 3, 1, 2) for array in batch(shape))
@@ -96,8 +102,16 @@ def child(way, shape):
 def compare(ways, quick):
     """({way: [images a second, one a step]}, {way: [peak MiB]})."""
     steps, options = (1, ["--quick"]) if quick else (7, [])
-    started = {way: subprocess.Popen([sys.executable, __file__, "--way", way, *options], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                                     stderr=subprocess.DEVNULL, text=True) for way in ways}  # fmt: skip
+    started = {
+        way: subprocess.Popen(
+            [sys.executable, __file__, "--way", way, *options],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+        for way in ways
+    }
     speeds, memory = {way: [] for way in ways}, {}
     for step in range(steps + 2):
         for way, process in started.items():
@@ -105,7 +119,9 @@ def compare(ways, quick):
             process.stdin.flush()
             answer = process.stdout.readline().split()
             if not answer:
-                raise SystemExit(f"{way} ended early: echo | python benchmarks/bench_training.py --way '{way}' says why.")
+                raise SystemExit(
+                    f"{way} ended early: echo | python benchmarks/bench_training.py --way '{way}' says why."
+                )
             if step > 1:  # the first two steps build the graph
                 speeds[way].append((QUICK if quick else SHAPE)[0] / float(answer[0]))
             memory[way] = [float(answer[1])]
@@ -121,7 +137,9 @@ def main():
     if args.way:
         return child(args.way, QUICK if args.quick else SHAPE)
     print("## Training step\n")
-    print("Unet-ResNet34 at 128 x 800, batches of 8, cross-entropy + Dice, Adam; forward, backward and update.")
+    print(
+        "Unet-ResNet34 at 128 x 800, batches of 8, cross-entropy + Dice, Adam; forward, backward and update."
+    )
     for title, ways in PAIRS.items():
         speeds, memory = compare(ways, args.quick)
         measure.table(title, speeds, "images/s", ways[0], dict.fromkeys(ways[1:], 0.9))

@@ -1,4 +1,5 @@
-"""The masks that benchmarks of the codec work on: of a train.csv, or of strips generated with the competition's shares."""
+"""The masks that benchmarks of the codec work on: of a train.csv, or of strips generated with the
+competition's shares."""
 
 import os
 
@@ -11,16 +12,20 @@ SEED = 5
 def arguments(description):
     """The command line of a benchmark on masks: --quick, --masks."""
     parser = measure.arguments(description)
-    parser.add_argument("--masks", default=os.environ.get("SEVERSTAL_MASKS", ""), metavar="CSV",
-                        help="a train.csv of the competition; else masks of generated strips")  # fmt: skip
+    parser.add_argument(
+        "--masks",
+        default=os.environ.get("SEVERSTAL_MASKS", ""),
+        metavar="CSV",
+        help="a train.csv of the competition; else masks of generated strips",
+    )
     return parser
 
 
 def rles(path, count):
     """(list of at most `count` run-length strings, where they are from, in words).
 
-    Those of a file are drawn at random from its rows with a mask. Generated ones are of strips with the competition's shares
-    of label combinations.
+    Those of a file are drawn at random from its rows with a mask. Generated ones are of strips with the
+    competition's shares of label combinations.
     """
     if path:
         from lib.data import validation
@@ -35,7 +40,9 @@ def rles(path, count):
     for planned in planning.plan("train", 3 * count, SEED, lift=False):
         if planned.labels and len(texts) < count:
             masks = generate.make_strip(planned)[1]
-            texts += [text for class_index in range(masks.shape[2]) if (text := rle.encode(masks[..., class_index]))]
+            texts += [
+                text for class_index in range(masks.shape[2]) if (text := rle.encode(masks[..., class_index]))
+            ]
     texts = texts[:count]
     return texts, f"{len(texts)} masks of generated strips"
 

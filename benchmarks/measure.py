@@ -16,13 +16,23 @@ import psutil
 PROJECT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(PROJECT))  # so that `lib` is found when a benchmark is run as a script
 
-VERSIONS = ("numpy", "opencv-python-headless", "tensorflow-cpu", "tensorflow", "keras")  # named with the machine
+VERSIONS = (
+    "numpy",
+    "opencv-python-headless",
+    "tensorflow-cpu",
+    "tensorflow",
+    "keras",
+)  # named with the machine
 
 
 def arguments(description):
     """A parser of the command line with what every benchmark knows: --quick."""
-    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="little work, to see that it runs; its numbers mean nothing")
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--quick", action="store_true", help="little work, to see that it runs; its numbers mean nothing"
+    )
     return parser
 
 
@@ -61,15 +71,20 @@ def table(title, rows, unit, product, target):
 
     Arguments:
         title: of the first column.
-        rows: {name: [numbers, one a run]}, all in `unit`, such as "ms", "MiB" (less is better) or "images/s" (more is better).
+        rows: {name: [numbers, one a run]}, all in `unit`, such as "ms", "MiB" (less is better) or "images/s"
+            (more is better).
         product: the name of this project's row.
         target: {rival: the least ratio wanted}, or a sentence, which is printed as it is.
     """
-    print(f"\n| {title} | median, {unit} | spread, {unit} | product is ahead by | runs |\n|---|---|---|---|---|")
+    print(
+        f"\n| {title} | median, {unit} | spread, {unit} | product is ahead by | runs |\n|---|---|---|---|---|"
+    )
     for name, values in rows.items():
         ahead = "" if name == product else f"{ratio(rows, unit, product, name):.2f} x"
         median, low, high = statistics.median(values), min(values), max(values)
-        print(f"| {name} | {digits_text(median)} | {digits_text(low)} .. {digits_text(high)} | {ahead} | {len(values)} |")
+        print(
+            f"| {name} | {digits_text(median)} | {digits_text(low)} .. {digits_text(high)} | {ahead} | {len(values)} |"
+        )
     print()
     if isinstance(target, str):
         print(target)
@@ -87,12 +102,18 @@ def digits_text(value):
 
 def machine():
     """One line: processor, cores, memory, Python and the libraries that matter."""
-    names = [line.split(":", 1)[1].strip() for line in read("/proc/cpuinfo").splitlines() if line.startswith("model name")]
+    names = [
+        line.split(":", 1)[1].strip()
+        for line in read("/proc/cpuinfo").splitlines()
+        if line.startswith("model name")
+    ]
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     memory = psutil.virtual_memory().total / 2**30
     result = [f"{name} {version}" for name in VERSIONS if (version := installed(name))]
-    return (f"{names[0] if names else platform.processor()}, {cores} cores, {memory:.0f} GiB, "
-            f"Python {platform.python_version()}, {', '.join(result)}")
+    return (
+        f"{names[0] if names else platform.processor()}, {cores} cores, {memory:.0f} GiB, "
+        f"Python {platform.python_version()}, {', '.join(result)}"
+    )
 
 
 def installed(package):
@@ -106,8 +127,9 @@ def installed(package):
 def peak_memory(command, **options):
     """Run a command to its end: (its peak memory in MiB, what it printed).
 
-    The peak is the largest sum seen of the resident memory of the process and its children, looked at fifty times a second;
-    of the process itself none is missed where the system keeps its high-water mark. CalledProcessError if it fails.
+    The peak is the largest sum seen of the resident memory of the process and its children, looked at fifty
+    times a second; of the process itself none is missed where the system keeps its high-water mark.
+    CalledProcessError if it fails.
     """
     peak = own = 0
     with tempfile.TemporaryFile("w+", encoding="utf-8") as output:
@@ -118,7 +140,11 @@ def peak_memory(command, **options):
                 peak = max(peak, sum(resident(child) for child in [tree, *tree.children(recursive=True)]))
             except psutil.Error:
                 pass
-            marks = [line.split()[1] for line in read(f"/proc/{process.pid}/status").splitlines() if line.startswith("VmHWM")]
+            marks = [
+                line.split()[1]
+                for line in read(f"/proc/{process.pid}/status").splitlines()
+                if line.startswith("VmHWM")
+            ]
             own = max([own, *(int(mark) * 1024 for mark in marks)])
             time.sleep(0.02)
         output.seek(0)

@@ -1,10 +1,13 @@
-"""The ablation table: what each piece of the recipe is worth, on generated strips at a size that two cores manage.
+"""The ablation table: what each piece of the recipe is worth, on generated strips at a size that two cores
+manage.
 
-python benchmarks/quality.py [--seeds 1,2,3] [--train 1000] [--only NAME,NAME] [--side 2] [--table] [--out FILE]
+python benchmarks/quality.py [--seeds 1,2,3] [--train 1000] [--only NAME,NAME] [--side 2] [--table] [--out
+FILE]
 
-For each seed a data set is generated and the recipe run once; then, in a copy of that run, each variant: only what its parameters touch
-is trained anew. The held-out strips of a seed are the same for all variants, so that differences are paired. Runs lie in
-runs/quality-*; a second call goes on where the first was cut off. --table only makes the table of what is there.
+For each seed a data set is generated and the recipe run once; then, in a copy of that run, each variant: only
+what its parameters touch is trained anew. The held-out strips of a seed are the same for all variants, so
+that differences are paired. Runs lie in runs/quality-*; a second call goes on where the first was cut off.
+--table only makes the table of what is there.
 """
 
 import argparse
@@ -31,9 +34,16 @@ from lib.synthetic import generate  # noqa: E402
 
 TEST = 240  # test strips of a data set
 BASE, ARTICLE, FULL = "the demo's recipe in 16 bits", "article, cut to size", "full, cut to size"
-SIZE = ("all.held_out=0.4", "all.validation=0.1", "20.epochs=40", "40.n_bootstrap=100", "40.n_examples=1",  # of all runs here
-        *(f"{name}.batch_size=4" for name in graph.SEGMENTERS),  # half the strips of a demo, as many steps
-        "all.dtype_policy=mixed_bfloat16", 'all.tta=["none"]')  # half the time, on a processor that has bfloat16
+SIZE = (
+    "all.held_out=0.4",
+    "all.validation=0.1",
+    "20.epochs=40",
+    "40.n_bootstrap=100",
+    "40.n_examples=1",  # of all runs here
+    *(f"{name}.batch_size=4" for name in graph.SEGMENTERS),  # half the strips of a demo, as many steps
+    "all.dtype_policy=mixed_bfloat16",
+    'all.tta=["none"]',
+)  # half the time, on a processor that has bfloat16
 
 
 def of_segmenters(*settings):
@@ -43,12 +53,25 @@ def of_segmenters(*settings):
 
 WHOLE = of_segmenters("crop_width=0")
 SQUARE = 320  # pixels: as many as in 128 x 800, and a little more than in the article's 299 x 299
-SQUASHED = ("10.crop_width=0", "20.crop_width=0", *(f"{name}.{side}={SQUARE}" for name in (10, 20) for side in ("height", "width")))
+SQUASHED = (
+    "10.crop_width=0",
+    "20.crop_width=0",
+    *(f"{name}.{side}={SQUARE}" for name in (10, 20) for side in ("height", "width")),
+)
 NO_CELLS = ("10.localization_head=false", "20.localization_head=false")
 FOUR = '40.tta=["none", "vertical", "horizontal", "both"]'
 VARIANTS = {  # what differs from the base; the most telling ones first
     BASE: (),
-    ARTICLE: (FOUR, *NO_CELLS, *SQUASHED, "20.balanced_sampling=false", *WHOLE, "all.loss=bce", "all.negative_ratio=0.0", "all.schedule=constant"),
+    ARTICLE: (
+        FOUR,
+        *NO_CELLS,
+        *SQUASHED,
+        "20.balanced_sampling=false",
+        *WHOLE,
+        "all.loss=bce",
+        "all.negative_ratio=0.0",
+        "all.schedule=constant",
+    ),
     FULL: ("all.augmentation.blackout=0.1", FOUR),
     "thresholds: soft gating": ("40.strategy=soft gating",),
     "prediction: one mirrored copy": ('40.tta=["none", "vertical"]',),
@@ -84,9 +107,19 @@ def folder_of(name, seed):
 
 
 def execute(folder, notebooks, data, settings):
-    """Run notebooks with the demo's profile and some settings, or go on with a run that was cut off; its log lies beside the folder."""
+    """Run notebooks with the demo's profile and some settings, or go on with a run that was cut off; its log
+    lies beside the folder."""
     known = (folder / "run.json").is_file()
-    command = [sys.executable, str(PROJECT / "run_all.py"), "--run", folder.name, "--only", notebooks, "--jobs", "2"]
+    command = [
+        sys.executable,
+        str(PROJECT / "run_all.py"),
+        "--run",
+        folder.name,
+        "--only",
+        notebooks,
+        "--jobs",
+        "2",
+    ]
     command += ["--resume"] if known else ["--profile", "demo", "--data", str(data)]
     for setting in settings:
         command += ["-p", setting]
@@ -110,7 +143,8 @@ def run(name, seed, train):
 
 
 def metrics_of(name, seeds):
-    """(scores a seed, groups a seed, minutes of the quickest seed) of a variant over the seeds that are there; None unless all are."""
+    """(scores a seed, groups a seed, minutes of the quickest seed) of a variant over the seeds that are
+    there; None unless all are."""
     scores, groups, minutes = [], [], []
     for seed in seeds:
         folder = folder_of(name, seed)
@@ -121,20 +155,26 @@ def metrics_of(name, seeds):
         scores.append(threshold_search.cross_fit(held_out, strategy).mean(axis=1))
         groups.append(held_out.group + 10**6 * seed)
         state = files.read_json(folder / "run.json")
-        minutes.append(sum(one["seconds"] for one in state["notebooks"].values() if one["status"] == "done") / 60)
+        minutes.append(
+            sum(one["seconds"] for one in state["notebooks"].values() if one["status"] == "done") / 60
+        )
     return scores, groups, min(minutes)
 
 
 def difference_of(one, other):
-    """(mean difference, its interval in words) of two variants, paired over the held-out strips, which are the same."""
+    """(mean difference, its interval in words) of two variants, paired over the held-out strips, which are
+    the same."""
     scores, others = np.concatenate(one[0]), np.concatenate(other[0])
     low, high = statistics.bootstrap_interval(scores - others, np.concatenate(one[1]))
     return (scores - others).mean(), f"{low:+.4f} to {high:+.4f}"
 
 
 def seeds_interval(differences):
-    """The 95 % interval (low, high) of the mean of a difference a seed (Student's t): the luck of training is in it."""
-    half = stats.t.ppf(0.975, len(differences) - 1) * stats.sem(differences) if len(differences) > 1 else np.inf
+    """The 95 % interval (low, high) of the mean of a difference a seed (Student's t): the luck of training is
+    in it."""
+    half = (
+        stats.t.ppf(0.975, len(differences) - 1) * stats.sem(differences) if len(differences) > 1 else np.inf
+    )
     return np.mean(differences) - half, np.mean(differences) + half
 
 
@@ -149,7 +189,11 @@ def row_of(name, results):
     scores, _, minutes = results[name]
     row = f"| {name} | {np.concatenate(scores).mean():.4f} | {', '.join(f'{values.mean():.4f}' for values in scores)} | "
     difference, interval = difference_of(results[name], results[BASE])
-    compared = "| | | " if name == BASE else f"{difference:+.4f} | {interval} | {across_seeds(results[name], results[BASE])} | "
+    compared = (
+        "| | | "
+        if name == BASE
+        else f"{difference:+.4f} | {interval} | {across_seeds(results[name], results[BASE])} | "
+    )
     return difference, row + compared + f"{minutes:.1f} |"
 
 
@@ -159,8 +203,23 @@ def table(seeds, train):
     if BASE not in results:
         raise errors.UserError(f"The runs of {BASE!r} are not finished. Call this without --table first.")
     base = results[BASE][0]
-    empty = np.mean([(predictions.CascadePredictions.load(sources.file_in(folder_of(BASE, seed), sources.PREDICTIONS)).true_area == 0).mean() for seed in seeds])
-    rows = dict(sorted(((name, row_of(name, results)) for name in results), key=lambda item: (item[0] != BASE, -item[1][0])))
+    empty = np.mean(
+        [
+            (
+                predictions.CascadePredictions.load(
+                    sources.file_in(folder_of(BASE, seed), sources.PREDICTIONS)
+                ).true_area
+                == 0
+            ).mean()
+            for seed in seeds
+        ]
+    )
+    rows = dict(
+        sorted(
+            ((name, row_of(name, results)) for name in results),
+            key=lambda item: (item[0] != BASE, -item[1][0]),
+        )
+    )
     missing = [name for name in VARIANTS if name not in results]
     lines = [
         f"Made by `python benchmarks/quality.py --seeds {','.join(map(str, seeds))} --train {train}`: {len(seeds)} generated data sets "
@@ -171,29 +230,44 @@ def table(seeds, train):
         "few. Minutes are those "
         "of the notebooks that a variant runs anew, of its quickest seed, two variants side by side on two cores that had other work. "
         "The rows after the first are in the order "
-        "of what they gain or lose.", "",
+        "of what they gain or lose.",
+        "",
         "| what differs | score | of each seed | difference | 95 % interval | interval over seeds | minutes |",
         "|---|---|---|---|---|---|---|",
-        *(row for _, row in rows.values()), "",
-    ]  # fmt: skip
+        *(row for _, row in rows.values()),
+        "",
+    ]
     if FULL in results and ARTICLE in results:
         difference, interval = difference_of(results[FULL], results[ARTICLE])
-        lines += [f"{FULL}, against {ARTICLE}: **{difference:+.4f}**, 95 % interval {interval}; over seeds "
-                  f"{across_seeds(results[FULL], results[ARTICLE])}.", ""]  # fmt: skip
+        lines += [
+            f"{FULL}, against {ARTICLE}: **{difference:+.4f}**, 95 % interval {interval}; over seeds "
+            f"{across_seeds(results[FULL], results[ARTICLE])}.",
+            "",
+        ]
     return "\n".join([*lines, *([f"Not run: {', '.join(missing)}.", ""] if missing else [])])
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--seeds", default="1,2,3")
-    parser.add_argument("--train", type=int, default=1000, help="generated strips, of which two fifths are held out")
-    parser.add_argument("--only", default="", help="some variants by the beginning of their names, commas between them")
+    parser.add_argument(
+        "--train", type=int, default=1000, help="generated strips, of which two fifths are held out"
+    )
+    parser.add_argument(
+        "--only", default="", help="some variants by the beginning of their names, commas between them"
+    )
     parser.add_argument("--side", type=int, default=2, help="variants to run side by side")
     parser.add_argument("--table", action="store_true", help="only make the table")
     parser.add_argument("--out", default="", help="page to write")
     args = parser.parse_args()
     seeds = [int(seed) for seed in args.seeds.split(",")]
-    wanted = [name for name in VARIANTS if name != BASE and (not args.only or name.startswith(tuple(args.only.split(","))))]
+    wanted = [
+        name
+        for name in VARIANTS
+        if name != BASE and (not args.only or name.startswith(tuple(args.only.split(","))))
+    ]
     if not args.table:
         with ThreadPoolExecutor(args.side) as pool:
             list(pool.map(lambda seed: run(BASE, seed, args.train), seeds))

@@ -1,11 +1,13 @@
-"""How good is a profile on real strips? Every strip is predicted by networks that never saw it, by thresholds that other strips chose.
+"""How good is a profile on real strips? Every strip is predicted by networks that never saw it, by thresholds
+that other strips chose.
 
-python benchmarks/real.py --data FOLDER [--profile small_data] [--seeds 42] [-p SECTION.KEY=VALUE]... [--out benchmarks/real.md]
+python benchmarks/real.py --data FOLDER [--profile small_data] [--seeds 42] [-p SECTION.KEY=VALUE]... [--out
+benchmarks/real.md]
 
-FOLDER is in the competition's layout. For each seed the pipeline runs with nothing held out (small_data does so; another profile gets
-`all.held_out=0 all.n_members=3 all.keep=last`): a cross-validation whose folds keep near-duplicates together and spread the classes, drawn
-anew for each seed. Runs lie in runs/real-*; a second call goes on where the first was cut off. Two hours a seed for 161 strips on two
-cores with small_data.
+FOLDER is in the competition's layout. For each seed the pipeline runs with nothing held out (small_data does
+so; another profile gets `all.held_out=0 all.n_members=3 all.keep=last`): a cross-validation whose folds keep
+near-duplicates together and spread the classes, drawn anew for each seed. Runs lie in runs/real-*; a second
+call goes on where the first was cut off. Two hours a seed for 161 strips on two cores with small_data.
 """
 
 import argparse
@@ -33,15 +35,31 @@ def run(args, seed):
     """Run the pipeline for one seed, or go on with it; the run's folder. UserError if it failed."""
     folder = PROJECT / "runs" / f"real-{args.profile}-{seed}"
     classes = dataset.describe(args.data)["classes"]
-    only = ",".join(["05", "10", "20", *(f"3{defect_class}_seg_class{defect_class}" for defect_class in range(1, classes + 1)), "40"])
+    only = ",".join(
+        [
+            "05",
+            "10",
+            "20",
+            *(f"3{defect_class}_seg_class{defect_class}" for defect_class in range(1, classes + 1)),
+            "40",
+        ]
+    )
     words = ["--run", folder.name, "--only", only]
     if (folder / "run.json").is_file():
         words += ["--resume"]
     else:
         settings = [f"all.seed={seed}", *(() if args.profile == "small_data" else OUT_OF_FOLD), *args.p]
-        words += ["--profile", args.profile, "--data", args.data, *(word for one in settings for word in ("-p", one))]
+        words += [
+            "--profile",
+            args.profile,
+            "--data",
+            args.data,
+            *(word for one in settings for word in ("-p", one)),
+        ]
     if subprocess.run([sys.executable, PROJECT / "run_all.py", *words], cwd=PROJECT, check=False).returncode:
-        raise errors.UserError(f"The run {folder.name} failed. Its index says why; call this again when that is mended.")
+        raise errors.UserError(
+            f"The run {folder.name} failed. Its index says why; call this again when that is mended."
+        )
     return folder
 
 
@@ -51,27 +69,50 @@ def area_under(truth, probability):
 
 
 def metrics_of(folder, seed):
-    """What one run found, a dictionary: strips, score, all-empty score, gain with its interval, areas under curves, Dice, minutes."""
+    """What one run found, a dictionary: strips, score, all-empty score, gain with its interval, areas under
+    curves, Dice, minutes."""
     collected = predictions.CascadePredictions.load(sources.file_in(folder, sources.PREDICTIONS))
     strategy = sources.read_thresholds(folder).strategy
     has_defect = collected.true_area > 0
     cross_fitted = threshold_search.cross_fit(collected, strategy, seed=seed)
     gain = (cross_fitted - ~has_defect).mean(axis=1)
     half = predictions.nearest_index(collected.pixel_thresholds, 0.5)
-    plain = 2 * collected.intersection[:, :, half, 0] / np.maximum(collected.area[:, :, half, 0] + collected.true_area, 1)
+    plain = (
+        2
+        * collected.intersection[:, :, half, 0]
+        / np.maximum(collected.area[:, :, half, 0] + collected.true_area, 1)
+    )
     dices = [
-        (np.where(positive, plain[:, class_index], np.nan), np.where(positive, cross_fitted[:, class_index], np.nan))
+        (
+            np.where(positive, plain[:, class_index], np.nan),
+            np.where(positive, cross_fitted[:, class_index], np.nan),
+        )
         for class_index, positive in enumerate(has_defect.T)
     ]
     return {
-        "seed": seed, "strips": len(has_defect), "positives": has_defect.sum(axis=0), "score": cross_fitted.mean(), "all_empty": 1 - has_defect.mean(),
-        "gain": gain.mean(), "gain_interval": statistics.bootstrap_interval(gain, collected.group),
+        "seed": seed,
+        "strips": len(has_defect),
+        "positives": has_defect.sum(axis=0),
+        "score": cross_fitted.mean(),
+        "all_empty": 1 - has_defect.mean(),
+        "gain": gain.mean(),
+        "gain_interval": statistics.bootstrap_interval(gain, collected.group),
         "auc": area_under(has_defect.any(axis=1), collected.defect_probability),
-        "auc_classes": [area_under(positive, stated) for positive, stated in zip(has_defect.T, collected.class_probability.T, strict=True)],
-        "dice": [[(np.nanmean(values), statistics.bootstrap_interval(values, collected.group)) if np.isfinite(values).any() else None
-                  for values in pair] for pair in dices],
+        "auc_classes": [
+            area_under(positive, stated)
+            for positive, stated in zip(has_defect.T, collected.class_probability.T, strict=True)
+        ],
+        "dice": [
+            [
+                (np.nanmean(values), statistics.bootstrap_interval(values, collected.group))
+                if np.isfinite(values).any()
+                else None
+                for values in pair
+            ]
+            for pair in dices
+        ],
         "minutes": files.read_json(folder / "run.json")["seconds"] / 60,
-    }  # fmt: skip
+    }
 
 
 def with_interval(pair):
@@ -83,29 +124,41 @@ def text_of(results, args):
     """The section: two tables, of whole runs and of classes."""
     settings = "".join(f" -p {one}" for one in args.p)
     lines = [
-        f"`python benchmarks/real.py --data FOLDER --profile {args.profile} --seeds {args.seeds}{settings}`, {measure.machine()}.", "",
+        f"`python benchmarks/real.py --data FOLDER --profile {args.profile} --seeds {args.seeds}{settings}`, {measure.machine()}.",
+        "",
         "| seed | strips | score | all-empty | gain, 95 % interval | AUC of the binary classifier | minutes |",
         "|---|---|---|---|---|---|---|",
-    ]  # fmt: skip
+    ]
     for one in results:
         low, high = one["gain_interval"]
-        lines.append(f"| {one['seed']} | {one['strips']} | {one['score']:.4f} | {one['all_empty']:.4f} | {one['gain']:+.4f} ({low:+.4f} to "
-                     f"{high:+.4f}) | {one['auc']:.3f} | {one['minutes']:.0f} |")  # fmt: skip
-    lines += ["", "| seed | class | strips with it | AUC of its label | Dice over them, no filter, threshold 0.5 | with all filters |",
-              "|---|---|---|---|---|---|"]  # fmt: skip
+        lines.append(
+            f"| {one['seed']} | {one['strips']} | {one['score']:.4f} | {one['all_empty']:.4f} | {one['gain']:+.4f} ({low:+.4f} to "
+            f"{high:+.4f}) | {one['auc']:.3f} | {one['minutes']:.0f} |"
+        )
+    lines += [
+        "",
+        "| seed | class | strips with it | AUC of its label | Dice over them, no filter, threshold 0.5 | with all filters |",
+        "|---|---|---|---|---|---|",
+    ]
     for one in results:
         for class_index, count in enumerate(one["positives"]):
             plain, filtered = map(with_interval, one["dice"][class_index])
-            lines.append(f"| {one['seed']} | {class_index + 1} | {count} | {one['auc_classes'][class_index]:.2f} | {plain} | {filtered} |")
+            lines.append(
+                f"| {one['seed']} | {class_index + 1} | {count} | {one['auc_classes'][class_index]:.2f} | {plain} | {filtered} |"
+            )
     return "\n".join([*lines, ""])
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--data", required=True, help="folder in the competition's layout")
     parser.add_argument("--profile", default="small_data")
     parser.add_argument("--seeds", default="42")
-    parser.add_argument("-p", action="append", default=[], metavar="SECTION.KEY=VALUE", help="as for run_all.py; once or more")
+    parser.add_argument(
+        "-p", action="append", default=[], metavar="SECTION.KEY=VALUE", help="as for run_all.py; once or more"
+    )
     parser.add_argument("--out", default="", help="page to write the section to")
     args = parser.parse_args()
     results = [metrics_of(run(args, seed), seed) for seed in map(int, args.seeds.split(","))]

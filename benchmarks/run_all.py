@@ -2,8 +2,8 @@
 
 python benchmarks/run_all.py [--quick] [--only rle,dice]
 
-Exit code 1 if one of them failed; the others are run all the same. With --quick, with --only or where one failed the README stays
-as it is.
+Exit code 1 if one of them failed; the others are run all the same. With --quick, with --only or where one
+failed the README stays as it is.
 """
 
 import argparse
@@ -25,7 +25,9 @@ def run(script, options):
     """Run one benchmark and show what it prints: (its Markdown, its exit code)."""
     command = [sys.executable, "-u", str(script), *options]
     lines = []
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, encoding="utf-8", cwd=HERE.parent) as process:
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, text=True, encoding="utf-8", cwd=HERE.parent
+    ) as process:
         for line in process.stdout:
             print(line, end="", flush=True)
             if not line.startswith(CHATTER):
@@ -42,11 +44,17 @@ def write_results(text):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--quick", action="store_true", help="little work, to see that all of them run")
     parser.add_argument("--only", default="", help="some of them, such as rle,dice")
     args = parser.parse_args()
-    names = [f"bench_{name}.py" for name in args.only.split(",")] if args.only else [p.name for p in HERE.glob("bench_*.py")]
+    names = (
+        [f"bench_{name}.py" for name in args.only.split(",")]
+        if args.only
+        else [p.name for p in HERE.glob("bench_*.py")]
+    )
     begun, failed = time.monotonic(), []
     parts = [f"Made by `make bench` on {datetime.datetime.now(datetime.UTC):%Y-%m-%d}: {measure.machine()}."]
     print(parts[0], flush=True)

@@ -1,6 +1,8 @@
-"""Compare generated strips with the published facts of the real ones, and see whether global statistics give the task away.
+"""Compare generated strips with the published facts of the real ones, and see whether global statistics give
+the task away.
 
-python benchmarks/synthetic_check.py [--set DIR] [--train 600] [--seed 7] [--facts FILE] [--real DIR] [--picture FILE] [--write]
+python benchmarks/synthetic_check.py [--set DIR] [--train 600] [--seed 7] [--facts FILE] [--real DIR]
+[--picture FILE] [--write]
 
 Facts and real strips are looked for in the folder named by SEVERSTAL_REAL; columns without them stay empty.
 """
@@ -25,7 +27,12 @@ from lib.data import rle  # noqa: E402
 from lib.synthetic import generate, planning  # noqa: E402
 
 REAL = Path(os.environ.get("SEVERSTAL_REAL", PROJECT / "data" / "severstal_real"))
-TITLES = {"area": "mask area, px", "height": "object height, px", "width": "object width, px", "objects": "objects an image"}
+TITLES = {
+    "area": "mask area, px",
+    "height": "object height, px",
+    "width": "object width, px",
+    "objects": "objects an image",
+}
 COLOURS = {1: (0, 0, 255), 2: (0, 255, 0), 3: (255, 90, 0), 4: (255, 255, 0)}
 
 
@@ -39,8 +46,12 @@ def read_set(folder):
 
 
 def mask_statistics(strips):
-    """Medians per class of mask area, object height and width and objects per image, and where masks touch the borders."""
-    statistics = {defect_class: {"area": [], "height": [], "width": [], "objects": [], "touch": [], "full": []} for defect_class in range(1, 5)}
+    """Medians per class of mask area, object height and width and objects per image, and where masks touch
+    the borders."""
+    statistics = {
+        defect_class: {"area": [], "height": [], "width": [], "objects": [], "touch": [], "full": []}
+        for defect_class in range(1, 5)
+    }
     for masks in strips.values():
         for defect_class, text in masks.items():
             mask = rle.decode(text)
@@ -58,9 +69,16 @@ def mask_statistics(strips):
 def fact_medians(facts, defect_class):
     """The same medians as the facts have them."""
     mine = facts[f"class{defect_class}"]
-    counts = np.repeat([int(objects) for objects in mine["objects_per_positive_image"]], list(mine["objects_per_positive_image"].values()))
-    return {"area": mine["mask_area_px_quantiles"]["0.5"], "height": mine["object_h_q"]["0.5"],
-            "width": mine["object_w_q"]["0.5"], "objects": float(np.median(counts))}  # fmt: skip
+    counts = np.repeat(
+        [int(objects) for objects in mine["objects_per_positive_image"]],
+        list(mine["objects_per_positive_image"].values()),
+    )
+    return {
+        "area": mine["mask_area_px_quantiles"]["0.5"],
+        "height": mine["object_h_q"]["0.5"],
+        "width": mine["object_w_q"]["0.5"],
+        "objects": float(np.median(counts)),
+    }
 
 
 def global_statistics(image):
@@ -68,9 +86,18 @@ def global_statistics(image):
     image = image.astype(np.float32)
     rows, columns = cv2.Sobel(image, cv2.CV_32F, 0, 1), cv2.Sobel(image, cv2.CV_32F, 1, 0)
     edges, laplacian = cv2.magnitude(rows, columns), cv2.Laplacian(image, cv2.CV_32F)
-    values = [image.mean(), image.std(), *np.quantile(image[::2, ::2], (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99))]
+    values = [
+        image.mean(),
+        image.std(),
+        *np.quantile(image[::2, ::2], (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)),
+    ]
     values += [edges.mean(), edges.std(), *np.quantile(edges[::2, ::2], (0.9, 0.99)), laplacian.std()]
-    values += [np.abs(rows).mean(), np.abs(columns).mean(), image.mean(axis=0).std(), image.mean(axis=1).std()]
+    values += [
+        np.abs(rows).mean(),
+        np.abs(columns).mean(),
+        image.mean(axis=0).std(),
+        image.mean(axis=1).std(),
+    ]
     return values
 
 
@@ -99,15 +126,27 @@ def picture(sets, path, rows=16):
     """Save strips of several sets side by side, half size, masks outlined, sorted by class."""
     columns = []
     for folder, strips in sets:
-        chosen = sorted(sorted(strips)[:: max(1, len(strips) // rows)][:rows], key=lambda name: sorted(strips[name]) or [0])
+        chosen = sorted(
+            sorted(strips)[:: max(1, len(strips) // rows)][:rows],
+            key=lambda name: sorted(strips[name]) or [0],
+        )
         column = []
         for name in chosen:
             image = cv2.imread(str(folder / "train_images" / name))
             for defect_class, text in strips[name].items():
                 borders, _ = cv2.findContours(rle.decode(text), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
                 cv2.drawContours(image, borders, -1, COLOURS[defect_class], 3)
-            column.append(cv2.copyMakeBorder(cv2.resize(image, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA), 2, 2, 4, 4,
-                                             cv2.BORDER_CONSTANT, value=(255, 255, 255)))  # fmt: skip
+            column.append(
+                cv2.copyMakeBorder(
+                    cv2.resize(image, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA),
+                    2,
+                    2,
+                    4,
+                    4,
+                    cv2.BORDER_CONSTANT,
+                    value=(255, 255, 255),
+                )
+            )
         columns.append(np.vstack(column))
     least = min(len(column) for column in columns)
     cv2.imwrite(str(path), np.hstack([column[:least] for column in columns]))
@@ -139,8 +178,12 @@ def table(strips, folder, facts, real, label):
             ratio = value / wanted[name] if wanted else None
             within &= ratio is None or 0.75 <= ratio <= 1.25
             shown = "" if ratio is None else f"{ratio:.2f}"
-            lines.append(f"| class {defect_class}: median {title} | {value:g} | {wanted.get(name, '')} | {shown} |")
-    lines.append(f"| class 3: masks that touch top and bottom | {np.mean(statistics[3]['touch']):.0%} | 46% | |")
+            lines.append(
+                f"| class {defect_class}: median {title} | {value:g} | {wanted.get(name, '')} | {shown} |"
+            )
+    lines.append(
+        f"| class 3: masks that touch top and bottom | {np.mean(statistics[3]['touch']):.0%} | 46% | |"
+    )
     lines.append(f"| class 3: objects 250 px or higher | {np.mean(statistics[3]['full']):.0%} | 33% | |")
     images = [cv2.imread(str(folder / "train_images" / name), cv2.IMREAD_GRAYSCALE) for name in strips]
     light = brightness(folder, strips, images)
@@ -148,25 +191,39 @@ def table(strips, folder, facts, real, label):
     published = {"mean grey level": 0.344, "standard deviation": 0.196}
     for name, value in light.items():
         reference = published.get(name, real_light.get(name))
-        text = "" if reference is None else f"{reference:.3g}" + ("" if name in published else " (50 real strips)")
-        lines.append(f"| {name} | {value:.3g} | {text} | {'' if reference is None else f'{value / reference:.2f}'} |")
+        text = (
+            ""
+            if reference is None
+            else f"{reference:.3g}" + ("" if name in published else " (50 real strips)")
+        )
+        lines.append(
+            f"| {name} | {value:.3g} | {text} | {'' if reference is None else f'{value / reference:.2f}'} |"
+        )
         within &= reference is None or name.startswith("median file") or 0.75 <= value / reference <= 1.25
     return lines, within, images
 
 
 def combinations(facts):
-    """How often each label combination comes in a full set with the competition's shares, beside the facts."""
+    """How often each label combination comes in a full set with the competition's shares, beside the
+    facts."""
     planned = Counter(entry.labels for entry in planning.plan("train", 12568, 42, lift=False))
     lifted = Counter(entry.labels for entry in planning.plan("train", 1000, 42))
-    lines = ["| labels | generated, 12,568 strips | facts | demo, 1,000 strips (lifted) |", "|---|---|---|---|"]
+    lines = [
+        "| labels | generated, 12,568 strips | facts | demo, 1,000 strips (lifted) |",
+        "|---|---|---|---|",
+    ]
     for labels in planning.FACTS:
         key = "+".join(map(str, labels)) or "none"
-        lines.append(f"| {key} | {planned[labels]} | {facts['label_combos'][key] if facts else ''} | {lifted[labels]} |")
+        lines.append(
+            f"| {key} | {planned[labels]} | {facts['label_combos'][key] if facts else ''} | {lifted[labels]} |"
+        )
     return lines
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--set", help="a set made earlier; by default one is made and thrown away")
     parser.add_argument("--train", type=int, default=600)
     parser.add_argument("--seed", type=int, default=7)
@@ -180,10 +237,14 @@ def main():
     real = None
     if (Path(args.real) / "train.csv").is_file():
         strips = read_set(Path(args.real))
-        images = [cv2.imread(str(Path(args.real) / "train_images" / name), cv2.IMREAD_GRAYSCALE) for name in strips]
+        images = [
+            cv2.imread(str(Path(args.real) / "train_images" / name), cv2.IMREAD_GRAYSCALE) for name in strips
+        ]
         real = Path(args.real), strips, images
     with tempfile.TemporaryDirectory() as scratch:
-        folder = Path(args.set) if args.set else generate.generate(Path(scratch) / "set", args.train, 8, args.seed)
+        folder = (
+            Path(args.set) if args.set else generate.generate(Path(scratch) / "set", args.train, 8, args.seed)
+        )
         strips = read_set(folder)
         lines, within, images = table(strips, folder, facts, real, f"{len(strips)} strips")
         accuracy = forest_accuracy(images, np.array([bool(masks) for masks in strips.values()]))
@@ -191,7 +252,11 @@ def main():
             picture(([real[:2]] if real else []) + [(folder, strips)], args.picture)
     processor, wall = strips_a_second()
     defective = np.mean([bool(masks) for masks in strips.values()])
-    verdict = f"All medians within 25 %: {'yes' if within else 'no'}." if facts else "No facts file here to compare with."
+    verdict = (
+        f"All medians within 25 %: {'yes' if within else 'no'}."
+        if facts
+        else "No facts file here to compare with."
+    )
     report = [
         "# Generated strips against the facts of the real ones\n",
         "Made by `python benchmarks/synthetic_check.py --write`; medians are to lie within 25 % of the facts.\n",

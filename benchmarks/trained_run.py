@@ -1,4 +1,5 @@
-"""A finished run for the benchmarks that want trained networks: its models, its thresholds, its test strips with their truth."""
+"""A finished run for the benchmarks that want trained networks: its models, its thresholds, its test strips
+with their truth."""
 
 import sys
 from dataclasses import dataclass
@@ -15,7 +16,8 @@ from lib.inference.sources import read_thresholds
 
 @dataclass
 class Trained:
-    """models: folder; thresholds: as from `threshold_search.choose_thresholds`; files, ids: of the test strips; truth: N x C run-lengths, or None;
+    """models: folder; thresholds: as from `threshold_search.choose_thresholds`; files, ids: of the test
+    strips; truth: N x C run-lengths, or None;
     shape: (H, W)."""
 
     models: Path
@@ -36,7 +38,9 @@ class Trained:
 
 def add_argument(parser):
     """Let a benchmark's command line name the run."""
-    parser.add_argument("--run", default=str(paths.PROJECT / "runs" / "latest"), help="a finished run; runs/latest")
+    parser.add_argument(
+        "--run", default=str(paths.PROJECT / "runs" / "latest"), help="a finished run; runs/latest"
+    )
 
 
 def load(folder):
@@ -48,6 +52,10 @@ def load(folder):
         table = dataset.load_test_table(data)
         truth = dataset.load_truth(data, table)
     except (errors.UserError, KeyError, TypeError) as error:
-        sys.exit(f"{folder} is no finished run with its data ({error}). `make run` makes one in about ten minutes.")
+        sys.exit(
+            f"{folder} is no finished run with its data ({error}). `make run` makes one in about ten minutes."
+        )
     truth = None if truth is None else truth[dataset.rle_columns(truth)].to_numpy().tolist()
-    return Trained(folder / "models", thresholds, list(table["path"]), list(table["image_id"]), truth, thresholds.shape)
+    return Trained(
+        folder / "models", thresholds, list(table["path"]), list(table["image_id"]), truth, thresholds.shape
+    )

@@ -1,8 +1,8 @@
-"""How a file is written so that it is complete or absent, even where systems differ; and manifest.json, a list of files with sizes and hashes."""
+"""How a file is written so that it is complete or absent, even where systems differ; and manifest.json, a
+list of files with sizes and hashes."""
 
 import contextlib
 import errno
-import hashlib
 import json
 import math
 import os
@@ -10,7 +10,7 @@ import re
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
@@ -20,7 +20,8 @@ from lib.errors import UserError
 
 @contextlib.contextmanager
 def scratch(target: str | os.PathLike) -> Iterator[Path]:
-    """A context with a new folder beside `target`, to be filled and then moved there by `put`; at its end it is removed if it is
+    """A context with a new folder beside `target`, to be filled and then moved there by `put`; at its end it
+    is removed if it is
     still there, and nothing else ever is: its name is unique."""
     target = Path(target)
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -33,13 +34,14 @@ def scratch(target: str | os.PathLike) -> Iterator[Path]:
 
 
 def is_scratch(path: str | os.PathLike) -> bool:
-    """Whether a file or folder has a name such as `scratch` and `replacing` give: .NAME, eight letters by chance, .partial."""
+    """Whether a file or folder has a name such as `scratch` and `replacing` give: .NAME, eight letters by
+    chance, .partial."""
     return re.fullmatch(r"\..+\.[a-z0-9_]{8}\.partial", Path(path).name) is not None
 
 
 def put(folder: str | os.PathLike, target: str | os.PathLike) -> bool:
-    """Move a finished `scratch` folder to `target`, which may be an empty folder; whether it came there: False where somebody else
-    has put something there meanwhile."""
+    """Move a finished `scratch` folder to `target`, which may be an empty folder; whether it came there:
+    False where somebody else has put something there meanwhile."""
     try:
         if os.path.isdir(target):
             os.rmdir(target)  # only if it is empty
@@ -53,7 +55,8 @@ def put(folder: str | os.PathLike, target: str | os.PathLike) -> bool:
 
 @contextlib.contextmanager
 def replacing(path: str | os.PathLike) -> Iterator[str]:
-    """A context that gives the name of a file to write, and moves it to `path` at its end: `path` is complete or as it was.
+    """A context that gives the name of a file to write, and moves it to `path` at its end: `path` is complete
+    or as it was.
 
     It is written aside, synced and renamed; if the context is left by an error, what was written is removed.
     """
@@ -77,7 +80,9 @@ def replacing(path: str | os.PathLike) -> Iterator[str]:
 def write_atomic(path: str | os.PathLike, content: str | bytes) -> None:
     """Write text or bytes so that `path` is either complete or as it was."""
     with replacing(path) as partial:  # a file's name can hold bytes that are no UTF-8
-        Path(partial).write_bytes(content.encode("utf-8", "backslashreplace") if isinstance(content, str) else content)
+        Path(partial).write_bytes(
+            content.encode("utf-8", "backslashreplace") if isinstance(content, str) else content
+        )
 
 
 def write_json(path: str | os.PathLike, value: Any) -> None:
@@ -86,14 +91,17 @@ def write_json(path: str | os.PathLike, value: Any) -> None:
 
 
 def read_json(path: str | os.PathLike) -> Any:
-    """The content of a JSON file; UserError if it is missing or broken, or sets a name twice, of which the first would not count."""
+    """The content of a JSON file; UserError if it is missing or broken, or sets a name twice, of which the
+    first would not count."""
     try:
         return json.loads(Path(path).read_text(encoding="utf-8-sig"), object_pairs_hook=_once)
     except FileNotFoundError:
         raise errors.UserError(f"{path} does not exist.") from None
     except (ValueError, RecursionError) as error:
         reason = "nested too deep" if isinstance(error, RecursionError) else str(error)
-        raise errors.UserError(f"{path} is not valid JSON ({reason}). Correct it, or delete it and make it again.") from None
+        raise errors.UserError(
+            f"{path} is not valid JSON ({reason}). Correct it, or delete it and make it again."
+        ) from None
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -111,7 +119,8 @@ def json_float(value: float) -> float | None:
 
 
 def record_metrics(run_dir: str | os.PathLike, notebook: str, summary: str, **metrics: Any) -> None:
-    """Hand a notebook's metrics to the run: `metrics/NOTEBOOK.json`, merged into `metrics.json` by the pipeline.
+    """Hand a notebook's metrics to the run: `metrics/NOTEBOOK.json`, merged into `metrics.json` by the
+    pipeline.
 
     Arguments:
         summary: the one number a reader wants, in words, such as "recall 0.97, accuracy 0.93".
@@ -136,12 +145,19 @@ try:
 except ImportError:  # Windows has msvcrt
     fcntl = None  # type: ignore[assignment]
 IN_USE = (5, 32, 33)  # numbers of Windows' errors: another program has the file open
-NO_LOCKS = {getattr(errno, name) for name in ("ENOLCK", "ENOSYS", "ENOTSUP", "EOPNOTSUPP") if hasattr(errno, name)}
+NO_LOCKS = {
+    getattr(errno, name) for name in ("ENOLCK", "ENOSYS", "ENOTSUP", "EOPNOTSUPP") if hasattr(errno, name)
+}
 
 
-def moving(move: Callable[[Any, Any], Any], source: str | os.PathLike, target: str | os.PathLike, seconds: float = 5.0) -> Any:
-    """Call os.replace or os.rename; where the system refuses because another program reads the file just then (a virus scanner, a
-    viewer, the index of files), try again for some seconds."""
+def moving(
+    move: Callable[[Any, Any], Any],
+    source: str | os.PathLike,
+    target: str | os.PathLike,
+    seconds: float = 5.0,
+) -> Any:
+    """Call os.replace or os.rename; where the system refuses because another program reads the file just then
+    (a virus scanner, a viewer, the index of files), try again for some seconds."""
     end = time.monotonic() + seconds
     while True:
         try:
@@ -153,7 +169,8 @@ def moving(move: Callable[[Any, Any], Any], source: str | os.PathLike, target: s
 
 
 def sync(path: str | os.PathLike) -> None:
-    """Wait until a file, or a folder's list of names, is on the disk; where folders cannot be opened, theirs is the system's."""
+    """Wait until a file, or a folder's list of names, is on the disk; where folders cannot be opened, theirs
+    is the system's."""
     folder = os.path.isdir(path)
     try:
         descriptor = os.open(path, os.O_RDONLY if folder else os.O_RDWR)
@@ -164,14 +181,19 @@ def sync(path: str | os.PathLike) -> None:
     try:
         os.fsync(descriptor)
     except OSError as error:
-        if not folder or error.errno not in (errno.EINVAL, errno.EBADF, *NO_LOCKS):  # network drives know no folders either
+        if not folder or error.errno not in (
+            errno.EINVAL,
+            errno.EBADF,
+            *NO_LOCKS,
+        ):  # network drives know no folders either
             raise
     finally:
         os.close(descriptor)
 
 
 def try_lock(file: IO[Any]) -> bool:
-    """Whether the lock on an open file was free and is now ours. On a file system that knows no locks it is always free."""
+    """Whether the lock on an open file was free and is now ours. On a file system that knows no locks it is
+    always free."""
     try:
         if fcntl:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -195,97 +217,3 @@ def locked(path: str | os.PathLike, pause: float = 0.5) -> Iterator[None]:
         while not try_lock(file):
             time.sleep(pause)
         yield
-
-
-MANIFEST = "manifest.json"
-
-
-def file_hash(path: str | os.PathLike) -> str:
-    """SHA-256 of a file's content, hexadecimal."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def manifest_of(folder: str | os.PathLike, names: Iterable[str] | None = None) -> dict[str, Any]:
-    """The content of a folder's manifest.json: {"files": {path relative to it, with /: {"bytes": size, "sha256": hash}}}, sorted.
-
-    Arguments:
-        names: the files to list; None for every one below the folder.
-    """
-    folder = Path(folder)
-    if names is None:
-        names = [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
-    return {"files": {name: {"bytes": (folder / name).stat().st_size, "sha256": file_hash(folder / name)} for name in sorted(names)}}
-
-
-def manifest_hashes(content: Any) -> dict[str, str]:
-    """{path: SHA-256} in the content of a manifest.json, {} if it holds none: it may come from anybody.
-
-    Models that were saved before the sizes were noted have just that dictionary.
-    """
-    files = content.get("files", content) if isinstance(content, dict) else {}
-    files = files if isinstance(files, dict) else {}
-    return {name: str(entry.get("sha256") if isinstance(entry, dict) else entry) for name, entry in files.items()}
-
-
-def check_manifest(folder: str | os.PathLike, content: Any) -> None:
-    """UserError that names the first file below `folder` that is missing, was changed, or is not in a manifest's content."""
-    folder = Path(folder)
-    present, expected = manifest_hashes(manifest_of(folder)), manifest_hashes(content)
-    for name in sorted(set(present) | set(expected)):
-        if present.get(name) != expected.get(name):
-            what = "is missing" if name not in present else "was added" if name not in expected else "was changed"
-            raise UserError(f"{folder / name} {what} since the model was saved, so it is not used. Train the model again.")
-
-
-LIB = Path(__file__).resolve().parent
-PACK_AGAIN = "Upload the folder again, or pack the run again: python -m lib.kaggle pack"
-
-
-def write_manifest(folder: str | os.PathLike, names: Iterable[str]) -> str:
-    """Write manifest.json for the files `names` (paths relative to `folder`, with /); the SHA-256 of the manifest itself."""
-    folder = Path(folder)
-    write_json(folder / MANIFEST, manifest_of(folder, names))
-    return file_hash(folder / MANIFEST)
-
-
-def check_data_set(folder: str | os.PathLike, sha256: str = "") -> int:
-    """Compare a data set with its manifest.
-
-    Arguments:
-        folder: holds manifest.json; a run's own folder does not, and passes if `sha256` is empty.
-        sha256: of the manifest that is expected, whose lib is then the one that was imported; empty: any.
-
-    Returns the number of files compared. Raises UserError that names the first file that is missing, of another size, changed,
-    in models/ or lib/ not listed, or of another lib.
-    """
-    folder = Path(folder)
-    path = folder / MANIFEST
-    if not path.is_file() and not sha256:
-        return 0
-    if not path.is_file():
-        raise UserError(f"{path} is missing. {PACK_AGAIN}.")
-    if sha256 and file_hash(path) != sha256:
-        raise UserError(f"{path} is not the one that this notebook was packed with. Attach the data set of the same pack. {PACK_AGAIN}.")
-    try:
-        files = {name: (int(entry["bytes"]), str(entry["sha256"])) for name, entry in read_json(path)["files"].items()}
-    except (KeyError, TypeError, ValueError, AttributeError):
-        raise UserError(f"{path} is no manifest. {PACK_AGAIN}.") from None
-    for name, (size, expected) in files.items():
-        file = folder / name
-        if Path(name).is_absolute() or ".." in Path(name).parts:
-            raise UserError(f"{path}: {name!r} is outside the folder. {PACK_AGAIN}.")
-        if not file.is_file():
-            raise UserError(f"{file} is missing. {PACK_AGAIN}.")
-        if file.stat().st_size != size:
-            raise UserError(f"{file} has {file.stat().st_size} bytes, not {size}. {PACK_AGAIN}.")
-        if file_hash(file) != expected:
-            raise UserError(f"{file} was changed: its SHA-256 is not the manifest's. {PACK_AGAIN}.")
-        imported = LIB.parent / name
-        if sha256 and Path(name).parts[0] == "lib" and not (imported.is_file() and file_hash(imported) == expected):
-            raise UserError(f"{imported} is imported, and {file} differs from it. On Kaggle, detach the other data set with a lib folder; "
-                            "in the project, pack the run again: python -m lib.kaggle pack.")
-    for file in sorted([*(folder / "models").rglob("*"), *(folder / "lib").rglob("*")]):
-        if file.is_file() and "__pycache__" not in file.parts and file.relative_to(folder).as_posix() not in files:
-            raise UserError(f"{file} is not in the manifest. {PACK_AGAIN}.")
-    return len(files)

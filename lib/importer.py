@@ -1,10 +1,12 @@
 """Other steel: images with masks of one's own, turned into the competition's layout.
 
-python -m lib.importer --images DIR --masks DIR --out DIR [--test-images DIR --test-masks DIR] [--names a,b,c] [--size 256x1600]
+python -m lib.importer --images DIR --masks DIR --out DIR [--test-images DIR --test-masks DIR] [--names a,b,c]
+[--size 256x1600]
 
-Masks are either one file an image, whose pixels are the class (0 is no defect), or a folder a class, whose pixels are 0 or one other
-number; where edges are blurred, half of full scale and more is the defect. A mask belongs to the image with the same name, the ending
-apart; an image without one has no defect. Values of more than 8 bits become 8 by --white, the value that is white, such as 4095.
+Masks are either one file an image, whose pixels are the class (0 is no defect), or a folder a class, whose
+pixels are 0 or one other number; where edges are blurred, half of full scale and more is the defect. A mask
+belongs to the image with the same name, the ending apart; an image without one has no defect. Values of more
+than 8 bits become 8 by --white, the value that is white, such as 4095.
 """
 
 import argparse
@@ -17,25 +19,43 @@ from lib.errors import UserError
 
 def act(arguments: list[str] | None) -> None:
     """Do what the command line says."""
-    parser = errors.Parser(prog="python -m lib.importer", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = errors.Parser(
+        prog="python -m lib.importer", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
     parser.add_argument("--images", required=True, help="folder with the training images")
-    parser.add_argument("--masks", required=True, help="folder with their masks, or with a folder of masks a class")
+    parser.add_argument(
+        "--masks", required=True, help="folder with their masks, or with a folder of masks a class"
+    )
     parser.add_argument("--out", required=True, help="data folder to write")
     parser.add_argument("--test-images", default="", help="folder with the test images")
     parser.add_argument("--test-masks", default="", help="their masks, where they are known")
     parser.add_argument("--names", default="", help="names of the classes, with commas between them")
     parser.add_argument("--size", default="", help="bring all images to this height and width")
-    parser.add_argument("--white", default=0, type=errors.decimal_number,
-                        help="pixel value that is white, such as 4095 of 12 bits; all images alike")  # fmt: skip
+    parser.add_argument(
+        "--white",
+        default=0,
+        type=errors.decimal_number,
+        help="pixel value that is white, such as 4095 of 12 bits; all images alike",
+    )
     args = parser.parse_args(arguments)
     names = [name.strip() for name in args.names.split(",")] if args.names.strip() else []
     if "" in names or len(set(names)) < len(names):
-        raise UserError(f"--names {args.names[:80]}: a name is missing or there twice. Give each class a name of its own.")
+        raise UserError(
+            f"--names {args.names[:80]}: a name is missing or there twice. Give each class a name of its own."
+        )
     if not 0 <= args.white < 2**32:
         raise UserError(f"--white {args.white}: it is a number above 0, such as 4095 for 12 bits.")
     size = importing.size_of(args.size) if args.size else None
     out = importing.import_data(
-        args.images, args.masks, args.out, args.test_images, args.test_masks, names, size, args.white, errors.print_line
+        args.images,
+        args.masks,
+        args.out,
+        args.test_images,
+        args.test_masks,
+        names,
+        size,
+        args.white,
+        errors.print_line,
     )
     about = files.read_json(out / "dataset.json")
     counts = [len(images.list_images(out / part)) for part in ("train_images", "test_images")]

@@ -1,7 +1,8 @@
 """Bad input, built by code: what is put where, the command that meets it, and what must be said.
 
-A case builds its input in an empty folder and gives back the arguments of the command. `code` is the exit code, `said` a regular
-expression for what is printed. Cases with code 0 are survived: the finding is listed or counted, and nothing stops.
+A case builds its input in an empty folder and gives back the arguments of the command. `code` is the exit
+code, `said` a regular expression for what is printed. Cases with code 0 are survived: the finding is listed
+or counted, and nothing stops.
 """
 
 import io
@@ -35,7 +36,9 @@ def strips(folder, csv=CURRENT + "a.jpg,1,1 5\n", names=("a.jpg", "b.jpg"), test
         (folder / part).mkdir(parents=True)
         for seed, name in enumerate(part_names):
             (folder / part / name).write_bytes(jpeg(seed=seed))
-    write_json(folder / "dataset.json", {"classes": 4, "height": SHAPE[0], "width": SHAPE[1], **(about or {})})
+    write_json(
+        folder / "dataset.json", {"classes": 4, "height": SHAPE[0], "width": SHAPE[1], **(about or {})}
+    )
     if csv is not None:
         (folder / "train.csv").write_bytes(csv if isinstance(csv, bytes) else csv.encode())
     return "--check", "--data", str(folder)
@@ -48,7 +51,9 @@ def csv(name, content, code, said):
 
 def row(name, text, said):
     """A case of one row, the third line of a train.csv whose others are sound."""
-    return csv(name, f"{CURRENT}a.jpg,1,1 5\n{text}\nb.jpg,4,1 5\n", 2, rf"error +\S+train\.csv, row 3: .*{said}")
+    return csv(
+        name, f"{CURRENT}a.jpg,1,1 5\n{text}\nb.jpg,4,1 5\n", 2, rf"error +\S+train\.csv, row 3: .*{said}"
+    )
 
 
 def image(name, content, code, said, part="train_images", file="b.jpg"):
@@ -80,7 +85,12 @@ def png(width, height, depth=8, colour=0, rows=b"\0"):
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
     header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", header)
+        + chunk(b"IDAT", zlib.compress(rows))
+        + chunk(b"IEND", b"")
+    )
 
 
 def resized(data, height, width):
@@ -91,7 +101,9 @@ def resized(data, height, width):
 
 def pictures(kind):
     """The bytes of a file with two pictures."""
-    first, second = (Image.fromarray(np.random.default_rng(seed).integers(0, 255, SHAPE, np.uint8)) for seed in (0, 1))
+    first, second = (
+        Image.fromarray(np.random.default_rng(seed).integers(0, 255, SHAPE, np.uint8)) for seed in (0, 1)
+    )
     file = io.BytesIO()
     first.save(file, kind, save_all=True, append_images=[second])
     return file.getvalue()
@@ -132,7 +144,12 @@ ROWS = [
 TABLES = [
     csv("no such file", None, 2, r"train\.csv"),
     csv("empty", b"", 2, r"train\.csv is empty"),
-    csv("other columns", "ImageId,Class,EncodedPixels\na.jpg,1,1 5\n", 2, "has the columns 'ImageId', 'Class', 'EncodedPixels'"),
+    csv(
+        "other columns",
+        "ImageId,Class,EncodedPixels\na.jpg,1,1 5\n",
+        2,
+        "has the columns 'ImageId', 'Class', 'EncodedPixels'",
+    ),
     csv("a column twice", "ImageId,ImageId,EncodedPixels\n", 2, "has the columns"),
     csv("a column more", "ImageId,ClassId,EncodedPixels,Note\na.jpg,1,1 5,x\n", 2, "has the columns"),
     csv("semicolons", CURRENT.replace(",", ";") + "a.jpg;1;1 5\n", 2, "has the columns"),
@@ -142,12 +159,32 @@ TABLES = [
     csv("a NUL character", CURRENT + "b\0.jpg,1,1 5\n", 2, "a byte of zero"),
     csv("an open quote", CURRENT + 'b.jpg,1,"1 5\n', 2, "is no proper CSV file"),
     csv("a value too many", CURRENT + "b.jpg,1,1 5,7\n", 2, "row 2: there are more values than columns"),
-    csv("a value too many behind a long one", CURRENT + f"b.jpg,1,{'1 ' * 99999},7\n", 2, "row unknown: .* more values than columns"),
+    csv(
+        "a value too many behind a long one",
+        CURRENT + f"b.jpg,1,{'1 ' * 99999},7\n",
+        2,
+        "row unknown: .* more values than columns",
+    ),
     csv("2019 without a class", OLD + "a.jpg,1 5\n", 2, "row 2: the class ''"),
-    csv("2019, a pair twice, in two versions", OLD + "a.jpg_1,1 5\na.jpg_1,2 5\n", 2, "row 3: .* have a row already"),
+    csv(
+        "2019, a pair twice, in two versions",
+        OLD + "a.jpg_1,1 5\na.jpg_1,2 5\n",
+        2,
+        "row 3: .* have a row already",
+    ),
     csv("only a header", CURRENT, 0, "0 errors, 0 warnings"),
-    csv("blank lines, byte order mark, other line ends", "\ufeff" + CURRENT + "\r\na.jpg,1,1 5\r\n\r\n", 0, "0 errors, 0 warnings"),
-    csv("masks of two classes that overlap", CURRENT + "a.jpg,1,1 5\na.jpg,2,5 5\n", 0, "warning .*row 3: .* shares 1 pixels"),
+    csv(
+        "blank lines, byte order mark, other line ends",
+        "\ufeff" + CURRENT + "\r\na.jpg,1,1 5\r\n\r\n",
+        0,
+        "0 errors, 0 warnings",
+    ),
+    csv(
+        "masks of two classes that overlap",
+        CURRENT + "a.jpg,1,1 5\na.jpg,2,5 5\n",
+        0,
+        "warning .*row 3: .* shares 1 pixels",
+    ),
 ]
 IMAGES = [
     image("cut off", WHOLE[: len(WHOLE) // 2], 2, r"error .*b\.jpg: the image is cut off"),
@@ -157,23 +194,88 @@ IMAGES = [
     image("a GIF", b"GIF89a" + bytes(40), 2, "is no image that can be decoded"),
     image("a header alone", b"\xff\xd8\xff\xd9", 2, "is no image that can be decoded"),
     image("another size", jpeg((16, 64)), 2, "error .* it has 16 x 64 pixels"),
-    image("another size in the test set", jpeg((16, 64)), 0, "warning .* it has 16 x 64 pixels", "test_images", "t.jpg"),
-    image("cut off in the test set", WHOLE[:300], 2, r"error .*t\.jpg: the image is cut off", "test_images", "t.jpg"),
-    image("a size that it has not", resized(WHOLE, 60000, 60000), 2, "error .*(60000 x 60000|no image that can be decoded)"),
-    image("a bomb", png(60000, 60000), 2, "error .*(60000 x 60000|no image that can be decoded)", file="b.png"),
-    image("rows that are missing", png(64, 32, rows=bytes(65 * 4)), 2, "error .*no image that can be decoded", file="b.png"),
-    image("transparent", cv2.imencode(".png", np.zeros((*SHAPE, 4), np.uint8))[1].tobytes(), 0, "it has 4 channels", file="b.png"),
-    image("16 bits", cv2.imencode(".png", np.zeros(SHAPE, np.uint16))[1].tobytes(), 0, "channels of uint16", file="b.png"),
-    image("two pictures", pictures("TIFF"), 0, "warning .* it holds 2 pictures, and the first alone is read", file="b.tif"),
+    image(
+        "another size in the test set",
+        jpeg((16, 64)),
+        0,
+        "warning .* it has 16 x 64 pixels",
+        "test_images",
+        "t.jpg",
+    ),
+    image(
+        "cut off in the test set",
+        WHOLE[:300],
+        2,
+        r"error .*t\.jpg: the image is cut off",
+        "test_images",
+        "t.jpg",
+    ),
+    image(
+        "a size that it has not",
+        resized(WHOLE, 60000, 60000),
+        2,
+        "error .*(60000 x 60000|no image that can be decoded)",
+    ),
+    image(
+        "a bomb", png(60000, 60000), 2, "error .*(60000 x 60000|no image that can be decoded)", file="b.png"
+    ),
+    image(
+        "rows that are missing",
+        png(64, 32, rows=bytes(65 * 4)),
+        2,
+        "error .*no image that can be decoded",
+        file="b.png",
+    ),
+    image(
+        "transparent",
+        cv2.imencode(".png", np.zeros((*SHAPE, 4), np.uint8))[1].tobytes(),
+        0,
+        "it has 4 channels",
+        file="b.png",
+    ),
+    image(
+        "16 bits",
+        cv2.imencode(".png", np.zeros(SHAPE, np.uint16))[1].tobytes(),
+        0,
+        "channels of uint16",
+        file="b.png",
+    ),
+    image(
+        "two pictures",
+        pictures("TIFF"),
+        0,
+        "warning .* it holds 2 pictures, and the first alone is read",
+        file="b.tif",
+    ),
     image("an animation", pictures("PNG"), 0, "warning .* it holds 2 pictures", file="b.png"),
     image("no image by its name", b"x", 0, r"notes\.txt: it is no image by its name", file="notes.txt"),
     image("a folder", lambda path: path.mkdir(), 0, r"b\.jpg: it is no image by its name"),
-    image("a link to nowhere", lambda path: path.symlink_to("nowhere"), 2, r"error .*b\.jpg: the image is a link that leads nowhere"),
-    image("a link to itself", lambda path: path.symlink_to("b.jpg"), 2, r"error .*b\.jpg: the image cannot be read"),
-    image("a link out of the folder", lambda path: path.symlink_to("/etc/passwd"), 2, r"error .*b\.jpg: the image is no image"),
+    image(
+        "a link to nowhere",
+        lambda path: path.symlink_to("nowhere"),
+        2,
+        r"error .*b\.jpg: the image is a link that leads nowhere",
+    ),
+    image(
+        "a link to itself",
+        lambda path: path.symlink_to("b.jpg"),
+        2,
+        r"error .*b\.jpg: the image cannot be read",
+    ),
+    image(
+        "a link out of the folder",
+        lambda path: path.symlink_to("/etc/passwd"),
+        2,
+        r"error .*b\.jpg: the image is no image",
+    ),
     image("a name on two lines", WHOLE, 2, "characters that cannot be printed", file="a\nb.jpg"),
     image("a name with a backslash", WHOLE, 2, "is a path", file="x\\b.jpg"),
-    image("a name that is no text", lambda path: path.with_name(os.fsdecode(b"\xff.jpg")).write_bytes(WHOLE), 2, "cannot be printed"),
+    image(
+        "a name that is no text",
+        lambda path: path.with_name(os.fsdecode(b"\xff.jpg")).write_bytes(WHOLE),
+        2,
+        "cannot be printed",
+    ),
     image("a formula for a name", WHOLE, 0, "begins as a formula does", file="=1+1.jpg"),
     image("a script for a name", WHOLE, 0, "0 errors, 0 warnings", file="<script>alert(1).jpg"),
 ]
@@ -209,7 +311,9 @@ def profile(name, content, said):
 
     def build(folder):
         (folder / "params").mkdir()
-        (folder / "params" / "small.yaml").write_bytes(content if isinstance(content, bytes) else content.encode())
+        (folder / "params" / "small.yaml").write_bytes(
+            content if isinstance(content, bytes) else content.encode()
+        )
         return ()
 
     return Case(f"profile: {name}", build, 2, said)
@@ -274,7 +378,8 @@ PARAMETERS = [
 
 
 def zipped(name, said, *entries, change=None, method=zipfile.ZIP_DEFLATED):
-    """A case of an archive: entries are (name, content) or a ZipInfo for a name; `change` alters its bytes."""
+    """A case of an archive: entries are (name, content) or a ZipInfo for a name; `change` alters its
+    bytes."""
 
     def build(folder):
         with zipfile.ZipFile(folder / "x.zip", "w", method) as archive:

@@ -1,10 +1,12 @@
-"""What a machine does to a run: a full disk, a read-only folder, no memory, signals, each at several stages of the small project.
+"""What a machine does to a run: a full disk, a read-only folder, no memory, signals, each at several stages
+of the small project.
 
     python tests/faults.py --folder /tmp/faults
 
-plays every case and prints the table that `benchmarks/faults.md` keeps; the tests play the cases marked `short`. A case is
-over when the command has ended by itself with the code and the words that are stated, no process is left, what was finished is
-still there, and after the fault is gone --resume ends with the results of an undisturbed run.
+plays every case and prints the table that `benchmarks/faults.md` keeps; the tests play the cases marked
+`short`. A case is over when the command has ended by itself with the code and the words that are stated, no
+process is left, what was finished is still there, and after the fault is gone --resume ends with the results
+of an undisturbed run.
 """
 
 import argparse
@@ -36,7 +38,12 @@ class Disk:
     def __init__(self, folder):
         self.folder = folder
         folder.mkdir(parents=True)
-        self.mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=6m", "tmpfs", folder], capture_output=True).returncode == 0
+        self.mounted = (
+            subprocess.run(
+                ["mount", "-t", "tmpfs", "-o", "size=6m", "tmpfs", folder], capture_output=True
+            ).returncode
+            == 0
+        )
 
     def fill(self):
         with contextlib.suppress(OSError), open(self.folder / "fill", "wb", buffering=0) as file:
@@ -52,11 +59,14 @@ class Disk:
 
 
 def freeze(folder, frozen):
-    """Make the folders below `folder` read-only, or undo it: by their mode, for root by the attribute that binds root too."""
+    """Make the folders below `folder` read-only, or undo it: by their mode, for root by the attribute that
+    binds root too."""
     for path in [folder, *(path for path in folder.rglob("*") if path.is_dir() and not path.is_symlink())]:
         if os.getuid() == 0:
             ended = subprocess.run(["chattr", "+i" if frozen else "-i", path], capture_output=True)
-            if ended.returncode and path.exists():  # what was there for a moment alone, between two states of a run, is not frozen
+            if (
+                ended.returncode and path.exists()
+            ):  # what was there for a moment alone, between two states of a run, is not frozen
                 ended.check_returncode()
         else:
             path.chmod(0o555 if frozen else 0o755)
@@ -74,7 +84,8 @@ def can_freeze(folder):
 
 
 def kill_parts(*kinds):
-    """An act that kills the first process of each kind with SIGKILL, as the system does when memory is out."""
+    """An act that kills the first process of each kind with SIGKILL, as the system does when memory is
+    out."""
 
     def act(process, runs, disk):
         members = kills.family(kills.psutil.Process(process.pid))
@@ -100,9 +111,21 @@ def nothing(process, runs, disk):
     """The fault is in how the command was started."""
 
 
-START, CELL, STARTS, BETWEEN = "before the first cell", "in a cell", "as a notebook starts", "after a notebook"
-LINE = {START: "data  ", STARTS: "10_writes_value  started", BETWEEN: "done in"}  # what the command has printed by then
-FULL, FROZEN = r"The disk is full \(\S+\)\. Make room, then ", r"The folder cannot be written \(\S+\)\. Make it writable, then "
+START, CELL, STARTS, BETWEEN = (
+    "before the first cell",
+    "in a cell",
+    "as a notebook starts",
+    "after a notebook",
+)
+LINE = {
+    START: "data  ",
+    STARTS: "10_writes_value  started",
+    BETWEEN: "done in",
+}  # what the command has printed by then
+FULL, FROZEN = (
+    r"The disk is full \(\S+\)\. Make room, then ",
+    r"The folder cannot be written \(\S+\)\. Make it writable, then ",
+)
 GIBIBYTE = 2**30
 CASES = [
     Case("disk full", START, "", fill, 2, FULL),
@@ -111,9 +134,31 @@ CASES = [
     Case("read-only folder", START, "", make_read_only, 2, FROZEN),
     Case("read-only folder", STARTS, "", make_read_only, 2, FROZEN, True),
     Case("read-only folder", BETWEEN, "", make_read_only, 2, FROZEN),
-    Case("memory limit", "the kernel's, 3 GiB", "allocate", nothing, 1, r"30_misbehaves +FAILED after .*MemoryError", True),
-    Case("memory limit", "the kernel is killed for it", "wait", kill_parts("kernel"), 1, "killed, or out of memory"),
-    Case("memory limit", "papermill is killed for it", "wait", kill_parts("papermill"), 1, "was killed, with code -9. The memory"),
+    Case(
+        "memory limit",
+        "the kernel's, 3 GiB",
+        "allocate",
+        nothing,
+        1,
+        r"30_misbehaves +FAILED after .*MemoryError",
+        True,
+    ),
+    Case(
+        "memory limit",
+        "the kernel is killed for it",
+        "wait",
+        kill_parts("kernel"),
+        1,
+        "killed, or out of memory",
+    ),
+    Case(
+        "memory limit",
+        "papermill is killed for it",
+        "wait",
+        kill_parts("papermill"),
+        1,
+        "was killed, with code -9. The memory",
+    ),
     Case("Ctrl-C", START, "", send(signal.SIGINT), 130, "stopped"),
     Case("Ctrl-C", CELL, "wait", send(signal.SIGINT), 130, "stopped. Go on with", True),
     Case("Ctrl-C", BETWEEN, "", send(signal.SIGINT), 130, "stopped. Go on with"),
@@ -144,7 +189,8 @@ def undisturbed(folder, data):
 
 
 def play(case, folder, data, expected):
-    """Play a case in an empty folder: how the command ended, and what is wrong with that; None if it cannot be played here."""
+    """Play a case in an empty folder: how the command ended, and what is wrong with that; None if it cannot
+    be played here."""
     runs = folder / "runs"
     disk = Disk(runs) if case.fault == "disk full" else None
     if (disk and not disk.mounted) or (case.fault == "read-only folder" and not can_freeze(runs)):
@@ -161,7 +207,9 @@ def play(case, folder, data, expected):
 def play_on(case, folder, data, expected, disk):
     runs, run_dir = folder / "runs", folder / "runs" / "a"
     arguments = [*CHOICE, "--data", str(data)]
-    how = case.how or WELL  # as when it is gone on with: with another value a finished notebook rightly runs again
+    how = (
+        case.how or WELL
+    )  # as when it is gone on with: with another value a finished notebook rightly runs again
     begin = kills.beginner([str(SCRIPT), str(folder)], "a", *arguments, "-p", f"30.how={how}")
     old = resource.getrlimit(resource.RLIMIT_AS)
     if case.how == "allocate":
@@ -207,7 +255,9 @@ def begin_again(folder, arguments, run_dir):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--folder", required=True)
     parser.add_argument("--start", type=int, default=0, help="number of the first case")
     given = parser.parse_args()
@@ -215,7 +265,10 @@ def main():
     shutil.rmtree(folder, ignore_errors=True)
     data = make_data(folder / "data")
     expected = undisturbed(folder / "whole", data)
-    print("| fault | stage | exit code | seconds to the end | printed | finished | resumed to the same results |\n|---|---|---|---|---|---|---|")
+    print(
+        "| fault | stage | exit code | seconds to the end | printed | finished | resumed to the same results |\n"
+        "|---|---|---|---|---|---|---|"
+    )
     bad = 0
     for number, case in list(enumerate(CASES))[given.start :]:
         ended = play(case, folder / str(number), data, expected)
@@ -224,9 +277,21 @@ def main():
             continue
         found = judge(case, ended)
         bad += bool(found)
-        last = [line for line in ended.said.splitlines() if line.strip()][-1].replace(str(folder), "").replace("|", "/")
+        last = (
+            [line for line in ended.said.splitlines() if line.strip()][-1]
+            .replace(str(folder), "")
+            .replace("|", "/")
+        )
         same = "yes" if not found else "NO: " + "; ".join(found)
-        cells = (case.fault, case.stage, ended.code, f"{ended.seconds:.1f}", last[:160], len(ended.finished), same)
+        cells = (
+            case.fault,
+            case.stage,
+            ended.code,
+            f"{ended.seconds:.1f}",
+            last[:160],
+            len(ended.finished),
+            same,
+        )
         print("| " + " | ".join(map(str, cells)) + " |", flush=True)
     return 1 if bad else 0
 
@@ -241,5 +306,7 @@ def judge(case, ended):
 
 
 if __name__ == "__main__":
-    assert signal.getsignal(signal.SIGINT) is not signal.SIG_IGN, "started with Ctrl-C ignored: the command would ignore it too"
+    assert signal.getsignal(signal.SIGINT) is not signal.SIG_IGN, (
+        "started with Ctrl-C ignored: the command would ignore it too"
+    )
     sys.exit(main())

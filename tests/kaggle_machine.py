@@ -1,7 +1,8 @@
 """Kaggle's machine as closely as it can be rebuilt: its folders, read-only inputs, no network; for the tests.
 
-Everything happens in name spaces of its own (Linux, `unshare`): a root folder in memory that shows the machine's own folders
-and beside them /kaggle, whose inputs cannot be written, in a network that has only itself.
+Everything happens in name spaces of its own (Linux, `unshare`): a root folder in memory that shows the
+machine's own folders and beside them /kaggle, whose inputs cannot be written, in a network that has only
+itself.
 """
 
 import array
@@ -14,7 +15,15 @@ import sys
 from pathlib import Path
 
 UNSHARE = ("unshare", "--user", "--map-root-user", "--mount", "--net")
-KEPT = ("PATH", "LANG", "PYTHONPATH", "OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE", "OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS")
+KEPT = (
+    "PATH",
+    "LANG",
+    "PYTHONPATH",
+    "OPENBLAS_CORETYPE",
+    "OPENBLAS_L2_SIZE",
+    "OMP_NUM_THREADS",
+    "TF_NUM_INTRAOP_THREADS",
+)
 
 START = """%reset -f
 import os, sys
@@ -43,14 +52,27 @@ def execute(python, notebook, output, sessions, **environment):
         python: the interpreter; notebook, output: paths; environment: more variables.
         sessions: [(working folder, {folder below /kaggle/input: folder shown there})].
 
-    Returns what the command printed. The executed cells of all sessions stand in `output` one after the other, each session
-    begun by a cell of its own; an error does not stop it.
+    Returns what the command printed. The executed cells of all sessions stand in `output` one after the
+    other, each session begun by a cell of its own; an error does not stop it.
     """
-    job = {"notebook": str(notebook), "output": str(output), "root": str(Path(output).parent / "root"),
-           "sessions": [(str(work), {name: str(source) for name, source in inputs.items()}) for work, inputs in sessions]}  # fmt: skip
+    job = {
+        "notebook": str(notebook),
+        "output": str(output),
+        "root": str(Path(output).parent / "root"),
+        "sessions": [
+            (str(work), {name: str(source) for name, source in inputs.items()}) for work, inputs in sessions
+        ],
+    }
     kept = {name: os.environ[name] for name in KEPT if name in os.environ}
-    kept |= {"HOME": str(Path(output).parent), "PYTHONHASHSEED": "0", "TF_CPP_MIN_LOG_LEVEL": "2", "IN_KAGGLE": json.dumps(job)}
-    ran = subprocess.run([*UNSHARE, str(python), __file__], env=kept | environment, capture_output=True, text=True, timeout=900)
+    kept |= {
+        "HOME": str(Path(output).parent),
+        "PYTHONHASHSEED": "0",
+        "TF_CPP_MIN_LOG_LEVEL": "2",
+        "IN_KAGGLE": json.dumps(job),
+    }
+    ran = subprocess.run(
+        [*UNSHARE, str(python), __file__], env=kept | environment, capture_output=True, text=True, timeout=900
+    )
     assert ran.returncode == 0, ran.stdout + ran.stderr
     return ran.stdout + ran.stderr
 
@@ -83,11 +105,14 @@ def make_session(folder, work, inputs):
 
 
 def start_loopback():
-    """Switch the network of this name space on: its one device leads back to itself, and kernels talk over it."""
+    """Switch the network of this name space on: its one device leads back to itself, and kernels talk over
+    it."""
     import fcntl  # not on Windows, where this file is imported too
 
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as endpoint:
-        request = array.array("B", b"lo".ljust(16, b"\0") + (0x1 | 0x40).to_bytes(2, sys.byteorder) + bytes(22))
+        request = array.array(
+            "B", b"lo".ljust(16, b"\0") + (0x1 | 0x40).to_bytes(2, sys.byteorder) + bytes(22)
+        )
         fcntl.ioctl(endpoint, 0x8914, request)  # SIOCSIFFLAGS: up, running
 
 
@@ -108,8 +133,12 @@ def main():
     notebook = nbformat.read(job["notebook"], as_version=4)
     every = nbformat.v4.new_notebook(metadata=notebook.metadata)
     for number in range(len(job["sessions"])):
-        every.cells.append(nbformat.v4.new_code_cell(START.replace("NUMBER", str(number)), metadata={"session": number}))
-        every.cells += [nbformat.v4.new_code_cell(cell.source) for cell in notebook.cells if cell.cell_type == "code"]
+        every.cells.append(
+            nbformat.v4.new_code_cell(START.replace("NUMBER", str(number)), metadata={"session": number})
+        )
+        every.cells += [
+            nbformat.v4.new_code_cell(cell.source) for cell in notebook.cells if cell.cell_type == "code"
+        ]
     NotebookClient(every, timeout=600, allow_errors=True, resources={"metadata": {"path": "/"}}).execute()
     nbformat.write(every, job["output"])
 

@@ -2,10 +2,11 @@
 
     python tests/kills.py --kills 50 --folder /tmp/kills
 
-makes a dozen strips, runs every notebook with tiny networks twice (they must be equal), then runs it again and again while
-killing, with SIGKILL: the command, a papermill process, a kernel, everything at once, or everything the moment a file is being
-written. Each time it goes on with --resume until the next kill. It prints a table a kill; `benchmarks/faults.md` keeps one.
-The tests do the same with the small project beside the fixtures.
+makes a dozen strips, runs every notebook with tiny networks twice (they must be equal), then runs it again
+and again while
+killing, with SIGKILL: the command, a papermill process, a kernel, everything at once, or everything the
+moment a file is being written. Each time it goes on with --resume until the next kill. It prints a table a
+kill; `benchmarks/faults.md` keeps one. The tests do the same with the small project beside the fixtures.
 """
 
 import argparse
@@ -37,10 +38,17 @@ MEASURED = ("strategy_milliseconds", "strategy_cheapest_near_the_best")  # times
 
 
 def results(run_dir):
-    """{file: hash} of everything a run is asked for: thresholds, tables, predictions, and the weights' hashes; and all metrics but measured
-    times, to the last bit of 05_shift's weighted sums."""
+    """{file: hash} of everything a run is asked for: thresholds, tables, predictions, and the weights'
+    hashes; and all metrics but measured times, to the last bit of 05_shift's weighted sums."""
     found = {}
-    for pattern in ("*.csv", "*.npz", "thresholds.json", "evaluation.json", "value.json", "models/*/model.json"):
+    for pattern in (
+        "*.csv",
+        "*.npz",
+        "thresholds.json",
+        "evaluation.json",
+        "value.json",
+        "models/*/model.json",
+    ):
         for path in run_dir.glob(pattern):
             found[path.relative_to(run_dir).as_posix()] = hashlib.sha256(path.read_bytes()).hexdigest()
     for path in run_dir.glob("metrics/*.json"):
@@ -48,14 +56,18 @@ def results(run_dir):
         metrics = {name: value for name, value in content["metrics"].items() if name not in MEASURED}
         found[path.relative_to(run_dir).as_posix()] = {**content, "metrics": metrics}
     metrics = json.loads((run_dir / "metrics.json").read_text())
-    return found | {"metrics.json": {name: value for name, value in metrics.items() if name not in ("run", *MEASURED)}}
+    return found | {
+        "metrics.json": {name: value for name, value in metrics.items() if name not in ("run", *MEASURED)}
+    }
 
 
 def finished(run_dir):
     """{notebook: the file its executed form lies in} of those that run.json calls finished."""
     state = run_state.read(run_dir)
     names = state.finished_notebooks() if state else []
-    return {name: os.stat(run_dir / f"{name}.ipynb")[1:10] for name in names}  # inode, size, times: another execution, another file
+    return {
+        name: os.stat(run_dir / f"{name}.ipynb")[1:10] for name in names
+    }  # inode, size, times: another execution, another file
 
 
 def family(process):
@@ -85,7 +97,8 @@ def being_written(run_dir):
 
 
 def kill(command, victim, moment, run_dir, chance):
-    """Wait for the moment (seconds from now) and kill; None if the command ended before, else the seconds that it had run."""
+    """Wait for the moment (seconds from now) and kill; None if the command ended before, else the seconds
+    that it had run."""
     process, begin = psutil.Process(command.pid), time.monotonic()
     while time.monotonic() - begin < moment:
         if command.poll() is not None:
@@ -101,7 +114,11 @@ def kill(command, victim, moment, run_dir, chance):
         if victim in members and not members[victim]:
             time.sleep(0.02)
             continue
-        chosen = [chance.choice(members[victim])] if victim in members else [one for kind in members.values() for one in kind]
+        chosen = (
+            [chance.choice(members[victim])]
+            if victim in members
+            else [one for kind in members.values() for one in kind]
+        )
         for one in chosen:
             try:
                 one.kill()
@@ -117,7 +134,10 @@ def left_behind(run_dir, seconds=30.0):
         found = []
         for process in psutil.process_iter():
             try:
-                if process.environ().get(products.RUN) == str(run_dir) and process.status() != psutil.STATUS_ZOMBIE:
+                if (
+                    process.environ().get(products.RUN) == str(run_dir)
+                    and process.status() != psutil.STATUS_ZOMBIE
+                ):
                     found.append(process.pid)
             except (psutil.Error, OSError):
                 continue
@@ -127,7 +147,8 @@ def left_behind(run_dir, seconds=30.0):
 
 
 def chain(begin, run_dir, expected, longest, kills, chance, victims=VICTIMS):
-    """One run, killed up to `kills` times at random moments and gone on with each time; a list of Kill, one each.
+    """One run, killed up to `kills` times at random moments and gone on with each time; a list of Kill, one
+    each.
 
     Arguments:
         begin: begin(resume) starts the command and returns its Popen.
@@ -137,17 +158,26 @@ def chain(begin, run_dir, expected, longest, kills, chance, victims=VICTIMS):
     rows, known = [], {}
 
     def check():
-        """What is wrong now: finished notebooks that got lost, ran again or differ from the undisturbed run's."""
+        """What is wrong now: finished notebooks that got lost, ran again or differ from the undisturbed
+        run's."""
         now, problems = finished(run_dir), []
-        problems += [f"{name} was run again" for name, file in known.items() if name in now and now[name] != file]
+        problems += [
+            f"{name} was run again" for name, file in known.items() if name in now and now[name] != file
+        ]
         problems += [f"{name} was lost" for name in known if name not in now]
         for name in now:
-            files = {file: value for file, value in results(run_dir).items() if name in file or file == models.get(name)}
+            files = {
+                file: value
+                for file, value in results(run_dir).items()
+                if name in file or file == models.get(name)
+            }
             problems += [f"{file} differs" for file, value in files.items() if expected.get(file) != value]
         known.update(now)
         return problems
 
-    models = {f"{name}": f"models/{name.partition('_')[2]}/model.json" for name in notebooks_with_metrics(expected)}
+    models = {
+        f"{name}": f"models/{name.partition('_')[2]}/model.json" for name in notebooks_with_metrics(expected)
+    }
     while len(rows) < kills:
         victim = victims[len(rows) % len(victims)]
         command = begin(bool(run_state.read(run_dir)))
@@ -156,7 +186,11 @@ def chain(begin, run_dir, expected, longest, kills, chance, victims=VICTIMS):
         if seconds is None:
             break
         state = run_state.read(run_dir)
-        running = [name for name, task in state.notebooks.items() if task.status in ("running", "failed")] if state else []
+        running = (
+            [name for name, task in state.notebooks.items() if task.status in ("running", "failed")]
+            if state
+            else []
+        )
         strays = left_behind(run_dir)
         # A kernel or a process that had nothing left to do may be killed without harm.
         problems = ["no exit code says so"] if command.returncode == 0 and state.status != "done" else []
@@ -181,12 +215,16 @@ def notebooks_with_metrics(expected):
 
 def report(rows):
     """The table of all kills as Markdown."""
-    lines = ["| kill | victim | after (s) | at work or failed | finished by then | equal to the undisturbed run |"]
+    lines = [
+        "| kill | victim | after (s) | at work or failed | finished by then | equal to the undisturbed run |"
+    ]
     lines.append("|---|---|---|---|---|---|")
     for number, row in enumerate(rows, 1):
         equal = "yes" if not row.problems else "NO: " + "; ".join(sorted(set(row.problems)))
         running = ", ".join(row.running) or "none yet"
-        lines.append(f"| {number} | {row.victim} | {row.seconds:.1f} | {running} | {row.finished} | {equal} |")
+        lines.append(
+            f"| {number} | {row.victim} | {row.seconds:.1f} | {running} | {row.finished} | {equal} |"
+        )
     return "\n".join(lines)
 
 
@@ -195,7 +233,9 @@ def beginner(script, run_id, *arguments):
 
     def begin(resume):
         command = [sys.executable, *script, *(("--resume",) if resume else ()), "--run", run_id, *arguments]
-        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True)
+        return subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+        )
 
     return begin
 
@@ -206,11 +246,15 @@ def run_whole_project(folder, arguments):
     from lib import errors
     from lib.pipeline import graph, run
 
-    return errors.exit_code_of(run.run, run_all.parse(arguments)[1], replace(graph.DEFAULT_PROJECT, runs=Path(folder) / "runs"))
+    return errors.exit_code_of(
+        run.run, run_all.parse(arguments)[1], replace(graph.DEFAULT_PROJECT, runs=Path(folder) / "runs")
+    )
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--kills", type=int, default=50)
     parser.add_argument("--a-run", type=int, default=5, help="kills a run at most")
     parser.add_argument("--longest", type=float, default=45, help="seconds between two kills at most")
@@ -238,8 +282,13 @@ def main():
         turn = VICTIMS[len(rows) % len(VICTIMS) :] + VICTIMS[: len(rows) % len(VICTIMS)]
         wanted = min(given.a_run, given.kills - len(rows))
         begin = beginner(script, f"killed{number}", *arguments)
-        rows += chain(begin, folder / "runs" / f"killed{number}", expected, given.longest, wanted, chance, turn)
-        print(f"run {number}: {len(rows)} kills, {sum(bool(row.problems) for row in rows)} with problems", flush=True)
+        rows += chain(
+            begin, folder / "runs" / f"killed{number}", expected, given.longest, wanted, chance, turn
+        )
+        print(
+            f"run {number}: {len(rows)} kills, {sum(bool(row.problems) for row in rows)} with problems",
+            flush=True,
+        )
         (folder / "kills.md").write_text(report(rows) + "\n")
     print(report(rows))
     same = "equal" if undisturbed("again") == expected else "NOT equal"

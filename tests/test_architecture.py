@@ -10,7 +10,20 @@ specification = importlib.util.spec_from_file_location("architecture", PROJECT /
 architecture = importlib.util.module_from_spec(specification)
 specification.loader.exec_module(architecture)
 
-ORDER = ("errors", "files", "paths", "data", "models", "synthetic", "plots", "report", "inference", "evaluation", "pipeline", "kaggle")
+ORDER = (
+    "errors",
+    "files",
+    "paths",
+    "data",
+    "models",
+    "synthetic",
+    "plots",
+    "report",
+    "inference",
+    "evaluation",
+    "pipeline",
+    "kaggle",
+)
 FOUND = architecture.modules()
 
 
@@ -24,10 +37,26 @@ def test_every_import_leads_down():
     "module, line, expected",
     [
         ("errors", "from lib import files", "errors imports lib.files, which lies above it"),
-        ("data/rle", "from lib.inference import cascade", "data.rle imports lib.inference.cascade, which lies above it"),
-        ("data/rle", "def f():\n    import lib.kaggle.pack", "data.rle imports lib.kaggle.pack, which lies above it"),
-        ("data/rle", "from lib.models.losses import dice_loss", "data.rle imports Keras: data.rle -> models.losses -> keras"),
-        ("kaggle/pack", "from lib.importer import main", "kaggle.pack imports lib.importer, which lies above it"),
+        (
+            "data/rle",
+            "from lib.inference import cascade",
+            "data.rle imports lib.inference.cascade, which lies above it",
+        ),
+        (
+            "data/rle",
+            "def f():\n    import lib.kaggle.pack",
+            "data.rle imports lib.kaggle.pack, which lies above it",
+        ),
+        (
+            "data/rle",
+            "from lib.models.losses import dice_loss",
+            "data.rle imports Keras: data.rle -> models.losses -> keras",
+        ),
+        (
+            "kaggle/pack",
+            "from lib.importer import main",
+            "kaggle.pack imports lib.importer, which lies above it",
+        ),
         ("importer", "from lib.kaggle import pack", ""),  # a command may
         ("data/rle", "from lib.data import dataset", "modules import each other: lib.data."),
         ("data/rle", "def f():\n    from lib.data import dataset", ""),  # not at import
@@ -35,11 +64,31 @@ def test_every_import_leads_down():
         ("helpers", "x = 1", "helpers lies in no room"),
         ("tools/one", "x = 1", "tools.one lies in no room"),
         ("evaluation/__init__", "from lib.evaluation import metrics", "evaluation lies in no room"),
-        ("inference/cascade", "import segmentation_models", "inference.cascade imports segmentation_models, which only models may know"),
-        ("pipeline/run", "def f():\n    import papermill", "pipeline.run imports papermill, which only pipeline.worker may know"),
-        ("kaggle/pack", "from nbconvert.exporters import HTMLExporter", "kaggle.pack imports nbconvert, which only report may know"),
-        ("evaluation/metrics", "def f():\n    import keras", "evaluation.metrics imports Keras: evaluation.metrics -> keras"),
-        ("pipeline/params", "from tensorflow import io", "pipeline.params imports Keras: pipeline.params -> tensorflow"),
+        (
+            "inference/cascade",
+            "import segmentation_models",
+            "inference.cascade imports segmentation_models, which only models may know",
+        ),
+        (
+            "pipeline/run",
+            "def f():\n    import papermill",
+            "pipeline.run imports papermill, which only pipeline.worker may know",
+        ),
+        (
+            "kaggle/pack",
+            "from nbconvert.exporters import HTMLExporter",
+            "kaggle.pack imports nbconvert, which only report may know",
+        ),
+        (
+            "evaluation/metrics",
+            "def f():\n    import keras",
+            "evaluation.metrics imports Keras: evaluation.metrics -> keras",
+        ),
+        (
+            "pipeline/params",
+            "from tensorflow import io",
+            "pipeline.params imports Keras: pipeline.params -> tensorflow",
+        ),
         ("inference/submission", "from lib.models import losses", "inference.submission imports Keras: "),
     ],
 )
@@ -56,7 +105,9 @@ def test_the_picture_is_drawn_from_the_imports_as_they_are():
     purposes = architecture.rooms()
     drawn = architecture.picture(FOUND, purposes)
     assert architecture.PICTURE.read_text(encoding="utf-8") == drawn, "Run: python docs/architecture.py"
-    other = FOUND | {"synthetic.generate": FOUND["synthetic.generate"]._replace(anywhere=frozenset({"lib.plots"}))}
+    other = FOUND | {
+        "synthetic.generate": FOUND["synthetic.generate"]._replace(anywhere=frozenset({"lib.plots"}))
+    }
     assert architecture.picture(other, purposes) != drawn
     assert architecture.edges(FOUND)["evaluation"] == {"inference"}  # data and the rest follow from that
 
@@ -65,5 +116,7 @@ def test_the_script_draws_it_and_says_what_breaks_a_rule(tmp_path, monkeypatch, 
     monkeypatch.setattr(architecture, "PICTURE", tmp_path / "drawn.svg")
     assert architecture.main() == 0 and "every import leads down" in capsys.readouterr().out
     assert (tmp_path / "drawn.svg").read_bytes() == (PROJECT / "docs" / "architecture.svg").read_bytes()
-    monkeypatch.setattr(architecture, "modules", lambda: FOUND | {"helpers": architecture.read("x = 1", FOUND)})
+    monkeypatch.setattr(
+        architecture, "modules", lambda: FOUND | {"helpers": architecture.read("x = 1", FOUND)}
+    )
     assert architecture.main() == 1 and capsys.readouterr().out == "helpers lies in no room\n"

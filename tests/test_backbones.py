@@ -1,4 +1,5 @@
-"""Every backbone that a comment or the README names: built with the notebooks' defaults around it, from a file of weights, one step."""
+"""Every backbone that a comment or the README names: built with the notebooks' defaults around it, from a
+file of weights, one step."""
 
 import functools
 
@@ -13,7 +14,13 @@ from lib.models import builders, layers
 
 pytestmark = pytest.mark.slow
 HEIGHT, WIDTH, CROP = 128, 800, 256  # the defaults of 10_binary
-AS_ANOTHER = ("InceptionResNetV2", "ResNet101", "ResNet101V2", "EfficientNetV2S", "EfficientNetB3")  # would learn as smaller relatives do
+AS_ANOTHER = (
+    "InceptionResNetV2",
+    "ResNet101",
+    "ResNet101V2",
+    "EfficientNetV2S",
+    "EfficientNetB3",
+)  # would learn as smaller relatives do
 OTHERS = [name for name in choices.ENCODERS if name not in choices.LITE]
 
 
@@ -38,9 +45,14 @@ def learns(model, images, targets):
 
 @pytest.mark.parametrize("name", ["compact", *choices.CLASSIFIERS])
 def test_a_classifier_with_crops_and_cells(name, strips, monkeypatch):
-    monkeypatch.setattr(builders, "grid_shape", functools.cache(builders.grid_shape))  # every call goes through all layers
+    monkeypatch.setattr(
+        builders, "grid_shape", functools.cache(builders.grid_shape)
+    )  # every call goes through all layers
     classifier = builders.build_classifier(name, 1, HEIGHT, None)
-    grid, crop = builders.grid_shape(classifier, HEIGHT, WIDTH), builders.fitting_crop(classifier, HEIGHT, WIDTH, CROP)
+    grid, crop = (
+        builders.grid_shape(classifier, HEIGHT, WIDTH),
+        builders.fitting_crop(classifier, HEIGHT, WIDTH, CROP),
+    )
     assert crop == (0 if name.startswith("Inception") else CROP)
     cells = np.zeros((1, *grid, 1), np.uint8)
     cells[:, 1, 2] = 1
@@ -76,12 +88,16 @@ def test_a_classifier_begins_with_a_weights_file_and_one_of_another_network_is_r
     monkeypatch.setattr(paths, "PROJECT", tmp_path)
     encoder = keras.applications.MobileNet(include_top=False, weights=None, input_shape=(64, 64, 3))
     encoder.save_weights(tmp_path / "encoder.weights.h5")
-    network = builders.build_classifier("MobileNet", height=64, width=None, weights="encoder.weights.h5")  # counted from the project
+    network = builders.build_classifier(
+        "MobileNet", height=64, width=None, weights="encoder.weights.h5"
+    )  # counted from the project
     ours = {weight.tobytes() for layer in network.layers for weight in layer.get_weights()}
     assert all(weight.tobytes() in ours for weight in encoder.get_weights() if weight.ndim == 4)
-    for build in (lambda: builders.build_classifier("MobileNetV2", height=64, width=64, weights="encoder.weights.h5"),
-                  lambda: builders.build_segmenter("Unet", "resnet18", 64, 64, "encoder.weights.h5"),
-                  lambda: builders.build_segmenter("Unet", "efficientnetlite0", 64, 64, "encoder.weights.h5")):
+    for build in (
+        lambda: builders.build_classifier("MobileNetV2", height=64, width=64, weights="encoder.weights.h5"),
+        lambda: builders.build_segmenter("Unet", "resnet18", 64, 64, "encoder.weights.h5"),
+        lambda: builders.build_segmenter("Unet", "efficientnetlite0", 64, 64, "encoder.weights.h5"),
+    ):
         with pytest.raises(UserError, match=r"encoder\.weights\.h5 does not fit the network"):
             build()
     (tmp_path / "text.h5").write_text("no weights")
@@ -96,10 +112,15 @@ def test_a_classifier_begins_with_a_weights_file_and_one_of_another_network_is_r
 
 
 def test_imagenet_a_file_of_it_and_the_saved_network_make_the_same_classifier(tmp_path, monkeypatch):
-    """Keras adds a layer to EfficientNet for the word "imagenet" alone, and keeps its scaling among the weights."""
+    """Keras adds a layer to EfficientNet for the word "imagenet" alone, and keeps its scaling among the
+    weights."""
     published = keras.applications.EfficientNetB0(include_top=False, weights=None, input_shape=(64, 64, 3))
     (scaling,) = (layer for layer in published.layers if isinstance(layer, keras.layers.Normalization))
-    statistics = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225]), np.array(1)  # as in the published file
+    statistics = (
+        np.array([0.485, 0.456, 0.406]),
+        np.array([0.229, 0.224, 0.225]),
+        np.array(1),
+    )  # as in the published file
     scaling.load_own_variables({str(place): value for place, value in enumerate(statistics)})
     file = tmp_path / "published.weights.h5"
     published.save_weights(file)
@@ -109,7 +130,9 @@ def test_imagenet_a_file_of_it_and_the_saved_network_make_the_same_classifier(tm
     def features(network):
         return keras.Model(network.input, network.get_layer("mean").output)(image, training=False).numpy()
 
-    build = functools.partial(builders.build_classifier, "EfficientNetB0", height=64, width=None, localization_head=False)
+    build = functools.partial(
+        builders.build_classifier, "EfficientNetB0", height=64, width=None, localization_head=False
+    )
     downloaded, rebuilt = build(weights="imagenet"), build()
     rebuilt.set_weights(downloaded.get_weights())  # as `storage` has it
     expected = features(downloaded)

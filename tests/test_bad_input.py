@@ -1,4 +1,5 @@
-"""The corpus of bad input: each case ends in a sentence of its own, or is counted and survived; nothing is written outside."""
+"""The corpus of bad input: each case ends in a sentence of its own, or is counted and survived; nothing is
+written outside."""
 
 import re
 
@@ -32,7 +33,9 @@ def judge(case, code, capsys):
 @named(DATA)
 def test_bad_data(case, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(run, "check_division", lambda *_: [])  # two images are too few for a run, which test_parts.py is about
+    monkeypatch.setattr(
+        run, "check_division", lambda *_: []
+    )  # two images are too few for a run, which test_parts.py is about
     (tmp_path / "data").mkdir()
     arguments = case.build(tmp_path / "data")
     before = contents(tmp_path)
@@ -49,7 +52,11 @@ def test_bad_parameters(case, tmp_path, capsys, monkeypatch):
     small_project.build(tmp_path / "project")
     before = contents(tmp_path)
     chosen = () if {"--profile", "--resume"} & set(arguments) else ("--profile", "small")
-    judge(case, small_project.call(tmp_path / "project", *chosen, *arguments, "--data", str(tmp_path / "data")), capsys)
+    judge(
+        case,
+        small_project.call(tmp_path / "project", *chosen, *arguments, "--data", str(tmp_path / "data")),
+        capsys,
+    )
     after = contents(tmp_path)
     assert {path: after[path] for path in after if path.name != ".lock"} == before
 

@@ -1,4 +1,5 @@
-"""The cascade on a test set that nobody has seen: too slow, too large for the memory, with broken strips. The clock is played."""
+"""The cascade on a test set that nobody has seen: too slow, too large for the memory, with broken strips. The
+clock is played."""
 
 import cv2
 import numpy as np
@@ -12,7 +13,9 @@ from lib.models import saving
 
 SHAPE = (64, 256)
 COUNT = 300
-THRESHOLDS = PostprocessConfig("both filters", 0.5, (0.5, 0.5), (0.5, 0.5), smallest_components=(0, 0), minimum_areas=(1, 1))
+THRESHOLDS = PostprocessConfig(
+    "both filters", 0.5, (0.5, 0.5), (0.5, 0.5), smallest_components=(0, 0), minimum_areas=(1, 1)
+)
 SECONDS = {"binary": 0.02, "multilabel": 0.03, "seg_class1": 0.2, "seg_class2": 0.3}  # an image, a pass
 
 
@@ -28,7 +31,8 @@ class Clock:
 
 @pytest.fixture(scope="module")
 def strips(tmp_path_factory):
-    """COUNT strips, two thirds with a bright block; those numbered 3n + 1 have it on the left (class 1), 3n + 2 on the right."""
+    """COUNT strips, two thirds with a bright block; those numbered 3n + 1 have it on the left (class 1), 3n +
+    2 on the right."""
     folder = tmp_path_factory.mktemp("strips")
     for kind, column in enumerate((None, 20, 180)):
         image = np.full(SHAPE, 60, np.uint8)
@@ -58,7 +62,9 @@ def slowed(tmp_path, monkeypatch):
                 if name.startswith("seg"):
                     return bright
                 left, right = (half.any(axis=(1, 2, 3)) for half in (bright[:, :, :128], bright[:, :, 128:]))
-                return np.stack([left | right] if name == "binary" else [left | right] * 2, axis=1).astype(np.float32)
+                return np.stack([left | right] if name == "binary" else [left | right] * 2, axis=1).astype(
+                    np.float32
+                )
 
             return predict, {"input": list(SHAPE)}
 
@@ -79,7 +85,9 @@ def play(networks, paths, clock, minutes):
 
 
 def test_a_forecast_counts_what_is_done_beside_the_networks():
-    """Ten of a hundred strips took 100 seconds, of which the one network had 40: at that pace all take 1,000."""
+    """Ten of a hundred strips took 100 seconds, of which the one network had 40: at that pace all take
+    1,000."""
+
     class Used:
         augmentations, members, seconds = ("none",), (None,), 40.0
 
@@ -114,7 +122,9 @@ def test_the_forecast_is_within_a_fifth_of_the_truth(slowed, strips):
 def test_few_strips_need_no_forecast(slowed, strips, count):
     clock, said = Clock(), []
     limit = time_budget.Budget(60, clock)
-    predicted, _, _ = cascade.predict(slowed(clock), strips[0][:count], THRESHOLDS, SHAPE, progress=said.append, budget=limit)
+    predicted, _, _ = cascade.predict(
+        slowed(clock), strips[0][:count], THRESHOLDS, SHAPE, progress=said.append, budget=limit
+    )
     assert [row != ["", ""] for row in predicted] == (strips[1][:count] > 0).tolist()
     assert limit.forecasts == limit.report() == []
     assert len(said) == min(count, 1)
@@ -197,7 +207,9 @@ def test_broken_strips_have_empty_rows_and_a_reason(slowed, strips, tmp_path):
         cut.write_bytes(file.read()[:-40])
     cv2.imwrite(str(small), np.full((64, 200), 250, np.uint8))
     odd, broken = [str(cut), str(tmp_path / "gone.png"), str(small)], {}
-    predicted, binary, label = cascade.predict(slowed(Clock()), [odd[0], *paths, *odd[1:]], THRESHOLDS, SHAPE, broken=broken)
+    predicted, binary, label = cascade.predict(
+        slowed(Clock()), [odd[0], *paths, *odd[1:]], THRESHOLDS, SHAPE, broken=broken
+    )
     assert predicted == [["", ""], *complete, ["", ""], ["", ""]]
     assert np.isnan(binary[[0, -2, -1]]).all() and np.isnan(label[[0, -2, -1]]).all()
     assert list(broken) == odd

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lib.data import dataset, duplicates, images, likeness, pseudo_labels, splitting
+from lib.data import alignment, dataset, duplicates, images, likeness, pseudo_labels, splitting
 from lib.errors import UserError
 from lib.files import write_json
 from lib.inference import submission
@@ -29,7 +29,8 @@ def picture(seed, shape=SHAPE):
 
 
 def make(folder, csv, names=("a.jpg", "b.jpg", "c.jpg"), classes=4, tests=("t.jpg",)):
-    """A data folder with one small picture a name; `csv` is train.csv's text or bytes, None for no such file."""
+    """A data folder with one small picture a name; `csv` is train.csv's text or bytes, None for no such
+    file."""
     for part, part_names in (("train_images", names), ("test_images", tests)):
         (folder / part).mkdir(parents=True)
         for number, name in enumerate(part_names):
@@ -43,7 +44,11 @@ def make(folder, csv, names=("a.jpg", "b.jpg", "c.jpg"), classes=4, tests=("t.jp
 def test_current_schema(tmp_path):
     table = dataset.load_table(make(tmp_path, CURRENT + "c.jpg,3,1 5\na.jpg,1,2 2\na.jpg,4,9 1\n"))
     assert table["image_id"].tolist() == ["a.jpg", "b.jpg", "c.jpg"]
-    assert table[dataset.rle_columns(table)].values.tolist() == [["2 2", "", "", "9 1"], [""] * 4, ["", "", "1 5", ""]]
+    assert table[dataset.rle_columns(table)].values.tolist() == [
+        ["2 2", "", "", "9 1"],
+        [""] * 4,
+        ["", "", "1 5", ""],
+    ]
     assert table["path"][1] == str(tmp_path / "train_images" / "b.jpg")
     labels = dataset.labels(table)
     assert labels.dtype == np.uint8 and labels.tolist() == [[1, 0, 0, 1], [0, 0, 0, 0], [0, 0, 1, 0]]
@@ -56,12 +61,18 @@ def test_current_schema(tmp_path):
 ])  # fmt: skip
 def test_schema_of_2019(tmp_path, csv):
     table = dataset.load_table(make(tmp_path, csv))
-    assert table[dataset.rle_columns(table)].values.tolist() == [["1 5", "", "", ""], ["", "", "", "3 4"], [""] * 4]
+    assert table[dataset.rle_columns(table)].values.tolist() == [
+        ["1 5", "", "", ""],
+        ["", "", "", "3 4"],
+        [""] * 4,
+    ]
 
 
 @pytest.mark.parametrize("blank", [" ", "   ", "\t", "\u00a0", '" "', "  \t"])
 def test_blank_is_empty(tmp_path, blank):
-    folder = make(tmp_path, OLD + f"a.jpg_1,1 5\nb.jpg_1,{blank}\n{blank},{blank}\n", names=("a.jpg", "b.jpg"))
+    folder = make(
+        tmp_path, OLD + f"a.jpg_1,1 5\nb.jpg_1,{blank}\n{blank},{blank}\n", names=("a.jpg", "b.jpg")
+    )
     assert dataset.labels(dataset.load_table(folder)).tolist() == [[1, 0, 0, 0], [0] * 4]
     assert not len(dataset.check(folder))
 
@@ -73,11 +84,16 @@ def test_spaces_around_values_are_no_part_of_them(tmp_path):
 
 
 def test_rows_of_one_image_and_class_are_objects_of_one_mask(tmp_path):
-    folder = make(tmp_path, CURRENT + "a.jpg,1,9 5\na.jpg,1,1 5\na.jpg,1,6 1 20 2\nb.jpg,2,3 3\nb.jpg,2,3 3\n")
+    folder = make(
+        tmp_path, CURRENT + "a.jpg,1,9 5\na.jpg,1,1 5\na.jpg,1,6 1 20 2\nb.jpg,2,3 3\nb.jpg,2,3 3\n"
+    )
     table = dataset.load_table(folder)
     assert table[["rle_1", "rle_2"]].values.tolist() == [["1 6 9 5 20 2", ""], ["", "3 3"], ["", ""]]
     found = dataset.check(folder)
-    assert found[["row", "severity"]].values.tolist() == [[3, "warning"]] and "3 rows, this one first" in found["what"][0]
+    assert (
+        found[["row", "severity"]].values.tolist() == [[3, "warning"]]
+        and "3 rows, this one first" in found["what"][0]
+    )
     (folder / "test_truth.csv").write_text(CURRENT + "t.jpg,2,1 5\nt.jpg,2,9 5\n")
     truth = dataset.load_truth(folder, dataset.load_test_table(folder))
     assert truth["rle_2"].tolist() == ["1 5 9 5"]
@@ -103,7 +119,9 @@ def test_two_files_whose_names_differ_only_in_form_stay_two(tmp_path):
 
 def test_ids_that_look_like_something_else(tmp_path):
     names = ["1e5.jpg", "=A1.JPG", "NA.jpg", "a,b.jpg", "<b>.jpg", "x_y_1.jpg"]
-    csv = OLD + "NA.jpg_1,1 1\nx_y_1.jpg_2,1 1\n=A1.JPG_1,1 1\n1e5.jpg_1,1 1\n\"a,b.jpg_1\",1 1\n<b>.jpg_1,1 1\n"
+    csv = (
+        OLD + 'NA.jpg_1,1 1\nx_y_1.jpg_2,1 1\n=A1.JPG_1,1 1\n1e5.jpg_1,1 1\n"a,b.jpg_1",1 1\n<b>.jpg_1,1 1\n'
+    )
     table = dataset.load_table(make(tmp_path, csv, names, classes=2))
     assert table["image_id"].tolist() == sorted(names)
     assert dataset.labels(table).sum(axis=1).tolist() == [1] * 6
@@ -128,14 +146,27 @@ def test_truth_of_the_test_images(tmp_path):
 def test_a_name_in_the_description_that_is_nearly_another_is_told(tmp_path, name, meant):
     """It would be passed over, and the competition's value be taken."""
     folder = make(tmp_path, CURRENT)
-    rest = {"classes": 4, "height": SHAPE[0], "width": SHAPE[1], "author": "me", "license": "own", "source": "x", "date": ""}
+    rest = {
+        "classes": 4,
+        "height": SHAPE[0],
+        "width": SHAPE[1],
+        "author": "me",
+        "license": "own",
+        "source": "x",
+        "date": "",
+    }
     write_json(folder / "dataset.json", rest)
     assert dataset.describe(folder)["author"] == "me"
     rest.pop(meant, None)
     write_json(folder / "dataset.json", rest | {name: 4})
-    with pytest.raises(UserError, match=f"dataset.json sets '{name}', which means nothing. Call it {meant}, or"):
+    with pytest.raises(
+        UserError, match=f"dataset.json sets '{name}', which means nothing. Call it {meant}, or"
+    ):
         dataset.describe(folder)
-    write_json(folder / "dataset.json", rest | {name: "of mine", meant: dataset.describe(make(tmp_path / "b", CURRENT))[meant]})
+    write_json(
+        folder / "dataset.json",
+        rest | {name: "of mine", meant: dataset.describe(make(tmp_path / "b", CURRENT))[meant]},
+    )
     assert dataset.describe(folder)[name] == "of mine"  # both are set, so nothing is mistaken
 
 
@@ -195,7 +226,10 @@ def test_bad_rows(tmp_path, row, words):
 FILES = [
     (None, "train.csv does not exist"),
     (b"", "is empty"),
-    (b"ImageId,Class,EncodedPixels\na.jpg,1,1 5\n", "'ImageId', 'Class', 'EncodedPixels'.* ImageId_ClassId, EncodedPixels"),
+    (
+        b"ImageId,Class,EncodedPixels\na.jpg,1,1 5\n",
+        "'ImageId', 'Class', 'EncodedPixels'.* ImageId_ClassId, EncodedPixels",
+    ),
     (b"ImageId,ImageId,EncodedPixels\n", "has the columns"),
     (OLD.encode() + b"a\xff.jpg_1,1 5\n", "not UTF-8"),
     (b"\x89PNG\r\n\x1a\n\x00\x00", "not UTF-8"),
@@ -255,12 +289,24 @@ def test_description_without_a_file(tmp_path):
 
 def test_titles_of_named_classes_differ_and_hold_nothing_that_a_figure_would_choke_on():
     about = {"class_names": ["scratches", "class 1", "$x^$", "", "scratches", "long " * 20, "two\nlines"]}
-    assert dataset.titles(about) == ["1 scratches", "2 class 1", "3 x^", "4 ", "5 scratches", "6 " + ("long " * 20)[:40], "7 twolines"]
+    assert dataset.titles(about) == [
+        "1 scratches",
+        "2 class 1",
+        "3 x^",
+        "4 ",
+        "5 scratches",
+        "6 " + ("long " * 20)[:40],
+        "7 twolines",
+    ]
 
 
 def test_sample_keeps_the_shares(tmp_path):
     names = [f"{number:03}.jpg" for number in range(40)]
-    rows = [f"{name},3,1 5\n" for name in names[:20]] + [f"{name},1,1 5\n" for name in names[20:30]] + [f"{names[39]},2,1 5\n"]
+    rows = (
+        [f"{name},3,1 5\n" for name in names[:20]]
+        + [f"{name},1,1 5\n" for name in names[20:30]]
+        + [f"{names[39]},2,1 5\n"]
+    )
     folder = make(tmp_path, CURRENT + "".join(rows), names)
     for sample in (4, 10, 20, 39):
         table = dataset.load_table(folder, sample, seed=3)
@@ -288,14 +334,26 @@ def test_check_lists_every_finding(tmp_path):
     found = dataset.check(folder)
     assert list(found.columns) == ["file", "row", "severity", "what", "remedy"]
     text = {(Path(one.file).name, one.row, one.severity): one.what for one in found.itertuples()}
-    errors = {("train.csv", 4): "the class '9'", ("c.jpg", 0): "cut off", ("d.jpg", 0): "is empty", ("e.jpg", 0): "no image",
-              ("f.jpg", 0): "32 x 63"}
-    warnings = {("train.csv", 3): "shares 1 pixels", ("=h.jpg", 0): "formula", ("g.jpg", 0): "4 channels",
-                ("t.jpg", 0): "16 x 64", ("notes.txt", 0): "left out"}
+    errors = {
+        ("train.csv", 4): "the class '9'",
+        ("c.jpg", 0): "cut off",
+        ("d.jpg", 0): "is empty",
+        ("e.jpg", 0): "no image",
+        ("f.jpg", 0): "32 x 63",
+    }
+    warnings = {
+        ("train.csv", 3): "shares 1 pixels",
+        ("=h.jpg", 0): "formula",
+        ("g.jpg", 0): "4 channels",
+        ("t.jpg", 0): "16 x 64",
+        ("notes.txt", 0): "left out",
+    }
     for expected, severity in ((errors, "error"), (warnings, "warning")):
         for (name, row), words in expected.items():
             assert words in text.pop((name, row, severity))
-    assert set(text) == {("train.csv", 5, "error")}  # an unknown image with an odd run-length: two findings, one place
+    assert set(text) == {
+        ("train.csv", 5, "error")
+    }  # an unknown image with an odd run-length: two findings, one place
     assert len(found) == 12
 
 
@@ -325,7 +383,9 @@ def test_reduced_decoding_keeps_places(tmp_path):
 def test_resize_averages_an_axis_that_shrinks():
     columns = np.zeros((256, 1600), np.uint8)
     columns[:, ::2] = 200
-    assert np.ptp(images.resize_image(columns, (299, 200))) == 0  # interpolation alone would pick single columns
+    assert (
+        np.ptp(images.resize_image(columns, (299, 200))) == 0
+    )  # interpolation alone would pick single columns
 
 
 @pytest.mark.parametrize("content, words", [
@@ -363,11 +423,15 @@ def write_pictures(folder, pictures):
 def test_near_duplicates(tmp_path):
     strips = [picture(seed, (256, 1600)) for seed in range(4)]
     brighter = cv2.convertScaleAbs(np.roll(strips[1], 3, axis=1), alpha=1.1, beta=5)
-    dark = [cv2.convertScaleAbs(strip, alpha=0.5) for strip in (picture(8, (256, 1600)), picture(9, (256, 1600)))]
+    dark = [
+        cv2.convertScaleAbs(strip, alpha=0.5) for strip in (picture(8, (256, 1600)), picture(9, (256, 1600)))
+    ]
     for strip in dark:
         strip[:, 300:] = 2  # nearly all black, with the edge at the same place
     flat = [np.full((256, 1600), 40, np.uint8)] * 2
-    paths = write_pictures(tmp_path, [strips[0], strips[1], strips[2], brighter, strips[3], strips[0], *dark, *flat])
+    paths = write_pictures(
+        tmp_path, [strips[0], strips[1], strips[2], brighter, strips[3], strips[0], *dark, *flat]
+    )
     assert duplicates.find_duplicates(paths).tolist() == [0, 1, 2, 1, 3, 0, 4, 5, 6, 7]
     assert duplicates.find_duplicates(paths, max_distance=0.001).tolist() == [0, 1, 2, 3, 4, 0, 5, 6, 7, 8]
     assert duplicates.find_duplicates([]).tolist() == []
@@ -421,7 +485,9 @@ def test_random_split_is_the_articles(tmp_path):
     parts = splitting.split(table, method="random", held_out=0.1825, validation=0, seed=42)
     expected = train_test_split(np.arange(40), test_size=round(0.1825 * 40), random_state=42)[1]
     assert sorted(expected) == np.flatnonzero(parts["part"] == "held_out").tolist()
-    assert parts.groupby("group")["part"].nunique().max() == 2  # this split leaks, and the group column shows it
+    assert (
+        parts.groupby("group")["part"].nunique().max() == 2
+    )  # this split leaks, and the group column shows it
 
 
 def alike(seed, shape=SHAPE):
@@ -432,17 +498,28 @@ def alike(seed, shape=SHAPE):
 
 def test_the_distance_decides_what_stays_together(tmp_path):
     paths = write_pictures(tmp_path, [strip for seed in range(20) for strip in alike(seed, (64, 400))])
-    table = pd.DataFrame({"image_id": [path.name for path in paths], "path": [str(path) for path in paths], "rle_1": ["", "1 1"] * 20})
+    table = pd.DataFrame(
+        {
+            "image_id": [path.name for path in paths],
+            "path": [str(path) for path in paths],
+            "rle_1": ["", "1 1"] * 20,
+        }
+    )
     size, pair = likeness.fingerprint_size(paths), np.arange(40) // 2
-    small = duplicates.Looks(paths, size)
+    small = alignment.Looks(paths, size)
     apart = [small.distance(2 * number, 2 * number + 1, 0) for number in range(20)]
     assert min(apart) > 0.1 and max(apart) < 0.5
-    together, free = (splitting.split(table, held_out=0.3, validation=0.2, max_distance=distance) for distance in (0.5, 0.1))
+    together, free = (
+        splitting.split(table, held_out=0.3, validation=0.2, max_distance=distance) for distance in (0.5, 0.1)
+    )
     assert together["group"].tolist() == pair.tolist() and free["group"].tolist() == list(range(40))
     assert together.groupby(pair)["part"].nunique().max() == 1
     assert free.groupby(pair)["part"].nunique().max() == 2
     made = splitting.load_split(tmp_path, table, max_distance=0.5)
-    assert splitting.load_split(tmp_path, table, max_distance=0.1)["group"].nunique() == 2 * made["group"].nunique()
+    assert (
+        splitting.load_split(tmp_path, table, max_distance=0.1)["group"].nunique()
+        == 2 * made["group"].nunique()
+    )
 
 
 @pytest.mark.parametrize("distance", [-0.1, 1.5, float("nan")])
@@ -451,7 +528,9 @@ def test_a_distance_is_a_share(tmp_path, distance):
         splitting.split(labelled(tmp_path, 3), max_distance=distance)
 
 
-@pytest.mark.parametrize("settings", [{"held_out": -0.1}, {"held_out": 0.6, "validation": 0.4}, {"method": "stratified"}])
+@pytest.mark.parametrize(
+    "settings", [{"held_out": -0.1}, {"held_out": 0.6, "validation": 0.4}, {"method": "stratified"}]
+)
 def test_splits_that_make_no_sense(tmp_path, settings):
     with pytest.raises(UserError):
         splitting.split(labelled(tmp_path, 3), **settings)
@@ -470,9 +549,14 @@ def test_load_split_is_made_again_only_when_need_be(tmp_path):
     assert (run / "split.csv").read_bytes() == first
     folds = splitting.load_split(run, table, seed=1, folds=2)
     assert "fold" in folds and (run / "split.csv").read_bytes() != first
-    assert splitting.split_hash(run) == pd.read_csv(run / "split.csv")["split_hash"][0] and splitting.split_hash(tmp_path) == ""
+    assert (
+        splitting.split_hash(run) == pd.read_csv(run / "split.csv")["split_hash"][0]
+        and splitting.split_hash(tmp_path) == ""
+    )
     relabelled = table.assign(rle_1="1 1")
-    pd.testing.assert_frame_equal(splitting.load_split(run, relabelled, seed=1), splitting.split(relabelled, seed=1))
+    pd.testing.assert_frame_equal(
+        splitting.load_split(run, relabelled, seed=1), splitting.split(relabelled, seed=1)
+    )
 
 
 def test_networks_of_another_split_are_refused_and_the_split_stays(tmp_path):
@@ -536,14 +620,26 @@ def test_only_test_images_of_which_an_earlier_run_is_certain_teach(tmp_path):
     table = dataset.load_table(folder).assign(part=["train", "validation", "held_out"], group=[0, 1, 2])
     table[["image_id", "part", "group"]].assign(split_hash="x").to_csv(tmp_path / "split.csv", index=False)
     path = tmp_path / "pseudo_labels.csv"
-    path.write_text("image_id,certainty,rle_1,rle_2,rle_3,rle_4\nt.jpg,0.95,,3 4,,\nu.jpg,0.9499,1 9,,,\nv.jpg,0.97,,,,\n")
-    for certainty, taken in ((0.95, ["t.jpg", "v.jpg"]), (0.96, ["v.jpg"]), (0.9, ["t.jpg", "u.jpg", "v.jpg"])):
+    path.write_text(
+        "image_id,certainty,rle_1,rle_2,rle_3,rle_4\nt.jpg,0.95,,3 4,,\nu.jpg,0.9499,1 9,,,\nv.jpg,0.97,,,,\n"
+    )
+    for certainty, taken in (
+        (0.95, ["t.jpg", "v.jpg"]),
+        (0.96, ["v.jpg"]),
+        (0.9, ["t.jpg", "u.jpg", "v.jpg"]),
+    ):
         found = pseudo_labels.with_pseudo_labels(table, path, folder, certainty)
         assert found.loc[found["pseudo"], "image_id"].tolist() == taken
 
 
 def test_where_nothing_is_held_out_each_image_is_judged_by_the_network_that_it_validated():
-    table = pd.DataFrame({"rle_1": ["1 1", ""] * 10, "part": ["train"] * 15 + ["validation"] * 5, "group": np.repeat(np.arange(10), 2)})
+    table = pd.DataFrame(
+        {
+            "rle_1": ["1 1", ""] * 10,
+            "part": ["train"] * 15 + ["validation"] * 5,
+            "group": np.repeat(np.arange(10), 2),
+        }
+    )
     judged = splitting.evaluation_images(table, 3, seed=1)
     assert judged.index.tolist() == list(range(20)) and set(judged["member"]) == {0, 1, 2}
     for number in range(3):
@@ -562,7 +658,9 @@ def test_where_nothing_is_held_out_each_image_is_judged_by_the_network_that_it_v
 
 def test_images_of_pseudo_labels_do_not_judge():
     part = ["train"] * 8
-    table = pd.DataFrame({"rle_1": ["1 1", ""] * 4, "part": part, "group": list(range(8)), "pseudo": [False] * 6 + [True] * 2})
+    table = pd.DataFrame(
+        {"rle_1": ["1 1", ""] * 4, "part": part, "group": list(range(8)), "pseudo": [False] * 6 + [True] * 2}
+    )
     assert splitting.evaluation_images(table, 2, seed=1).index.tolist() == list(range(6))
 
 
@@ -571,7 +669,9 @@ def test_pseudo_labels_teach_every_fold_and_validate_none(tmp_path):
     (folder / "test_images" / "t.jpg").write_bytes(cv2.imencode(".jpg", picture(99))[1].tobytes())
     table = dataset.load_table(folder).assign(part=["train", "validation", "held_out"], group=[0, 1, 2])
     path = tmp_path / "pseudo_labels.csv"
-    path.write_text("image_id,certainty,rle_1,rle_2,rle_3,rle_4\nt.jpg,0.99,,3 4,,\nu.jpg,0.6,1 9,,,\nv.jpg,0.97,,,,\n")
+    path.write_text(
+        "image_id,certainty,rle_1,rle_2,rle_3,rle_4\nt.jpg,0.99,,3 4,,\nu.jpg,0.6,1 9,,,\nv.jpg,0.97,,,,\n"
+    )
     with pytest.raises(UserError, match=r"No split\.csv lies beside"):
         pseudo_labels.with_pseudo_labels(table, path, folder)
     beside = table[["image_id", "part", "group"]].assign(split_hash="x")
@@ -580,14 +680,26 @@ def test_pseudo_labels_teach_every_fold_and_validate_none(tmp_path):
         pseudo_labels.with_pseudo_labels(table, path, folder)
     beside.to_csv(tmp_path / "split.csv", index=False)
     more = pseudo_labels.with_pseudo_labels(table, path, folder)
-    assert more["image_id"].tolist() == ["a.jpg", "b.jpg", "c.jpg", "t.jpg"]  # v.jpg is a copy of c.jpg, which is held out
+    assert more["image_id"].tolist() == [
+        "a.jpg",
+        "b.jpg",
+        "c.jpg",
+        "t.jpg",
+    ]  # v.jpg is a copy of c.jpg, which is held out
     assert more["rle_2"].tolist() == ["", "", "", "3 4"] and more["group"].is_unique
     for number in range(2):
         assert splitting.fold_parts(more, 2, number, 0)["part"].tolist()[2:] == ["held_out", "train"]
     assert pseudo_labels.with_pseudo_labels(table, "", folder) is table
-    for file, strip in zip((folder / "train_images" / "c.jpg", folder / "test_images" / "v.jpg"), alike(2, (64, 400)), strict=True):
+    for file, strip in zip(
+        (folder / "train_images" / "c.jpg", folder / "test_images" / "v.jpg"),
+        alike(2, (64, 400)),
+        strict=True,
+    ):
         cv2.imwrite(str(file), strip)  # no longer a copy, but like it
-    found = [pseudo_labels.with_pseudo_labels(table, path, folder, max_distance=distance) for distance in (0.5, 0.1)]
+    found = [
+        pseudo_labels.with_pseudo_labels(table, path, folder, max_distance=distance)
+        for distance in (0.5, 0.1)
+    ]
     assert ["v.jpg" in more["image_id"].tolist() for more in found] == [False, True]
     with pytest.raises(UserError, match="cannot be read"):
         pseudo_labels.with_pseudo_labels(table, tmp_path / "none.csv", folder)
@@ -597,7 +709,8 @@ def test_pseudo_labels_teach_every_fold_and_validate_none(tmp_path):
 
 
 def test_a_pseudo_labelled_copy_of_a_strip_that_judges_or_chooses_does_not_teach(tmp_path):
-    """Test strips that are copies of a training, a validation and a held-out strip, and one that is like none."""
+    """Test strips that are copies of a training, a validation and a held-out strip, and one that is like
+    none."""
     folder = make(tmp_path / "data", CURRENT + "a.jpg,1,1 5\n", tests=("t.jpg", "u.jpg", "v.jpg", "w.jpg"))
     table = dataset.load_table(folder).assign(part=["train", "validation", "held_out"], group=[5, 6, 7])
     table[["image_id", "part", "group"]].assign(split_hash="x").to_csv(tmp_path / "split.csv", index=False)
@@ -608,7 +721,9 @@ def test_a_pseudo_labelled_copy_of_a_strip_that_judges_or_chooses_does_not_teach
     assert more["image_id"].tolist() == ["a.jpg", "b.jpg", "c.jpg", "t.jpg", "w.jpg"]
     assert more["part"].tolist() == ["train", "validation", "held_out", "train", "train"]
     assert more["group"].tolist()[:4] == [5, 6, 7, 5] and more["group"][4] not in (5, 6, 7)
-    for number in range(2):  # another of the two validates each member of an ensemble, t.jpg is a copy of one of them
+    for number in range(
+        2
+    ):  # another of the two validates each member of an ensemble, t.jpg is a copy of one of them
         part = dict(zip(more["image_id"], splitting.fold_parts(more, 2, number, 0)["part"], strict=True))
         assert part["t.jpg"] == {"train": "train", "validation": "left_out"}[part["a.jpg"]]
         assert part["w.jpg"] == "train" and {part["a.jpg"], part["b.jpg"]} == {"train", "validation"}
@@ -617,10 +732,18 @@ def test_a_pseudo_labelled_copy_of_a_strip_that_judges_or_chooses_does_not_teach
 def test_a_pseudo_labelled_strip_between_two_groups_does_not_teach(tmp_path, monkeypatch):
     folder = make(tmp_path / "data", CURRENT + "a.jpg,1,1 5\n", tests=("t.jpg",))
     table = dataset.load_table(folder).assign(part=["train", "train", "held_out"], group=[0, 1, 2])
-    table[["image_id", "part", "group"]].assign(made_from="x").to_csv(tmp_path / "split.csv", index=False)  # as before version 2
-    (tmp_path / "pseudo_labels.csv").write_text("image_id,certainty,rle_1,rle_2,rle_3,rle_4\nt.jpg,0.99,,3 4,,\n")
-    monkeypatch.setattr(pseudo_labels, "find_duplicates", lambda paths, distance: np.array([0, 0, 0, 1]))  # t is like a and like b
-    assert pseudo_labels.with_pseudo_labels(table, tmp_path / "pseudo_labels.csv", folder)["image_id"].tolist() == ["a.jpg", "b.jpg", "c.jpg"]
+    table[["image_id", "part", "group"]].assign(made_from="x").to_csv(
+        tmp_path / "split.csv", index=False
+    )  # as before version 2
+    (tmp_path / "pseudo_labels.csv").write_text(
+        "image_id,certainty,rle_1,rle_2,rle_3,rle_4\nt.jpg,0.99,,3 4,,\n"
+    )
+    monkeypatch.setattr(
+        pseudo_labels, "find_duplicates", lambda paths, distance: np.array([0, 0, 0, 1])
+    )  # t is like a and like b
+    assert pseudo_labels.with_pseudo_labels(table, tmp_path / "pseudo_labels.csv", folder)[
+        "image_id"
+    ].tolist() == ["a.jpg", "b.jpg", "c.jpg"]
 
 
 @pytest.mark.parametrize("row, said", [
@@ -633,7 +756,9 @@ def test_pseudo_labels_that_went_through_a_spreadsheet_are_tidied_or_named(tmp_p
     folder = make(tmp_path / "data", CURRENT + "a.jpg,1,1 5\n", tests=("t.jpg",))
     table = dataset.load_table(folder).assign(part=["train", "train", "held_out"], group=[0, 1, 2])
     table[["image_id", "part", "group"]].assign(split_hash="x").to_csv(tmp_path / "split.csv", index=False)
-    (tmp_path / "pseudo_labels.csv").write_text(f"image_id,certainty,rle_1,rle_2,rle_3,rle_4\n{row}\n", encoding="utf-8")
+    (tmp_path / "pseudo_labels.csv").write_text(
+        f"image_id,certainty,rle_1,rle_2,rle_3,rle_4\n{row}\n", encoding="utf-8"
+    )
     monkeypatch.setattr(pseudo_labels, "find_duplicates", lambda paths, distance: np.arange(4))
     if said:
         with pytest.raises(UserError, match=said):

@@ -1,10 +1,11 @@
-"""Every command and setting that README, docs/, benchmarks/, UPLOAD.md, the Makefile or the program itself names is tried, or it is
-said why not.
+"""Every command and setting that README, docs/, benchmarks/, UPLOAD.md, the Makefile or the program itself
+names is tried, or it is said why not.
 
-They are taken from the texts by rule, so that one that is added later and that nothing here knows fails `test_every_command_is_known`.
-The ones that run do so in a copy of the project with the small run that the tests share. Those that need an account, a network, the
-packages of rivals or half an hour are followed until their options are read, all in one process: most of such a second is imports.
-The choices of parameters, too, are taken from the comments that name them, and each must be among the values that a test runs with.
+They are taken from the texts by rule, so that one that is added later and that nothing here knows fails
+`test_every_command_is_known`. The ones that run do so in a copy of the project with the small run that the
+tests share. Those that need an account, a network, the packages of rivals or half an hour are followed until
+their options are read, all in one process: most of such a second is imports. The choices of parameters, too,
+are taken from the comments that name them, and each must be among the values that a test runs with.
 """
 
 import ast
@@ -38,22 +39,41 @@ from lib.pipeline import graph, params, ranges
 PROJECT = paths.PROJECT
 PAGES = (path for pattern in ("docs/*.md", "benchmarks/*.md") for path in PROJECT.glob(pattern))
 DOCUMENTS = ["README.md", "CONTRIBUTING.md", *sorted(path.relative_to(PROJECT).as_posix() for path in PAGES)]
-SOURCES = sorted(path for pattern in ("run_all.py", "lib/**/*.py", "docs/*.py", "benchmarks/*.py", "tests/[!t]*.py") for path in PROJECT.glob(pattern))
+SOURCES = sorted(
+    path
+    for pattern in ("run_all.py", "lib/**/*.py", "docs/*.py", "benchmarks/*.py", "tests/[!t]*.py")
+    for path in PROJECT.glob(pattern)
+)
 PROGRAM = r"(?:\S*python3?|py|pip|make|jupyter|nbstripout|ruff|conda|kaggle|pack|push|download)"
-IN_TEXT = re.compile(r"(?<![\w./-])(?=((?:python (?:-m [\w.]+|[\w/]+\.py)|make (?:run|test|bench)\b)[^`;\n]*))")
-WORDS = re.compile(r"\w+/?\w*\.py|run|test|bench|pack|push|download|install|kaggle|datasets|kernels|competitions|create|submit|version")
-SMALL = ("-p", "00.n_examples=1", *(word for name, value in whole_run.SEGMENTER.items() for word in whole_run.settings("all", {name: value})))
+IN_TEXT = re.compile(
+    r"(?<![\w./-])(?=((?:python (?:-m [\w.]+|[\w/]+\.py)|make (?:run|test|bench)\b)[^`;\n]*))"
+)
+WORDS = re.compile(
+    r"\w+/?\w*\.py|run|test|bench|pack|push|download|install|kaggle|datasets|kernels|competitions|create|submit|version"
+)
+SMALL = (
+    "-p",
+    "00.n_examples=1",
+    *(
+        word
+        for name, value in whole_run.SEGMENTER.items()
+        for word in whole_run.settings("all", {name: value})
+    ),
+)
 
 
 def in_markdown(text):
-    """The commands of a page: lines of its blocks, without comments, and what is set as code and begins as a command or an option does."""
+    """The commands of a page: lines of its blocks, without comments, and what is set as code and begins as a
+    command or an option does."""
     pieces = []
     for number, part in enumerate(re.split(r"(?m)^```\w*\n", re.sub(r"\\\n\s*", "", text))):
         if number % 2:
             pieces += [re.split(r"\s+#", line)[0].strip() for line in part.splitlines()]
         else:
             pieces += re.findall(r"`([^`]+)`", re.sub(r"\s*\n\s*", " ", part))
-    return [piece for piece in pieces if re.match(rf"{PROGRAM} \S|-{{1,2}}[a-z]|(?:all|\d\d)\w*\.[\w.]+=", piece)]
+    return [
+        piece for piece in pieces if re.match(rf"{PROGRAM} \S|-{{1,2}}[a-z]|(?:all|\d\d)\w*\.[\w.]+=", piece)
+    ]
 
 
 def texts_of(source):
@@ -71,13 +91,19 @@ def texts_of(source):
 
 
 def in_source(text):
-    """The commands in a text of the program, each as far as its words are a command's; what may be left out is taken along."""
+    """The commands in a text of the program, each as far as its words are a command's; what may be left out
+    is taken along."""
     found = []
     for match in IN_TEXT.findall(re.sub(r"\[(-[^]]*|[A-Z]+)\]", r"\1", text)):
         taken, words = [], match.split()
         for number, word in enumerate(words):
-            bare = word.strip("'").rstrip(".,:)`\"")
-            own = number == 0 or bare.startswith("-") or words[number - 1].startswith("-") or re.fullmatch(r"[A-Z]+(?:\.zip)?|<", bare)
+            bare = word.strip("'").rstrip('.,:)`"')
+            own = (
+                number == 0
+                or bare.startswith("-")
+                or words[number - 1].startswith("-")
+                or re.fullmatch(r"[A-Z]+(?:\.zip)?|<", bare)
+            )
             if not own and not WORDS.fullmatch(bare):
                 break
             taken.append(bare)
@@ -101,14 +127,19 @@ def documented():
     for path in sorted(graph.DEFAULT_PROJECT.notebooks.glob("*.ipynb")):
         cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
         code = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
-        sources[path.name] = "\n".join(line for part in code for line in part.splitlines() if not line.lstrip().startswith("%"))
+        sources[path.name] = "\n".join(
+            line for part in code for line in part.splitlines() if not line.lstrip().startswith("%")
+        )
     for name, source in sources.items():
         for text in texts_of(source):
             for command in in_source(text) if text not in templates else ():
                 found.setdefault(command, name)
     for path in (PROJECT / "Makefile", *sorted((PROJECT / "params").iterdir())):
         text = path.read_text(encoding="utf-8")
-        commands = [*in_source(text), *re.findall(r"(?:: |(?m:^)# )(make(?: [\w-]+(?![\w=]))?(?: \w+=(?:\"[^\"]*\"|[\w.]+))*)", text)]
+        commands = [
+            *in_source(text),
+            *re.findall(r"(?:: |(?m:^)# )(make(?: [\w-]+(?![\w=]))?(?: \w+=(?:\"[^\"]*\"|[\w.]+))*)", text),
+        ]
         for command in commands:
             found.setdefault(command, path.name)
     return found
@@ -118,7 +149,8 @@ COMMANDS = documented()
 
 
 def unix(command):
-    """A command's words, as typed into a shell here; Windows' and the virtual environments' Python are this one."""
+    """A command's words, as typed into a shell here; Windows' and the virtual environments' Python are this
+    one."""
     return shlex.split(re.sub(r"^\S*python(?= )", "python", command))
 
 
@@ -130,7 +162,8 @@ FREE = {"RUN": "ID", "FILE.zip": "set.zip", "FOLDER": "unpacked"}
 
 
 def filled(words):
-    """The words with something for each placeholder (capitals): by the option before it, or by its own name."""
+    """The words with something for each placeholder (capitals): by the option before it, or by its own
+    name."""
     given = []
     for before, word in zip(["", *words], words, strict=False):
         blank = re.fullmatch(r"X|[A-Z]{1,6}|FILE\.zip", word) and before != "-m"
@@ -141,7 +174,15 @@ def filled(words):
 def do(project, words, input=None, **environment):
     """Run a command in the copy of the project; how it ended, without an error. `python` is this one."""
     words = [sys.executable if word == "python" else word for word in words]
-    ended = subprocess.run(words, cwd=project, env=os.environ | environment, input=input, capture_output=True, text=True, timeout=900)
+    ended = subprocess.run(
+        words,
+        cwd=project,
+        env=os.environ | environment,
+        input=input,
+        capture_output=True,
+        text=True,
+        timeout=900,
+    )
     said = ended.stdout + ended.stderr
     assert ended.returncode == 0 and (input or "Traceback" not in said), said[-3000:]
     return ended
@@ -149,9 +190,12 @@ def do(project, words, input=None, **environment):
 
 def run(*more, says=""):
     """Execute the command with more words after it; it says so."""
+
     def act(project, words):
         ended = do(project, [*filled(words), *more])
-        assert re.search(says, ended.stdout + ended.stderr, re.DOTALL), f"{says} was not said:\n{ended.stdout}"
+        assert re.search(says, ended.stdout + ended.stderr, re.DOTALL), (
+            f"{says} was not said:\n{ended.stdout}"
+        )
 
     return act
 
@@ -169,7 +213,17 @@ def in_the_other(*more, says=""):
     return act
 
 
-RIVALS = ("albumentations", "cc3d", "onnx", "onnxruntime", "openvino", "pycocotools", "segmentation_models_pytorch", "tf2onnx", "torch")
+RIVALS = (
+    "albumentations",
+    "cc3d",
+    "onnx",
+    "onnxruntime",
+    "openvino",
+    "pycocotools",
+    "segmentation_models_pytorch",
+    "tf2onnx",
+    "torch",
+)
 PARSER = """
 import argparse, contextlib, importlib.util, io, json, os, runpy, sys, traceback, unittest.mock
 class Rivals:  # of the benchmarks, which are in an environment of their own
@@ -217,19 +271,22 @@ HELPS = [[*name, "--help"] for name in (
 
 
 def as_parsed(words):
-    """The words of a command as PARSER takes them: without the interpreter; the name of a command of lib.kaggle stands for it."""
+    """The words of a command as PARSER takes them: without the interpreter; the name of a command of
+    lib.kaggle stands for it."""
     return filled(words[1:] if words[0] == "python" else ["-m", "lib.kaggle", *words])
 
 
 @functools.cache
 def parse_all(project):
-    """{words: (how it ended, what it said)} of all commands that are only parsed; those of benchmarks apart, whose modules have names
-    that the project has too."""
+    """{words: (how it ended, what it said)} of all commands that are only parsed; those of benchmarks apart,
+    whose modules have names that the project has too."""
     jobs = [as_parsed(unix(command)) for command in COMMANDS if how(command) in (parsed, uploads)]
     jobs += [[*as_parsed(unix(command)), "--help"] for command in COMMANDS if how(command) is helps]
     found, token = {}, {"KAGGLE_USERNAME": "me", "KAGGLE_KEY": "0" * 32}
-    for part in ([job for job in jobs if job[0].startswith("benchmarks/")],
-                 [job for job in jobs if not job[0].startswith("benchmarks/")] + HELPS):  # fmt: skip
+    for part in (
+        [job for job in jobs if job[0].startswith("benchmarks/")],
+        [job for job in jobs if not job[0].startswith("benchmarks/")] + HELPS,
+    ):
         said = do(project, ["python", "-c", PARSER], input=json.dumps(part), PYTHONPATH=str(project), **token)
         found |= json.loads(said.stdout.splitlines()[-1])
     return found
@@ -300,7 +357,9 @@ def not_here(reason):
 
 def judged_again(project, words):
     """40_evaluation and 90_inference, with what README sets for them."""
-    judging = [word for setting in (*settings_of("(?:-p )?40"), '40.tta=["none"]') for word in ("-p", setting)]
+    judging = [
+        word for setting in (*settings_of("(?:-p )?40"), '40.tta=["none"]') for word in ("-p", setting)
+    ]
     in_the_other(*judging, says="40_evaluation +started.*90_inference +started")(project, words)
 
 
@@ -353,13 +412,17 @@ def test_every_command_is_known():
     assert in_markdown(page) == ["python run_all.py --new X", "make it A=1"]
     assert how("python run_all.py --new X") is None
     assert in_source("Run it: python run_all.py --resume. Or (python -m lib.kaggle pack) again.") == [
-        "python run_all.py --resume", "python -m lib.kaggle pack",
-    ]  # fmt: skip
+        "python run_all.py --resume",
+        "python -m lib.kaggle pack",
+    ]
 
 
 def headings(page):
     """The anchors of a page's headings, as the usual public hosts make them."""
-    return {re.sub(r"[^\w -]", "", line.lower()).strip().replace(" ", "-") for line in re.findall(r"(?m)^#+ (.+)$", page)}
+    return {
+        re.sub(r"[^\w -]", "", line.lower()).strip().replace(" ", "-")
+        for line in re.findall(r"(?m)^#+ (.+)$", page)
+    }
 
 
 @pytest.mark.parametrize("name", [*DOCUMENTS, "CHANGELOG.md", "runs/README.md"])
@@ -377,7 +440,9 @@ def test_every_file_that_a_page_names_is_there(name):
 
 def test_the_way_to_a_submission_is_told_as_the_graph_has_it():
     page = (PROJECT / "docs" / "architecture.md").read_text(encoding="utf-8")
-    files_of_a_run = [file for products in (graph.PRODUCTS, graph.FURTHER) for files in products.values() for file in files]
+    files_of_a_run = [
+        file for products in (graph.PRODUCTS, graph.FURTHER) for files in products.values() for file in files
+    ]
     for word in [*graph.GRAPH, *files_of_a_run]:
         text = re.sub(r"3[23]_seg_class[23]", "31_seg_class1", word)
         text = re.sub(r"models/seg_class[23]/", "models/seg_class1/", text).removesuffix("/model.json")
@@ -391,7 +456,8 @@ def test_nothing_here_is_about_a_command_that_is_gone():
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory, whole_project):
-    """The copy of the project with the run of all tests, ID; data/set as its data, a small set of another kind as NEU and data/neu."""
+    """The copy of the project with the run of all tests, ID; data/set as its data, a small set of another
+    kind as NEU and data/neu."""
     project = shutil.copytree(whole_project, tmp_path_factory.mktemp("documented") / "project", symlinks=True)
     (made,) = (project / "data").iterdir()
     shutil.copytree(made, project / "data" / "set")
@@ -407,16 +473,26 @@ def project(tmp_path_factory, whole_project):
             cv2.imwrite(str(project / "NEU" / "images" / part / f"{part}{number}.png"), picture)
             cv2.imwrite(str(project / "NEU" / "annotations" / part / f"{part}{number}.png"), mask)
     for out in ("data/mine", "data/neu"):
-        where = [f"--{word}={place}" for word, place in (("images", "images/training"), ("masks", "annotations/training"))]
-        where = [word.replace("=", "=NEU/") for word in [*where, "--test-images=images/test", "--test-masks=annotations/test"]]
+        where = [
+            f"--{word}={place}"
+            for word, place in (("images", "images/training"), ("masks", "annotations/training"))
+        ]
+        where = [
+            word.replace("=", "=NEU/")
+            for word in [*where, "--test-images=images/test", "--test-masks=annotations/test"]
+        ]
         do(project, ["python", "-m", "lib.importer", *where, "--out", out])
     rows = [f"test{number}.png_{k}," for number in range(16) for k in (1, 2, 3)]
-    files.write_atomic(project / "runs" / "neu" / "submission.csv", "\n".join(["ImageId_ClassId,EncodedPixels", *rows, ""]))
+    files.write_atomic(
+        project / "runs" / "neu" / "submission.csv", "\n".join(["ImageId_ClassId,EncodedPixels", *rows, ""])
+    )
     return project
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("command", [command for command in COMMANDS if how(command)], ids=lambda command: command[:70])
+@pytest.mark.parametrize(
+    "command", [command for command in COMMANDS if how(command)], ids=lambda command: command[:70]
+)
 def test_a_command(command, project):
     if re.match(r"python -m lib\.(?:importer|synthetic) --", command):
         words = filled(unix(command))
@@ -425,18 +501,24 @@ def test_a_command(command, project):
 
 
 def settings_of(notebook):
-    """The settings that the documents name one by one for a notebook, or for all; `notebook` is the pattern of the setting's beginning."""
+    """The settings that the documents name one by one for a notebook, or for all; `notebook` is the pattern
+    of the setting's beginning."""
     named = [shlex.split(command) for command in COMMANDS if re.match(rf"{notebook}\.[\w.]+=", command)]
     return [words[-1] for words in named if len(words) <= 2]
 
 
 def promised(path):
-    """{parameter: values} that the comments of a notebook name: choices, yes and no, and 0 with its opposite where 0 has a meaning."""
+    """{parameter: values} that the comments of a notebook name: choices, yes and no, and 0 with its opposite
+    where 0 has a meaning."""
     (source,) = test_notebooks.tagged(path, "parameters")
     comments, found = ranges.comments_of(source), {}
     lines = {line.partition(":")[0]: number for number, line in enumerate(source.splitlines(), 1)}
     for name, parameter in params.declared(path).items():
-        domains = parameter.domain.entries if parameter.domain and parameter.domain.entries else {name: parameter.domain}
+        domains = (
+            parameter.domain.entries
+            if parameter.domain and parameter.domain.entries
+            else {name: parameter.domain}
+        )
         for key, domain in domains.items():
             named = {option for option in (domain.options if domain else ()) if isinstance(option, str)}
             if isinstance(parameter.default, bool):
@@ -448,7 +530,8 @@ def promised(path):
 
 
 def values_of(name, given):
-    """{parameter: values} that a notebook runs with: its defaults but for what is given; entries of dictionaries as parameters."""
+    """{parameter: values} that a notebook runs with: its defaults but for what is given; entries of
+    dictionaries as parameters."""
     found = {}
     for key, parameter in params.declared(graph.DEFAULT_PROJECT.notebooks / f"{name}.ipynb").items():
         value = given.get(key, parameter.default)
@@ -466,21 +549,33 @@ def of_parameters(test):
 
 
 def tried():
-    """{parameter: values} that some test runs a notebook with, or builds a network with, where that is what the value is about."""
-    runs = [*whole_run.PARAMETERS.items(), *test_notebooks.MEMBERS.items(), *test_notebooks.BY_HAND.items(),
-            *test_small_data.OUT_OF_FOLD.items()]
+    """{parameter: values} that some test runs a notebook with, or builds a network with, where that is what
+    the value is about."""
+    runs = [
+        *whole_run.PARAMETERS.items(),
+        *test_notebooks.MEMBERS.items(),
+        *test_notebooks.BY_HAND.items(),
+        *test_small_data.OUT_OF_FOLD.items(),
+    ]
     of_40 = dict(setting.partition(".")[2].split("=") for setting in settings_of("(?:-p )?40"))
     found = {}
     for name, given in [*runs, ("40_evaluation", of_40), ("20_multilabel", {})]:  # the last for data/mine
         for key, values in values_of(name, given).items():
             found.setdefault(key, set()).update(values)
     found["pseudo_labels"].add("FILE")  # test_notebooks.MEMBERS, made there
-    found["strategy"] |= set(postprocess.STRATEGIES)  # every run of 40_evaluation chooses thresholds for each and compares them
+    found["strategy"] |= set(
+        postprocess.STRATEGIES
+    )  # every run of 40_evaluation chooses thresholds for each and compares them
     found["architecture"] |= of_parameters(test_backbones.test_the_other_architectures)
     found["backbone"] |= of_parameters(test_backbones.test_a_classifier_with_crops_and_cells)
     found["backbone"] |= of_parameters(test_backbones.test_a_segmenter_begins_with_a_weights_file)
-    for value, test in (("FILE", test_backbones.test_a_classifier_begins_with_a_weights_file_and_one_of_another_network_is_refused),
-                        ("imagenet", test_pretrained.test_classifier_and_segmenter_start_from_imagenet_train_and_come_back)):  # fmt: skip
+    for value, test in (
+        (
+            "FILE",
+            test_backbones.test_a_classifier_begins_with_a_weights_file_and_one_of_another_network_is_refused,
+        ),
+        ("imagenet", test_pretrained.test_classifier_and_segmenter_start_from_imagenet_train_and_come_back),
+    ):
         assert callable(test)
         found["weights"].add(value)
     return found
@@ -497,8 +592,15 @@ def test_a_choice_that_is_new_is_one_that_nothing_tries(tmp_path):
     path = tmp_path / "10_binary.ipynb"
     source = 'loss: str = "bce"  # bce | hinge: of networks\nlocate: bool = True  # where\nquiet: int = 0  # 0..9: lines, none at 0\n'
     source += 'augmentation: dict = {"flips": "none"}  # choices.AUGMENTATION: of strips\n'
-    files.write_json(path, {"cells": [{"cell_type": "code", "metadata": {"tags": ["parameters"]}, "source": source}]})
-    expected = {"loss": {"bce", "hinge"}, "locate": {True, False}, "quiet": {"0", "more than 0"}, "flips": set(choices.FLIPS)}
+    files.write_json(
+        path, {"cells": [{"cell_type": "code", "metadata": {"tags": ["parameters"]}, "source": source}]}
+    )
+    expected = {
+        "loss": {"bce", "hinge"},
+        "locate": {True, False},
+        "quiet": {"0", "more than 0"},
+        "flips": set(choices.FLIPS),
+    }
     assert {name: values for name, values in promised(path).items() if values} == expected
     assert "hinge" not in tried()["loss"] and "bce" in tried()["loss"]
 
@@ -509,7 +611,10 @@ def test_the_settings_of_the_table(project):
     settings = [setting for setting in settings_of("all") if not setting.startswith(apart)]
     assert len(settings) == len(settings_of("all")) - 3 > 5 and len(settings_of("(?:-p )?40")) > 1
     everywhere = [word for setting in settings for word in ("-p", setting)]
-    training = in_the_other("--data", "data/set", "--only", "31", "--run", "settings", *SMALL, *everywhere, says="done")
+    training = in_the_other(
+        "--data", "data/set", "--only", "31", "--run", "settings", *SMALL, *everywhere, says="done"
+    )
     training(project, ["python", "run_all.py"])
-    # Five trainings would be five times one: test_notebooks.py has ensembles of two, and test_dataset.py divides strips into five.
+    # Five trainings would be five times one: test_notebooks.py has ensembles of two, and test_dataset.py
+    # divides strips into five.
     assert "all.n_members=5" in settings_of("all")

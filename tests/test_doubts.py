@@ -1,4 +1,5 @@
-"""A network that does no better than a constant answer says so: in the report, on the index and at the end of a run."""
+"""A network that does no better than a constant answer says so: in the report, on the index and at the end of
+a run."""
 
 import numpy as np
 import pytest
@@ -21,7 +22,10 @@ def test_a_classifier_that_orders_strips_rightly_is_not_doubted_and_one_that_gue
     truth, group = np.arange(60) % 2, np.arange(60)
     assert doubts.of_classifier(truth, truth * 0.5 + rng.random(60) * 0.6, group, "it") == ""
     shuffled = doubts.of_classifier(truth, rng.random(60), group, "it")
-    assert "On these 60 strips, 30 of them with it, it cannot be told from one that gives every strip the same answer: AUC" in shuffled
+    assert (
+        "On these 60 strips, 30 of them with it, it cannot be told from one that gives every strip the same answer: AUC"
+        in shuffled
+    )
     constant = doubts.of_classifier(truth, np.full(60, 0.7), group, "it")
     assert "AUC 0.50, 95 % interval 0.50 to 0.50" in constant
 
@@ -49,7 +53,9 @@ def test_a_segmenter_must_beat_painting_whole_strips():
     assert "it cannot be told from painting whole strips: mean Dice 0.18 against 0.18" in low
     nothing = doubts.of_segmenter(truth, masks_of(*[0] * 10, 3, 3), score * 0, group, SHAPE, "it")
     assert nothing == "On none of the 10 strips with the defect does it draw anything."
-    assert doubts.of_segmenter(masks_of(0, 0), masks_of(1, 0), np.array([0, 1]), np.arange(2), SHAPE, "it") == ""
+    assert (
+        doubts.of_segmenter(masks_of(0, 0), masks_of(1, 0), np.array([0, 1]), np.arange(2), SHAPE, "it") == ""
+    )
 
 
 def test_a_cascade_must_gain_over_predicting_nothing():
@@ -71,8 +77,13 @@ def test_the_advice_follows_from_how_it_was_trained(strips, steps, weights, said
 
 
 def test_the_index_shows_doubts_before_the_score(tmp_path):
-    write_json(tmp_path / "metrics" / "10_binary.json", {"summary": "x", "metrics": {"binary_doubt": "It <b>guesses</b>.", "a": 1.0}})
-    write_json(tmp_path / "metrics" / "20_multilabel.json", {"summary": "x", "metrics": {"multilabel_doubt": ""}})
+    write_json(
+        tmp_path / "metrics" / "10_binary.json",
+        {"summary": "x", "metrics": {"binary_doubt": "It <b>guesses</b>.", "a": 1.0}},
+    )
+    write_json(
+        tmp_path / "metrics" / "20_multilabel.json", {"summary": "x", "metrics": {"multilabel_doubt": ""}}
+    )
     pages.write_index(tmp_path)
     page = (tmp_path / "index.html").read_text()
     assert page.count("No better than a constant answer") == 1

@@ -1,10 +1,11 @@
-"""The search for near-duplicates: turned, mirrored, moved, lit and encoded copies; textures alike that are none; crowds of one view."""
+"""The search for near-duplicates: turned, mirrored, moved, lit and encoded copies; textures alike that are
+none; crowds of one view."""
 
 import cv2
 import numpy as np
 import pytest
 
-from lib.data import duplicates, likeness
+from lib.data import alignment, duplicates, likeness
 from lib.data.images import read_image
 
 SHAPES = {"strip": (64, 400), "square": (120, 120)}
@@ -41,19 +42,25 @@ def disguised(image, turn):
 def test_turns_are_what_they_are_called():
     corner = np.array([[1, 2], [3, 4]])
     expected = {
-        "as it is": [[1, 2], [3, 4]], "mirrored left to right": [[2, 1], [4, 3]], "mirrored top to bottom": [[3, 4], [1, 2]],
-        "turned by 180 degrees": [[4, 3], [2, 1]], "mirrored along the diagonal": [[1, 3], [2, 4]],
-        "turned by 90 degrees clockwise": [[3, 1], [4, 2]], "turned by 90 degrees counterclockwise": [[2, 4], [1, 3]],
+        "as it is": [[1, 2], [3, 4]],
+        "mirrored left to right": [[2, 1], [4, 3]],
+        "mirrored top to bottom": [[3, 4], [1, 2]],
+        "turned by 180 degrees": [[4, 3], [2, 1]],
+        "mirrored along the diagonal": [[1, 3], [2, 4]],
+        "turned by 90 degrees clockwise": [[3, 1], [4, 2]],
+        "turned by 90 degrees counterclockwise": [[2, 4], [1, 3]],
         "mirrored along the other diagonal": [[4, 2], [3, 1]],
-    }  # fmt: skip
-    assert {name: likeness.turned(corner, turn).tolist() for turn, name in enumerate(duplicates.TURNS)} == expected
+    }
+    assert {
+        name: likeness.turned(corner, turn).tolist() for turn, name in enumerate(alignment.TURNS)
+    } == expected
 
 
 @pytest.mark.parametrize("turn", SQUARE_TURNS)
 def test_every_turn_has_one_that_undoes_it(turn):
     picture = np.arange(12).reshape(3, 4)
-    assert likeness.turned(likeness.turned(picture, turn), duplicates.BACK[turn]).tolist() == picture.tolist()
-    assert duplicates.combined()[duplicates.BACK[turn], turn] == 0
+    assert likeness.turned(likeness.turned(picture, turn), alignment.BACK[turn]).tolist() == picture.tolist()
+    assert alignment.combined()[alignment.BACK[turn], turn] == 0
 
 
 @pytest.mark.parametrize("kind, turn", EVERY)
@@ -61,7 +68,16 @@ def test_a_turned_copy_is_in_its_images_group(tmp_path, kind, turn):
     images = [grey(texture(seed, SHAPES[kind])) for seed in range(6)]
     paths = write(tmp_path, [*images, disguised(images[2], turn), likeness.turned(images[4], turn)])
     assert duplicates.find_duplicates(paths).tolist() == [0, 1, 2, 3, 4, 5, 2, 4]
-    assert duplicates.find_duplicates(paths[::-1]).tolist() == [0, 1, 2, 0, 3, 1, 4, 5]  # the copy may come first
+    assert duplicates.find_duplicates(paths[::-1]).tolist() == [
+        0,
+        1,
+        2,
+        0,
+        3,
+        1,
+        4,
+        5,
+    ]  # the copy may come first
 
 
 def test_a_strip_turned_by_90_degrees_is_no_copy_of_its_shape(tmp_path):
@@ -72,7 +88,8 @@ def test_a_strip_turned_by_90_degrees_is_no_copy_of_its_shape(tmp_path):
 
 @pytest.mark.parametrize("kind", SHAPES)
 def test_textures_that_look_alike_at_a_distance_stay_apart(tmp_path, kind):
-    """One coarse pattern, alike under all turns, with a grain of its own for each image: the fingerprints cannot tell them apart."""
+    """One coarse pattern, alike under all turns, with a grain of its own for each image: the fingerprints
+    cannot tell them apart."""
     coarse = texture(77, SHAPES[kind], 0.8 * CELL[kind])
     coarse = sum(likeness.turned(coarse, turn) for turn in (STRIP_TURNS if kind == "strip" else SQUARE_TURNS))
     coarse = coarse / coarse.std()
@@ -101,8 +118,8 @@ def test_a_fixed_view_costs_few_second_looks_and_hides_no_copy(tmp_path, monkeyp
     images = [grey(view + 0.8 * texture(seed, shape, 0.7)) for seed in range(count)]
     copies = [disguised(images[number], turn) for number, turn in enumerate(turns)]
     paths = write(tmp_path, [*images, *copies])
-    looks, distance, decoded, read = [], duplicates.Looks.distance, [], read_image
-    monkeypatch.setattr(duplicates.Looks, "distance", lambda *given: looks.append(given) or distance(*given))
+    looks, distance, decoded, read = [], alignment.Looks.distance, [], read_image
+    monkeypatch.setattr(alignment.Looks, "distance", lambda *given: looks.append(given) or distance(*given))
     monkeypatch.setattr(likeness, "read_image", lambda *given: decoded.append(given) or read(*given))
     assert duplicates.find_duplicates(paths).tolist() == [*range(count), *range(len(copies))]
     assert len(looks) < 3 * len(paths)  # of 2,000 pairs
@@ -123,7 +140,9 @@ def test_candidates_are_those_of_every_pair_in_every_turn(tmp_path, kind):
     """The quick way over mirrored parts finds what products of all turned fingerprints find."""
     images = [grey(texture(seed // 3, SHAPES[kind]) + texture(50 + seed, SHAPES[kind])) for seed in range(9)]
     turns = list(STRIP_TURNS if kind == "strip" else SQUARE_TURNS)
-    paths = write(tmp_path, [likeness.turned(image, turns[seed % len(turns)]) for seed, image in enumerate(images)])
+    paths = write(
+        tmp_path, [likeness.turned(image, turns[seed % len(turns)]) for seed, image in enumerate(images)]
+    )
     size = likeness.fingerprint_size(paths)
     prints = likeness.fingerprints(paths, size)
     expected = {}
@@ -135,13 +154,17 @@ def test_candidates_are_those_of_every_pair_in_every_turn(tmp_path, kind):
                 if apart <= likeness.CANDIDATE + 0.2:
                     expected[first, second, turn] = pytest.approx(apart, abs=1e-5)
     found = likeness.close_pairs(prints, size, likeness.CANDIDATE + 0.2)
-    assert {tuple(map(int, key)): float(apart) for *key, apart in zip(*found, strict=True)} == expected and len(expected) >= 5
+    assert {
+        tuple(map(int, key)): float(apart) for *key, apart in zip(*found, strict=True)
+    } == expected and len(expected) >= 5
 
 
 def test_the_nearest_copy_and_its_turn(tmp_path):
     images = [grey(texture(seed, SHAPES["square"])) for seed in range(4)]
     blend = grey(0.8 * texture(1, SHAPES["square"]) + 0.5 * texture(9, SHAPES["square"]))
-    paths = write(tmp_path, [*images, blend, disguised(images[1], 5), likeness.turned(images[3], 6), images[2]])
+    paths = write(
+        tmp_path, [*images, blend, disguised(images[1], 5), likeness.turned(images[3], 6), images[2]]
+    )
     group = duplicates.find_duplicates(paths)
     assert group.tolist() == [0, 1, 2, 3, 1, 1, 3, 2]
     wanted = np.arange(8) >= 5

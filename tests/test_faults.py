@@ -1,4 +1,5 @@
-"""Runs that are killed and machines that fail, on the small project: what is printed, what stays, and that --resume ends the same."""
+"""Runs that are killed and machines that fail, on the small project: what is printed, what stays, and that
+--resume ends the same."""
 
 import random
 import shutil
@@ -28,13 +29,17 @@ def expected(tmp_path_factory, data):
 
 @pytest.mark.slow
 def test_a_run_that_is_killed_again_and_again_ends_as_an_undisturbed_one(tmp_path, data, expected):
-    begin = kills.beginner([str(faults.SCRIPT), str(tmp_path)], "a", *faults.CHOICE, "--data", str(data), "--jobs", "2")
+    begin = kills.beginner(
+        [str(faults.SCRIPT), str(tmp_path)], "a", *faults.CHOICE, "--data", str(data), "--jobs", "2"
+    )
     rows = kills.chain(begin, tmp_path / "runs" / "a", expected, 3.0, 5, random.Random(4))
     assert rows and not any(row.problems for row in rows), kills.report(rows)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("case", [case for case in faults.CASES if case.short], ids=lambda case: f"{case.fault}, {case.stage}")
+@pytest.mark.parametrize(
+    "case", [case for case in faults.CASES if case.short], ids=lambda case: f"{case.fault}, {case.stage}"
+)
 def test_a_machine_that_fails(case, tmp_path, data, expected):
     ended = faults.play(case, tmp_path / "x", data, expected)
     if ended is None:
@@ -44,7 +49,9 @@ def test_a_machine_that_fails(case, tmp_path, data, expected):
 
 def one_notebook(tmp_path, data, *arguments):
     """Run 10 and 20 of the small project; the lines that say what was done."""
-    return small_project.call(tmp_path, *arguments, "--profile", "small", "--only", "10,20", "--run", "a", "--data", str(data))
+    return small_project.call(
+        tmp_path, *arguments, "--profile", "small", "--only", "10,20", "--run", "a", "--data", str(data)
+    )
 
 
 @pytest.mark.slow
@@ -56,7 +63,9 @@ def test_products_are_known_by_their_content(tmp_path, data, capsys):
     (run_dir / "value.json").write_text('{"value": 8}')  # not what 10 left there
     assert one_notebook(tmp_path, data, "--resume") == 0
     said, after = capsys.readouterr().out, kills.finished(run_dir)
-    assert "20_reads_value   cached" in said and after["20_reads_value"] == before["20_reads_value"]  # 10 made the same again
+    assert (
+        "20_reads_value   cached" in said and after["20_reads_value"] == before["20_reads_value"]
+    )  # 10 made the same again
     assert after["10_writes_value"] != before["10_writes_value"]
     state = run_state.read(run_dir)
     state.notebooks["20_reads_value"].input_hashes["10_writes_value"] = "something else"
@@ -74,7 +83,11 @@ def test_a_changed_parameter_of_one_segmenter_changes_it_and_what_follows():
         return tasks.keys_of(graph.DEFAULT_PROJECT, list(graph.GRAPH), values, {"sha256": "f"}, None)
 
     before, after = keys(), keys(("33_seg_class3", "epochs", "3"))
-    assert [name for name in graph.GRAPH if before[name] != after[name]] == ["33_seg_class3", "40_evaluation", "90_inference"]
+    assert [name for name in graph.GRAPH if before[name] != after[name]] == [
+        "33_seg_class3",
+        "40_evaluation",
+        "90_inference",
+    ]
 
 
 def test_what_a_killed_command_was_writing_is_removed_and_a_run_without_a_state_starts_anew(tmp_path):
@@ -104,9 +117,15 @@ def test_strays_of_a_run_are_ended_and_no_others(tmp_path):
     import subprocess
 
     def begin(run_dir, notebook):
-        return subprocess.Popen(["sleep", "300"], env=dict(os.environ, STEEL_RUN=str(run_dir), STEEL_NOTEBOOK=notebook))
+        return subprocess.Popen(
+            ["sleep", "300"], env=dict(os.environ, STEEL_RUN=str(run_dir), STEEL_NOTEBOOK=notebook)
+        )
 
-    mine, other_notebook, other_run = begin(tmp_path, "a"), begin(tmp_path, "b"), begin(tmp_path / "other", "a")
+    mine, other_notebook, other_run = (
+        begin(tmp_path, "a"),
+        begin(tmp_path, "b"),
+        begin(tmp_path / "other", "a"),
+    )
     try:
         products.end_strays(tmp_path, "a")
         mine.wait(10)
@@ -140,7 +159,9 @@ def test_what_stood_before_is_outdated_when_what_it_needs_fails():
 
 
 def test_runs_are_compared_by_all_their_figures_but_not_by_measured_times(tmp_path):
-    """A kill is survived where nothing but the clock differs; one figure in the last digit is another result."""
+    """A kill is survived where nothing but the clock differs; one figure in the last digit is another
+    result."""
+
     def run(name, score, milliseconds):
         folder = tmp_path / name
         metrics = {"score": score, "strategy_milliseconds": {"both filters": milliseconds}}

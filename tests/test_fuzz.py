@@ -1,4 +1,5 @@
-"""Anything at all for the codec, the CSV reader and the parameter loader: a result that holds, or a sentence; never another error.
+"""Anything at all for the codec, the CSV reader and the parameter loader: a result that holds, or a sentence;
+never another error.
 
     python tests/test_fuzz.py --minutes 10
 
@@ -70,9 +71,18 @@ def test_codec(text):
 
 PARTS = ["a.jpg", "b.jpg", "a.jpg_1", "1", "4", "5", "", "1 5", "2 2", '"', "\r", "\n", ",", "=1"]
 CELL = st.one_of(st.sampled_from(PARTS), st.text(max_size=8))
-HEADER = st.sampled_from(["ImageId,ClassId,EncodedPixels", "ImageId_ClassId,EncodedPixels", "EncodedPixels,ImageId,ClassId"])
-TABLE = st.tuples(HEADER, st.lists(st.lists(CELL, max_size=4).map(",".join), max_size=6), st.sampled_from(["\n", "\r\n", "\r"]))
-FILES = st.one_of(st.binary(max_size=200), TABLE.map(lambda parts: parts[2].join([parts[0], *parts[1]]).encode("utf-8", "surrogatepass")))
+HEADER = st.sampled_from(
+    ["ImageId,ClassId,EncodedPixels", "ImageId_ClassId,EncodedPixels", "EncodedPixels,ImageId,ClassId"]
+)
+TABLE = st.tuples(
+    HEADER,
+    st.lists(st.lists(CELL, max_size=4).map(",".join), max_size=6),
+    st.sampled_from(["\n", "\r\n", "\r"]),
+)
+FILES = st.one_of(
+    st.binary(max_size=200),
+    TABLE.map(lambda parts: parts[2].join([parts[0], *parts[1]]).encode("utf-8", "surrogatepass")),
+)
 
 
 @given(FILES)
@@ -84,7 +94,7 @@ FILES = st.one_of(st.binary(max_size=200), TABLE.map(lambda parts: parts[2].join
 @example(b"\xed\xa0\x80")
 @example(b"\n\n")
 @example(b'"')
-@example(b"ImageId,ClassId,EncodedPixels\n,,,,\n\"")
+@example(b'ImageId,ClassId,EncodedPixels\n,,,,\n"')
 def test_csv_reader(content):
     TRIED["csv"] += 1
     path = FOLDER / "train.csv"
@@ -101,7 +111,9 @@ def test_csv_reader(content):
     except UserError:
         assert findings
         return
-    assert not [found for found in findings if found["severity"] == "error"] and table["image_id"].tolist() == ["a.jpg", "b.jpg"]
+    assert not [found for found in findings if found["severity"] == "error"] and table[
+        "image_id"
+    ].tolist() == ["a.jpg", "b.jpg"]
     assert all(rle.area(text) > 0 for text in table[dataset.rle_columns(table)].to_numpy().ravel() if text)
 
 
@@ -123,7 +135,10 @@ SETTING = st.tuples(
 ).map(lambda parts: f"{parts[0]}.{parts[1]}={parts[2]}")  # fmt: skip
 
 
-@given(st.one_of(st.binary(max_size=120), YAML.map(str.encode)), st.lists(st.one_of(SETTING, st.text(max_size=20)), max_size=3))
+@given(
+    st.one_of(st.binary(max_size=120), YAML.map(str.encode)),
+    st.lists(st.one_of(SETTING, st.text(max_size=20)), max_size=3),
+)
 @example(b"10_a:\n  number: 2\n", ["10_a.share=1e-3"])
 @example(b"all: {number: .inf}", [])
 @example(b"all: {share: .nan}", [])
@@ -156,11 +171,18 @@ def test_parameter_loader(content, settings_given):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--minutes", type=float, default=10)
     end = time.monotonic() + 60 * parser.parse_args().minutes
-    more = settings(max_examples=1000, deadline=None, phases=[Phase.generate, Phase.shrink], suppress_health_check=list(HealthCheck),
-                    database=None)  # fmt: skip
+    more = settings(
+        max_examples=1000,
+        deadline=None,
+        phases=[Phase.generate, Phase.shrink],
+        suppress_health_check=list(HealthCheck),
+        database=None,
+    )
     tests = [more(test) for test in (test_codec, test_csv_reader, test_parameter_loader)]
     while time.monotonic() < end:
         for test in tests:

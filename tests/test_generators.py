@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from lib.data import generators, rle, targets
+from lib.data import crop_batches, generators, rle, targets
 from lib.data.images import read_image, resize_mask
 from lib.synthetic import generate
 
@@ -16,17 +16,26 @@ AUGMENTATION = {"flips": "both", "brightness": 0.1, "contrast": 0.2}
 
 @pytest.fixture(scope="module")
 def strips(tmp_path_factory):
-    """Ten strips of noise, the odd ones with two blots: (paths, run-length strings, images at the network's size)."""
+    """Ten strips of noise, the odd ones with two blots: (paths, run-length strings, images at the network's
+    size)."""
     folder, random = tmp_path_factory.mktemp("strips"), np.random.default_rng(0)
     paths, rles, images = [], [], []
     for number in range(10):
         image, mask = random.integers(0, 256, SHAPE, dtype=np.uint8), np.zeros(SHAPE, np.uint8)
         for _ in range(2 * (number % 2)):
-            cv2.circle(mask, (int(random.integers(256)), int(random.integers(64))), int(random.integers(5, 20)), 1, -1)
+            cv2.circle(
+                mask,
+                (int(random.integers(256)), int(random.integers(64))),
+                int(random.integers(5, 20)),
+                1,
+                -1,
+            )
         paths.append(str(folder / f"{number}.png"))
         cv2.imwrite(paths[-1], image)
         rles.append(rle.encode(mask))
-        images.append(cv2.resize(cv2.imread(paths[-1], cv2.IMREAD_GRAYSCALE), SIZE[::-1], interpolation=cv2.INTER_AREA))
+        images.append(
+            cv2.resize(cv2.imread(paths[-1], cv2.IMREAD_GRAYSCALE), SIZE[::-1], interpolation=cv2.INTER_AREA)
+        )
     return paths, rles, images
 
 
@@ -41,7 +50,11 @@ def plain_augment(random, image, mask, brightness, contrast):
     for axis in (0, 1):
         if random.random() < 0.5:
             image, mask = np.flip(image, axis), np.flip(mask, axis)
-    gain, mean, shift = 1 + random.uniform(-contrast, contrast), image.astype(float).mean(), random.uniform(-brightness, brightness)
+    gain, mean, shift = (
+        1 + random.uniform(-contrast, contrast),
+        image.astype(float).mean(),
+        random.uniform(-brightness, brightness),
+    )
     return np.clip(np.rint((image.astype(float) - mean) * gain + mean + 255 * shift), 0, 255), mask
 
 
@@ -58,7 +71,9 @@ def same(left, right):
 @pytest.mark.parametrize("crop_width", [0, 48])
 def test_segmentation_batches_are_those_of_a_plain_reading(strips, workers, crop_width):
     paths, rles, images = strips
-    batches = generators.SegmentationBatches(paths, rles, SHAPE, *SIZE, crop_width, 4, None, AUGMENTATION, 7, True, workers)
+    batches = generators.SegmentationBatches(
+        paths, rles, SHAPE, *SIZE, crop_width, 4, None, AUGMENTATION, 7, True, workers
+    )
     for epoch in (0, 1):  # the second one from memory
         batches.start_epoch(epoch)
         order = generators.stream(7, epoch).permutation(10)
@@ -80,7 +95,9 @@ def test_segmentation_batches_are_those_of_a_plain_reading(strips, workers, crop
 def test_classification_batches_are_those_of_a_plain_reading(strips, workers):
     paths, rles, images = strips
     labels = np.array([[text != ""] for text in rles], np.uint8)
-    batches = generators.ClassificationBatches(paths, labels, *SIZE, None, 0, 4, AUGMENTATION, 7, True, workers=workers)
+    batches = generators.ClassificationBatches(
+        paths, labels, *SIZE, None, 0, 4, AUGMENTATION, 7, True, workers=workers
+    )
     for epoch in (0, 1):
         batches.start_epoch(epoch)
         order = generators.stream(7, epoch).permutation(10)
@@ -100,8 +117,12 @@ def test_memory_and_workers_change_nothing(strips, monkeypatch):
 
     def epochs(workers):
         made = [
-            generators.SegmentationBatches(paths, rles, SHAPE, *SIZE, 48, 4, 1.0, {**AUGMENTATION, "blackout": 0.5}, 1, True, workers),
-            generators.ClassificationBatches(paths, labels, *SIZE, cells, 48, 4, AUGMENTATION, 1, True, True, workers),
+            generators.SegmentationBatches(
+                paths, rles, SHAPE, *SIZE, 48, 4, 1.0, {**AUGMENTATION, "blackout": 0.5}, 1, True, workers
+            ),
+            generators.ClassificationBatches(
+                paths, labels, *SIZE, cells, 48, 4, AUGMENTATION, 1, True, True, workers
+            ),
             generators.PredictionBatches(paths, *SIZE, 4, workers),
         ]
         found = []
@@ -124,7 +145,9 @@ def test_what_is_still_held_is_not_overwritten(strips):
     views = [batches[number][0][..., 0] for number in range(10)]
     assert all(np.array_equal(view, image[..., 0]) for view, image in zip(views, expected, strict=True))
     signature = tuple(tf.TensorSpec((None, *part.shape[1:]), part.dtype) for part in batches[0])
-    data = tf.data.Dataset.from_generator(lambda: (batches[number] for number in range(10)), output_signature=signature)
+    data = tf.data.Dataset.from_generator(
+        lambda: (batches[number] for number in range(10)), output_signature=signature
+    )
     tensors = [images for images, _ in data.prefetch(3)]
     assert all(np.array_equal(tensor, image) for tensor, image in zip(tensors, expected, strict=True))
 
@@ -132,7 +155,9 @@ def test_what_is_still_held_is_not_overwritten(strips):
 @pytest.mark.parametrize("size", [(32, 128), (64, 256), (16, 64), (48, 100)])
 def test_masks_at_a_size_are_resized_masks(strips, size):
     for text in strips[1]:
-        assert np.array_equal(targets.mask_at(text, SHAPE, *size), resize_mask(rle.decode(text, SHAPE), *size))
+        assert np.array_equal(
+            targets.mask_at(text, SHAPE, *size), resize_mask(rle.decode(text, SHAPE), *size)
+        )
 
 
 def test_half_size_decoding_is_close_to_decoding_and_averaging(tmp_path):
@@ -145,8 +170,14 @@ def test_half_size_decoding_is_close_to_decoding_and_averaging(tmp_path):
 
 
 def test_the_order_of_an_epoch_and_its_batches_do_not_share_their_chance():
-    purposes = [(7, epoch) for epoch in range(3)] + [(7, epoch, index) for epoch in range(3) for index in range(3)] + [(7, 0, 0, 0)]
-    assert len({tuple(generators.stream(*numbers).integers(0, 2**62, 2)) for numbers in purposes}) == len(purposes)
+    purposes = (
+        [(7, epoch) for epoch in range(3)]
+        + [(7, epoch, index) for epoch in range(3) for index in range(3)]
+        + [(7, 0, 0, 0)]
+    )
+    assert len({tuple(generators.stream(*numbers).integers(0, 2**62, 2)) for numbers in purposes}) == len(
+        purposes
+    )
 
 
 def test_the_first_batch_does_not_draw_what_its_order_drew(tmp_path):
@@ -176,7 +207,8 @@ CROPS = {"crop_width": 48, "crops": 30, "batch_size": 7, "seed": 3, "shuffle": T
 
 @pytest.fixture(scope="module")
 def two_classes(strips):
-    """The ten strips with the second class on three of the odd ones, and on one strip without the first: (paths, (10, 2) texts)."""
+    """The ten strips with the second class on three of the odd ones, and on one strip without the first:
+    (paths, (10, 2) texts)."""
     paths, rles, _ = strips
     texts = np.array([[text, ""] for text in rles], dtype=object)
     texts[[1, 3, 4], 1] = rles[5], rles[7], rles[9]
@@ -185,18 +217,24 @@ def two_classes(strips):
 
 def test_crops_of_all_classes_hold_the_masks_of_a_plain_reading(strips, two_classes):
     paths, texts = two_classes
-    batches = generators.CropBatches(paths, texts, SHAPE, *SIZE, batch_size=4)
-    images, masks = (np.concatenate(parts) for parts in zip(*[batches[n] for n in range(len(batches))], strict=True))
+    batches = crop_batches.CropBatches(paths, texts, SHAPE, *SIZE, batch_size=4)
+    images, masks = (
+        np.concatenate(parts) for parts in zip(*[batches[n] for n in range(len(batches))], strict=True)
+    )
     assert images.shape == (10, *SIZE, 1)
     assert np.array_equal(images[..., 0], strips[2])
     for k in (0, 1):
-        assert all(np.array_equal(mask, plain_mask(text)) for mask, text in zip(masks[..., k], texts[:, k], strict=True))
+        assert all(
+            np.array_equal(mask, plain_mask(text))
+            for mask, text in zip(masks[..., k], texts[:, k], strict=True)
+        )
 
 
 def test_most_crops_lie_about_a_defect_and_rare_classes_are_drawn_more_often_than_they_occur(two_classes):
-    """Of 300: 60 % about a defect, the classes as the square roots of 5 and 3; 30 % on the four clean strips; 10 % anywhere."""
+    """Of 300: 60 % about a defect, the classes as the square roots of 5 and 3; 30 % on the four clean strips;
+    10 % anywhere."""
     paths, texts = two_classes
-    batches = generators.CropBatches(paths, texts, SHAPE, *SIZE, **CROPS)
+    batches = crop_batches.CropBatches(paths, texts, SHAPE, *SIZE, **CROPS)
     strip, about = np.divmod(batches.order, 3)
     assert len(batches.order) == 300
     assert (about > 0).mean() == pytest.approx(0.6, abs=0.1)
@@ -207,23 +245,32 @@ def test_most_crops_lie_about_a_defect_and_rare_classes_are_drawn_more_often_tha
     masks = np.concatenate([batches[n][1] for n in range(len(batches))])
     assert masks.shape == (300, SIZE[0], 48, 2)
     assert all(mask[..., k - 1].any() for mask, k in zip(masks, about, strict=True) if k)
-    again = generators.CropBatches(paths, texts, SHAPE, *SIZE, workers=2, **CROPS)
+    again = crop_batches.CropBatches(paths, texts, SHAPE, *SIZE, workers=2, **CROPS)
     assert all(same(batches[n], again[n]) for n in (0, 5, len(batches) - 1))
 
 
 def test_a_painted_over_crop_has_no_defect_of_any_class(two_classes):
     paths, texts = two_classes
-    batches = generators.CropBatches(paths, texts, SHAPE, *SIZE, augmentation={"blackout": 1.0, "shift": 0.2}, **CROPS)
-    plain = generators.CropBatches(paths, texts, SHAPE, *SIZE, **CROPS)
-    left, before = (np.concatenate([one[n][1] for n in range(len(one))]).any(axis=(1, 2, 3)) for one in (batches, plain))
+    batches = crop_batches.CropBatches(
+        paths, texts, SHAPE, *SIZE, augmentation={"blackout": 1.0, "shift": 0.2}, **CROPS
+    )
+    plain = crop_batches.CropBatches(paths, texts, SHAPE, *SIZE, **CROPS)
+    left, before = (
+        np.concatenate([one[n][1] for n in range(len(one))]).any(axis=(1, 2, 3)) for one in (batches, plain)
+    )
     assert 0 < left.sum() < before.sum()  # where it lies too close to another one, it stays
 
 
 def test_a_strip_gives_as_many_crops_to_a_classifier_as_asked_for(strips):
     paths, rles, _ = strips
     labels = np.array([[text != ""] for text in rles])
-    once, thrice = (generators.ClassificationBatches(paths, labels, *SIZE, crops=crops, shuffle=True, seed=1) for crops in (1, 3))
+    once, thrice = (
+        generators.ClassificationBatches(paths, labels, *SIZE, crops=crops, shuffle=True, seed=1)
+        for crops in (1, 3)
+    )
     assert sorted(thrice.order) == sorted([*range(10)] * 3)
     assert thrice.order[:10].tolist() == once.order.tolist()
-    balanced = generators.ClassificationBatches(paths, labels, *SIZE, crops=3, shuffle=True, balanced_sampling=True)
+    balanced = generators.ClassificationBatches(
+        paths, labels, *SIZE, crops=3, shuffle=True, balanced_sampling=True
+    )
     assert len(balanced.order) == 30

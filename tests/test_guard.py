@@ -58,29 +58,46 @@ def into(path):
     ]
 
 
-@pytest.mark.parametrize("path", ["~nosuchuser/x", "a/x", "f/x", LONG, f"{LONG}/x", "l\udce9", "nul\0"], ids=ascii)
+@pytest.mark.parametrize(
+    "path", ["~nosuchuser/x", "a/x", "f/x", LONG, f"{LONG}/x", "l\udce9", "nul\0"], ids=ascii
+)
 def test_a_path_that_can_be_none_is_a_sentence_in_every_command(folder, path, monkeypatch, capsys):
     monkeypatch.chdir(folder)
     before = sorted(os.listdir(folder))
     for main, arguments in [*commands(path), *into(path)]:
         assert main(arguments) == 2, arguments
         out, err = capsys.readouterr()
-        assert err.startswith("error: ") and err.count("\n") == 1 and len(err) < 700 and "Traceback" not in out + err
+        assert (
+            err.startswith("error: ")
+            and err.count("\n") == 1
+            and len(err) < 700
+            and "Traceback" not in out + err
+        )
     assert sorted(os.listdir(folder)) == before
 
 
 @pytest.mark.parametrize("path", ["", "  "])
-def test_an_empty_path_does_not_mean_the_folder_that_the_command_is_called_in(path, tmp_path, monkeypatch, capsys):
+def test_an_empty_path_does_not_mean_the_folder_that_the_command_is_called_in(
+    path, tmp_path, monkeypatch, capsys
+):
     monkeypatch.chdir(tmp_path)
     files = ["--images", path, "--masks", "m", "--out", "o"], ["--images", "i", "--masks", path, "--out", "o"]
-    for main, arguments in [*((importer.main, each) for each in files), (archive.main, [path, "out"]), *into(path)[:2]]:
+    for main, arguments in [
+        *((importer.main, each) for each in files),
+        (archive.main, [path, "out"]),
+        *into(path)[:2],
+    ]:
         assert main(arguments) == 2 and "is empty. Name a" in capsys.readouterr().err, arguments
     assert not os.listdir(tmp_path)
 
 
 ONE_VALUE = [
     (run_all.main, ["--data", "--profile", "--run", "--only", "--from", "--jobs", "--prepare"], ["--list"]),
-    (importer.main, ["--images", "--masks", "--out", "--test-images", "--test-masks", "--names", "--size", "--white"], []),
+    (
+        importer.main,
+        ["--images", "--masks", "--out", "--test-images", "--test-masks", "--names", "--size", "--white"],
+        [],
+    ),
     (synthetic_command.main, ["--out", "--train", "--test", "--seed", "--processes"], []),
     (overlap.main, ["--submission", "--data"], []),
     (lookup.main, ["--data"], []),
@@ -97,11 +114,15 @@ def test_an_option_given_twice_is_refused(main, options, command, tmp_path, monk
         for second in ([option, "2"], [f"{option}=2"]):
             with pytest.raises(SystemExit) as ended:
                 main([*command, option, "1", *second])
-            assert ended.value.code == 2 and f"{option} is given twice. Give it once." in capsys.readouterr().err
+            assert (
+                ended.value.code == 2 and f"{option} is given twice. Give it once." in capsys.readouterr().err
+            )
     assert not os.listdir(tmp_path)
 
 
-@pytest.mark.parametrize("text", ["\u0663", "\uff13", "1_0", "1e3", "3.0", "three", "nan", "inf", "", "9" * 20])
+@pytest.mark.parametrize(
+    "text", ["\u0663", "\uff13", "1_0", "1e3", "3.0", "three", "nan", "inf", "", "9" * 20]
+)
 @pytest.mark.parametrize("main, option", [(run_all.main, "--jobs"), *((synthetic_command.main, name) for name in ONE_VALUE[2][1][1:]),
                                           (importer.main, "--white")])  # fmt: skip
 def test_a_number_of_a_command_line_is_one_as_people_write_it(main, option, text, capsys):
@@ -149,7 +170,9 @@ def test_the_source_of_an_import_may_be_called_as_the_result_with_partial(folder
         (folder / name).rename(folder / "out.partial" / name)
     monkeypatch.chdir(folder)
     assert importer.main(["--images", "out.partial/i", "--masks", "out.partial/m", "--out", "out"]) == 0
-    assert (folder / "out.partial" / "i" / "x.png").is_file() and (folder / "out" / "train_images" / "x.png").is_file()
+    assert (folder / "out.partial" / "i" / "x.png").is_file() and (
+        folder / "out" / "train_images" / "x.png"
+    ).is_file()
 
 
 def raising(error):
@@ -188,6 +211,7 @@ def test_how_a_command_ends(error, code, said, capsys):
                          ids=lambda error: repr(error)[:30])  # fmt: skip
 def test_resume_is_advised_where_something_was_kept_and_nowhere_else(error, capsys):
     """Of the commands one alone has --resume, and that only once its run has begun."""
+
     def run():
         with errors.resumable():
             raise error
@@ -206,10 +230,13 @@ def test_an_error_of_the_program_itself_keeps_its_traceback():
         errors.exit_code_of(raising(OSError("unknown")))
 
 
-@pytest.mark.parametrize("place, said", [("sealed", "sealed cannot be read"), ("sealed/d", "sealed cannot be read"),
-                                         ("d", "d cannot be read")])
+@pytest.mark.parametrize(
+    "place, said",
+    [("sealed", "sealed cannot be read"), ("sealed/d", "sealed cannot be read"), ("d", "d cannot be read")],
+)
 def test_what_cannot_be_read_is_not_called_unwritable(tmp_path, monkeypatch, capsys, place, said):
-    """Tests may run as root, whom nothing is denied: the system's answers are those that another user gets."""
+    """Tests may run as root, whom nothing is denied: the system's answers are those that another user
+    gets."""
     (tmp_path / "sealed" / "d").mkdir(parents=True)
     (tmp_path / "d").mkdir()
     denied = {tmp_path / "sealed", tmp_path / "d"}
@@ -237,7 +264,10 @@ def test_a_command_prints_whatever_a_folder_is_called(tmp_path, encoding):
     assert ended.returncode == 2 and "\\u94a2" in ended.stderr and "Traceback" not in ended.stderr
 
 
-@pytest.mark.parametrize("content, said", [(b"[" * 200_000, "nested too deep"), (b"\xff", "not valid JSON"), (b"{", "not valid JSON")])
+@pytest.mark.parametrize(
+    "content, said",
+    [(b"[" * 200_000, "nested too deep"), (b"\xff", "not valid JSON"), (b"{", "not valid JSON")],
+)
 def test_json_that_is_none_is_a_sentence(tmp_path, content, said):
     (tmp_path / "a.json").write_bytes(content)
     with pytest.raises(UserError, match=said):
@@ -260,7 +290,9 @@ def test_a_name_that_is_no_utf8_can_be_written_into_a_file(tmp_path):
     assert (tmp_path / "a.csv").read_text(encoding="utf-8") == "l\\udce9.png\n"
 
 
-@pytest.mark.parametrize("arguments", [["-p", "LONG"], ["-p", "10.LONG=3"], ["--only", "LONG"], ["--profile", "LONG"]], ids=str)
+@pytest.mark.parametrize(
+    "arguments", [["-p", "LONG"], ["-p", "10.LONG=3"], ["--only", "LONG"], ["--profile", "LONG"]], ids=str
+)
 def test_a_sentence_about_what_is_long_stays_readable(arguments, capsys):
     assert run_all.main(["--list", *(word.replace("LONG", "a" * 200_000) for word in arguments)]) == 2
     said = capsys.readouterr().err

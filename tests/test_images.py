@@ -17,7 +17,8 @@ sides = st.integers(1, 24)
 
 
 def overlaps(old, new):
-    """(new, old) int: how much of each of `old` equal parts of a line each of `new` ones covers, in units of 1 / (old * new)."""
+    """(new, old) int: how much of each of `old` equal parts of a line each of `new` ones covers, in units of
+    1 / (old * new)."""
     begin, end = np.arange(new)[:, None] * old, np.arange(old) * new
     return np.maximum(np.minimum(begin + old, end + new) - np.maximum(begin, end), 0)
 
@@ -49,7 +50,9 @@ def test_a_cell_of_a_grid_knows_what_it_covers_also_where_the_grid_is_finer_than
 
 
 SHAPE = 64, 96
-strict = pytest.mark.skipif(decoding.simplejpeg is None, reason="simplejpeg is not installed, see requirements.txt")
+strict = pytest.mark.skipif(
+    decoding.simplejpeg is None, reason="simplejpeg is not installed, see requirements.txt"
+)
 
 
 def picture(suffix=".jpg", shape=SHAPE, *options):
@@ -89,7 +92,11 @@ DAMAGED = {
     "cut off": (JPEG[:1500], "cut off", ()),
     "cut off, padded": (JPEG[:1500] + bytes(2048), "cut off|damaged", ()),
     "a PNG with a hole": (hole(PNG, 100), "no image that can be decoded", ()),
-    "a PNG with a bit turned": (PNG[:900] + bytes([PNG[900] ^ 4]) + PNG[901:], "no image that can be decoded", ()),
+    "a PNG with a bit turned": (
+        PNG[:900] + bytes([PNG[900] ^ 4]) + PNG[901:],
+        "no image that can be decoded",
+        (),
+    ),
     "a PNG cut off": (PNG[:900], "cut off", ()),
     "a PNG without its end": (PNG[:-12], "cut off", ()),
     "a PNG cut off, with its end": (PNG[:900] + PNG[-12:], "no image that can be decoded", ()),
@@ -99,14 +106,20 @@ DAMAGED = {
 }
 
 
-@pytest.mark.parametrize("data, said", [pytest.param(data, said, id=name, marks=marks) for name, (data, said, marks) in DAMAGED.items()])
+@pytest.mark.parametrize(
+    "data, said",
+    [pytest.param(data, said, id=name, marks=marks) for name, (data, said, marks) in DAMAGED.items()],
+)
 def test_a_damaged_image_is_refused_by_the_check_and_by_the_run(tmp_path, data, said, capfd):
     found, error = judged(tmp_path / "x.jpg", data)
     assert found["severity"] == "error" and re.search(said, found["what"]) and re.search(said, error)
     assert found["file"] == str(tmp_path / "x.jpg") in error
 
 
-@pytest.mark.parametrize("data", [JPEG + bytes(2048), JPEG + b"more" * 5000, PROGRESSIVE + bytes(1), PNG + bytes(2048), TIFF + bytes(99)])
+@pytest.mark.parametrize(
+    "data",
+    [JPEG + bytes(2048), JPEG + b"more" * 5000, PROGRESSIVE + bytes(1), PNG + bytes(2048), TIFF + bytes(99)],
+)
 def test_what_stands_behind_an_image_is_no_harm(tmp_path, data):
     assert judged(tmp_path / "x.jpg", data) == (None, "")
 
@@ -117,7 +130,9 @@ def test_what_stands_behind_an_image_is_no_harm(tmp_path, data):
                                      (cv2.IMWRITE_JPEG_QUALITY, 20)])  # fmt: skip
 def test_both_decoders_give_the_same_pixels(tmp_path, monkeypatch, colour, options):
     grey = cv2.imdecode(np.frombuffer(picture(".png", (131, 517)), np.uint8), 0)
-    (tmp_path / "x.jpg").write_bytes(cv2.imencode(".jpg", cv2.merge([grey, grey[::-1], grey[:, ::-1]]) if colour else grey, options)[1])
+    (tmp_path / "x.jpg").write_bytes(
+        cv2.imencode(".jpg", cv2.merge([grey, grey[::-1], grey[:, ::-1]]) if colour else grey, options)[1]
+    )
     sizes = [None, (131, 517), (65, 258), (40, 300), (33, 130), (17, 65), (16, 64), (1, 1)]
     mine = [images.read_image(tmp_path / "x.jpg", size) for size in sizes]
     monkeypatch.setattr(decoding, "simplejpeg", None)
@@ -129,7 +144,9 @@ def saved(mode, suffix, **options):
     levels = np.tile(np.arange(96, dtype=np.uint8), (64, 1))
     target = io.BytesIO()
     if mode in ("F", "I;16"):
-        Image.fromarray(levels.astype(np.float32) / 255 if mode == "F" else levels.astype(np.uint16) * 257).save(target, suffix, **options)
+        Image.fromarray(
+            levels.astype(np.float32) / 255 if mode == "F" else levels.astype(np.uint16) * 257
+        ).save(target, suffix, **options)
     else:
         Image.fromarray(levels).convert(mode).save(target, suffix, **options)
     return target.getvalue()
@@ -150,9 +167,13 @@ def test_fractions_are_named(tmp_path):
 
 
 def test_twelve_bits_of_sixteen_are_named(tmp_path):
-    (tmp_path / "x.png").write_bytes(cv2.imencode(".png", np.arange(4080, dtype=np.uint16).reshape(68, 60))[1])
+    (tmp_path / "x.png").write_bytes(
+        cv2.imencode(".png", np.arange(4080, dtype=np.uint16).reshape(68, 60))[1]
+    )
     found = validation.image_finding(tmp_path / "x.png", (68, 60))
-    assert found["severity"] == "warning" and "no value above 4079, so 16 grey levels are left" in found["what"]
+    assert (
+        found["severity"] == "warning" and "no value above 4079, so 16 grey levels are left" in found["what"]
+    )
 
 
 @pytest.mark.parametrize("data", [saved("L", "PNG").replace(b"\0\0\0\x60\0\0\0\x40", b"\0\0\x40\0\0\0\x40\0"),
@@ -171,7 +192,12 @@ def test_a_tiff_of_jpegs_with_a_hole_is_refused_by_the_check_and_by_the_run(tmp_
     whole = path.read_bytes()
     with Image.open(path) as opened:
         start, length = opened.tag_v2[273][-1], opened.tag_v2[279][-1]
-    path.write_bytes(whole[: start + length // 2] + b"\xff\xd9" + bytes(length // 4) + whole[start + length // 2 + length // 4 + 2 :])
+    path.write_bytes(
+        whole[: start + length // 2]
+        + b"\xff\xd9"
+        + bytes(length // 4)
+        + whole[start + length // 2 + length // 4 + 2 :]
+    )
     with pytest.raises(UserError, match=r"a\.tif is (damaged|cut off)"):
         images.read_image(path)
     assert validation.image_finding(path, (64, 96))["severity"] == "error"

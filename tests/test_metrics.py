@@ -24,7 +24,9 @@ def test_dice_is_exact(truth, prediction, expected):
 
 def test_score_is_the_mean_over_all_pairs_and_counts_empty_ones():
     truth = [["1 2", ""], ["", ""]]
-    assert metrics.competition_score(truth, [["1 1", ""], ["", "5 1"]]) == pytest.approx((2 / 3 + 1 + 1 + 0) / 4)
+    assert metrics.competition_score(truth, [["1 1", ""], ["", "5 1"]]) == pytest.approx(
+        (2 / 3 + 1 + 1 + 0) / 4
+    )
     assert metrics.competition_score(truth, [["", ""], ["", ""]]) == metrics.all_empty_score(truth) == 0.75
 
 
@@ -32,7 +34,9 @@ def test_dice_of_many_pairs_equals_dice_of_each():
     random = np.random.default_rng(3)
     masks = (random.random((2, 20, 3, 6, 7)) < random.choice([0, 0.3], (2, 20, 3, 1, 1))).astype(np.uint8)
     truth, prediction = [[[rle.encode(mask) for mask in row] for row in side] for side in masks]
-    expected = [[metrics.dice_of_masks(a, b) for a, b in zip(*rows, strict=True)] for rows in zip(*masks, strict=True)]
+    expected = [
+        [metrics.dice_of_masks(a, b) for a, b in zip(*rows, strict=True)] for rows in zip(*masks, strict=True)
+    ]
     np.testing.assert_array_equal(metrics.dice_of_rles(truth, prediction), expected)
     assert metrics.dice_of_rles([["", ""]], [["", ""]]).tolist() == [[1, 1]]
     for short in ([["1 2"]], [["1 2", "", ""]], [["1 2", ""], ["", ""]]):
@@ -52,7 +56,9 @@ def test_classification_figures():
     assert np.isnan(metrics.classification_metrics([0, 0], [0.1, 0.1])["precision"])
 
 
-@pytest.mark.parametrize(("recall", "expected"), [(1.0, 0.1), (0.99, 0.1), (0.76, 0.1), (0.75, 0.2), (0.51, 0.2), (0.5, 0.3)])
+@pytest.mark.parametrize(
+    ("recall", "expected"), [(1.0, 0.1), (0.99, 0.1), (0.76, 0.1), (0.75, 0.2), (0.51, 0.2), (0.5, 0.3)]
+)
 def test_threshold_keeps_the_wanted_recall(recall, expected):
     truth, probability = [1, 1, 1, 1, 0], [0.1, 0.2, 0.3, 0.4, 0.35]
     threshold = metrics.threshold_for_recall(truth, probability, recall)

@@ -11,7 +11,8 @@ TOLERANCE = {"float32": 1e-5, "mixed_bfloat16": 2e-2}
 
 
 def step(kind, images, wanted, options, precision, training=True):
-    """What one layer answers, its gradients (of inputs and weights) and its weights after one step in training."""
+    """What one layer answers, its gradients (of inputs and weights) and its weights after one step in
+    training."""
     layer = kind(**options, dtype=keras.DTypePolicy(precision))
     layer.build(images.shape)
     count = len(layer.trainable_variables)
@@ -24,7 +25,10 @@ def step(kind, images, wanted, options, precision, training=True):
         loss = tf.reduce_sum((tf.cast(outputs, "float32") - wanted) ** 2)
     slopes = tape.gradient(loss, [inputs, *(variable.value for variable in layer.trainable_variables)])
     assert outputs.dtype == layer.compute_dtype and len(slopes) == 1 + count
-    return [np.asarray(tf.cast(value, "float32")) for value in (outputs, *slopes, *(weight.value for weight in layer.weights))]
+    return [
+        np.asarray(tf.cast(value, "float32"))
+        for value in (outputs, *slopes, *(weight.value for weight in layer.weights))
+    ]
 
 
 @pytest.mark.parametrize("precision", TOLERANCE)
@@ -44,7 +48,9 @@ def test_an_exchanged_network_answers_as_before_and_keeps_its_names():
     inputs = keras.Input((8, 8, 2))
     x = keras.layers.BatchNormalization(name="norm")(keras.layers.Conv2D(3, 3, name="conv")(inputs))
     network = keras.Model(inputs, keras.layers.Activation("relu", name="relu")(x))
-    network.set_weights([np.random.default_rng(2).uniform(0.5, 1.5, weight.shape) for weight in network.weights])
+    network.set_weights(
+        [np.random.default_rng(2).uniform(0.5, 1.5, weight.shape) for weight in network.weights]
+    )
     exchanged = normalization.fused(network)
     images = np.random.default_rng(3).normal(size=(4, 8, 8, 2)).astype(np.float32)
     assert np.array_equal(exchanged(images), network(images))
@@ -57,5 +63,9 @@ def test_an_exchanged_network_answers_as_before_and_keeps_its_names():
     builders.build_segmenter, pytest.param(lambda: builders.build_segmenter("Unet", "resnet18", 64), marks=pytest.mark.slow),
 ])  # fmt: skip
 def test_every_network_is_built_with_it(build):
-    found = [type(layer) for layer in build()._flatten_layers() if isinstance(layer, keras.layers.BatchNormalization)]
+    found = [
+        type(layer)
+        for layer in build()._flatten_layers()
+        if isinstance(layer, keras.layers.BatchNormalization)
+    ]
     assert found and set(found) == {normalization.BatchNormalization}

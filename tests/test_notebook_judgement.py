@@ -1,7 +1,8 @@
-"""What the notebooks judge by: executed here in one process, with networks whose answers are known and which need no training.
+"""What the notebooks judge by: executed here in one process, with networks whose answers are known and which
+need no training.
 
-Strips that taught, that chose and that judge get answers of which each part would choose another threshold. So it shows by which of
-them a notebook chose and on which it judged.
+Strips that taught, that chose and that judge get answers of which each part would choose another threshold.
+So it shows by which of them a notebook chose and on which it judged.
 """
 
 import re
@@ -27,18 +28,29 @@ from lib.models import saving, training
 HEIGHT, WIDTH = 64, 96
 DEFECT = "641 20 705 20"  # 40 pixels in two columns
 SHARES = {"held_out": 0.3, "validation": 0.3}
-TINY = {"height": 32, "width": 64, "crop_width": 32, "epochs": 1, "workers": 1, "tta": ["none", "vertical"], **SHARES}
+TINY = {
+    "height": 32,
+    "width": 64,
+    "crop_width": 32,
+    "epochs": 1,
+    "workers": 1,
+    "tta": ["none", "vertical"],
+    **SHARES,
+}
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    """Sixty images of noise: 18 with class 1 alone, 12 with class 2 alone, 6 with both, 24 without a defect."""
+    """Sixty images of noise: 18 with class 1 alone, 12 with class 2 alone, 6 with both, 24 without a
+    defect."""
     folder = tmp_path_factory.mktemp("data")
     for name in ("train_images", "test_images"):
         (folder / name).mkdir()
     rng, rows = np.random.default_rng(0), []
     for number in range(60):
-        cv2.imwrite(str(folder / "train_images" / f"{number:02}.png"), rng.integers(0, 255, (HEIGHT, WIDTH), np.uint8))
+        cv2.imwrite(
+            str(folder / "train_images" / f"{number:02}.png"), rng.integers(0, 255, (HEIGHT, WIDTH), np.uint8)
+        )
         rows += [f"{number:02}.png,1,{DEFECT}"] if number < 18 or 30 <= number < 36 else []
         rows += [f"{number:02}.png,2,{DEFECT}"] if 18 <= number < 36 else []
     (folder / "train.csv").write_text("\n".join(["ImageId,ClassId,EncodedPixels", *rows]) + "\n")
@@ -53,8 +65,8 @@ def classes_of(image_id):
 
 
 class KnownNetwork:
-    """Stands in for `predictor.Network`: `answer(name, image_id, members)` says what it predicts for an image; `asked` keeps which member
-    answered alone."""
+    """Stands in for `predictor.Network`: `answer(name, image_id, members)` says what it predicts for an
+    image; `asked` keeps which member answered alone."""
 
     answer, count, asked = None, 1, {}  # count: members of each ensemble
     engine = "float32"
@@ -68,18 +80,23 @@ class KnownNetwork:
 
     def __call__(self, files, *_):
         self.asked.update({paths.Path(file).name: self.first for file in files} if self.used == 1 else {})
-        return (np.asarray(type(self).answer(self.name, paths.Path(file).name, self.used), np.float32) for file in files)
+        return (
+            np.asarray(type(self).answer(self.name, paths.Path(file).name, self.used), np.float32)
+            for file in files
+        )
 
 
 @pytest.fixture
 def judged(data, tmp_path, monkeypatch):
-    """A function that executes a notebook's code with known answers in place of networks, from its first cell to its last or to the one
-    that holds `until`; what it left in its variables."""
+    """A function that executes a notebook's code with known answers in place of networks, from its first cell
+    to its last or to the one that holds `until`; what it left in its variables."""
     fitted = []
 
     def fit(model, batches, validation, *_, monitor="val_loss", **__):
         fitted.append((list(batches.paths), list(validation.paths)))
-        return pd.DataFrame({name: [0.5] for name in ("loss", "val_loss", "val_probability_loss", "val_dice", monitor)})
+        return pd.DataFrame(
+            {name: [0.5] for name in ("loss", "val_loss", "val_probability_loss", "val_dice", monitor)}
+        )
 
     monkeypatch.setattr(predictor, "Network", KnownNetwork)
     monkeypatch.setattr(training, "fit", fit)
@@ -121,8 +138,9 @@ def ids(files):
 
 
 def test_the_binary_threshold_is_chosen_on_validation_strips_and_judged_on_held_out_ones(judged, tmp_path):
-    """The lowest probability of a defective strip is 0.05 among those that taught, 0.6 among those that choose; of those that judge,
-    half have 0.3, and all strips without a defect 0.2."""
+    """The lowest probability of a defective strip is 0.05 among those that taught, 0.6 among those that
+    choose; of those that judge, half have 0.3, and all strips without a defect 0.2."""
+
     def answer(name, image_id, members):
         part = parts_of(tmp_path)[image_id]
         if not classes_of(image_id).any():
@@ -135,17 +153,25 @@ def test_the_binary_threshold_is_chosen_on_validation_strips_and_judged_on_held_
     right = [one or not classes_of(image_id).any() for one, image_id in zip(found, held_out, strict=True)]
     recorded = metrics_of(tmp_path, "10_binary")
     assert recorded["binary_threshold"] == pytest.approx(0.6)
-    assert recorded["binary_recall"] == pytest.approx(sum(found) / sum(classes_of(image_id).any() for image_id in held_out))
+    assert recorded["binary_recall"] == pytest.approx(
+        sum(found) / sum(classes_of(image_id).any() for image_id in held_out)
+    )
     assert 0 < recorded["binary_recall"] < 1
     assert (recorded["binary_accuracy"], recorded["binary_precision"]) == (pytest.approx(np.mean(right)), 1)
 
 
 @pytest.mark.parametrize("name", ["10_binary", "20_multilabel"])
-def test_the_members_of_an_ensemble_that_learned_the_validation_strips_do_not_choose_by_them(name, judged, tmp_path):
-    """With all members together every answer is certain; the first member alone says 0.6 where there is a defect and 0.5 elsewhere."""
+def test_the_members_of_an_ensemble_that_learned_the_validation_strips_do_not_choose_by_them(
+    name, judged, tmp_path
+):
+    """With all members together every answer is certain; the first member alone says 0.6 where there is a
+    defect and 0.5 elsewhere."""
+
     def answer(network, image_id, members):
         truth = classes_of(image_id) if name == "20_multilabel" else [classes_of(image_id).any()]
-        return [0.9 * there + 0.05 for there in truth] if members > 1 else [0.6 + 0.1 * there for there in truth]
+        return (
+            [0.9 * there + 0.05 for there in truth] if members > 1 else [0.6 + 0.1 * there for there in truth]
+        )
 
     judged(name, answer, n_members=2, **TINY)
     recorded = metrics_of(tmp_path, name)
@@ -153,8 +179,12 @@ def test_the_members_of_an_ensemble_that_learned_the_validation_strips_do_not_ch
     assert all(0.6 < threshold <= 0.7001 for threshold in thresholds)
 
 
-def test_the_multilabel_thresholds_are_chosen_on_validation_strips_and_judged_on_held_out_ones(judged, tmp_path):
-    """Present and absent classes are parted at 0.7 and 0.8 by validation strips, at 0.2 by held-out ones, at 0.95 by the others."""
+def test_the_multilabel_thresholds_are_chosen_on_validation_strips_and_judged_on_held_out_ones(
+    judged, tmp_path
+):
+    """Present and absent classes are parted at 0.7 and 0.8 by validation strips, at 0.2 by held-out ones, at
+    0.95 by the others."""
+
     def answer(name, image_id, members):
         part = parts_of(tmp_path)[image_id]
         middle = {"train": [0.95, 0.95], "validation": [0.7, 0.8], "held_out": [0.2, 0.2]}[part]
@@ -163,7 +193,11 @@ def test_the_multilabel_thresholds_are_chosen_on_validation_strips_and_judged_on
     judged("20_multilabel", answer, **TINY)
     recorded = metrics_of(tmp_path, "20_multilabel")
     assert recorded["multilabel_thresholds"] == pytest.approx([0.7, 0.8])
-    held_out = [image_id for image_id, part in parts_of(tmp_path).items() if part == "held_out" and classes_of(image_id).any()]
+    held_out = [
+        image_id
+        for image_id, part in parts_of(tmp_path).items()
+        if part == "held_out" and classes_of(image_id).any()
+    ]
     truth = np.array([classes_of(image_id) for image_id in held_out])
     assert recorded["multilabel_accuracy"] == pytest.approx(1 - truth.mean())  # nothing is named
     assert recorded["multilabel_recall"] == [0, 0]
@@ -184,6 +218,7 @@ def test_held_out_strips_neither_teach_nor_name_the_best_epoch(name, folds, judg
 
 def test_a_segmenter_is_judged_on_held_out_strips_alone(judged, tmp_path):
     """Of the two columns of a defect, one is drawn on held-out strips and both elsewhere: Dice 2/3."""
+
     def answer(name, image_id, members):
         drawn = np.zeros((HEIGHT, WIDTH))
         if classes_of(image_id)[0]:
@@ -205,14 +240,19 @@ def two_kinds(run):
 
 @pytest.fixture
 def two_halves(judged, tmp_path):
-    """40_evaluation where half of the held-out strips are outlined exactly below a pixel threshold of 0.5 and not at all above, and the
-    other half exactly above 0.65 and everywhere below; the metrics, the number of pairs of either half with and without a defect."""
+    """40_evaluation where half of the held-out strips are outlined exactly below a pixel threshold of 0.5 and
+    not at all above, and the other half exactly above 0.65 and everywhere below; the metrics, the number of
+    pairs of either half with and without a defect."""
     areas = np.zeros((HEIGHT, WIDTH), bool)
     areas[:20, 10:12] = True
 
     def answer(name, image_id, members):
         if name == "binary":
-            return [0.4 + 0.5 * classes_of(image_id).any() if kinds[image_id] else 0.1 + 0.2 * classes_of(image_id).any()]
+            return [
+                0.4 + 0.5 * classes_of(image_id).any()
+                if kinds[image_id]
+                else 0.1 + 0.2 * classes_of(image_id).any()
+            ]
         if name == "multilabel":
             return [1.0, 1.0]
         there = classes_of(image_id)[int(name[-1]) - 1]
@@ -224,7 +264,14 @@ def two_halves(judged, tmp_path):
         write_json(tmp_path / "models" / name / "model.json", {"weights_sha256": name})
     judged("40_evaluation", until="load_split(", **SHARES)
     kinds = two_kinds(tmp_path)
-    given = {"strategy": "segment everything", "cv_folds": 2, "n_bootstrap": 20, "n_examples": 1, "engine": "float32", **SHARES}
+    given = {
+        "strategy": "segment everything",
+        "cv_folds": 2,
+        "n_bootstrap": 20,
+        "n_examples": 1,
+        "engine": "float32",
+        **SHARES,
+    }
     variables = judged("40_evaluation", answer, **given)
     counts = [[0, 0], [0, 0]]
     for image_id, kind in kinds.items():
@@ -234,17 +281,25 @@ def two_halves(judged, tmp_path):
 
 
 def test_the_score_is_that_of_thresholds_which_other_strips_chose(two_halves, tmp_path):
-    """Either half chooses the threshold that is wrong for the other: nothing, or everything, is drawn there."""
+    """Either half chooses the threshold that is wrong for the other: nothing, or everything, is drawn
+    there."""
     variables, recorded, ((first, first_without), (second, second_without)) = two_halves
     pairs = first + first_without + second + second_without
     everywhere = 2 * 40 / (40 + HEIGHT * WIDTH)
     assert min(first, second) > 3
-    assert recorded["competition_score"] == pytest.approx((second * everywhere + first_without + second_without) / pairs)
-    assert {round(one["pixel_thresholds"][0], 1) >= 0.7 for one in read_json(tmp_path / "evaluation.json")["thresholds_by_fold"]} == {False, True}
+    assert recorded["competition_score"] == pytest.approx(
+        (second * everywhere + first_without + second_without) / pairs
+    )
+    assert {
+        round(one["pixel_thresholds"][0], 1) >= 0.7
+        for one in read_json(tmp_path / "evaluation.json")["thresholds_by_fold"]
+    } == {False, True}
     assert recorded["competition_score_interval"][1] < recorded["in_sample_competition_score"]
     assert recorded["all_empty_score"] == pytest.approx((first_without + second_without) / pairs)
     assert sum(map(sum, recorded["lost_points"].values())) == pytest.approx(1 - recorded["competition_score"])
-    assert metrics.competition_score(variables.truth, variables.predicted) == pytest.approx(recorded["competition_score"])
+    assert metrics.competition_score(variables.truth, variables.predicted) == pytest.approx(
+        recorded["competition_score"]
+    )
 
 
 def test_what_is_handed_on_is_chosen_on_all_held_out_strips(two_halves, tmp_path):
@@ -255,20 +310,30 @@ def test_what_is_handed_on_is_chosen_on_all_held_out_strips(two_halves, tmp_path
     assert replace(written, tta=by_all.tta, shape=by_all.shape, models=by_all.models) == by_all
     assert (written.tta, written.shape) == (("none", "vertical"), (HEIGHT, WIDTH))
     assert written.models == {name: name for name in paths.network_names(2)}
-    assert recorded["in_sample_competition_score"] == pytest.approx(predictions.pair_scores(variables.predictions, by_all).mean())
-    assert recorded["in_sample_competition_score"] >= (max(first, second) + first_without + second_without) / pairs
-    assert recorded["in_sample_minus_cross_fitted"] == pytest.approx(recorded["in_sample_competition_score"] - recorded["competition_score"])
+    assert recorded["in_sample_competition_score"] == pytest.approx(
+        predictions.pair_scores(variables.predictions, by_all).mean()
+    )
+    assert (
+        recorded["in_sample_competition_score"]
+        >= (max(first, second) + first_without + second_without) / pairs
+    )
+    assert recorded["in_sample_minus_cross_fitted"] == pytest.approx(
+        recorded["in_sample_competition_score"] - recorded["competition_score"]
+    )
 
 
 def test_the_filters_cost_is_that_of_thresholds_which_other_strips_chose(two_halves, tmp_path):
-    """The filter parts one half at 0.2 and the other at 0.65: with the other's threshold all of one's defects are missed, and all strips
-    of the other pass."""
+    """The filter parts one half at 0.2 and the other at 0.65: with the other's threshold all of one's defects
+    are missed, and all strips of the other pass."""
     _, recorded, _ = two_halves
     kinds = two_kinds(tmp_path)
     missed = sum(classes_of(image_id).any() for image_id, kind in kinds.items() if kind == 0)
     alarms = sum(not classes_of(image_id).any() for image_id, kind in kinds.items() if kind == 1)
     assert recorded["filter_cost"] == pytest.approx((10 * missed + alarms) / len(kinds))
-    assert read_json(tmp_path / "evaluation.json")["filter_points"]["least cost"]["cost"] < recorded["filter_cost"]
+    assert (
+        read_json(tmp_path / "evaluation.json")["filter_points"]["least cost"]["cost"]
+        < recorded["filter_cost"]
+    )
 
 
 @pytest.mark.parametrize("name", paths.network_names(2))
@@ -286,7 +351,9 @@ def test_networks_that_learned_from_another_division_are_not_judged(name, judged
 
 
 @pytest.mark.parametrize("name", ["10_binary", "20_multilabel", "31_seg_class1"])
-def test_where_nothing_is_held_out_every_strip_is_judged_by_the_network_that_it_validated(name, judged, tmp_path):
+def test_where_nothing_is_held_out_every_strip_is_judged_by_the_network_that_it_validated(
+    name, judged, tmp_path
+):
     def answer(network, image_id, members):
         truth = classes_of(image_id)
         if name == "31_seg_class1":
@@ -304,7 +371,8 @@ def test_where_nothing_is_held_out_every_strip_is_judged_by_the_network_that_it_
 
 
 def test_the_evaluation_of_all_strips_asks_the_network_that_each_validated(judged, tmp_path):
-    """Nothing held out, three networks of each kind: all sixty strips are judged, and the cards must say the same division."""
+    """Nothing held out, three networks of each kind: all sixty strips are judged, and the cards must say the
+    same division."""
     for one in paths.network_names(2):
         write_json(tmp_path / "models" / one / "model.json", {"weights_sha256": one})
     zero = {**SHARES, "held_out": 0.0}
@@ -316,9 +384,14 @@ def test_the_evaluation_of_all_strips_asks_the_network_that_each_validated(judge
             write_json(folder / "model.json", {"weights_sha256": f"{one}{number}", "fold": [number, 3]})
     found = judged("40_evaluation", until="evaluation_images(table", n_members=3, **zero)
     assert len(found.rows) == 60
-    fold = {number: splitting.fold_parts(found.table, 3, number, 42)["part"].to_numpy() for number in range(3)}
+    fold = {
+        number: splitting.fold_parts(found.table, 3, number, 42)["part"].to_numpy() for number in range(3)
+    }
     for one in found.members.values():
         assert all(fold[member][row] == "validation" for row, member in enumerate(one["member"]))
-    write_json(paths.member_folder(tmp_path / "models" / "binary", 1) / "model.json", {"weights_sha256": "x", "fold": [1, 2]})
+    write_json(
+        paths.member_folder(tmp_path / "models" / "binary", 1) / "model.json",
+        {"weights_sha256": "x", "fold": [1, 2]},
+    )
     with pytest.raises(UserError, match=r"binary\.2 is not network 2 of 3"):
         judged("40_evaluation", until="evaluation_images(table", n_members=3, **zero)

@@ -100,7 +100,9 @@ def test_parameters_are_typed_with_a_trailing_comment(path):
 
 @per_notebook
 def test_every_parameter_is_used(path):
-    code = "\n".join(re.sub(r"(?m)^%.*$", "", source) for source, tags in cells_of(path) if "parameters" not in tags)
+    code = "\n".join(
+        re.sub(r"(?m)^%.*$", "", source) for source, tags in cells_of(path) if "parameters" not in tags
+    )
     used = {node.id for node in ast.walk(ast.parse(code)) if isinstance(node, ast.Name)}
     assert set(params.declared(path)) - used <= ({"max_images"} if path.stem == "90_inference" else set())
 
@@ -155,7 +157,9 @@ def execute(name, data, run, **parameters):
     parameters |= {"data_dir": str(data), "run_dir": str(run)}
     unknown = set(parameters) - set(params.declared(FOLDER / f"{name}.ipynb"))
     assert not unknown  # papermill would only warn
-    papermill.execute_notebook(FOLDER / f"{name}.ipynb", run / f"{name}.ipynb", parameters, cwd=FOLDER, progress_bar=False)
+    papermill.execute_notebook(
+        FOLDER / f"{name}.ipynb", run / f"{name}.ipynb", parameters, cwd=FOLDER, progress_bar=False
+    )
     return files.read_json(run / "metrics" / f"{name}.json")
 
 
@@ -167,9 +171,16 @@ def test_runs_on_a_few_strips(name, run):
     assert set(METRICS[name]) <= set(handed_on["metrics"])
     if name == "40_evaluation":
         assert {"filter_curve", "reliability", "gallery"} <= set(files.read_json(run / "evaluation.json"))
-    assert {path.name for path in run.glob("scratch/*")} <= set(METRICS)  # a notebook calls its own as the pipeline does
+    assert {path.name for path in run.glob("scratch/*")} <= set(
+        METRICS
+    )  # a notebook calls its own as the pipeline does
     cells = files.read_json(run / f"{name}.ipynb")["cells"]
-    noise = ["".join(part["text"]) for cell in cells for part in cell.get("outputs", ()) if part.get("name") == "stderr"]
+    noise = [
+        "".join(part["text"])
+        for cell in cells
+        for part in cell.get("outputs", ())
+        if part.get("name") == "stderr"
+    ]
     assert not noise  # it would stand in the report
     ran_with = files.read_json(run / "run.json")["notebooks"][name]["ran"]["parameters"]
     for parameter, value in PARAMETERS[name].items():
@@ -178,15 +189,24 @@ def test_runs_on_a_few_strips(name, run):
 
 def bytes_of(folder):
     """{path: content} of all files in a folder."""
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
 
 
 @pytest.fixture
 def by_hand(strips, run, tmp_path, monkeypatch):
-    """(a project whose only run is a finished one, a function that runs a notebook in it as Jupyter does: not by run_all.py)."""
+    """(a project whose only run is a finished one, a function that runs a notebook in it as Jupyter does: not
+    by run_all.py)."""
     project = tmp_path / "project"
     for name in ("lib", "notebooks"):
-        shutil.copytree(paths.PROJECT / name, project / name, ignore=shutil.ignore_patterns("__pycache__", ".ipynb_checkpoints"))
+        shutil.copytree(
+            paths.PROJECT / name,
+            project / name,
+            ignore=shutil.ignore_patterns("__pycache__", ".ipynb_checkpoints"),
+        )
     shutil.copytree(run, project / "runs" / "finished")
     files.write_json(project / "runs" / "finished" / "run.json", {"run": "finished", "status": "done"})
     monkeypatch.delenv(paths.RUN_VARIABLE, raising=False)
@@ -194,8 +214,14 @@ def by_hand(strips, run, tmp_path, monkeypatch):
     def execute_in(name, **parameters):
         folder = project / "notebooks"
         parameters |= {"data_dir": str(strips)}
-        papermill.execute_notebook(folder / f"{name}.ipynb", tmp_path / f"{name}.ipynb", parameters, cwd=folder, progress_bar=False)
-        outputs = [part for cell in files.read_json(tmp_path / f"{name}.ipynb")["cells"] for part in cell.get("outputs", ())]
+        papermill.execute_notebook(
+            folder / f"{name}.ipynb", tmp_path / f"{name}.ipynb", parameters, cwd=folder, progress_bar=False
+        )
+        outputs = [
+            part
+            for cell in files.read_json(tmp_path / f"{name}.ipynb")["cells"]
+            for part in cell.get("outputs", ())
+        ]
         return "".join("".join(part.get("text", "")) for part in outputs)
 
     return project, execute_in
@@ -214,12 +240,22 @@ def test_what_is_opened_by_hand_reads_the_newest_and_leaves_a_finished_run_as_it
     said = execute_in("40_evaluation", **BY_HAND["40_evaluation"])
     assert f"The networks are those of {finished / 'models'} and {own / 'models'}." in said
     thresholds, cards = files.read_json(own / "thresholds.json"), finished / "models"
-    taken = {"binary": "binary", "multilabel": "multilabel", "seg_class1": "seg_class2", "seg_class2": "seg_class2",
-             "seg_class3": "seg_class3", "seg_class4": "seg_class4"}  # fmt: skip
-    assert thresholds["models"] == {name: files.read_json(cards / real / "model.json")["weights_sha256"] for name, real in taken.items()}
+    taken = {
+        "binary": "binary",
+        "multilabel": "multilabel",
+        "seg_class1": "seg_class2",
+        "seg_class2": "seg_class2",
+        "seg_class3": "seg_class3",
+        "seg_class4": "seg_class4",
+    }
+    assert thresholds["models"] == {
+        name: files.read_json(cards / real / "model.json")["weights_sha256"] for name, real in taken.items()
+    }
     assert (own / "metrics" / "40_evaluation.json").is_file() and (own / "predictions.npz").is_file()
 
-    execute_in("90_inference", **BY_HAND["90_inference"])  # the thresholds just chosen, with networks of two folders
+    execute_in(
+        "90_inference", **BY_HAND["90_inference"]
+    )  # the thresholds just chosen, with networks of two folders
     assert (own / "submission.csv").read_text().startswith("ImageId,EncodedPixels,ClassId\n")
     assert (own / "split.csv").read_bytes() == before["split.csv"]  # beside the pseudo-labels
     assert bytes_of(finished) == before
@@ -230,7 +266,9 @@ def test_networks_that_learned_from_other_strips_are_not_judged(by_hand):
     project, execute_in = by_hand
     card = project / "runs" / "finished" / "models" / "seg_class3" / "model.json"
     files.write_json(card, files.read_json(card) | {"split": "another"})
-    with pytest.raises(papermill.PapermillExecutionError, match="seg_class3 was trained on another division of the images"):
+    with pytest.raises(
+        papermill.PapermillExecutionError, match="seg_class3 was trained on another division of the images"
+    ):
         execute_in("40_evaluation", **PARAMETERS["40_evaluation"])
 
 
@@ -246,12 +284,20 @@ def test_an_ensemble_of_folds_learns_in_16_bits_and_from_pseudo_labels(name, str
     assert [path.name for path in paths.member_folders(folder)] == [folder.name, f"{folder.name}.2"]
     cards = [files.read_json(path / "model.json") for path in paths.member_folders(folder)]
     assert cards[0]["weights_sha256"] != cards[1]["weights_sha256"]
-    assert len(np.stack(list(predictor.Network(folder)([str(path) for path in (strips / "test_images").iterdir()])))) == 4
+    assert (
+        len(
+            np.stack(
+                list(predictor.Network(folder)([str(path) for path in (strips / "test_images").iterdir()]))
+            )
+        )
+        == 4
+    )
 
 
 @pytest.mark.slow
 def test_eda_counts_another_data_set(tmp_path):
-    """Small pictures of another shape, three classes of which one is never there, a pair of copies, a broken test image."""
+    """Small pictures of another shape, three classes of which one is never there, a pair of copies, a broken
+    test image."""
     data = tmp_path / "data"
     (data / "train_images").mkdir(parents=True)
     (data / "test_images").mkdir()
@@ -260,8 +306,13 @@ def test_eda_counts_another_data_set(tmp_path):
     for name, picture in {**pictures, "e": pictures["a"]}.items():
         cv2.imwrite(str(data / "train_images" / f"{name}.png"), picture)
     (data / "test_images" / "t.png").write_bytes(b"no picture")
-    (data / "train.csv").write_text("ImageId,ClassId,EncodedPixels\na.png,1,1 5\na.png,3,61 20\nb.png,3,100 9 200 9\n")
-    files.write_json(data / "dataset.json", {"classes": 3, "height": 60, "width": 90, "class_names": ["dent", "hole", "rust"]})
+    (data / "train.csv").write_text(
+        "ImageId,ClassId,EncodedPixels\na.png,1,1 5\na.png,3,61 20\nb.png,3,100 9 200 9\n"
+    )
+    files.write_json(
+        data / "dataset.json",
+        {"classes": 3, "height": 60, "width": 90, "class_names": ["dent", "hole", "rust"]},
+    )
     recorded = execute("00_eda", data, tmp_path)["metrics"]
     assert recorded["images"] == 5
     assert recorded["defective_share"] == pytest.approx(2 / 5)

@@ -23,7 +23,12 @@ plain = 5
 
 
 def write_notebook(path, source, tags=("parameters",)):
-    cell = {"cell_type": "code", "metadata": {"tags": list(tags)}, "source": source.splitlines(keepends=True), "outputs": []}
+    cell = {
+        "cell_type": "code",
+        "metadata": {"tags": list(tags)},
+        "source": source.splitlines(keepends=True),
+        "outputs": [],
+    }
     path.write_text(json.dumps({"cells": [cell], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}))
     return path
 
@@ -31,7 +36,9 @@ def write_notebook(path, source, tags=("parameters",)):
 @pytest.fixture
 def declarations(tmp_path):
     one = params.declared(write_notebook(tmp_path / "10_one.ipynb", CELL))
-    two = params.declared(write_notebook(tmp_path / "20_two.ipynb", 'epochs: int = 1\ndata_dir: str = ""\nseed: int = 42\n'))
+    two = params.declared(
+        write_notebook(tmp_path / "20_two.ipynb", 'epochs: int = 1\ndata_dir: str = ""\nseed: int = 42\n')
+    )
     return {"10_one": one, "20_two": two}
 
 
@@ -41,7 +48,15 @@ def plain(values):
 
 def test_declared_reads_types_and_defaults(declarations):
     found = {name: parameter.default for name, parameter in declarations["10_one"].items()}
-    assert found == {"epochs": 3, "rate": 0.1, "name": "plain", "flip": True, "sizes": [64, 416], "weights": None, "plain": 5}
+    assert found == {
+        "epochs": 3,
+        "rate": 0.1,
+        "name": "plain",
+        "flip": True,
+        "sizes": [64, 416],
+        "weights": None,
+        "plain": 5,
+    }
     assert list(found) == ["epochs", "rate", "name", "flip", "sizes", "weights", "plain"]
 
 
@@ -75,7 +90,9 @@ def test_later_settings_win_in_their_order(declarations):
     assert plain(params.effective(declarations))["10_one"]["epochs"] == 3
     values = params.effective(declarations, "demo", profile)
     assert [values[name]["epochs"] for name in values] == [(20, "demo.yaml, 10_one"), (10, "demo.yaml, all")]
-    values = params.effective(declarations, "demo", profile, [("20_two", "epochs", "40"), ("all", "epochs", "30")])
+    values = params.effective(
+        declarations, "demo", profile, [("20_two", "epochs", "40"), ("all", "epochs", "30")]
+    )
     assert [values[name]["epochs"] for name in values] == [(30, "-p all.epochs"), (40, "-p 20_two.epochs")]
     assert values["10_one"]["rate"] == (0.1, "notebook")
 
@@ -84,28 +101,45 @@ def test_later_settings_win_in_their_order(declarations):
 def segmenters(tmp_path):
     """Notebooks of which three segment a class each, with two parameters."""
     names = ("10_one", "31_seg_class1", "32_seg_class2", "310_seg_class10")
-    return {name: params.declared(write_notebook(tmp_path / f"{name}.ipynb", "epochs: int = 1\nseed: int = 42\n")) for name in names}
+    return {
+        name: params.declared(write_notebook(tmp_path / f"{name}.ipynb", "epochs: int = 1\nseed: int = 42\n"))
+        for name in names
+    }
 
 
 def test_segmenters_are_set_together_between_all_and_the_one(segmenters):
     profile = {"32_seg_class2": {"epochs": 4}, "segmenters": {"epochs": 3}, "all": {"epochs": 2}}
     values = params.effective(segmenters, "own", profile)
     assert [values[name]["epochs"] for name in values] == [
-        (2, "own.yaml, all"), (3, "own.yaml, segmenters"), (4, "own.yaml, 32_seg_class2"), (3, "own.yaml, segmenters"),
-    ]  # fmt: skip
+        (2, "own.yaml, all"),
+        (3, "own.yaml, segmenters"),
+        (4, "own.yaml, 32_seg_class2"),
+        (3, "own.yaml, segmenters"),
+    ]
     texts = ("310.epochs=7", "segmenters.epochs=6", "all.epochs=5")
-    values = params.effective(segmenters, "own", profile, [profiles.parse_override(text, segmenters) for text in texts])
+    values = params.effective(
+        segmenters, "own", profile, [profiles.parse_override(text, segmenters) for text in texts]
+    )
     assert [values[name]["epochs"] for name in values] == [
-        (5, "-p all.epochs"), (6, "-p segmenters.epochs"), (6, "-p segmenters.epochs"), (7, "-p 310_seg_class10.epochs"),
-    ]  # fmt: skip
+        (5, "-p all.epochs"),
+        (6, "-p segmenters.epochs"),
+        (6, "-p segmenters.epochs"),
+        (7, "-p 310_seg_class10.epochs"),
+    ]
     assert "own.yaml, segmenters" in params.listing(params.effective(segmenters, "own", profile))
 
 
 @pytest.mark.parametrize(
     "profile, said",
     [
-        ({"segmenter": {"epochs": 3}}, "own.yaml: there is no notebook 'segmenter'; did you mean segmenters?"),
-        ({"segmenters": {"epoch": 3}}, "own.yaml, segmenters: no segmenter has parameter 'epoch'; did you mean epochs?"),
+        (
+            {"segmenter": {"epochs": 3}},
+            "own.yaml: there is no notebook 'segmenter'; did you mean segmenters?",
+        ),
+        (
+            {"segmenters": {"epoch": 3}},
+            "own.yaml, segmenters: no segmenter has parameter 'epoch'; did you mean epochs?",
+        ),
         ({"segmenters": {"epochs": "3"}}, "own.yaml, segmenters: epochs is '3', not a whole number"),
         ({"33_seg_class4": {}}, "own.yaml: there is no notebook '33_seg_class4'; did you mean"),
     ],
@@ -118,7 +152,13 @@ def test_what_is_wrong_with_the_section_of_segmenters_is_said(segmenters, profil
 
 @pytest.mark.parametrize(
     "key, value, result",
-    [("rate", 1, 1.0), ("rate", "1e-3", 0.001), ("sizes", [32], [32]), ("weights", "a.h5", "a.h5"), ("weights", None, None)],
+    [
+        ("rate", 1, 1.0),
+        ("rate", "1e-3", 0.001),
+        ("sizes", [32], [32]),
+        ("weights", "a.h5", "a.h5"),
+        ("weights", None, None),
+    ],
 )
 def test_values_of_the_declared_type(declarations, key, value, result):
     found = plain(params.effective(declarations, "demo", {"10_one": {key: value}}))["10_one"][key]
@@ -127,7 +167,13 @@ def test_values_of_the_declared_type(declarations, key, value, result):
 
 @pytest.mark.parametrize(
     "key, text, result",
-    [("epochs", "7", 7), ("rate", "1e-3", 0.001), ("name", "7", "7"), ("flip", "false", False), ("sizes", "[1, 2]", [1, 2])],
+    [
+        ("epochs", "7", 7),
+        ("rate", "1e-3", 0.001),
+        ("name", "7", "7"),
+        ("flip", "false", False),
+        ("sizes", "[1, 2]", [1, 2]),
+    ],
 )
 def test_text_of_the_command_line_is_read_as_declared(declarations, key, text, result):
     found = plain(params.effective(declarations, overrides=[("10_one", key, text)]))["10_one"][key]
@@ -137,21 +183,36 @@ def test_text_of_the_command_line_is_read_as_declared(declarations, key, text, r
 @pytest.mark.parametrize("text", ["1e3", "1.000,5", "three", "'7'", "1 000"])
 def test_a_text_for_a_whole_number_is_called_so(declarations, text):
     for key, value in (("epochs", text), ("sizes", f'["{text}", 2]')):
-        with pytest.raises(UserError, match=rf"-p 10_one\.{key} is .*, not a whole number: write it in digits alone, such as 1000\.$"):
+        with pytest.raises(
+            UserError,
+            match=rf"-p 10_one\.{key} is .*, not a whole number: write it in digits alone, such as 1000\.$",
+        ):
             params.effective(declarations, overrides=[("10_one", key, value)])
 
 
 def test_a_parameter_given_twice_is_refused_unless_both_say_the_same():
     for other in ("10.epochs=4", "10_binary.epochs=4", "10.epochs= 3 "):
-        with pytest.raises(UserError, match=r"-p 10_binary\.epochs is given twice, as '3' and as ' ?[34] ?'\. Give it once\."):
+        with pytest.raises(
+            UserError, match=r"-p 10_binary\.epochs is given twice, as '3' and as ' ?[34] ?'\. Give it once\."
+        ):
             graph.DEFAULT_PROJECT.parse_overrides(["10.epochs=3", "all.seed=7", other])
-    assert len(graph.DEFAULT_PROJECT.parse_overrides(["10.epochs=3", "10.epochs=3", "all.epochs=4", "20.epochs=5"])) == 4
+    assert (
+        len(
+            graph.DEFAULT_PROJECT.parse_overrides(
+                ["10.epochs=3", "10.epochs=3", "all.epochs=4", "20.epochs=5"]
+            )
+        )
+        == 4
+    )
 
 
 @pytest.mark.parametrize(
     "profile, said",
     [
-        ({"10_one": {"epoch": 3}}, "demo.yaml, 10_one: 10_one has no parameter 'epoch'; did you mean epochs?"),
+        (
+            {"10_one": {"epoch": 3}},
+            "demo.yaml, 10_one: 10_one has no parameter 'epoch'; did you mean epochs?",
+        ),
         ({"all": {"sede": 3}}, "demo.yaml, all: no notebook has parameter 'sede'; did you mean seed?"),
         ({"all": {"zzzz": 3}}, "demo.yaml, all: no notebook has parameter 'zzzz'."),
         ({"10_on": {}}, "demo.yaml: there is no notebook '10_on'; did you mean 10_one?"),
@@ -189,7 +250,8 @@ def test_parse_override(text, result):
 
 
 @pytest.mark.parametrize(
-    "text, said", [("epochs=3", "write it as"), ("10_one.epochs", "write it as"), ("30.x=1", "no notebook '30'")]
+    "text, said",
+    [("epochs=3", "write it as"), ("10_one.epochs", "write it as"), ("30.x=1", "no notebook '30'")],
 )
 def test_parse_override_refuses(text, said):
     with pytest.raises(UserError, match=said):
@@ -203,8 +265,18 @@ def test_first_letters_must_mean_one_notebook():
 
 @pytest.mark.parametrize(
     "text, number",
-    [("010", 10), ("08", 8), ("-007", -7), ("+7", 7), ("00", 0), ("1_000", 1000), ("09.5", 9.5), ("1e-3", 0.001), (".5", 0.5),
-     ("-.5", -0.5)],
+    [
+        ("010", 10),
+        ("08", 8),
+        ("-007", -7),
+        ("+7", 7),
+        ("00", 0),
+        ("1_000", 1000),
+        ("09.5", 9.5),
+        ("1e-3", 0.001),
+        (".5", 0.5),
+        ("-.5", -0.5),
+    ],
 )
 def test_a_number_is_read_as_people_read_it(tmp_path, declarations, text, number):
     """YAML 1.1 takes 010 for 8 and leaves 08 as text."""
@@ -212,20 +284,30 @@ def test_a_number_is_read_as_people_read_it(tmp_path, declarations, text, number
     profile = profiles.load_profile("own", tmp_path)
     if type(number) is int:
         assert profile["10_one"]["sizes"] == [number]
-        assert plain(params.effective(declarations, overrides=[("10_one", "epochs", text)]))["10_one"]["epochs"] == number
+        assert (
+            plain(params.effective(declarations, overrides=[("10_one", "epochs", text)]))["10_one"]["epochs"]
+            == number
+        )
         profile["10_one"]["rate"] = profile["10_one"].pop("sizes")[0]
     else:
         del profile["10_one"]["sizes"]
     assert plain(params.effective(declarations, "own", profile))["10_one"]["rate"] == number
-    assert plain(params.effective(declarations, overrides=[("10_one", "rate", text)]))["10_one"]["rate"] == number
+    assert (
+        plain(params.effective(declarations, overrides=[("10_one", "rate", text)]))["10_one"]["rate"]
+        == number
+    )
 
 
-@pytest.mark.parametrize("text", ["0x1F", "0b11", "1:30", "1:30.5", "-0x1", "!!int '٣'", "!!float '٣.5'", "[1, 0x2]"])
+@pytest.mark.parametrize(
+    "text", ["0x1F", "0b11", "1:30", "1:30.5", "-0x1", "!!int '٣'", "!!float '٣.5'", "[1, 0x2]"]
+)
 def test_a_number_that_people_would_read_otherwise_is_refused(tmp_path, declarations, text):
     (tmp_path / "own.yaml").write_text(f"10_one:\n  rate: {text}\n")
     with pytest.raises(UserError, match=r"own\.yaml, line 2: .* is not written in decimal digits"):
         profiles.load_profile("own", tmp_path)
-    with pytest.raises(UserError, match=r"-p 10_one\.rate cannot be read \(.* is not written in decimal digits, such as 90\)"):
+    with pytest.raises(
+        UserError, match=r"-p 10_one\.rate cannot be read \(.* is not written in decimal digits, such as 90\)"
+    ):
         params.effective(declarations, overrides=[("10_one", "rate", text)])
 
 
@@ -272,14 +354,21 @@ def test_any_file_is_a_profile_or_a_sentence(tmp_path_factory, content):
 @pytest.fixture
 def with_entries(tmp_path):
     """Two notebooks with a dictionary of entries, of which only the first has `blackout`."""
-    one = write_notebook(tmp_path / "10_one.ipynb", 'augmentation: dict = {"flips": "both", "light": 0.1, "blackout": 0.0}\n')
+    one = write_notebook(
+        tmp_path / "10_one.ipynb", 'augmentation: dict = {"flips": "both", "light": 0.1, "blackout": 0.0}\n'
+    )
     two = write_notebook(tmp_path / "20_two.ipynb", 'augmentation: dict = {"flips": "both", "light": 0.2}\n')
     return {"10_one": params.declared(one), "20_two": params.declared(two)}
 
 
 def test_entries_of_a_dictionary_are_set_one_by_one(with_entries):
-    profile = {"all": {"augmentation": {"light": 1, "blackout": 0.5}}, "20_two": {"augmentation": {"light": 0.3}}}
-    values = params.effective(with_entries, "demo", profile, [profiles.parse_override("1.augmentation.flips=none", with_entries)])
+    profile = {
+        "all": {"augmentation": {"light": 1, "blackout": 0.5}},
+        "20_two": {"augmentation": {"light": 0.3}},
+    }
+    values = params.effective(
+        with_entries, "demo", profile, [profiles.parse_override("1.augmentation.flips=none", with_entries)]
+    )
     assert plain(values) == {
         "10_one": {"augmentation": {"flips": "none", "light": 1.0, "blackout": 0.5}},
         "20_two": {"augmentation": {"flips": "both", "light": 0.3}},
@@ -292,10 +381,18 @@ def test_entries_of_a_dictionary_are_set_one_by_one(with_entries):
     "section, value, said",
     [
         ("20_two", {"augmentation": {"blackout": 0.1}}, "20_two has no parameter 'augmentation.blackout'"),
-        ("all", {"augmentation": {"flip": "none"}}, "no notebook has parameter 'augmentation.flip'; did you mean augmentation.flips?"),
+        (
+            "all",
+            {"augmentation": {"flip": "none"}},
+            "no notebook has parameter 'augmentation.flip'; did you mean augmentation.flips?",
+        ),
         ("all", {"flips": "none"}, "no notebook has parameter 'flips'; did you mean augmentation.flips?"),
         ("all", {"augmentation": {"light": "much"}}, "augmentation.light is not a number"),
-        ("all", {"augmentation": "none"}, "no notebook has parameter 'augmentation'; did you mean augmentation."),
+        (
+            "all",
+            {"augmentation": "none"},
+            "no notebook has parameter 'augmentation'; did you mean augmentation.",
+        ),
     ],
 )
 def test_what_is_wrong_with_an_entry_is_said(with_entries, section, value, said):
@@ -312,10 +409,17 @@ def test_listing_names_value_and_origin(declarations):
 
 
 @pytest.mark.parametrize(
-    "override", [("33_seg_class3", "seed", "7"), ("10_binary", "held_out", "0.1"), ("40_evaluation", "split_method", "random")]
+    "override",
+    [
+        ("33_seg_class3", "seed", "7"),
+        ("10_binary", "held_out", "0.1"),
+        ("40_evaluation", "split_method", "random"),
+    ],
 )
 def test_notebooks_that_would_divide_the_images_differently_are_refused(override):
-    with pytest.raises(UserError, match=f"{override[1]} is .* in .*Set it alike, best by all.{override[1]} alone"):
+    with pytest.raises(
+        UserError, match=f"{override[1]} is .* in .*Set it alike, best by all.{override[1]} alone"
+    ):
         graph.DEFAULT_PROJECT.values("demo", [override])
     everywhere = graph.DEFAULT_PROJECT.values("demo", [("all", *override[1:])])
     assert len({str(keys[override[1]].value) for keys in everywhere.values() if override[1] in keys}) == 1
@@ -339,7 +443,10 @@ def test_the_profile_for_unknown_data_follows_from_how_many_images_there_are(tmp
         (tmp_path / "train_images" / f"{number}.png").touch()
     found, why = inputs.choose_profile("", inputs.Data(tmp_path, "named by --data", False))
     assert found == profile and said in why
-    assert inputs.choose_profile("demo", inputs.Data(tmp_path, "named by --data", False)) == ("demo", "named by --profile")
+    assert inputs.choose_profile("demo", inputs.Data(tmp_path, "named by --data", False)) == (
+        "demo",
+        "named by --profile",
+    )
     assert inputs.choose_profile("", inputs.Data(None, "", True))[0] == "demo"
 
 

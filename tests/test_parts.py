@@ -1,4 +1,5 @@
-"""What the split leaves in each part is said before the run, by the run and by --check, and what is not refused works."""
+"""What the split leaves in each part is said before the run, by the run and by --check, and what is not
+refused works."""
 
 import json
 import re
@@ -11,7 +12,7 @@ import pytest
 
 import run_all
 from lib import errors
-from lib.data import dataset, duplicates, generators, rle, split_check, splitting
+from lib.data import alignment, dataset, duplicates, generators, rle, split_check, splitting
 from lib.errors import UserError
 from lib.evaluation import shift
 from lib.pipeline import graph, inputs, params, run, run_folder
@@ -63,7 +64,15 @@ REMARKED = {
     "defects everywhere": ([(number, [1 + number % 2]) for number in range(40)],
                            "every image has a defect: how often images without one are taken for defective stays unknown"),
 }  # fmt: skip
-SMALL = ["all.height=32", "all.width=64", "all.crop_width=0", "all.epochs=1", "all.n_bootstrap=20", "all.n_examples=1", "05_shift.n_estimators=10"]
+SMALL = [
+    "all.height=32",
+    "all.width=64",
+    "all.crop_width=0",
+    "all.epochs=1",
+    "all.n_bootstrap=20",
+    "all.n_examples=1",
+    "05_shift.n_estimators=10",
+]
 
 
 def start(tmp_path, data, *settings, **options):
@@ -90,7 +99,12 @@ def test_what_cannot_be_judged_is_a_remark_of_the_check(name, tmp_path, capsys):
     assert run_all.main(["--check", "--data", str(data), "--profile", "demo"]) == 0
     out = capsys.readouterr().out
     assert re.search(f"warning .*train_images: {said}", out) and "0 errors, 1 warnings" in out
-    assert sorted(path.name for path in data.iterdir()) == ["dataset.json", "test_images", "train.csv", "train_images"]
+    assert sorted(path.name for path in data.iterdir()) == [
+        "dataset.json",
+        "test_images",
+        "train.csv",
+        "train_images",
+    ]
 
 
 @pytest.mark.slow
@@ -99,7 +113,11 @@ def test_what_is_not_refused_runs_to_its_end(tmp_path, capsys):
     data = write(tmp_path / "data", [(number, [1]) for number in range(40)] + [(99, [1, 2])] * 6, 3)
     assert start(tmp_path, data, *SMALL) == 0
     said, noted = capsys.readouterr().out, (tmp_path / "runs" / "x" / "data_findings.csv").read_text()
-    for remark in ("6 of 46 images have class 2, all near-duplicates", "none of 46 images has class 3", "every image has a defect"):
+    for remark in (
+        "6 of 46 images have class 2, all near-duplicates",
+        "none of 46 images has class 3",
+        "every image has a defect",
+    ):
         assert remark in said and remark in noted
     assert "         3 warnings, see data_findings.csv" in said
 
@@ -112,8 +130,15 @@ def test_enough_of_everything_is_nothing_to_remark(tmp_path):
     written = (tmp_path / "split.csv").read_bytes()  # what a notebook finds, which divides no more
     given = {key: value.value for key, value in values["10_binary"].items()}
     table = dataset.load_table(data, given["max_images"], given["seed"])
-    splitting.load_split(tmp_path, table, given["split_method"], given["held_out"], given["validation"], given["seed"],
-                         max_distance=given["duplicate_distance"])  # fmt: skip
+    splitting.load_split(
+        tmp_path,
+        table,
+        given["split_method"],
+        given["held_out"],
+        given["validation"],
+        given["seed"],
+        max_distance=given["duplicate_distance"],
+    )
     assert (tmp_path / "split.csv").read_bytes() == written
 
 
@@ -128,7 +153,9 @@ def test_every_network_of_an_ensemble_needs_its_parts(tmp_path, capsys):
     command = ["--check", "--data", str(data), "--profile", "demo"]
     assert run_all.main([*command, "-p", "all.n_members=4"]) == 0
     assert run_all.main([*command, "-p", "all.n_members=14"]) == 2
-    assert "n_members is 14, but the 13 images that are not held out are only 13 once" in capsys.readouterr().out
+    assert (
+        "n_members is 14, but the 13 images that are not held out are only 13 once" in capsys.readouterr().out
+    )
     assert run_all.main([*command, "-p", "all.n_members=10"]) == 2
     assert re.search(f"{CANNOT}.*set n_members lower", capsys.readouterr().out)
 
@@ -139,7 +166,9 @@ def test_a_run_that_is_gone_on_with_is_looked_at_by_what_is_left_to_do(tmp_path,
     assert inputs.divide(values, ["00_eda", "90_inference"], data, tmp_path) == ([], b"")
     remarks, split = inputs.divide(values, ["31_seg_class1"], data, tmp_path)
     assert len(remarks) == 2 and (tmp_path / "split.csv").read_bytes() == split
-    with pytest.raises(UserError, match=r"train_images: none of 20 images has a defect, so 20_multilabel cannot be trained"):
+    with pytest.raises(
+        UserError, match=r"train_images: none of 20 images has a defect, so 20_multilabel cannot be trained"
+    ):
         inputs.divide(values, ["00_eda", "20_multilabel"], data, tmp_path)
 
 
@@ -152,9 +181,13 @@ def test_a_command_that_ended_before_its_first_notebook_leaves_a_folder_to_begin
 
 
 def test_batches_of_nothing_say_what_to_look_at():
-    for make in (lambda: generators.ClassificationBatches([], np.zeros((0, 1)), 32, 64, balanced_sampling=True),
-                 lambda: generators.SegmentationBatches([], [], (64, 128), 32, 64)):  # fmt: skip
-        with pytest.raises(UserError, match=r"no strip for this network to learn from.*--check --data FOLDER"):
+    for make in (
+        lambda: generators.ClassificationBatches([], np.zeros((0, 1)), 32, 64, balanced_sampling=True),
+        lambda: generators.SegmentationBatches([], [], (64, 128), 32, 64),
+    ):
+        with pytest.raises(
+            UserError, match=r"no strip for this network to learn from.*--check --data FOLDER"
+        ):
             make()
 
 
@@ -177,18 +210,27 @@ def test_images_that_are_together_already_are_not_compared_again(tmp_path, monke
     """All copies of one image: hundreds of thousands of pairs, of which those with one of them are enough."""
     write(tmp_path / "data", [(number // 40, []) for number in range(80)])
     files = sorted((tmp_path / "data" / "train_images").iterdir())
-    compared, distance = [], duplicates.Looks.distance
-    monkeypatch.setattr(duplicates.Looks, "distance", lambda *given: compared.append(given) or distance(*given))
+    compared, distance = [], alignment.Looks.distance
+    monkeypatch.setattr(
+        alignment.Looks, "distance", lambda *given: compared.append(given) or distance(*given)
+    )
     assert duplicates.find_duplicates(files).tolist() == [0] * 40 + [1] * 40
-    assert len(compared) < 80 + 2 * duplicates.LOOKS
+    assert len(compared) < 80 + 2 * alignment.LOOKS
 
 
 @pytest.mark.parametrize("name", split_check.LEARN_DEFECTS)
 def test_a_classifier_opened_by_hand_says_before_it_is_trained_that_a_part_has_no_defect(tmp_path, name):
     data, known = write(tmp_path / "data", REFUSED["two of twelve"][0]), {}
     cells = params.read_notebook(graph.DEFAULT_PROJECT.notebooks / f"{name}.ipynb")["cells"]
-    with pytest.raises(UserError, match=rf"2 of 12 images have a defect, .* so {name} cannot be trained or evaluated\. Add images"):
-        for source, tags in [("".join(cell["source"]), cell["metadata"].get("tags", [])) for cell in cells if cell["cell_type"] == "code"]:
+    with pytest.raises(
+        UserError,
+        match=rf"2 of 12 images have a defect, .* so {name} cannot be trained or evaluated\. Add images",
+    ):
+        for source, tags in [
+            ("".join(cell["source"]), cell["metadata"].get("tags", []))
+            for cell in cells
+            if cell["cell_type"] == "code"
+        ]:
             assert "training.fit" not in source
             exec("" if "bootstrap" in tags else source, known)
             known |= {"data_dir": str(data), "run_dir": str(tmp_path / "run")} if "parameters" in tags else {}

@@ -1,4 +1,5 @@
-"""Runs of the small project beside the fixtures: what is run, cached, blocked, stopped, and what is printed."""
+"""Runs of the small project beside the fixtures: what is run, cached, blocked, stopped, and what is
+printed."""
 
 import ast
 import importlib.util
@@ -21,7 +22,20 @@ import pytest
 
 from lib import paths
 from lib.errors import LONGEST, MEMORY, UserError, process_end, shorten, with_remedy
-from lib.pipeline import cache_key, executor, graph, inputs, params, processes, products, progress, run_folder, run_state, scheduler, tasks
+from lib.pipeline import (
+    cache_key,
+    executor,
+    graph,
+    inputs,
+    params,
+    processes,
+    products,
+    progress,
+    run_folder,
+    run_state,
+    scheduler,
+    tasks,
+)
 from lib.report.cells import cut
 from lib.report.pages import write_index
 
@@ -40,7 +54,9 @@ def data(tmp_path_factory):
         for name in ("a.jpg", "b.jpg"):
             cv2.imwrite(str(folder / part / name), np.full((256, 1600, 3), 90, np.uint8))
     (folder / "train.csv").write_text("ImageId,ClassId,EncodedPixels\na.jpg,3,1 5\n")
-    (folder / "sample_submission.csv").write_text("ImageId,EncodedPixels,ClassId\na.jpg,1 409600,1\nb.jpg,1 409600,1\n")
+    (folder / "sample_submission.csv").write_text(
+        "ImageId,EncodedPixels,ClassId\na.jpg,1 409600,1\nb.jpg,1 409600,1\n"
+    )
     return folder
 
 
@@ -60,8 +76,17 @@ def call(tmp_path, data, capsys, monkeypatch):
 
 def begin(tmp_path, data, *arguments):
     """Start the small project as a command of its own."""
-    command = [sys.executable, str(FIXTURES / "small_project.py"), str(tmp_path), "--data", str(data), *arguments]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True)
+    command = [
+        sys.executable,
+        str(FIXTURES / "small_project.py"),
+        str(tmp_path),
+        "--data",
+        str(data),
+        *arguments,
+    ]
+    return subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+    )
 
 
 def wait_for(condition, seconds=240.0):
@@ -76,7 +101,9 @@ def wait_for(condition, seconds=240.0):
 
 
 def alive(pids):
-    return [pid for pid in pids if psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE]
+    return [
+        pid for pid in pids if psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    ]
 
 
 def statuses(run_dir):
@@ -97,8 +124,13 @@ def test_a_run_a_resume_and_what_changes_run_again(tmp_path, call):
     assert statuses(run_dir) == dict.fromkeys(small_project.GRAPH, "done")
     assert run_folder.latest_run(tmp_path / "runs") == run_dir
     assert json.loads((run_dir / "metrics.json").read_text()) == {
-        "run": "a", "written": 4, "competition_score": 8, "all_empty_score": 0.5, "behaved": 1, "followed": 1,
-    }  # fmt: skip
+        "run": "a",
+        "written": 4,
+        "competition_score": 8,
+        "all_empty_score": 0.5,
+        "behaved": 1,
+        "followed": 1,
+    }
     for name in small_project.GRAPH:
         assert (run_dir / f"{name}.html").stat().st_size and (run_dir / f"{name}.ipynb").stat().st_size
     assert (run_dir / "index.html").is_file()
@@ -111,7 +143,9 @@ def test_a_run_a_resume_and_what_changes_run_again(tmp_path, call):
     assert (code, said.count("cached"), said.count("started")) == (0, 4, 0)
     assert set(statuses(run_dir).values()) == {"cached"}
 
-    code, said = call("--resume", "--run", "a", "-p", "10.title=new")  # the value 4 of the first command stays
+    code, said = call(
+        "--resume", "--run", "a", "-p", "10.title=new"
+    )  # the value 4 of the first command stays
     assert (code, said.count("cached"), said.count("started")) == (0, 2, 2)
     assert executions(run_dir) == ["4 float 0.5 from the profile", "4 float 0.5 new"]
     assert list(statuses(run_dir).values()) == ["done", "done", "cached", "cached"]
@@ -164,7 +198,10 @@ def test_what_papermill_takes_for_success_is_a_failure(tmp_path, call, how, said
         ("OSError: [Errno 12] Cannot allocate memory", "fewer --jobs"),
         ("MemoryError in code cell 3", "fewer --jobs"),
         ("numpy._core._exceptions._ArrayMemoryError: Unable to allocate 9 GiB", "fewer --jobs"),
-        ("ResourceExhaustedError: Graph execution error: OOM when allocating tensor", "a smaller batch_size or --jobs 1"),
+        (
+            "ResourceExhaustedError: Graph execution error: OOM when allocating tensor",
+            "a smaller batch_size or --jobs 1",
+        ),
         ("OSError: [Errno 28] No space left on device (code cell 2)", "make room"),
         ("RuntimeError: can't start new thread", "ulimit -u"),
         ("BlockingIOError: [Errno 11] Resource temporarily unavailable", "ulimit -u"),
@@ -189,9 +226,23 @@ def test_few_open_files_are_raised_or_named(tmp_path, data, hard, ended):
     def few():
         resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 70), hard))
 
-    command = [sys.executable, str(FIXTURES / "small_project.py"), str(tmp_path), "--data", str(data), "--profile", "small", "--only", "10"]
+    command = [
+        sys.executable,
+        str(FIXTURES / "small_project.py"),
+        str(tmp_path),
+        "--data",
+        str(data),
+        "--profile",
+        "small",
+        "--only",
+        "10",
+    ]
     said = subprocess.run(command, capture_output=True, text=True, timeout=300, preexec_fn=few)
-    assert ended in said.stdout and said.returncode == (hard < 80) and "Traceback" not in said.stdout + said.stderr
+    assert (
+        ended in said.stdout
+        and said.returncode == (hard < 80)
+        and "Traceback" not in said.stdout + said.stderr
+    )
 
 
 def test_a_long_error_ends_the_notebook_and_is_told_short(tmp_path, call):
@@ -217,7 +268,12 @@ def test_texts_are_cut_where_they_are_long():
     assert shorten("a\n b\tc") == "a b c"
     assert shorten("x" * 600) == "x" * 600
     short = shorten("begin" + "x" * 1000 + "end")
-    assert len(short) == 600 and short.startswith("beginx") and short.endswith("xend") and "(1,008 characters in all)" in short
+    assert (
+        len(short) == 600
+        and short.startswith("beginx")
+        and short.endswith("xend")
+        and "(1,008 characters in all)" in short
+    )
     assert cut("ab\n" * 3, 9) == "ab\n" * 3
     assert cut("0123456789", 4) == "01\n[... 6 characters left out ...]\n89"
 
@@ -227,25 +283,32 @@ def test_long_metrics_and_summaries_are_short_on_the_index(tmp_path):
     content = {"summary": "h" * 100_000, "metrics": {"text": "t" * 100_000, "some": ["u" * 100_000]}}
     (tmp_path / "metrics" / "a.json").write_text(json.dumps(content))
     entry = {"status": "done", "summary": "h" * 100_000, "error": "e" * 100_000}
-    (tmp_path / "run.json").write_text(json.dumps({"notebooks": {"a": entry}, "parameters": {"a": {"p": "q" * 100_000}}}))
+    (tmp_path / "run.json").write_text(
+        json.dumps({"notebooks": {"a": entry}, "parameters": {"a": {"p": "q" * 100_000}}})
+    )
     write_index(tmp_path)
     text = (tmp_path / "index.html").read_text()
     assert all(letter * 40 in text and letter * 1000 not in text for letter in "htueq")
 
 
 def test_a_missing_product_is_a_failure(tmp_path, data):
-    process = subprocess.Popen([sys.executable, "-c", "print('{\"ok\": true, \"error\": \"\"}')"], stdin=-1, stdout=-1)
-    job = executor.LocalJob("x", tmp_path, process, process.stdin, processes.Tail(process.stdout), processes.Tail(io.BytesIO()))
+    process = subprocess.Popen(
+        [sys.executable, "-c", 'print(\'{"ok": true, "error": ""}\')'], stdin=-1, stdout=-1
+    )
+    job = executor.LocalJob(
+        "x", tmp_path, process, process.stdin, processes.Tail(process.stdout), processes.Tail(io.BytesIO())
+    )
     process.wait(60)
     place = executor.LocalExecutor(None, 1)
-    project = replace(graph.DEFAULT_PROJECT, runs=tmp_path, graph={"x": ()}, products={"x": ("models/x/model.json",)})
+    project = replace(
+        graph.DEFAULT_PROJECT, runs=tmp_path, graph={"x": ()}, products={"x": ("models/x/model.json",)}
+    )
     task = run_state.NotebookTask(started_key="k")
     state = run_state.RunState("small", "", {}, {"x": task}, run="a")
     running = scheduler.Scheduler(project, tmp_path, state, ["x"], {}, {"jobs": 1}, {}, place)
     running.jobs["x"], running.begun["x"] = job, time.monotonic()
     running.finish("x", place.poll(job))
     assert (task.status, task.error) == ("failed", "It ended without writing models/x/model.json.")
-
 
 
 class Elsewhere:
@@ -261,7 +324,11 @@ class Elsewhere:
 
     def poll(self, job):
         job.append("look")
-        return executor.Result(job[0] != self.failing, "bad" if job[0] == self.failing else "") if len(job) > 2 else None
+        return (
+            executor.Result(job[0] != self.failing, "bad" if job[0] == self.failing else "")
+            if len(job) > 2
+            else None
+        )
 
     def stop(self, job):
         self.calls.append(("stop", job[0]))
@@ -269,16 +336,31 @@ class Elsewhere:
 
 def elsewhere(tmp_path, place):
     """Two notebooks, of which b needs a, ran by an executor; the run's state."""
-    project = graph.Project(tmp_path, tmp_path, tmp_path, {"a": (), "b": ("a",)}, {"a": ("a.txt",), "b": ("b.txt",)})
+    project = graph.Project(
+        tmp_path, tmp_path, tmp_path, {"a": (), "b": ("a",)}, {"a": ("a.txt",), "b": ("b.txt",)}
+    )
     (tmp_path / "x").mkdir()
-    state = run_state.RunState("small", "", {}, {"a": run_state.NotebookTask(), "b": run_state.NotebookTask()}, run="x")
-    settings = {"parameters": {"a": {"k": 1, "same": 0}, "b": {}}, "code": "", "versions": {}, "environment": {}, "jobs": 2, "data": ""}
+    state = run_state.RunState(
+        "small", "", {}, {"a": run_state.NotebookTask(), "b": run_state.NotebookTask()}, run="x"
+    )
+    settings = {
+        "parameters": {"a": {"k": 1, "same": 0}, "b": {}},
+        "code": "",
+        "versions": {},
+        "environment": {},
+        "jobs": 2,
+        "data": "",
+    }
     declared = {"a": {key: params.Parameter(0, ast.Name("int")) for key in ("k", "same")}, "b": {}}
-    scheduler.Scheduler(project, tmp_path / "x", state, ["a", "b"], {"a": "1", "b": "2"}, settings, declared, place).run()
+    scheduler.Scheduler(
+        project, tmp_path / "x", state, ["a", "b"], {"a": "1", "b": "2"}, settings, declared, place
+    ).run()
     return run_state.read(tmp_path / "x")
 
 
-@pytest.mark.parametrize("failing, statuses, started", [("", ["done", "done"], ["a", "b"]), ("a", ["failed", "blocked"], ["a"])])
+@pytest.mark.parametrize(
+    "failing, statuses, started", [("", ["done", "done"], ["a", "b"]), ("a", ["failed", "blocked"], ["a"])]
+)
 def test_notebooks_can_run_in_another_place(tmp_path, failing, statuses, started):
     place = Elsewhere(failing)
     state = elsewhere(tmp_path, place)
@@ -294,7 +376,11 @@ def test_what_runs_in_another_place_is_stopped_with_the_command(tmp_path, monkey
     with pytest.raises(KeyboardInterrupt):
         elsewhere(tmp_path, place)
     state = run_state.read(tmp_path / "x")
-    assert place.calls[-1] == ("stop", "a") and state.status == "stopped" and state.notebooks["a"].status == "waiting"
+    assert (
+        place.calls[-1] == ("stop", "a")
+        and state.status == "stopped"
+        and state.notebooks["a"].status == "waiting"
+    )
 
 
 COMMANDS = ("--list",), ("--prepare", "small"), ("--check",)
@@ -306,13 +392,18 @@ def test_a_run_cannot_be_called_as_a_file_that_is_there(tmp_path, call, how):
     (tmp_path / "runs" / "README.md").write_text("")
     code, printed = call("--profile", "small", "--run", "README.md", *how)
     assert code == 2 and "Traceback" not in printed and "File exists" not in printed
-    assert ("README.md is there and no folder. Choose another name." in printed) or ("There is no run README.md" in printed and how)
+    assert ("README.md is there and no folder. Choose another name." in printed) or (
+        "There is no run README.md" in printed and how
+    )
 
 
 @pytest.mark.parametrize(
     "arguments, said",
     [
-        (("-p", "10.valeu=3"), "error: -p 10_writes_value.valeu: 10_writes_value has no parameter 'valeu'; did you mean value?"),
+        (
+            ("-p", "10.valeu=3"),
+            "error: -p 10_writes_value.valeu: 10_writes_value has no parameter 'valeu'; did you mean value?",
+        ),
         (("-p", "10.value=three"), "error: -p 10_writes_value.value is 'three', not a whole number"),
         (("--profile", "smal"), "error: There is no profile 'smal'; did you mean small?"),
         (("--only", "50"), "error: --only: there is no notebook '50'"),
@@ -322,9 +413,15 @@ def test_a_run_cannot_be_called_as_a_file_that_is_there(tmp_path, call, how):
         (("--resume", "--run", "nothing"), "error: There is no run nothing"),
         (("--run", "../outside"), "error: --run ../outside: a run's name has letters"),
         (("--jobs", "0"), "error: --jobs 0"),
-        *(((*command, "--profile", "smal"), "error: There is no profile 'smal'; did you mean small?") for command in COMMANDS),
+        *(
+            ((*command, "--profile", "smal"), "error: There is no profile 'smal'; did you mean small?")
+            for command in COMMANDS
+        ),
         *(((*command, "--only", "50"), "error: --only: there is no notebook '50'") for command in COMMANDS),
-        *(((*command, "-p", "10.valeu=3"), "10_writes_value has no parameter 'valeu'; did you mean value?") for command in COMMANDS),
+        *(
+            ((*command, "-p", "10.valeu=3"), "10_writes_value has no parameter 'valeu'; did you mean value?")
+            for command in COMMANDS
+        ),
     ],
 )
 def test_bad_usage_stops_before_the_first_cell(tmp_path, call, arguments, said):
@@ -343,8 +440,10 @@ def test_bad_usage_stops_before_the_first_cell(tmp_path, call, arguments, said):
     ],
 )
 def test_numbers_of_strips_that_make_no_sense(first, second, said):
-    values = {name: {"synthetic_sizes": params.Value(given, "-p"), "seed": params.Value(1, "notebook")} for name, given in
-              (("10_binary", first), ("40_evaluation", second))}  # fmt: skip
+    values = {
+        name: {"synthetic_sizes": params.Value(given, "-p"), "seed": params.Value(1, "notebook")}
+        for name, given in (("10_binary", first), ("40_evaluation", second))
+    }
     with pytest.raises(UserError, match=said):
         inputs.make_data(values)
 
@@ -353,17 +452,40 @@ def test_a_run_is_not_overwritten(tmp_path, call):
     (tmp_path / "runs" / "a").mkdir(parents=True)
     (tmp_path / "runs" / "a" / "run.json").write_text("{}")
     code, printed = call("--profile", "small", "--run", "a")
-    assert code == 2 and "already holds a run. Add --resume to go on with it, or choose another --run." in printed
+    assert (
+        code == 2
+        and "already holds a run. Add --resume to go on with it, or choose another --run." in printed
+    )
 
 
 @pytest.mark.parametrize("how, code", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_stopping_leaves_no_process_and_resume_goes_on(tmp_path, data, how, code):
     run_dir = tmp_path / "runs" / "a"
-    command = begin(tmp_path, data, "--profile", "small", "--run", "a", "--only", "30,10", "-p", "30.how=wait", "--jobs", "1")
-    pids = [int(pid) for pid in wait_for(lambda: (run_dir / "waiting").is_file() and (run_dir / "waiting").read_text()).split()]
+    command = begin(
+        tmp_path,
+        data,
+        "--profile",
+        "small",
+        "--run",
+        "a",
+        "--only",
+        "30,10",
+        "-p",
+        "30.how=wait",
+        "--jobs",
+        "1",
+    )
+    pids = [
+        int(pid)
+        for pid in wait_for(
+            lambda: (run_dir / "waiting").is_file() and (run_dir / "waiting").read_text()
+        ).split()
+    ]
     assert alive(pids) == pids
     command.send_signal(how)
-    said, _ = command.communicate(timeout=240)  # half a second where nothing else runs; the cell would sleep for 300
+    said, _ = command.communicate(
+        timeout=240
+    )  # half a second where nothing else runs; the cell would sleep for 300
     assert command.returncode == code
     wait_for(lambda: not alive(pids))
     assert "stopped. Go on with: python run_all.py --resume --run a" in said and "Traceback" not in said
@@ -374,14 +496,34 @@ def test_stopping_leaves_no_process_and_resume_goes_on(tmp_path, data, how, code
 
 def test_a_killed_command_and_its_successor(tmp_path, data, call):
     run_dir = tmp_path / "runs" / "a"
-    command = begin(tmp_path, data, "--profile", "small", "--run", "a", "--only", "30,10", "-p", "30.how=wait", "--jobs", "1")
-    pids = [int(pid) for pid in wait_for(lambda: (run_dir / "waiting").is_file() and (run_dir / "waiting").read_text()).split()]
+    command = begin(
+        tmp_path,
+        data,
+        "--profile",
+        "small",
+        "--run",
+        "a",
+        "--only",
+        "30,10",
+        "-p",
+        "30.how=wait",
+        "--jobs",
+        "1",
+    )
+    pids = [
+        int(pid)
+        for pid in wait_for(
+            lambda: (run_dir / "waiting").is_file() and (run_dir / "waiting").read_text()
+        ).split()
+    ]
     code, printed = call("--resume")
     assert code == 2 and f"Another command (process {command.pid}) writes into the run a." in printed
     command.kill()
     command.wait()
     assert run_state.read(run_dir).status == "running"
-    code, printed = call("--resume", "--only", "30,10", "-p", "30.how=well")  # takes the lock over as the rest dies
+    code, printed = call(
+        "--resume", "--only", "30,10", "-p", "30.how=well"
+    )  # takes the lock over as the rest dies
     assert code == 0 and printed.count("cached") == 1 and "behaved" in printed
     assert not alive(pids)
     assert len(executions(run_dir)) == 1
@@ -392,7 +534,9 @@ def test_list(call):
     rows = [line.split(maxsplit=2) for line in printed.splitlines()]
     assert code == 0
     assert ["value", "5", "-p 10_writes_value.value"] in rows and ["rate", "0.5", "notebook"] in rows
-    assert any("small.yaml, 10_writes_value" in line and "from the profile" in line for line in printed.splitlines())
+    assert any(
+        "small.yaml, 10_writes_value" in line and "from the profile" in line for line in printed.splitlines()
+    )
 
 
 def test_prepare(tmp_path, call):
@@ -400,8 +544,15 @@ def test_prepare(tmp_path, call):
     assert code == 0 and "4 notebooks with the profile small lie in" in printed
     run_dir = tmp_path / "runs" / "p"
     cells = json.loads((run_dir / "10_writes_value.ipynb").read_text())["cells"]
-    injected = ["".join(cell["source"]) for cell in cells if "injected-parameters" in cell["metadata"].get("tags", [])]
-    assert len(injected) == 1 and "value = 5" in injected[0] and str(run_dir) in injected[0] and "rate" not in injected[0]
+    injected = [
+        "".join(cell["source"]) for cell in cells if "injected-parameters" in cell["metadata"].get("tags", [])
+    ]
+    assert (
+        len(injected) == 1
+        and "value = 5" in injected[0]
+        and str(run_dir) in injected[0]
+        and "rate" not in injected[0]
+    )
     assert all(not cell["outputs"] and cell["execution_count"] is None for cell in cells)
     assert not (run_dir / "run.json").exists()
 
@@ -411,7 +562,18 @@ def test_odd_paths_and_texts_arrive_as_they_are(tmp_path, data, monkeypatch, cap
     shutil.copytree(FIXTURES, odd / "notebooks", ignore=shutil.ignore_patterns("*.py", "__pycache__"))
     monkeypatch.setenv("PYTHONPATH", str(graph.PROJECT))
     title = """it's "{odd}" \\ <b>\\n"""
-    arguments = ("--profile", "small", "--run", "x", "--only", "10", "-p", f"10.title={title}", "--data", str(data))
+    arguments = (
+        "--profile",
+        "small",
+        "--run",
+        "x",
+        "--only",
+        "10",
+        "-p",
+        f"10.title={title}",
+        "--data",
+        str(data),
+    )
     assert small_project.call(odd, *arguments) == 0
     assert (odd / "runs" / "x" / "10_writes_value.html").is_file()
     assert executions(odd / "runs" / "x") == [f"3 float 0.5 {title}"]
@@ -486,7 +648,10 @@ EVERY = list(graph.GRAPH)
         ("inference/cascade", ["40_evaluation", "90_inference"]),
         ("inference/submission", ["90_inference"]),
         ("evaluation/threshold_search", ["40_evaluation", "90_inference"]),
-        ("evaluation/shift", ["05_shift", *graph.MODELS, "40_evaluation", "90_inference"]),  # whose trainings stand, see test_training
+        (
+            "evaluation/shift",
+            ["05_shift", *graph.MODELS, "40_evaluation", "90_inference"],
+        ),  # whose trainings stand, see test_training
     ],
 )
 def test_what_runs_again_when_a_line_changes(tmp_path, module, again):
@@ -502,7 +667,11 @@ def test_what_runs_again_when_a_line_changes(tmp_path, module, again):
     [
         ("plots.batch(images[:6]);", "plots.batch(images[:8]);", []),
         ("# 0..: images used at most; all at 0", "# 0..: images, all of them at 0", []),
-        ("keras.utils.set_random_seed(seed + member)", "keras.utils.set_random_seed(seed)", ["10_binary", "40_evaluation", "90_inference"]),
+        (
+            "keras.utils.set_random_seed(seed + member)",
+            "keras.utils.set_random_seed(seed)",
+            ["10_binary", "40_evaluation", "90_inference"],
+        ),
     ],
 )
 def test_what_a_cell_only_draws_or_remarks_trains_no_network_again(tmp_path, old, new, again):
@@ -541,19 +710,35 @@ def test_another_version_of_a_package_runs_again_what_it_computes_for(monkeypatc
 
 def test_every_package_that_lib_imports_is_known():
     """What is neither of Python nor counted is one that cannot change a figure."""
-    harmless = {"psutil", "jupyter_client", "bleach", "markupsafe", "nbconvert", "nbformat", "nbclient", "papermill", "pygments", "jinja2",
-                "pyyaml"}  # fmt: skip
+    harmless = {
+        "psutil",
+        "jupyter_client",
+        "bleach",
+        "markupsafe",
+        "nbconvert",
+        "nbformat",
+        "nbclient",
+        "papermill",
+        "pygments",
+        "jinja2",
+        "pyyaml",
+    }
     for path in cache_key.LIB.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             names += [node.module] if isinstance(node, ast.ImportFrom) and node.module else []
             for top in {name.partition(".")[0] for name in names} - {"lib", *sys.stdlib_module_names}:
-                assert cache_key.DISTRIBUTIONS.get(top, top) in {*harmless, *cache_key.PACKAGES}, f"{path.name}: {top}"
+                assert cache_key.DISTRIBUTIONS.get(top, top) in {*harmless, *cache_key.PACKAGES}, (
+                    f"{path.name}: {top}"
+                )
 
 
 def executed(*cells):
     """The text of an executed notebook."""
-    made = [{"cell_type": "code", "source": source, "outputs": [{"output_type": "stream", "text": text}]} for source, text in cells]
+    made = [
+        {"cell_type": "code", "source": source, "outputs": [{"output_type": "stream", "text": text}]}
+        for source, text in cells
+    ]
     return json.dumps({"cells": made, "metadata": {}})
 
 
@@ -561,8 +746,17 @@ def executed(*cells):
 def test_whatever_a_notebook_left_is_missed_where_it_is_gone_or_changed(tmp_path, name):
     files = {f"{name}.ipynb": executed(("a", "b")), f"{name}.html": "page", f"metrics/{name}.json": "{}"}
     files |= {
-        "10_binary": {"models/binary/model.json": "1", "models/binary/model.weights.h5": "w", "models/binary.2/model.json": "2"},
-        "40_evaluation": {"thresholds.json": "d", "predictions.npz": "e", "evaluation.json": "v", "split.csv": "s"},
+        "10_binary": {
+            "models/binary/model.json": "1",
+            "models/binary/model.weights.h5": "w",
+            "models/binary.2/model.json": "2",
+        },
+        "40_evaluation": {
+            "thresholds.json": "d",
+            "predictions.npz": "e",
+            "evaluation.json": "v",
+            "split.csv": "s",
+        },
         "90_inference": {"submission.csv": "s", "pseudo_labels.csv": "p"},
     }[name]
     for file, text in files.items():
@@ -611,7 +805,11 @@ def test_a_report_is_rendered_again_and_figures_are_missed(tmp_path, call):
         assert (code, said.count("cached"), (run_dir / "10_writes_value.html").read_bytes()) == (0, 1, page)
     (run_dir / "metrics" / "10_writes_value.json").unlink()
     code, said = call("--resume", "--only", "10")
-    assert (code, said.count("started"), json.loads((run_dir / "metrics.json").read_text())["written"]) == (0, 1, 3)
+    assert (code, said.count("started"), json.loads((run_dir / "metrics.json").read_text())["written"]) == (
+        0,
+        1,
+        3,
+    )
 
 
 def test_keys_pass_changes_on_to_dependents_only(tmp_path):
@@ -619,11 +817,16 @@ def test_keys_pass_changes_on_to_dependents_only(tmp_path):
     declarations = project.declarations()
 
     def keys(fingerprint="f", **changed):
-        values = params.effective(declarations, overrides=[("10_writes_value", key, text) for key, text in changed.items()])
+        values = params.effective(
+            declarations, overrides=[("10_writes_value", key, text) for key, text in changed.items()]
+        )
         return tasks.keys_of(project, list(project.graph), values, {"sha256": fingerprint}, None)
 
     before, after = keys(), keys(value="9")
-    assert [name for name in project.graph if before[name] != after[name]] == ["10_writes_value", "20_reads_value"]
+    assert [name for name in project.graph if before[name] != after[name]] == [
+        "10_writes_value",
+        "20_reads_value",
+    ]
     assert keys(value="3") == before
     assert all(before[name] != other for name, other in keys("g").items())
 
@@ -632,19 +835,32 @@ def test_the_content_of_a_file_that_a_parameter_names_is_part_of_the_key(tmp_pat
     declarations = graph.DEFAULT_PROJECT.declarations()
 
     def key(name, parameter, value, backbone):
-        values = params.effective(declarations, overrides=[(name, parameter, value), (name, "backbone", backbone)])
+        values = params.effective(
+            declarations, overrides=[(name, parameter, value), (name, "backbone", backbone)]
+        )
         return tasks.keys_of(graph.DEFAULT_PROJECT, [name], values, {"sha256": "f"}, None)[name]
 
     modules = cache_key.library()
     monkeypatch.setattr(cache_key, "library", lambda: modules)  # read once: it takes a second
     monkeypatch.setattr(paths, "PROJECT", tmp_path)
-    cases = ("32_seg_class2", "weights", "resnet18"), ("10_binary", "weights", "ResNet50"), ("10_binary", "pseudo_labels", "compact")
+    cases = (
+        ("32_seg_class2", "weights", "resnet18"),
+        ("10_binary", "weights", "ResNet50"),
+        ("10_binary", "pseudo_labels", "compact"),
+    )
     for name, parameter, backbone in cases:
         (tmp_path / "file").write_text("one")
-        absolute, relative = key(name, parameter, str(tmp_path / "file"), backbone), key(name, parameter, "file", backbone)
+        absolute, relative = (
+            key(name, parameter, str(tmp_path / "file"), backbone),
+            key(name, parameter, "file", backbone),
+        )
         (tmp_path / "file").write_text("two")
         assert absolute == relative  # relative to the project, wherever this runs
-        assert key(name, parameter, "file", backbone) == key(name, parameter, str(tmp_path / "file"), backbone) != relative
+        assert (
+            key(name, parameter, "file", backbone)
+            == key(name, parameter, str(tmp_path / "file"), backbone)
+            != relative
+        )
     for text in ("none", "imagenet", "~nosuch", "nul\0", "x" * 5000, "", 3, None, ["file"]):
         assert tasks.content_of(text) == text  # the path of nothing that is there
 
@@ -681,7 +897,8 @@ def test_a_lock_left_by_a_dead_process_does_not_block(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "seconds, text", [(0.42, "0.4 s"), (59.4, "59 s"), (59.6, "1 min 0 s"), (3599, "59 min 59 s"), (4800, "1 h 20 min")]
+    "seconds, text",
+    [(0.42, "0.4 s"), (59.4, "59 s"), (59.6, "1 min 0 s"), (3599, "59 min 59 s"), (4800, "1 h 20 min")],
 )
 def test_duration(seconds, text):
     assert progress.duration(seconds) == text
@@ -690,7 +907,9 @@ def test_duration(seconds, text):
 def test_what_is_left_follows_earlier_runs_and_this_ones_pace():
     entries = {name: run_state.NotebookTask() for name in "bc"}
     entries["a"] = run_state.NotebookTask(run_state.Status.DONE, seconds=20)
-    assert progress.estimate_remaining(entries, list(entries), {}, {"a": 10, "b": 30}, 1) == 60 + 20  # twice as slow; c: as long as those done
+    assert (
+        progress.estimate_remaining(entries, list(entries), {}, {"a": 10, "b": 30}, 1) == 60 + 20
+    )  # twice as slow; c: as long as those done
     assert progress.estimate_remaining(entries, list(entries), {}, {}, 2) == 20
     assert progress.estimate_remaining({"b": entries["b"]}, ["b"], {}, {}, 1) is None
 

@@ -1,4 +1,5 @@
-"""What systems do differently, races of first starts, and what lies outside the project: none of it changes what a run does."""
+"""What systems do differently, races of first starts, and what lies outside the project: none of it changes
+what a run does."""
 
 import errno
 import os
@@ -19,7 +20,8 @@ AT_ONCE = 8
 
 
 def at_once(action, count=AT_ONCE):
-    """What `count` threads return that call `action(number)` at the same moment; an error is one of the results."""
+    """What `count` threads return that call `action(number)` at the same moment; an error is one of the
+    results."""
     barrier = threading.Barrier(count)
 
     def begin(number):
@@ -98,13 +100,24 @@ def test_the_latest_run_is_one_of_those_that_start_at_once_and_no_index_of_anoth
     for _ in range(20):
         assert at_once(lambda number: run_folder.point_latest(runs, f"r{number}")) == [None] * AT_ONCE
         latest = runs / "latest"
-        led = latest.resolve().name if latest.is_symlink() else (latest / "index.html").read_text().split("../")[1].split("/")[0]
+        led = (
+            latest.resolve().name
+            if latest.is_symlink()
+            else (latest / "index.html").read_text().split("../")[1].split("/")[0]
+        )
         assert led in [f"r{number}" for number in range(AT_ONCE)]
-    assert [(runs / f"r{number}" / "index.html").read_text() for number in range(AT_ONCE)] == [f"page of {n}" for n in range(AT_ONCE)]
-    assert sorted(path.name for path in runs.iterdir()) == ["latest", *(f"r{number}" for number in range(AT_ONCE))]
+    assert [(runs / f"r{number}" / "index.html").read_text() for number in range(AT_ONCE)] == [
+        f"page of {n}" for n in range(AT_ONCE)
+    ]
+    assert sorted(path.name for path in runs.iterdir()) == [
+        "latest",
+        *(f"r{number}" for number in range(AT_ONCE)),
+    ]
 
 
-def test_where_links_fail_a_page_leads_to_the_latest_run_and_an_old_link_is_not_written_through(tmp_path, monkeypatch):
+def test_where_links_fail_a_page_leads_to_the_latest_run_and_an_old_link_is_not_written_through(
+    tmp_path, monkeypatch
+):
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "index.html").write_text("page of a")
     run_folder.point_latest(tmp_path, "a")  # where links work, this is one
@@ -116,15 +129,23 @@ def test_where_links_fail_a_page_leads_to_the_latest_run_and_an_old_link_is_not_
     for name in ("b", "c"):
         run_folder.point_latest(tmp_path, name)
         assert f"url=../{name}/index.html" in (tmp_path / "latest" / "index.html").read_text()
-    assert (tmp_path / "a" / "index.html").read_text() == "page of a" and not (tmp_path / "latest").is_symlink()
+    assert (tmp_path / "a" / "index.html").read_text() == "page of a" and not (
+        tmp_path / "latest"
+    ).is_symlink()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "latest"]
 
 
 def test_runs_that_start_in_one_second_have_folders_of_their_own(tmp_path, monkeypatch):
-    """The clock stands still, and nobody makes a folder before all have come to make that of one and the same name."""
+    """The clock stands still, and nobody makes a folder before all have come to make that of one and the same
+    name."""
     project = replace(graph.DEFAULT_PROJECT, runs=tmp_path / "runs")
     monkeypatch.setattr(time, "gmtime", lambda: time.struct_time((2026, 1, 2, 3, 4, 5, 4, 2, 0)))
-    stem, barrier, mkdir, waited = "20260102-030405-demo", threading.Barrier(AT_ONCE), paths.Path.mkdir, threading.local()
+    stem, barrier, mkdir, waited = (
+        "20260102-030405-demo",
+        threading.Barrier(AT_ONCE),
+        paths.Path.mkdir,
+        threading.local(),
+    )
 
     def all_at_once(path, *arguments, **options):
         if path.name == stem and not hasattr(waited, "once"):
@@ -135,7 +156,10 @@ def test_runs_that_start_in_one_second_have_folders_of_their_own(tmp_path, monke
     monkeypatch.setattr(paths.Path, "mkdir", all_at_once)
     opened = at_once(lambda _: run_folder.open_new("", "demo", project.runs))
     assert not [found for found in opened if isinstance(found, Exception)]
-    assert {run_dir.name for run_dir, _ in opened} == {stem, *(f"{stem}-{number}" for number in range(2, AT_ONCE + 1))}
+    assert {run_dir.name for run_dir, _ in opened} == {
+        stem,
+        *(f"{stem}-{number}" for number in range(2, AT_ONCE + 1)),
+    }
     for _, lock in opened:
         lock.close()
 
@@ -163,7 +187,9 @@ def test_a_run_that_was_finished_between_look_and_lock_is_not_overwritten(tmp_pa
 
 
 def tiny(value):
-    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1, kernel_initializer=keras.initializers.Constant(value))])
+    model = keras.Sequential(
+        [keras.Input((1,)), keras.layers.Dense(1, kernel_initializer=keras.initializers.Constant(value))]
+    )
     return model
 
 
@@ -194,7 +220,9 @@ def test_a_network_that_cannot_be_put_in_place_leaves_the_one_before(tmp_path, m
     assert (tmp_path / "binary" / "model.json").read_text() == before and len(list(tmp_path.iterdir())) == 1
 
 
-@pytest.mark.parametrize("number, taken", [(errno.ENOLCK, True), (errno.EAGAIN, False), (errno.EACCES, False)])
+@pytest.mark.parametrize(
+    "number, taken", [(errno.ENOLCK, True), (errno.EAGAIN, False), (errno.EACCES, False)]
+)
 def test_a_file_system_without_locks_lets_a_run_begin(tmp_path, monkeypatch, number, taken):
     fcntl = pytest.importorskip("fcntl")
 

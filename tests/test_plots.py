@@ -24,8 +24,12 @@ def test_a_figure_with_any_names_has_no_squares():
     names = ["1 \u88c2\u7eb9", "2 \u5939\u6742", "3 \u0e01\u0e32\u0e23", "4 \U0001f984", "5 \u10ff"]
     with warnings.catch_warnings():
         warnings.filterwarnings("error", "Glyph")
-        for figure in (charts.bars(names, [1, 2, 3, 4, 5]), charts.score_bars(names, [0.1, 0.2, 0.3, 0.4, 0.5]),
-                       charts.lost_points({names[0]: [0.1] * 5}, names), charts.areas({0: [3, 4]}, names)):  # fmt: skip
+        for figure in (
+            charts.bars(names, [1, 2, 3, 4, 5]),
+            charts.score_bars(names, [0.1, 0.2, 0.3, 0.4, 0.5]),
+            charts.lost_points({names[0]: [0.1] * 5}, names),
+            charts.areas({0: [3, 4]}, names),
+        ):
             figure.axes[0].set_title(names[0])
             figure.canvas.draw()
             plt.close(figure)

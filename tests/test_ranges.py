@@ -1,4 +1,5 @@
-"""Ranges and choices of parameters: read from comments, held against values, and declared for every parameter of every notebook."""
+"""Ranges and choices of parameters: read from comments, held against values, and declared for every parameter
+of every notebook."""
 
 import re
 
@@ -32,10 +33,22 @@ FREE_TEXT = {"data_dir", "run_dir", "manifest_sha256"}  # all other texts are ch
         ("none | both", ["none", "both"], ["non", "None", "", "none ", 0, ["none"]]),
         ("2019 | current", ["2019", "current"], ["2020", ""]),
         ("both filters | soft gating: words", ["soft gating"], ["soft", "gating"]),
-        ("compact | choices.ENCODERS: such as resnet50", ["compact", "resnet50"], ["ResNet50", "choices.ENCODERS"]),
+        (
+            "compact | choices.ENCODERS: such as resnet50",
+            ["compact", "resnet50"],
+            ["ResNet50", "choices.ENCODERS"],
+        ),
         ("2 of 1..9: two", [[1, 9]], [[1], [1, 2, 3], [0, 1], 2, [1, "2"], [1, [2]]]),
-        ("1..4 of choices.FLIPS", [["none"], ["none", "both"]], [[], ["none", "none"], ["nix"], "none", ["none", "both", "x"]]),
-        ("choices.AUGMENTATION", [{"flips": "none", "shift": 0.1}, {}], [{"flips": "vertcal"}, {"shift": 2.0}, {"shfit": 0.1}]),
+        (
+            "1..4 of choices.FLIPS",
+            [["none"], ["none", "both"]],
+            [[], ["none", "none"], ["nix"], "none", ["none", "both", "x"]],
+        ),
+        (
+            "choices.AUGMENTATION",
+            [{"flips": "none", "shift": 0.1}, {}],
+            [{"flips": "vertcal"}, {"shift": 2.0}, {"shfit": 0.1}],
+        ),
     ],
 )
 def test_a_value_is_held_against_what_the_comment_says(comment, right, wrong):
@@ -44,13 +57,18 @@ def test_a_value_is_held_against_what_the_comment_says(comment, right, wrong):
     assert [value for value in wrong if not ranges.problem(value, domain)] == []
 
 
-@pytest.mark.parametrize("comment", ["", "of everything random", "share of images: those held out", "folder with train.csv; empty: none"])
+@pytest.mark.parametrize(
+    "comment",
+    ["", "of everything random", "share of images: those held out", "folder with train.csv; empty: none"],
+)
 def test_a_comment_in_words_says_nothing_about_values(comment):
     assert ranges.read(comment) is None
     assert ranges.problem(-1, None) == ""
 
 
-@pytest.mark.parametrize("comment", ["1...9: passes", "..9", "one..two", "choices.NOTHING | a", "a || b", "1..9 by x"])
+@pytest.mark.parametrize(
+    "comment", ["1...9: passes", "..9", "one..two", "choices.NOTHING | a", "a || b", "1..9 by x"]
+)
 def test_a_declaration_written_wrongly_is_an_error_of_the_notebook(comment):
     with pytest.raises(ValueError):
         ranges.read(comment)
@@ -58,13 +76,19 @@ def test_a_declaration_written_wrongly_is_an_error_of_the_notebook(comment):
 
 @given(low=st.integers(-50, 50), size=st.integers(0, 50), value=st.integers(-200, 200))
 def test_a_range_holds_its_ends_and_all_between(low, size, value):
-    assert (ranges.problem(value, ranges.read(f"{low}..{low + size}: words")) == "") == (low <= value <= low + size)
+    assert (ranges.problem(value, ranges.read(f"{low}..{low + size}: words")) == "") == (
+        low <= value <= low + size
+    )
 
 
 @pytest.mark.parametrize(
     "value, comment, said",
     [
-        ("horizontl", "choices.FLIPS", "'horizontl' (did you mean horizontal?), and must be none, vertical, horizontal or both"),
+        (
+            "horizontl",
+            "choices.FLIPS",
+            "'horizontl' (did you mean horizontal?), and must be none, vertical, horizontal or both",
+        ),
         ("unet", "Unet | FPN | Linknet", "'unet' (did you mean Unet?), and must be Unet, FPN or Linknet"),
         (-1, "1..1000000: of the bootstrap", "-1, and must be 1 to 1000000"),
         (1.0, "0..<1", "1.0, and must be 0 or more and below 1"),
@@ -117,12 +141,16 @@ def test_a_number_just_outside_of_its_range_is_refused_before_the_first_cell(pat
 
 def written(path, source):
     """A notebook with one cell, that of its parameters."""
-    files.write_json(path, {"cells": [{"cell_type": "code", "metadata": {"tags": ["parameters"]}, "source": source}]})
+    files.write_json(
+        path, {"cells": [{"cell_type": "code", "metadata": {"tags": ["parameters"]}, "source": source}]}
+    )
     return path
 
 
 def test_defaults_are_held_against_their_ranges_too(tmp_path):
-    declarations = {"10_one": params.declared(written(tmp_path / "10_one.ipynb", "epochs: int = 0  # 1..9: passes\n"))}
+    declarations = {
+        "10_one": params.declared(written(tmp_path / "10_one.ipynb", "epochs: int = 0  # 1..9: passes\n"))
+    }
     with pytest.raises(UserError, match=r"10_one\.ipynb: epochs of 10_one is 0, and must be 1 to 9"):
         params.effective(declarations)
     with pytest.raises(UserError, match=r"p\.yaml, 10_one: epochs of 10_one is 10, and must be 1 to 9"):
@@ -135,18 +163,42 @@ def test_defaults_are_held_against_their_ranges_too(tmp_path):
     "overrides, said",
     [
         ("all.held_out=0.9", "held_out is 0.9 and validation 0.15, which leaves nothing"),
-        ("all.held_out=0 all.keep=last", "held_out is 0 and n_members below 2, so that nothing is left to judge"),
-        ("all.held_out=0 all.n_members=3", "held_out is 0, so that each network's validation strips judge it, and keep is best"),
-        ("all.held_out=0 all.n_members=3 all.keep=last all.pseudo_labels=README.md", "pseudo_labels come from networks that learned them"),
+        (
+            "all.held_out=0 all.keep=last",
+            "held_out is 0 and n_members below 2, so that nothing is left to judge",
+        ),
+        (
+            "all.held_out=0 all.n_members=3",
+            "held_out is 0, so that each network's validation strips judge it, and keep is best",
+        ),
+        (
+            "all.held_out=0 all.n_members=3 all.keep=last all.pseudo_labels=README.md",
+            "pseudo_labels come from networks that learned them",
+        ),
         ("31.keep=last 31.patience=3", "patience waits for a better epoch, and keep is last"),
         ("31.weights=imagenet", "the backbone compact has none"),
         ("32.architecture=FPN", "The backbone compact exists as a Unet, not as FPN"),
-        ("segmenters.crop_width=832", "31_seg_class1: crop_width is 832, but the strips are only 800 pixels wide at the network's input"),
+        (
+            "segmenters.crop_width=832",
+            "31_seg_class1: crop_width is 832, but the strips are only 800 pixels wide at the network's input",
+        ),
         ("34.width=128", "34_seg_class4: crop_width is 160, but the strips are only 128 pixels wide"),
-        ("10.backbone=Xception 10.height=70", "height is 70 and width 800, but the backbone Xception needs 71 pixels or more"),
-        ("20.backbone=InceptionV3 20.width=74", "height is 128 and width 74, but the backbone InceptionV3 needs 75"),
-        ("31.backbone=inceptionv3 31.height=64", "height is 64 and width 800, but the backbone inceptionv3 needs 75"),
-        ("10.backbone=MobileNetV2 10.width=700", "width is 700, but to learn from crops the backbone MobileNetV2 needs a multiple of 32"),
+        (
+            "10.backbone=Xception 10.height=70",
+            "height is 70 and width 800, but the backbone Xception needs 71 pixels or more",
+        ),
+        (
+            "20.backbone=InceptionV3 20.width=74",
+            "height is 128 and width 74, but the backbone InceptionV3 needs 75",
+        ),
+        (
+            "31.backbone=inceptionv3 31.height=64",
+            "height is 64 and width 800, but the backbone inceptionv3 needs 75",
+        ),
+        (
+            "10.backbone=MobileNetV2 10.width=700",
+            "width is 700, but to learn from crops the backbone MobileNetV2 needs a multiple of 32",
+        ),
     ],
 )
 def test_values_that_do_not_go_together_are_told_before_the_first_cell(overrides, said):
@@ -155,14 +207,24 @@ def test_values_that_do_not_go_together_are_told_before_the_first_cell(overrides
 
 
 def test_values_of_a_notebook_that_is_not_asked_for_hold_up_no_other(capsys):
-    narrow = ["--list", "--profile", "demo", "-p", "all.width=96"]  # fits 10_binary, and not the crops of the segmenters
+    narrow = [
+        "--list",
+        "--profile",
+        "demo",
+        "-p",
+        "all.width=96",
+    ]  # fits 10_binary, and not the crops of the segmenters
     assert run_all.main([*narrow, "--only", "00,10"]) == 0
-    assert run_all.main([*narrow, "--only", "10,31"]) == 2 and "31_seg_class1: crop_width is 160" in capsys.readouterr().err
+    assert (
+        run_all.main([*narrow, "--only", "10,31"]) == 2
+        and "31_seg_class1: crop_width is 160" in capsys.readouterr().err
+    )
     assert run_all.main(narrow) == 2
 
 
 @pytest.mark.parametrize("overrides", [
-    "all.held_out=0 all.n_members=2 all.keep=last", "segmenters.crop_width=800", "segmenters.crop_width=0 all.width=64", "10.crop_width=900",
+    "all.held_out=0 all.n_members=2 all.keep=last", "segmenters.crop_width=800", "segmenters.crop_width=0 all.width=64",
+    "10.crop_width=900",
     "10.backbone=Xception 10.height=71",
     "31.backbone=inceptionv3 31.height=96 31.width=64 31.crop_width=32",
     "10.backbone=MobileNetV2 10.width=700 10.crop_width=0", "10.backbone=ResNet50 10.width=700",
@@ -196,7 +258,9 @@ def opened(parameters, **changes):
 def test_a_notebook_that_is_opened_by_hand_checks_its_parameters():
     ranges.check_opened(opened("epochs: int = 3  # 1..9: passes\n"))
     ranges.check_opened({})  # no IPython
-    with pytest.raises(UserError, match=r"epochs is 0, and must be 1 to 9\. Change it in the parameters cell"):
+    with pytest.raises(
+        UserError, match=r"epochs is 0, and must be 1 to 9\. Change it in the parameters cell"
+    ):
         ranges.check_opened(opened("epochs: int = 0  # 1..9: passes\n"))
     with pytest.raises(UserError, match="epochs is 10"):
         ranges.check_opened(opened("epochs: int = 3  # 1..9: passes\n", epochs=10))

@@ -15,7 +15,18 @@ from lib import errors, files
 from lib.report import cells, pages, parameters, picture
 
 HOSTILE = "<script>document.title='run'</script><img src=x onerror=\"document.title='run'\">.jpg"
-LOADING = {"src", "srcset", "data", "poster", "background", "action", "formaction", "xlink:href", "manifest", "ping"}
+LOADING = {
+    "src",
+    "srcset",
+    "data",
+    "poster",
+    "background",
+    "action",
+    "formaction",
+    "xlink:href",
+    "manifest",
+    "ping",
+}
 
 
 def png(height=60, width=200):
@@ -42,7 +53,11 @@ def markdown(source):
 
 def shown(**data):
     """An output; underscores in names stand for the slash of a MIME type."""
-    return {"output_type": "display_data", "data": {key.replace("_", "/"): value for key, value in data.items()}, "metadata": {}}
+    return {
+        "output_type": "display_data",
+        "data": {key.replace("_", "/"): value for key, value in data.items()},
+        "metadata": {},
+    }
 
 
 def stream(text, name="stdout"):
@@ -50,7 +65,12 @@ def stream(text, name="stdout"):
     return {"output_type": "stream", "name": name, "text": text}
 
 
-ERROR = {"output_type": "error", "ename": "ValueError", "evalue": f"no {HOSTILE}", "traceback": ["line 1", f"no {HOSTILE}"]}
+ERROR = {
+    "output_type": "error",
+    "ename": "ValueError",
+    "evalue": f"no {HOSTILE}",
+    "traceback": ["line 1", f"no {HOSTILE}"],
+}
 
 
 def sample(failed=False):
@@ -63,17 +83,36 @@ def sample(failed=False):
         "cells": [
             markdown("# Is it defective?\n\nOne sentence."),
             code("import secret_bootstrap", tags=["bootstrap"]),
-            code("epochs: int = 4  # passes over the strips\nseed: int = 42  # whole number", tags=["parameters"]),
+            code(
+                "epochs: int = 4  # passes over the strips\nseed: int = 42  # whole number",
+                tags=["parameters"],
+            ),
             code(f"epochs = 9\nseed = 42\nname = {HOSTILE!r}", tags=["injected-parameters"]),
             markdown("## The strips\n\n| a | b |\n|---|---|\n| 1 | 2 |"),
             code("plots.one()", shown(image_png=png())),
             code("plots.two()", shown(image_png=png()), alt=["Four <strips>"], tags=["thumbnail"]),
-            code("table", shown(text_html="<style>p{color:red}</style><table><tr><td>7</td></tr></table>", text_plain="7")),
+            code(
+                "table",
+                shown(
+                    text_html="<style>p{color:red}</style><table><tr><td>7</td></tr></table>", text_plain="7"
+                ),
+            ),
             markdown("## The strips"),
-            code("hostile()", stream(HOSTILE), stream(HOSTILE, "stderr"), shown(text_html=HOSTILE), shown(text_markdown=HOSTILE)),
+            code(
+                "hostile()",
+                stream(HOSTILE),
+                stream(HOSTILE, "stderr"),
+                shown(text_html=HOSTILE),
+                shown(text_markdown=HOSTILE),
+            ),
             code("svg()", shown(**{"image_svg+xml": f"<svg xmlns='a'>{HOSTILE}</svg>"})),
             code("js()", shown(application_javascript="document.title='run'", text_plain=HOSTILE)),
-            code("away()", shown(text_html='<a href="javascript:x()">x</a><link href="//a.b/c"><img src="http://a.b/c">')),
+            code(
+                "away()",
+                shown(
+                    text_html='<a href="javascript:x()">x</a><link href="//a.b/c"><img src="http://a.b/c">'
+                ),
+            ),
             *tail,
         ],
     }
@@ -104,7 +143,12 @@ def run_folder(tmp_path):
             "10_binary": {"status": "done", "seconds": 65.4, "summary": HOSTILE, "error": ""},
             "20_multilabel": {"status": "failed", "seconds": 3.0, "summary": "", "error": HOSTILE},
             "40_evaluation": {"status": "done", "seconds": 3.0, "summary": "score", "error": ""},
-            "90_inference": {"status": "blocked", "seconds": 0, "summary": "", "error": "20_multilabel failed"},
+            "90_inference": {
+                "status": "blocked",
+                "seconds": 0,
+                "summary": "",
+                "error": "20_multilabel failed",
+            },
             "../../etc/passwd": {"status": "waiting", "seconds": 0, "summary": "", "error": ""},
         },
     }
@@ -112,7 +156,9 @@ def run_folder(tmp_path):
     (tmp_path / "dataset.json").write_text(json.dumps({"generated": True, "note": f"Lifted. {HOSTILE}"}))
     judged = {"competition_score": 0.73214, "competition_score_interval": [0.70126, 0.76]}
     files.record_metrics(tmp_path, "40_evaluation", "score", **judged, all_empty_score=0.64, text=HOSTILE)
-    files.record_metrics(tmp_path, "90_inference", "old", test_competition_score=0.98765, test_all_empty_score=0.6)
+    files.record_metrics(
+        tmp_path, "90_inference", "old", test_competition_score=0.98765, test_all_empty_score=0.6
+    )
     pages.write_index(tmp_path)
     return (tmp_path / "index.html").read_text()
 
@@ -127,7 +173,19 @@ class Loads(html.parser.HTMLParser):
 
     def handle_starttag(self, tag, attributes):
         named = dict(attributes)
-        if tag in ("script", "iframe", "object", "embed", "base", "form", "frame", "audio", "video", "math", "svg"):
+        if tag in (
+            "script",
+            "iframe",
+            "object",
+            "embed",
+            "base",
+            "form",
+            "frame",
+            "audio",
+            "video",
+            "math",
+            "svg",
+        ):
             self.bad.append(tag)
         for name, value in attributes:
             value = (value or "").strip()
@@ -246,12 +304,16 @@ def test_clean_html(dirty, clean):
 
 
 def test_assignments():
-    found = parameters.assignments('a: int = 3  # pixels\nb = "x # y"\nc: list = [\n    1,\n]  # many\nprint(a)')
+    found = parameters.assignments(
+        'a: int = 3  # pixels\nb = "x # y"\nc: list = [\n    1,\n]  # many\nprint(a)'
+    )
     assert found == {"a": ("3", "pixels"), "b": ('"x # y"', ""), "c": ("[\n    1,\n]", "many")}
     assert parameters.assignments("a = (") == {}
 
 
-@pytest.mark.parametrize(("seconds", "text"), [(None, ""), (0, "0 s"), (59.6, "1 min 00 s"), (7800, "2 h 10 min")])
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(None, ""), (0, "0 s"), (59.6, "1 min 00 s"), (7800, "2 h 10 min")]
+)
 def test_duration(seconds, text):
     assert pages.duration_text(seconds) == text
 
@@ -269,7 +331,15 @@ def test_index(tmp_path):
     assert "95 % interval <strong>0.7013</strong> to <strong>0.7600</strong>" in text
     assert "0.9877" not in text  # 90_inference is not finished: its old metrics don't count
     assert "These strips are generated." in text and "Lifted." in text
-    for needle in ("abc1234+changes", "0f0f0f", "3.13.2", "took 10 min 05 s", "1 min 05 s", ">blocked<", "20_multilabel failed"):
+    for needle in (
+        "abc1234+changes",
+        "0f0f0f",
+        "3.13.2",
+        "took 10 min 05 s",
+        "1 min 05 s",
+        ">blocked<",
+        "20_multilabel failed",
+    ):
         assert needle in text
     targets = Loads(text).targets
     assert {"10_binary.html", "10_binary.ipynb", "20_multilabel.html", "run.json"} <= set(targets)
@@ -278,13 +348,18 @@ def test_index(tmp_path):
 
 
 def index_of(folder, metrics, **about):
-    """The text of the index of a finished run with these metrics, on data described so; "" for data that are gone."""
+    """The text of the index of a finished run with these metrics, on data described so; "" for data that are
+    gone."""
     data = folder / "data"
     data.mkdir(parents=True)
     if about:
-        (data / "dataset.json").write_text(json.dumps({"height": 64, "width": 64, "generated": False, **about}))
+        (data / "dataset.json").write_text(
+            json.dumps({"height": 64, "width": 64, "generated": False, **about})
+        )
     folder_said = str(data if about else folder / "gone")
-    (folder / "run.json").write_text(json.dumps({"notebooks": {"40": {"status": "done"}}, "data": {"folder": folder_said}}))
+    (folder / "run.json").write_text(
+        json.dumps({"notebooks": {"40": {"status": "done"}}, "data": {"folder": folder_said}})
+    )
     (folder / "metrics").mkdir()
     (folder / "metrics" / "40.json").write_text(json.dumps({"summary": "", "metrics": metrics}))
     pages.write_index(folder)
@@ -292,13 +367,19 @@ def index_of(folder, metrics, **about):
 
 
 def test_index_shows_every_class_by_its_name(tmp_path):
-    metrics = {f"dice_positives_class{number}": number / 100 for number in range(1, 13)} | {"dice_positives_class7": None}
+    metrics = {f"dice_positives_class{number}": number / 100 for number in range(1, 13)} | {
+        "dice_positives_class7": None
+    }
     found = lambda text: re.findall(r"<dt>Dice, (.*?)</dt><dd>(.*?)</dd>", text)  # noqa: E731
     names = [f"kind<{number}>" for number in range(1, 12)] + ["class 12"]
     shown = found(index_of(tmp_path / "named", metrics, classes=12, class_names=names))
-    expected = [(f"{number} kind&lt;{number}&gt;", f"0.{number:02d}0") for number in range(1, 12) if number != 7]
+    expected = [
+        (f"{number} kind&lt;{number}&gt;", f"0.{number:02d}0") for number in range(1, 12) if number != 7
+    ]
     assert shown == [*expected, ("class 12", "0.120")]
-    assert found(index_of(tmp_path / "gone", metrics)) == [(f"class {n}", f"0.{n:02d}0") for n in range(1, 13) if n != 7]
+    assert found(index_of(tmp_path / "gone", metrics)) == [
+        (f"class {n}", f"0.{n:02d}0") for n in range(1, 13) if n != 7
+    ]
 
 
 def test_metrics_of_an_earlier_run_are_read(tmp_path):
@@ -331,7 +412,9 @@ def test_only_generated_test_strips_come_from_other_rolls(tmp_path, generated):
 def test_index_of_an_empty_or_broken_folder(tmp_path):
     pages.write_index(tmp_path)
     assert "No notebook of this run has been started" in (tmp_path / "index.html").read_text()
-    (tmp_path / "run.json").write_text('{"notebooks": [1, {"name": "x"}], "data": 3, "versions": [], "parameters": {"a": 1}}')
+    (tmp_path / "run.json").write_text(
+        '{"notebooks": [1, {"name": "x"}], "data": 3, "versions": [], "parameters": {"a": 1}}'
+    )
     (tmp_path / "metrics").mkdir()
     for broken in ("{", "[1]", '{"figures": [1]}', '{"summary": "", "metrics": 1}'):
         (tmp_path / "metrics" / "x.json").write_text(broken)
@@ -362,7 +445,9 @@ def test_thumbnail_is_the_tagged_picture_made_small(tmp_path):
     (tmp_path / "wide.ipynb").write_text(json.dumps({"cells": [code("a", shown(image_png=png(400, 2000)))]}))
     address = picture.thumbnail(tmp_path / "wide.ipynb")
     image = cv2.imdecode(np.frombuffer(base64.b64decode(address.split(",")[1]), np.uint8), cv2.IMREAD_COLOR)
-    assert image.shape == (240, 480, 3) and (image[110:] > 250).all()  # a card is two to one and cuts what is wider
+    assert (
+        image.shape == (240, 480, 3) and (image[110:] > 250).all()
+    )  # a card is two to one and cuts what is wider
     (tmp_path / "y.ipynb").write_text(json.dumps({"cells": [code("a", shown(image_png="bm9wZQ=="))]}))
     assert picture.thumbnail(tmp_path / "y.ipynb") == ""
 
@@ -403,23 +488,45 @@ def test_other_pictures_stay_as_they_are():
         assert f"data:image/png;base64,{broken}" in picture.picture_html(broken, "image/png", "")
 
 
-BROWSER = "not an origin"  # who asks, in the browser's log, where the browser does by itself and not for a page
+BROWSER = (
+    "not an origin"  # who asks, in the browser's log, where the browser does by itself and not for a page
+)
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
 
 def browse(page, folder, *options):
-    """Open a page in headless Chromium with no way out; its DOM and the addresses it asked for, file: and data: aside."""
+    """Open a page in headless Chromium with no way out; its DOM and the addresses it asked for, file: and
+    data: aside."""
     log = folder / "net.json"
     command = [
-        CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
-        "--disable-component-update", "--disable-sync", "--disable-default-apps", "--disable-extensions",
-        "--host-resolver-rules=MAP * ~NOTFOUND", f"--user-data-dir={folder / 'profile'}", f"--log-net-log={log}",
-        "--virtual-time-budget=3000", "--dump-dom", *options, page,
-    ]  # fmt: skip
+        CHROMIUM,
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--no-first-run",
+        "--disable-background-networking",
+        "--disable-component-update",
+        "--disable-sync",
+        "--disable-default-apps",
+        "--disable-extensions",
+        "--host-resolver-rules=MAP * ~NOTFOUND",
+        f"--user-data-dir={folder / 'profile'}",
+        f"--log-net-log={log}",
+        "--virtual-time-budget=3000",
+        "--dump-dom",
+        *options,
+        page,
+    ]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     events = json.loads(log.read_text())["events"]
-    asked = [event.get("params", {}) for event in events if event.get("params", {}).get("initiator", BROWSER) != BROWSER]
-    return done.stdout, {each["url"] for each in asked if not each.get("url", "file:").startswith(("file:", "data:", "chrome"))}
+    asked = [
+        event.get("params", {})
+        for event in events
+        if event.get("params", {}).get("initiator", BROWSER) != BROWSER
+    ]
+    return done.stdout, {
+        each["url"] for each in asked if not each.get("url", "file:").startswith(("file:", "data:", "chrome"))
+    }
 
 
 @pytest.mark.slow
@@ -428,7 +535,9 @@ def test_browser_runs_nothing_and_asks_for_nothing(tmp_path):
     run_folder(tmp_path)
     # The same hostile text without our care does both: the measuring works.
     trap = tmp_path / "trap.html"
-    trap.write_text("<title>calm</title><script>document.title='run'</script><img src='http://elsewhere.invalid/x.png'>")
+    trap.write_text(
+        "<title>calm</title><script>document.title='run'</script><img src='http://elsewhere.invalid/x.png'>"
+    )
     dom, asked = browse(trap.as_uri(), tmp_path)
     assert "<title>run</title>" in dom and any("elsewhere.invalid" in url for url in asked)
     for name in ("index", "10_binary", "20_multilabel"):

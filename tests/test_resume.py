@@ -28,7 +28,12 @@ def chain(monkeypatch):
 
 
 @pytest.mark.slow
-def test_a_part_that_runs_again_outdates_what_follows_and_the_record_says_what_was_done(tmp_path, call, chain, monkeypatch):  # noqa: F811
+def test_a_part_that_runs_again_outdates_what_follows_and_the_record_says_what_was_done(
+    tmp_path,
+    call,  # noqa: F811
+    chain,
+    monkeypatch,
+):
     run_dir = tmp_path / "runs" / "a"
     first = ("--profile", "small", "--run", "a", "--jobs", "1")
     monkeypatch.setattr(cache_key, "code_version", lambda: "first")
@@ -43,8 +48,13 @@ def test_a_part_that_runs_again_outdates_what_follows_and_the_record_says_what_w
 
     before = (run_dir / "metrics" / "40_follows.json").stat().st_mtime_ns, (run_dir / "run.json").read_bytes()
     code, said = call("--run", "a", "--only", "40")
-    assert code == 2 and "40_follows needs 20_reads_value, which is outdated" in said and "--only 20,40" in said
-    assert before == ((run_dir / "metrics" / "40_follows.json").stat().st_mtime_ns, (run_dir / "run.json").read_bytes())
+    assert (
+        code == 2 and "40_follows needs 20_reads_value, which is outdated" in said and "--only 20,40" in said
+    )
+    assert before == (
+        (run_dir / "metrics" / "40_follows.json").stat().st_mtime_ns,
+        (run_dir / "run.json").read_bytes(),
+    )
 
     monkeypatch.setattr(cache_key, "code_version", lambda: "second")
     versions = cache_key.versions()
@@ -54,14 +64,24 @@ def test_a_part_that_runs_again_outdates_what_follows_and_the_record_says_what_w
     assert code == 0 and flags(run_dir) == ["40_follows"] and "score    18.0000, all-empty 0.5000\n" in said
     assert state.parameters["10_writes_value"]["value"] == 9  # not the 77 that was asked for and not run
     assert state.code == "first, second" and state.versions["numpy"] == f"{versions['numpy']}, 999"
-    ran = {name: (task.ran["code"], task.ran["versions"]["numpy"], task.ran["jobs"]) for name, task in state.notebooks.items()}
+    ran = {
+        name: (task.ran["code"], task.ran["versions"]["numpy"], task.ran["jobs"])
+        for name, task in state.notebooks.items()
+    }
     old = ("first", versions["numpy"], 1)
     assert ran == {"10_writes_value": old, "20_reads_value": ("second", "999", 2), "40_follows": old}
     text = (run_dir / "index.html").read_text()
-    assert "77" not in text.split("<h2>What the run was made from</h2>")[1].split("sha256")[0] and "first, second" in text
+    assert (
+        "77" not in text.split("<h2>What the run was made from</h2>")[1].split("sha256")[0]
+        and "first, second" in text
+    )
 
     code, said = call("--resume")
-    assert code == 0 and flags(run_dir) == [] and run_state.read(run_dir).parameters["10_writes_value"]["value"] == 77
+    assert (
+        code == 0
+        and flags(run_dir) == []
+        and run_state.read(run_dir).parameters["10_writes_value"]["value"] == 77
+    )
 
 
 def other_data(data, folder):  # noqa: F811
@@ -86,13 +106,23 @@ def test_a_run_belongs_to_its_data(tmp_path, data, capsys):  # noqa: F811
     new = other_data(data, tmp_path / "new")
     for arguments in (("--only", "20", "--run", "a"), ("--resume", "--run", "a")):
         code, text = said(*arguments, "--data", str(new))
-        assert code == 2 and f"The run a is made from the data in {own}" in text and f"{new} holds others (2 training and 3 test" in text
+        assert (
+            code == 2
+            and f"The run a is made from the data in {own}" in text
+            and f"{new} holds others (2 training and 3 test" in text
+        )
     shutil.copy(own / "test_images" / "a.jpg", own / "test_images" / "c.jpg")  # changed in place
     code, text = said("--run", "a", "--only", "20")
-    assert code == 2 and "have changed since the run a was made from them (2 training and 2 test images then, 2 training and 3" in text
+    assert (
+        code == 2
+        and "have changed since the run a was made from them (2 training and 2 test images then, 2 training and 3"
+        in text
+    )
     assert before == {path: path.read_bytes() for path in run_dir.rglob("*") if path.is_file()}
     moved = shutil.copytree(data, tmp_path / "moved")
-    assert said("--run", "a", "--only", "10,20", "--data", str(moved))[1].count("cached") == 2  # the same data elsewhere
+    assert (
+        said("--run", "a", "--only", "10,20", "--data", str(moved))[1].count("cached") == 2
+    )  # the same data elsewhere
     (run_dir / inputs.FINDINGS).unlink()
     shutil.copy(moved / "test_images" / "a.jpg", moved / "test_images" / "c.jpg")
     code, text = said("--resume", "--run", "a")  # all of it: nothing is mixed
@@ -104,13 +134,19 @@ def finished_run(tmp_path, **changes):
     data = {"folder": str(tmp_path / "gone"), "why": resume.GENERATED, "sha256": "s"}  # noqa: F811
     parameters = {name: {"synthetic_sizes": [40, 8], "seed": 42} for name in graph.GRAPH}
     notebooks = {name: NotebookTask(Status.DONE) for name in graph.GRAPH}
-    return RunState(**{"profile": "demo", "started": "", "data": data, "parameters": parameters, "notebooks": notebooks} | changes)
+    return RunState(
+        **{"profile": "demo", "started": "", "data": data, "parameters": parameters, "notebooks": notebooks}
+        | changes
+    )
 
 
 @pytest.mark.parametrize("key, text", [("synthetic_sizes", "[48, 8]"), ("seed", "7")])
 def test_strips_that_would_be_others_are_another_run(tmp_path, key, text):
     def values(*overrides):
-        return params.effective(graph.DEFAULT_PROJECT.declarations(), overrides=[("all", "synthetic_sizes", "[40, 8]"), *overrides])
+        return params.effective(
+            graph.DEFAULT_PROJECT.declarations(),
+            overrides=[("all", "synthetic_sizes", "[40, 8]"), *overrides],
+        )
 
     resume.check_strips(finished_run(tmp_path), values())
     with pytest.raises(UserError, match=f"generated with {key} .* means others"):
@@ -138,21 +174,33 @@ def tasks_of(tmp_path, only, made, used):
     """The tasks of the project as a run starts that was whole, with what 40 and 90 had found."""
     keys = dict.fromkeys(graph.GRAPH, "k")
     before = {
-        name: NotebookTask(Status.DONE, key="k", product_hashes=made.get(name, {}), input_hashes=used.get(name, {}))
+        name: NotebookTask(
+            Status.DONE, key="k", product_hashes=made.get(name, {}), input_hashes=used.get(name, {})
+        )
         for name in graph.GRAPH
     }
     selected = graph.DEFAULT_PROJECT.select(only, "")
-    return tasks.begin(graph.DEFAULT_PROJECT, selected, keys, tmp_path, finished_run(tmp_path, notebooks=before), set())
+    return tasks.begin(
+        graph.DEFAULT_PROJECT, selected, keys, tmp_path, finished_run(tmp_path, notebooks=before), set()
+    )
 
 
 def test_thresholds_of_other_networks_are_outdated_and_so_is_what_they_decided(tmp_path):
     card = "models/seg_class1/model.json"
     made = {name: dict.fromkeys(graph.PRODUCTS[name], "1") for name in graph.PRODUCTS}
-    used = {name: tasks.input_hashes(graph.GRAPH[name], {need: NotebookTask(product_hashes=made.get(need, {})) for need in EVERY}, graph.PRODUCTS)
-            for name in ("40_evaluation", "90_inference")}  # fmt: skip
+    used = {
+        name: tasks.input_hashes(
+            graph.GRAPH[name],
+            {need: NotebookTask(product_hashes=made.get(need, {})) for need in EVERY},
+            graph.PRODUCTS,
+        )
+        for name in ("40_evaluation", "90_inference")
+    }
     assert not any(task.outdated for task in tasks_of(tmp_path, "00", made, used).values())
     made["31_seg_class1"] = {card: "2"}
-    assert [name for name, task in tasks_of(tmp_path, "00", made, used).items() if task.outdated] == EVERY[-2:]
+    assert [name for name, task in tasks_of(tmp_path, "00", made, used).items() if task.outdated] == EVERY[
+        -2:
+    ]
     with pytest.raises(UserError, match=r"90_inference needs 40_evaluation, which is outdated.*--only 40,90"):
         tasks_of(tmp_path, "90", made, used)
     tasks_of(tmp_path, "40,90", made, used)
@@ -175,9 +223,13 @@ def test_a_notebook_s_process_takes_no_more_of_a_graphics_card_than_it_needs(tmp
 
     monkeypatch.setattr(executor.subprocess, "Popen", popen)
     with open(tmp_path / "lock", "w") as lock:
-        executor.LocalExecutor(lock, jobs).start(FIXTURES / "10_writes_value.ipynb", tmp_path, {}).process.wait(60)
+        executor.LocalExecutor(lock, jobs).start(
+            FIXTURES / "10_writes_value.ipynb", tmp_path, {}
+        ).process.wait(60)
     assert started["TF_FORCE_GPU_ALLOW_GROWTH"] == "true" and started["PATH"] == os.environ["PATH"]
-    assert started["TF_CPP_MIN_LOG_LEVEL"] == "3"  # at 2, oneDNN's remarks on the processor stand in the segmenters' reports
+    assert (
+        started["TF_CPP_MIN_LOG_LEVEL"] == "3"
+    )  # at 2, oneDNN's remarks on the processor stand in the segmenters' reports
 
 
 def test_make_and_python_start_as_many_notebooks(monkeypatch, tmp_path):
@@ -212,13 +264,23 @@ def test_an_empty_value_is_not_taken_for_none_given(call, option, text, capsys):
 def test_an_older_state_is_read_under_the_names_of_today(tmp_path):
     same = {"code": "c", "versions": {"numpy": "1"}, "environment": {"OMP_NUM_THREADS": "1"}}
     finished = {"status": "kept", "headline": "in words", "made": {"a": "1"}, "used": {"b": "2"}, "key": "k"}
-    old = {"notebooks": {"10_binary": finished, "90_inference": {"status": "failed"}}, "profile": "demo", "started": "", **same}
+    old = {
+        "notebooks": {"10_binary": finished, "90_inference": {"status": "failed"}},
+        "profile": "demo",
+        "started": "",
+        **same,
+    }
     old |= {"parameters": {"10_binary": {"epochs": 16}}, "data": {"sha256": "s"}}
     (tmp_path / "run.json").write_text(json.dumps(old))
     state = run_state.read(tmp_path)
     ran = {"parameters": {"epochs": 16}, **same, "jobs": 1, "data": "s"}
     assert state.notebooks["10_binary"] == NotebookTask(
-        Status.CACHED, summary="in words", key="k", product_hashes={"a": "1"}, input_hashes={"b": "2"}, ran=ran
+        Status.CACHED,
+        summary="in words",
+        key="k",
+        product_hashes={"a": "1"},
+        input_hashes={"b": "2"},
+        ran=ran,
     )
     assert state.notebooks["90_inference"].ran == {} == NotebookTask().ran
     run_state.write(tmp_path, state)
@@ -226,12 +288,19 @@ def test_an_older_state_is_read_under_the_names_of_today(tmp_path):
 
 
 @pytest.mark.parametrize("change", [
-    {"seconds": "1"}, {"data": []}, {"profile": 1}, {"overrides": [["all", "seed"]]}, {"overrides": [["all", "seed", 1]]}, {"overrides": [1]},
+    {"seconds": "1"}, {"data": []}, {"profile": 1}, {"overrides": [["all", "seed"]]}, {"overrides": [["all", "seed", 1]]},
+    {"overrides": [1]},
     {"notebooks": {"a": {}}}, {"notebooks": {"a": {"status": 1}}}, {"notebooks": {"a": {"status": "done", "made": []}}},
     {"parameters": []}, {"status": []},
 ])  # fmt: skip
 def test_a_state_with_a_value_of_another_type_is_not_read(tmp_path, change):
-    sound = {"notebooks": {"a": {"status": "other", "unknown": 1}}, "profile": "demo", "started": "", "data": {}, "unknown": 1}
+    sound = {
+        "notebooks": {"a": {"status": "other", "unknown": 1}},
+        "profile": "demo",
+        "started": "",
+        "data": {},
+        "unknown": 1,
+    }
     (tmp_path / "run.json").write_text(json.dumps(sound))
     assert run_state.read(tmp_path).notebooks["a"] == NotebookTask()
     (tmp_path / "run.json").write_text(json.dumps(sound | change))
@@ -243,7 +312,10 @@ def test_the_recorded_commit_is_this_projects_and_not_that_of_a_repository_aroun
     (project / "lib" / "pipeline").mkdir(parents=True)
     (project / "lib" / "pipeline" / "cache_key.py").write_text("x = 1")
     identity = ("-c", "user.name=x", "-c", "user.email=x")
-    for arguments in (("init", "-q"), (*identity, "commit", "-q", "--allow-empty", "-m", "another project's")):
+    for arguments in (
+        ("init", "-q"),
+        (*identity, "commit", "-q", "--allow-empty", "-m", "another project's"),
+    ):
         if shutil.which("git") is None or subprocess.run(["git", "-C", around, *arguments]).returncode:
             pytest.skip("no git")
     monkeypatch.setattr(cache_key, "PROJECT", project)
@@ -252,7 +324,9 @@ def test_the_recorded_commit_is_this_projects_and_not_that_of_a_repository_aroun
     monkeypatch.setattr(cache_key, "PROJECT", tmp_path)
     monkeypatch.setenv("GIT_DIR", str(around / ".git"))
     assert cache_key.code_version().startswith("source ")
-    subprocess.run(["git", "-C", around, "add", "-A"], check=True, env={**os.environ, "GIT_DIR": str(around / ".git")})
+    subprocess.run(
+        ["git", "-C", around, "add", "-A"], check=True, env={**os.environ, "GIT_DIR": str(around / ".git")}
+    )
     subprocess.run(["git", "-C", around, *identity, "commit", "-q", "-m", "with it"], check=True)
     monkeypatch.delenv("GIT_DIR")
     monkeypatch.setattr(cache_key, "PROJECT", project)

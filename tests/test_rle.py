@@ -124,11 +124,21 @@ def test_comparing_counts_pixels(pairs):
 def test_comparing_takes_runs_that_touch(one, two):
     texts = [rle.from_runs(runs) for runs, _ in (one, two)]
     a, b = (rle.decode(text, (100, 1)) for text in texts)
-    assert [int(count[0]) for count in rle.compare(*([text] for text in texts))] == [(a & b).sum(), a.sum(), b.sum()]
+    assert [int(count[0]) for count in rle.compare(*([text] for text in texts))] == [
+        (a & b).sum(),
+        a.sum(),
+        b.sum(),
+    ]
 
 
 @settings(max_examples=300)
-@given(st.lists(st.text(alphabet="0123456789 ", max_size=8) | st.sampled_from(["1 2 5 3", "", "x", "1\t2", 7, "9" * 30]), max_size=5))
+@given(
+    st.lists(
+        st.text(alphabet="0123456789 ", max_size=8)
+        | st.sampled_from(["1 2 5 3", "", "x", "1\t2", 7, "9" * 30]),
+        max_size=5,
+    )
+)
 def test_reading_many_strings_equals_reading_each(texts):
     try:
         each = [rle.runs(text) for text in texts]

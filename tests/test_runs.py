@@ -1,4 +1,5 @@
-"""Which run a notebook reads from and which it writes into, run by run_all.py and opened by hand; folders as far as that looks."""
+"""Which run a notebook reads from and which it writes into, run by run_all.py and opened by hand; folders as
+far as that looks."""
 
 import os
 
@@ -54,12 +55,17 @@ def test_what_is_opened_by_hand_writes_aside(home, capsys):
     assert paths.open_run() == home / "interactive"
     assert capsys.readouterr().out == ""
     assert paths.open_run(str(run)) == paths.output_folder(str(run)) == home / "interactive"
-    assert f"{run} stays as it is: what this notebook writes goes to {home / 'interactive'}." in capsys.readouterr().out
+    assert (
+        f"{run} stays as it is: what this notebook writes goes to {home / 'interactive'}."
+        in capsys.readouterr().out
+    )
     (run / "run.json").rename(run / "run.previous.json")  # a state that was torn while it was written
     assert paths.open_run(run) == home / "interactive"
     assert paths.open_run("runs/monday") == home / "interactive"  # wherever the notebook lies
     assert set(folders(sources.networks_to_evaluate("runs/monday", CLASSES)).values()) == {"monday"}
-    assert paths.open_run(str(home / "prepared")) == home / "prepared"  # --prepare leaves no run.json: it waits to be run by hand
+    assert (
+        paths.open_run(str(home / "prepared")) == home / "prepared"
+    )  # --prepare leaves no run.json: it waits to be run by hand
 
 
 def test_run_all_py_writes_into_its_run_and_into_no_other(home, monkeypatch):
@@ -96,7 +102,12 @@ def test_a_network_just_trained_by_hand_stands_in_for_the_runs(home, capsys):
     network(home / "interactive", "multilabel", age=1, split="another")
     os.utime(home / "interactive", (0, 0))
     found = sources.networks_to_evaluate("", CLASSES)
-    assert folders(found) == {"binary": "monday", "multilabel": "monday", "seg_class1": "interactive", "seg_class2": "monday"}
+    assert folders(found) == {
+        "binary": "monday",
+        "multilabel": "monday",
+        "seg_class1": "interactive",
+        "seg_class2": "monday",
+    }
     assert "learned from another division of the images" in capsys.readouterr().out
     assert set(folders(sources.networks_to_evaluate(str(home / "monday"), CLASSES)).values()) == {"monday"}
     assert sources.origin(found, home / "monday").count("models") == 2
@@ -120,17 +131,29 @@ def test_thresholds_are_used_with_the_networks_they_were_chosen_with(home):
     thresholds = sources.read_thresholds(home / "interactive")
     assert sources.find_thresholds("", CLASSES) == home / "interactive"
     found = sources.networks_of(home / "interactive", thresholds, CLASSES)
-    assert folders(found) == {"binary": "monday", "multilabel": "monday", "seg_class1": "interactive", "seg_class2": "monday"}
+    assert folders(found) == {
+        "binary": "monday",
+        "multilabel": "monday",
+        "seg_class1": "interactive",
+        "seg_class2": "monday",
+    }
     assert sources.find_thresholds(str(home / "monday"), CLASSES) == home / "monday"
 
     network(home / "interactive", "seg_class1", age=0, weights="trained once more")
-    with pytest.raises(UserError, match=r"another network seg_class1 than there is now\. Run 40_evaluation again"):
+    with pytest.raises(
+        UserError, match=r"another network seg_class1 than there is now\. Run 40_evaluation again"
+    ):
         sources.networks_of(home / "interactive", thresholds, CLASSES)
 
 
-@pytest.mark.parametrize("there", [{}, {"binary.2": "other"}, {"binary.2": "second", "binary.3": "third"}], ids=["gone", "other", "more"])
+@pytest.mark.parametrize(
+    "there",
+    [{}, {"binary.2": "other"}, {"binary.2": "second", "binary.3": "third"}],
+    ids=["gone", "other", "more"],
+)
 def test_thresholds_are_used_with_all_members_they_were_chosen_with(home, there):
-    """A second training of an ensemble that is cut off leaves the first member, equal to the one before, alone."""
+    """A second training of an ensemble that is cut off leaves the first member, equal to the one before,
+    alone."""
     run = finished(home, "monday", 5)
     thresholds = sources.read_thresholds(run)
     thresholds.models["binary.2"] = "second"
@@ -140,7 +163,9 @@ def test_thresholds_are_used_with_all_members_they_were_chosen_with(home, there)
     (run / "models" / "binary.2").rmdir()
     for name, weights in there.items():
         network(run, name, 3, weights=weights)
-    with pytest.raises(UserError, match=r"another network binary than there is now\. Run 40_evaluation again"):
+    with pytest.raises(
+        UserError, match=r"another network binary than there is now\. Run 40_evaluation again"
+    ):
         sources.networks_of(run, thresholds, CLASSES)
 
 
@@ -175,7 +200,11 @@ def test_a_run_of_an_earlier_version_is_read_by_its_files_former_names(home):
     (run / "thresholds.json").rename(run / "decision.json")
     assert sources.find_thresholds("", CLASSES) == sources.find_thresholds(str(run), CLASSES) == run
     thresholds = sources.read_thresholds(run)
-    assert (thresholds.minimum_areas, thresholds.smallest_components, thresholds.tta) == ((0, 0), (0, 0), ("none",))
+    assert (thresholds.minimum_areas, thresholds.smallest_components, thresholds.tta) == (
+        (0, 0),
+        (0, 0),
+        ("none",),
+    )
     assert folders(sources.networks_of(run, thresholds, CLASSES)) == dict.fromkeys(NAMES, "monday")
     assert sources.file_in(run, sources.PREDICTIONS) == run / "predictions.npz"
     (run / "evidence.npz").touch()
@@ -183,7 +212,18 @@ def test_a_run_of_an_earlier_version_is_read_by_its_files_former_names(home):
 
 
 def test_thresholds_survive_the_disk(tmp_path):
-    chosen = PostprocessConfig("both filters", 0.5, (0.1, 0.2), (0.3, 0.4), (0, 75), (0, 10**9), ("none",), "bfloat16", (6, 8), {"binary": "a"})
+    chosen = PostprocessConfig(
+        "both filters",
+        0.5,
+        (0.1, 0.2),
+        (0.3, 0.4),
+        (0, 75),
+        (0, 10**9),
+        ("none",),
+        "bfloat16",
+        (6, 8),
+        {"binary": "a"},
+    )
     chosen.write(tmp_path / "thresholds.json")
     assert sources.read_thresholds(tmp_path) == chosen
 

@@ -1,4 +1,5 @@
-"""Few images, none held out: one small run of the recipe's pieces on images from which nothing can be learned, and which says so."""
+"""Few images, none held out: one small run of the recipe's pieces on images from which nothing can be
+learned, and which says so."""
 
 import importlib
 import subprocess
@@ -18,7 +19,17 @@ from lib.models import saving
 SHAPE = (60, 90)  # the networks' input is 64 x 96
 DEFECT = "601 20 665 20"
 EVERYWHERE = {"held_out": 0.0, "validation": 0.2}
-NETWORK = {**EVERYWHERE, "height": 0, "width": 0, "crop_width": 64, "n_members": 2, "keep": "last", "crops": 2, "epochs": 1, "tta": ["none"]}
+NETWORK = {
+    **EVERYWHERE,
+    "height": 0,
+    "width": 0,
+    "crop_width": 64,
+    "n_members": 2,
+    "keep": "last",
+    "crops": 2,
+    "epochs": 1,
+    "tta": ["none"],
+}
 OUT_OF_FOLD = {
     "10_binary": NETWORK,
     "20_multilabel": NETWORK,
@@ -45,16 +56,21 @@ def data(tmp_path_factory):
 
 
 def test_the_judge_of_real_strips_reads_a_run_as_it_is(tmp_path, monkeypatch):
-    """Three strips of one class, each its own group: one defect found exactly, one by half, one strip without."""
+    """Three strips of one class, each its own group: one defect found exactly, one by half, one strip
+    without."""
     monkeypatch.syspath_prepend(str(paths.PROJECT / "benchmarks"))
     real = importlib.import_module("real")
     area = np.zeros((3, 1, len(predictions.PIXEL_THRESHOLDS), len(predictions.SMALLEST_COMPONENTS)), np.int64)
     shared = area.copy()
     area[0], area[1], shared[0], shared[1] = 5000, 5000, 5000, 2500
     true_area = np.array([[5000], [2500], [0]])
-    found = predictions.CascadePredictions(np.float32([0.9, 0.8, 0.1]), np.float32([[0.9], [0.8], [0.1]]), true_area, area, shared, np.arange(3))
+    found = predictions.CascadePredictions(
+        np.float32([0.9, 0.8, 0.1]), np.float32([[0.9], [0.8], [0.1]]), true_area, area, shared, np.arange(3)
+    )
     found.save(tmp_path / "predictions.npz")
-    PostprocessConfig("segment everything", 0.0, (0.0,), (0.5,), (0,), (0,)).write(tmp_path / "thresholds.json")
+    PostprocessConfig("segment everything", 0.0, (0.0,), (0.5,), (0,), (0,)).write(
+        tmp_path / "thresholds.json"
+    )
     files.write_json(tmp_path / "run.json", {"seconds": 90.0})
     found = real.metrics_of(tmp_path, 1)
     assert (found["strips"], found["positives"].tolist(), found["minutes"]) == (3, [2], 1.5)
@@ -68,18 +84,40 @@ def test_the_judge_of_real_strips_reads_a_run_as_it_is(tmp_path, monkeypatch):
 @pytest.mark.slow
 def test_every_image_judges_classes_learn_together_and_a_network_that_learned_nothing_says_so(data, tmp_path):
     whole_run.copy_project(tmp_path / "project")
-    words = [sys.executable, "run_all.py", "--data", str(data), "--profile", "demo", "--run", "few", "--jobs", "2"]
+    words = [
+        sys.executable,
+        "run_all.py",
+        "--data",
+        str(data),
+        "--profile",
+        "demo",
+        "--run",
+        "few",
+        "--jobs",
+        "2",
+    ]
     for notebook, parameters in OUT_OF_FOLD.items():
         words += whole_run.settings(notebook, parameters)
-    ended = subprocess.run([*words, "--only", "05,10,20,31,32,40"], cwd=tmp_path / "project", capture_output=True, text=True, timeout=900)
+    ended = subprocess.run(
+        [*words, "--only", "05,10,20,31,32,40"],
+        cwd=tmp_path / "project",
+        capture_output=True,
+        text=True,
+        timeout=900,
+    )
     assert ended.returncode == 0, ended.stdout + ended.stderr
     run = tmp_path / "project" / "runs" / "few"
 
-    found, recorded = predictions.CascadePredictions.load(run / "predictions.npz"), files.read_json(run / "metrics.json")
+    found, recorded = (
+        predictions.CascadePredictions.load(run / "predictions.npz"),
+        files.read_json(run / "metrics.json"),
+    )
     assert found.true_area.shape == (40, 2) and (found.true_area > 0).sum() == 20
     assert recorded["scored_out_of_fold"] and recorded["held_out_strips"] == 40
     for name in ("binary", "multilabel", "seg_class1", "seg_class2"):
-        cards = [files.read_json(folder / "model.json") for folder in paths.member_folders(run / "models" / name)]
+        cards = [
+            files.read_json(folder / "model.json") for folder in paths.member_folders(run / "models" / name)
+        ]
         assert [card["fold"] for card in cards] == [[0, 2], [1, 2]]
         assert all(card["input"] == [64, 96] for card in cards)
 

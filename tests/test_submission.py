@@ -31,7 +31,10 @@ b_1.jpg,,1
 
 def test_certainty_is_that_of_the_least_sure_answer():
     nan = float("nan")
-    binary, label = np.array([0.02, 0.9, nan, nan]), np.array([[nan, nan], [0.8, 0.3], [0.6, 1.0], [nan, nan]])
+    binary, label = (
+        np.array([0.02, 0.9, nan, nan]),
+        np.array([[nan, nan], [0.8, 0.3], [0.6, 1.0], [nan, nan]]),
+    )
     assert submission.certainty(binary, label) == pytest.approx([0.98, 0.7, 0.6, 0])
 
 
@@ -55,7 +58,9 @@ NAN = float("nan")
     (0.01, (NAN, NAN), ("", ""), False, 0),
 ])  # fmt: skip
 def test_a_strip_that_cannot_teach_is_not_certain(binary, label, masks, finished, sure):
-    found = submission.certainty(np.array([binary, 0.2]), np.array([label, (NAN, NAN)]), [list(masks), ["", ""]], [finished, True])
+    found = submission.certainty(
+        np.array([binary, 0.2]), np.array([label, (NAN, NAN)]), [list(masks), ["", ""]], [finished, True]
+    )
     assert found == pytest.approx([sure, 0.8])
 
 

@@ -35,16 +35,31 @@ def small_set(tmp_path_factory):
 
 def test_the_layout_is_the_competitions(small_set):
     names = sorted(path.name for path in small_set.iterdir())
-    assert names == ["dataset.json", "sample_submission.csv", "test_images", "test_truth.csv", "train.csv", "train_images"]
-    assert len(list((small_set / "train_images").glob("*.jpg"))) == len(list((small_set / "test_images").glob("*.jpg"))) == 8
+    assert names == [
+        "dataset.json",
+        "sample_submission.csv",
+        "test_images",
+        "test_truth.csv",
+        "train.csv",
+        "train_images",
+    ]
+    assert (
+        len(list((small_set / "train_images").glob("*.jpg")))
+        == len(list((small_set / "test_images").glob("*.jpg")))
+        == 8
+    )
     for table, part in (("train.csv", "train"), ("test_truth.csv", "test")):
         rows = rows_of(small_set / table)
         assert list(rows[0]) == ["ImageId", "ClassId", "EncodedPixels"]
-        assert {row["ImageId"] for row in rows} < {path.name for path in (small_set / f"{part}_images").iterdir()}
+        assert {row["ImageId"] for row in rows} < {
+            path.name for path in (small_set / f"{part}_images").iterdir()
+        }
         assert rows == sorted(rows, key=lambda row: (row["ImageId"], row["ClassId"]))
     sample = rows_of(small_set / "sample_submission.csv")
     assert list(sample[0]) == ["ImageId", "EncodedPixels", "ClassId"]
-    assert [row["ImageId"] for row in sample] == sorted(path.name for path in (small_set / "test_images").iterdir())
+    assert [row["ImageId"] for row in sample] == sorted(
+        path.name for path in (small_set / "test_images").iterdir()
+    )
     assert {row["EncodedPixels"] for row in sample} == {"1 409600"}
 
 
@@ -66,7 +81,9 @@ def test_images_are_jpeg_grey_in_three_equal_channels_of_the_originals_quality(s
 
 def test_dataset_json_says_that_it_is_generated_and_lifted(small_set, tmp_path):
     described = read_json(small_set / "dataset.json")
-    assert described["generated"] is True and described["classes"] == 4 and described["settings"]["lift"] is True
+    assert (
+        described["generated"] is True and described["classes"] == 4 and described["settings"]["lift"] is True
+    )
     assert "raised" in described["note"]
     assert "raised" not in generate.settings(8, 8, 3, lift=False)["note"]
 
@@ -89,12 +106,18 @@ def test_a_strip_does_not_depend_on_those_made_before_it():
 def test_train_and_test_share_no_roll_and_no_name():
     train, test = planning.plan("train", 40, 5), planning.plan("test", 40, 5)
     assert not {entry.image_id for entry in train} & {entry.image_id for entry in test}
-    rolls = [texture.make_roll(np.random.default_rng([5, part, 1, roll]), float(part)) for part in (0, 1) for roll in range(5)]
+    rolls = [
+        texture.make_roll(np.random.default_rng([5, part, 1, roll]), float(part))
+        for part in (0, 1)
+        for roll in range(5)
+    ]
     assert len({roll["base"] for roll in rolls}) == 10
 
 
 def test_unlifted_labels_follow_the_facts_exactly_at_full_size():
-    assert Counter(entry.labels for entry in planning.plan("train", 12568, 0, lift=False)) == Counter(planning.FACTS)
+    assert Counter(entry.labels for entry in planning.plan("train", 12568, 0, lift=False)) == Counter(
+        planning.FACTS
+    )
 
 
 @pytest.mark.parametrize("lift", [True, False])
@@ -103,7 +126,12 @@ def test_label_plan_of_any_size(lift):
         labels = planning.plan_labels(count, np.random.default_rng(0), lift)
         assert len(labels) == count and (1, 4) not in labels
         if count >= 5:
-            assert {defect_class for combination in labels for defect_class in combination} == {1, 2, 3, 4} and () in labels
+            assert {defect_class for combination in labels for defect_class in combination} == {
+                1,
+                2,
+                3,
+                4,
+            } and () in labels
 
 
 def test_lifted_thousand_has_enough_of_every_class():
@@ -140,7 +168,11 @@ def test_a_defect_is_seen_where_its_mask_lies():
 def test_twins_are_near_duplicates_and_one_has_other_masks():
     planned = planning.plan("train", 300, 2)
     streams = Counter(entry.stream for entry in planned)
-    pairs = [[entry for entry in planned if entry.stream == stream] for stream, times in streams.items() if times == 2]
+    pairs = [
+        [entry for entry in planned if entry.stream == stream]
+        for stream, times in streams.items()
+        if times == 2
+    ]
     assert len(pairs) == 3 and max(streams.values()) == 2
     different = 0
     for pair in pairs:
@@ -159,7 +191,9 @@ def test_sizes_follow_the_facts():
     rng = np.random.default_rng(0)
     facts = {1: (44, 26, 2), 2: (169, 19, 1), 3: (159, 33, 2), 4: (99, 126, 2)}
     for defect_class, (height, width, objects) in facts.items():
-        images = [annotation.object_sizes(rng, defect_class, *rng.uniform(0.001, 0.999, 2)) for _ in range(800)]
+        images = [
+            annotation.object_sizes(rng, defect_class, *rng.uniform(0.001, 0.999, 2)) for _ in range(800)
+        ]
         pairs = np.array([size for sizes in images for size in sizes])
         assert np.median(pairs[:, 0]) == pytest.approx(height, rel=0.25)
         assert np.median(pairs[:, 1]) == pytest.approx(width, rel=0.25)
@@ -195,11 +229,18 @@ def test_what_lies_beside_the_folder_is_left_alone(small_set, tmp_path):
         (tmp_path / name / "mine.txt").write_text("mine")
     made = generate.generate(tmp_path / "set", 8, 8, seed=3, processes=1)
     assert contents(made) == contents(small_set)
-    assert sorted(path.name for path in tmp_path.iterdir()) == [".set.partial", ".set.x.partial", "set", "set.partial"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        ".set.partial",
+        ".set.x.partial",
+        "set",
+        "set.partial",
+    ]
     assert all((path / "mine.txt").is_file() for path in tmp_path.iterdir() if path != made)
 
 
-def test_of_two_that_make_the_same_at_once_the_second_takes_the_finished_set(small_set, tmp_path, monkeypatch):
+def test_of_two_that_make_the_same_at_once_the_second_takes_the_finished_set(
+    small_set, tmp_path, monkeypatch
+):
     """While the first is writing, a second one begins and ends; the first then finds the set there."""
     write_parts = generate.write_parts
 
@@ -222,7 +263,9 @@ def test_an_older_version_of_the_same_set_is_made_anew(small_set, tmp_path):
     assert contents(generate.generate(made, 8, 8, seed=3, processes=1)) == contents(small_set)
 
 
-@pytest.mark.parametrize("name", ["mine.txt", "train_images/mine.jpg", "train_images/x/0123456789.jpg", "runs/run.json", ".mine/a"])
+@pytest.mark.parametrize(
+    "name", ["mine.txt", "train_images/mine.jpg", "train_images/x/0123456789.jpg", "runs/run.json", ".mine/a"]
+)
 def test_what_else_lies_in_the_folder_of_an_older_version_is_not_deleted(tmp_path, name):
     made = generate.generate(tmp_path / "set", 1, 1, seed=3, processes=1)
     described = read_json(made / "dataset.json")
@@ -264,7 +307,10 @@ def test_find_or_generate_makes_a_set_inside_the_project(tmp_path, monkeypatch):
     assert generate.find_or_generate(synthetic_sizes=[5, 1], seed=9) == made
 
 
-@pytest.mark.parametrize("synthetic_sizes", [[1500], [1500, 240, 1], [], [0, 240], [1500, -1], [1.5, 2], [True, 2], ["9", "9"], 9, "99", None])
+@pytest.mark.parametrize(
+    "synthetic_sizes",
+    [[1500], [1500, 240, 1], [], [0, 240], [1500, -1], [1.5, 2], [True, 2], ["9", "9"], 9, "99", None],
+)
 def test_other_than_two_numbers_of_strips_are_refused(tmp_path, monkeypatch, synthetic_sizes):
     monkeypatch.setattr(paths, "PROJECT", tmp_path)
     monkeypatch.delenv(paths.DATA_VARIABLE, raising=False)
@@ -283,7 +329,10 @@ def test_works_in_processes_that_start_afresh(small_set, tmp_path, monkeypatch):
 def test_command_line(tmp_path, capsys):
     synthetic_command.main(["--out", str(tmp_path / "set"), "--train", "5", "--test", "1", "--seed", "1"])
     assert capsys.readouterr().out.count("\n") == 1
-    assert synthetic_command.main(["--out", str(tmp_path / "set"), "--train", "6", "--test", "1", "--seed", "1"]) == 2
+    assert (
+        synthetic_command.main(["--out", str(tmp_path / "set"), "--train", "6", "--test", "1", "--seed", "1"])
+        == 2
+    )
     assert "error: " in capsys.readouterr().err
 
 
@@ -305,10 +354,21 @@ def test_global_statistics_do_not_give_the_task_away(tmp_path):
         image, masks = generate.make_strip(entry)
         image = cv2.resize(image, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA).astype(np.float32)
         edges = cv2.magnitude(cv2.Sobel(image, cv2.CV_32F, 0, 1), cv2.Sobel(image, cv2.CV_32F, 1, 0))
-        statistics.append([image.mean(), image.std(), edges.mean(), edges.std(), cv2.Laplacian(image, cv2.CV_32F).std(),
-                        *np.quantile(image, (0.01, 0.25, 0.5, 0.75, 0.99)), *np.quantile(edges, (0.5, 0.9, 0.99))])  # fmt: skip
+        statistics.append(
+            [
+                image.mean(),
+                image.std(),
+                edges.mean(),
+                edges.std(),
+                cv2.Laplacian(image, cv2.CV_32F).std(),
+                *np.quantile(image, (0.01, 0.25, 0.5, 0.75, 0.99)),
+                *np.quantile(edges, (0.5, 0.9, 0.99)),
+            ]
+        )
         defective.append(masks.any())
-    accuracy = cross_val_score(ensemble.RandomForestClassifier(200, random_state=0), np.array(statistics), defective, cv=5).mean()
+    accuracy = cross_val_score(
+        ensemble.RandomForestClassifier(200, random_state=0), np.array(statistics), defective, cv=5
+    ).mean()
     assert accuracy < 0.85
 
 

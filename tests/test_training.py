@@ -1,4 +1,5 @@
-"""Trainings that are cut off: they go on to the same weights, to the bit, and only where nothing else has changed."""
+"""Trainings that are cut off: they go on to the same weights, to the bit, and only where nothing else has
+changed."""
 
 import subprocess
 import sys
@@ -13,7 +14,8 @@ import pytest
 
 from lib.data import generators
 from lib.errors import UserError
-from lib.models import builders, losses, saving, training, training_hash
+from lib.models import builders, losses, saving, training, training_hash, training_state
+from lib.models.training_config import TrainingConfig
 from lib.paths import PROJECT
 
 SIZE = (12, 16)
@@ -42,7 +44,9 @@ class Batches(keras.utils.PyDataset):
 
     def __getitem__(self, index):
         chosen = self.order[index * 3 : index * 3 + 3]
-        return self.images[chosen], self.labels[chosen] * np.float32("nan" if self.epoch == self.spoilt else 1)
+        return self.images[chosen], self.labels[chosen] * np.float32(
+            "nan" if self.epoch == self.spoilt else 1
+        )
 
 
 def network():
@@ -60,8 +64,13 @@ def train(scratch, cut=None, seed=0, spoilt=None, **options):
         model = network()
     batches = Batches(seed)
     batches.cut, batches.spoilt = cut, spoilt
-    history = training.fit(model, batches, Batches(7, shuffle=False), scratch,
-                           training.TrainingConfig("binary_crossentropy", **{"epochs": 4, **options}))  # fmt: skip
+    history = training.fit(
+        model,
+        batches,
+        Batches(7, shuffle=False),
+        scratch,
+        TrainingConfig("binary_crossentropy", **{"epochs": 4, **options}),
+    )
     return saving.weights_hash(model), history
 
 
@@ -88,29 +97,32 @@ def test_a_finished_training_is_not_trained_again(tmp_path, capsys):
 
 
 def test_patience_that_had_run_out_still_has(tmp_path):
-    _, history = train(tmp_path, patience=1, monitor="loss", mode="max")  # the loss falls: the first epoch is the best
+    _, history = train(
+        tmp_path, patience=1, monitor="loss", mode="max"
+    )  # the loss falls: the first epoch is the best
     assert len(history) == 2
     assert train(tmp_path, patience=1, monitor="loss", mode="max")[1].equals(history)
 
 
 @pytest.mark.parametrize("number", [1, 2])
 def test_a_network_is_left_with_the_weights_of_its_best_epoch(tmp_path, monkeypatch, number):
-    """The epoch that is named the best is the first or the second of four: the weights are those of a training of so many epochs."""
+    """The epoch that is named the best is the first or the second of four: the weights are those of a
+    training of so many epochs."""
     shorter, _ = train(tmp_path / "shorter", schedule="constant", epochs=number, monitor="loss")
-    monkeypatch.setattr(training, "best_epoch", lambda history, _: min(number, len(history)))
+    monkeypatch.setattr(training_state, "best_epoch", lambda history, _: min(number, len(history)))
     longer, history = train(tmp_path / "longer", schedule="constant", monitor="loss")
     assert len(history) == 4 and longer == shorter
-    monkeypatch.setattr(training, "best_epoch", lambda history, _: len(history))
+    monkeypatch.setattr(training_state, "best_epoch", lambda history, _: len(history))
     assert train(tmp_path / "last", schedule="constant", monitor="loss")[0] != shorter
 
 
 def test_the_best_epoch_is_the_first_with_the_best_finite_figure():
     history = [{"val_loss": value} for value in (0.5, float("nan"), 0.2, 0.9, 0.2, 0.9)]
-    config = training.TrainingConfig("bce", monitor="val_loss", mode="max")
-    assert training.best_epoch(history, replace(config, mode="min")) == 3
-    assert training.best_epoch(history, config) == 4
-    assert training.best_epoch(history[1:2], config) == 0
-    assert training.best_epoch(history, replace(config, monitor="val_dice")) == 0
+    config = TrainingConfig("bce", monitor="val_loss", mode="max")
+    assert training_state.best_epoch(history, replace(config, mode="min")) == 3
+    assert training_state.best_epoch(history, config) == 4
+    assert training_state.best_epoch(history[1:2], config) == 0
+    assert training_state.best_epoch(history, replace(config, monitor="val_dice")) == 0
 
 
 @pytest.mark.parametrize("change", [{"seed": 1}, {"learning_rate": 0.1}])
@@ -143,14 +155,15 @@ def test_a_loss_that_is_not_finite_keeps_what_was_finished(tmp_path, capsys):
 
 
 def test_without_a_monitor_the_last_epoch_is_kept_and_goes_on_after_a_cut(tmp_path):
-    """Its weights are those at the end, whatever the validation says; beside it the best epoch is another one."""
+    """Its weights are those at the end, whatever the validation says; beside it the best epoch is another
+    one."""
     weights, history = train(tmp_path / "uncut", monitor="", learning_rate=0.3)
     best, _ = train(tmp_path / "best", learning_rate=0.3)
     assert history["val_loss"].idxmin() < 3 and best != weights
     with pytest.raises(KeyboardInterrupt):
         train(tmp_path / "cut", cut=2, monitor="", learning_rate=0.3)
     assert train(tmp_path / "cut", monitor="", learning_rate=0.3)[0] == weights
-    assert training.best_epoch([{"loss": 1.0}] * 4, training.TrainingConfig("bce", monitor="")) == 4
+    assert training_state.best_epoch([{"loss": 1.0}] * 4, TrainingConfig("bce", monitor="")) == 4
 
 
 HOLD = """
@@ -164,8 +177,13 @@ with files.locked(sys.argv[1]):
 
 def test_two_notebooks_do_not_train_in_one_folder_at_once(tmp_path):
     """A second training waits until the first one's process lets go, and then finds it done."""
-    with subprocess.Popen([sys.executable, "-c", HOLD, str(tmp_path / ".lock")], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                          text=True, cwd=PROJECT) as holder:  # fmt: skip
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(tmp_path / ".lock")],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=PROJECT,
+    ) as holder:
         assert holder.stdout.readline() == "held\n"
         with ThreadPoolExecutor(1) as pool:
             waiting = pool.submit(train, tmp_path)
@@ -179,13 +197,17 @@ def test_two_notebooks_do_not_train_in_one_folder_at_once(tmp_path):
 
 def test_patience_waits_until_the_floor_is_passed():
     """Five epochs of a network that draws nothing are no reason to give up; three after its best one are."""
-    config = training.TrainingConfig("bce", monitor="val_dice", mode="max", patience=3, floor=0.5)
+    config = TrainingConfig("bce", monitor="val_dice", mode="max", patience=3, floor=0.5)
     nothing = [{"val_dice": value} for value in (0.1, 0.5, 0.5, 0.5, 0.5)]
-    assert training.limit_reached(nothing, 0, config) == ""
-    assert training.limit_reached(nothing, 0, replace(config, floor=None)).startswith("Stopped: 3 epochs")
+    assert training_state.limit_reached(nothing, 0, config) == ""
+    assert training_state.limit_reached(nothing, 0, replace(config, floor=None)).startswith(
+        "Stopped: 3 epochs"
+    )
     rising = [*nothing, {"val_dice": 0.6}, {"val_dice": 0.55}, {"val_dice": 0.58}]
-    assert training.limit_reached(rising, 0, config) == ""
-    assert training.limit_reached([*rising, {"val_dice": 0.59}], 0, config).startswith("Stopped: 3 epochs")
+    assert training_state.limit_reached(rising, 0, config) == ""
+    assert training_state.limit_reached([*rising, {"val_dice": 0.59}], 0, config).startswith(
+        "Stopped: 3 epochs"
+    )
 
 
 def strips_of(folder):
@@ -211,27 +233,47 @@ def rewritten(factor):
     return some_loss
 
 
-def hash_of(paths, rles, loss=some_loss, metrics=None, dropout=0.1, settings=(2, 0.1), seed=1, weights=0, **options):
+def hash_of(
+    paths, rles, loss=some_loss, metrics=None, dropout=0.1, settings=(2, 0.1), seed=1, weights=0, **options
+):
     keras.utils.set_random_seed(weights)
     inputs = keras.Input((32, None, 1), dtype="uint8")
     x = keras.layers.Dropout(dropout)(keras.layers.Rescaling(1 / 255)(inputs))
     model = keras.Model(inputs, keras.layers.Conv2D(1, 1, activation="sigmoid")(x))
     options = {"crop_width": 32, "batch_size": 2, "augmentation": {"flips": "both"}, **options}
-    batches = generators.SegmentationBatches(paths, rles, (32, 64), 32, 64, seed=seed, shuffle=True, **options)
+    batches = generators.SegmentationBatches(
+        paths, rles, (32, 64), 32, 64, seed=seed, shuffle=True, **options
+    )
     validation = generators.SegmentationBatches(paths, rles, (32, 64), 32, 64)
-    return training_hash.of_training(model, batches, validation, list(settings), [loss, metrics or [losses.HardDice()]])
+    return training_hash.of_training(
+        model, batches, validation, list(settings), [loss, metrics or [losses.HardDice()]]
+    )
 
 
 def test_whatever_a_training_follows_from_is_in_its_fingerprint(tmp_path):
     paths, rles = strips_of(tmp_path)
     same = hash_of(paths, rles)
-    assert hash_of(list(map(str, paths)), rles) == same  # another network object, another generator, another form of path
+    assert (
+        hash_of(list(map(str, paths)), rles) == same
+    )  # another network object, another generator, another form of path
     changes = [
-        {"rles": [*rles[:-1], "1 21"]}, {"loss": rewritten(1.0)}, {"loss": rewritten(2.0)}, {"loss": losses.dice_loss},
-        {"loss": "binary_crossentropy"}, {"metrics": [losses.HardDice(0.4)]}, {"dropout": 0.2}, {"settings": (3, 0.1)}, {"seed": 2},
-        {"weights": 1}, {"batch_size": 3}, {"crop_width": 0}, {"negative_ratio": 0.5}, {"augmentation": {"flips": "none"}},
-        {"augmentation": {"flips": "both", "shift": 0.1}}, {"augmentation": {"flips": "both", "blackout": 1e-9}},
-    ]  # fmt: skip
+        {"rles": [*rles[:-1], "1 21"]},
+        {"loss": rewritten(1.0)},
+        {"loss": rewritten(2.0)},
+        {"loss": losses.dice_loss},
+        {"loss": "binary_crossentropy"},
+        {"metrics": [losses.HardDice(0.4)]},
+        {"dropout": 0.2},
+        {"settings": (3, 0.1)},
+        {"seed": 2},
+        {"weights": 1},
+        {"batch_size": 3},
+        {"crop_width": 0},
+        {"negative_ratio": 0.5},
+        {"augmentation": {"flips": "none"}},
+        {"augmentation": {"flips": "both", "shift": 0.1}},
+        {"augmentation": {"flips": "both", "blackout": 1e-9}},
+    ]
     found = [hash_of(paths, **{"rles": rles, **change}) for change in changes]
     assert len({same, *found}) == 1 + len(changes)
     image = paths[-1].read_bytes()
@@ -240,9 +282,21 @@ def test_whatever_a_training_follows_from_is_in_its_fingerprint(tmp_path):
 
 
 def test_every_setting_of_a_training_is_in_its_fingerprint(tmp_path):
-    model, config = network(), training.TrainingConfig("binary_crossentropy")
-    other = {"loss": "mse", "metrics": ["accuracy"], "epochs": 9, "learning_rate": 1e-4, "schedule": "constant", "monitor": "loss",
-             "mode": "max", "patience": 1, "minutes": 1.0, "ema": 0.9, "loss_weights": [0.5], "floor": 0.5}  # fmt: skip
+    model, config = network(), TrainingConfig("binary_crossentropy")
+    other = {
+        "loss": "mse",
+        "metrics": ["accuracy"],
+        "epochs": 9,
+        "learning_rate": 1e-4,
+        "schedule": "constant",
+        "monitor": "loss",
+        "mode": "max",
+        "patience": 1,
+        "minutes": 1.0,
+        "ema": 0.9,
+        "loss_weights": [0.5],
+        "floor": 0.5,
+    }
     assert list(other) == [field.name for field in fields(config)]
     configs = [config, *(replace(config, **{name: value}) for name, value in other.items())]
     assert len({training.prepare(model, Batches(), Batches(7), each) for each in configs}) == 1 + len(other)
@@ -252,7 +306,9 @@ def test_a_loss_that_another_loss_calls_counts(tmp_path, monkeypatch):
     paths, rles = strips_of(tmp_path)
     before = hash_of(paths, rles, losses.bce_dice_loss)
     assert hash_of(paths, rles, losses.bce_dice_loss) == before
-    monkeypatch.setattr(losses, "dice_loss", lambda truth, probability: losses.soft_dice(truth, probability) * 0)
+    monkeypatch.setattr(
+        losses, "dice_loss", lambda truth, probability: losses.soft_dice(truth, probability) * 0
+    )
     assert hash_of(paths, rles, losses.bce_dice_loss) != before
 
 
@@ -260,13 +316,17 @@ def test_a_loss_that_another_loss_calls_counts(tmp_path, monkeypatch):
 def test_labels_or_a_loss_that_were_changed_train_anew(tmp_path, change, capsys):
     paths, rles = strips_of(tmp_path)
     weights = []
-    for loss, texts in ((losses.binary_cross_entropy, rles), (losses.dice_loss, rles) if change == "loss" else
-                        (losses.binary_cross_entropy, [rles[0], *["1 9"] * 7])):  # fmt: skip
+    for loss, texts in (
+        (losses.binary_cross_entropy, rles),
+        (losses.dice_loss, rles)
+        if change == "loss"
+        else (losses.binary_cross_entropy, [rles[0], *["1 9"] * 7]),
+    ):
         keras.utils.set_random_seed(0)
         layers = [keras.layers.Rescaling(1 / 255), keras.layers.Conv2D(1, 1, activation="sigmoid")]
         model = keras.Sequential([keras.Input((32, 64, 1)), *layers])
         batches = generators.SegmentationBatches(paths, texts, (32, 64), 32, 64, batch_size=1)
         wrapped = lambda truth, probability, loss=loss: loss(truth, probability)  # noqa: E731 - both have one name
-        training.fit(model, batches, batches, tmp_path / "scratch", training.TrainingConfig(wrapped, epochs=2))
+        training.fit(model, batches, batches, tmp_path / "scratch", TrainingConfig(wrapped, epochs=2))
         weights.append(saving.weights_hash(model))
     assert weights[0] != weights[1] and "Goes on" not in capsys.readouterr().out

@@ -1,6 +1,8 @@
-"""The quick tests once more with Windows played: what Windows lacks is taken away, see windows/sitecustomize.py.
+"""The quick tests once more with Windows played: what Windows lacks is taken away, see
+windows/sitecustomize.py.
 
-Left out are those of networks, codec and statistics, which compute and ask the system for nothing: half of the minutes.
+Left out are those of networks, codec and statistics, which compute and ask the system for nothing: half of
+the minutes.
 """
 
 import os
@@ -21,8 +23,25 @@ def test_the_quick_tests_with_windows_played(tmp_path):
     environment |= {"PYTHONPATH": str(HERE / "windows"), "PYTHONIOENCODING": "cp1252"}
     if "ALLOWED_SKIPS" in environment:
         environment["ALLOWED_SKIPS"] += "|fcntl"  # taken away here, so its own test has nothing to try
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", "not slow", "--basetemp", str(tmp_path / "base")]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        "-m",
+        "not slow",
+        "--basetemp",
+        str(tmp_path / "base"),
+    ]
     command += [f"--ignore={HERE / f'test_{name}.py'}" for name in COMPUTE]
-    ended = subprocess.run([*command, str(HERE)], cwd=HERE.parent, env=environment, stdout=subprocess.PIPE, encoding="cp1252",
-                           errors="replace")  # fmt: skip
+    ended = subprocess.run(
+        [*command, str(HERE)],
+        cwd=HERE.parent,
+        env=environment,
+        stdout=subprocess.PIPE,
+        encoding="cp1252",
+        errors="replace",
+    )
     assert ended.returncode == 0, "\n".join(ended.stdout.splitlines()[-60:])

@@ -1,4 +1,5 @@
-"""The words of CONTRIBUTING.md: what stands in the left column of its table names nothing in lib, notebooks and params."""
+"""The words of CONTRIBUTING.md: what stands in the left column of its table names nothing in lib, notebooks
+and params."""
 
 import ast
 import json
@@ -24,12 +25,17 @@ def table(page):
 
 
 def named(tree):
-    """What a syntax tree gives names to: variables, arguments, functions, classes, fields, the keys of dictionaries and metrics.
+    """What a syntax tree gives names to: variables, arguments, functions, classes, fields, the keys of
+    dictionaries and metrics.
 
     RENAMED, a table of old names, is none of it.
     """
     assigned = [node for node in ast.walk(tree) if isinstance(node, ast.Assign)]
-    tables = [node.value for node in assigned if isinstance(node.targets[0], ast.Name) and node.targets[0].id == "RENAMED"]
+    tables = [
+        node.value
+        for node in assigned
+        if isinstance(node.targets[0], ast.Name) and node.targets[0].id == "RENAMED"
+    ]
     for node in ast.walk(tree):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
             yield node.name
@@ -39,12 +45,21 @@ def named(tree):
             yield node.attr
         elif isinstance(node, ast.arg):
             yield node.arg
-        elif isinstance(node, ast.Call) and getattr(node.func, "attr", getattr(node.func, "id", "")) in ("record_metrics", "dict"):
+        elif isinstance(node, ast.Call) and getattr(node.func, "attr", getattr(node.func, "id", "")) in (
+            "record_metrics",
+            "dict",
+        ):
             yield from (keyword.arg for keyword in node.keywords if keyword.arg)
-        elif isinstance(node, ast.Subscript) and isinstance(node.ctx, ast.Store) and isinstance(node.slice, ast.Constant):
+        elif (
+            isinstance(node, ast.Subscript)
+            and isinstance(node.ctx, ast.Store)
+            and isinstance(node.slice, ast.Constant)
+        ):
             yield str(node.slice.value)
         elif isinstance(node, ast.Dict) and node not in tables:
-            yield from (key.value for key in node.keys if isinstance(key, ast.Constant) and isinstance(key.value, str))
+            yield from (
+                key.value for key in node.keys if isinstance(key, ast.Constant) and isinstance(key.value, str)
+            )
 
 
 def keys_of(value):
@@ -58,10 +73,22 @@ def keys_of(value):
 def sources():
     """(where, names) of every module and notebook, and of every profile."""
     for path in sorted((PROJECT / "lib").rglob("*.py")):
-        yield path.relative_to(PROJECT).as_posix(), [path.stem, *named(ast.parse(path.read_text(encoding="utf-8")))]
+        yield (
+            path.relative_to(PROJECT).as_posix(),
+            [path.stem, *named(ast.parse(path.read_text(encoding="utf-8")))],
+        )
     for path in sorted((PROJECT / "notebooks").glob("*.ipynb")):
-        cells = [cell for cell in json.loads(path.read_text(encoding="utf-8"))["cells"] if cell["cell_type"] == "code"]
-        lines = [line for cell in cells for line in "".join(cell["source"]).splitlines() if not line.startswith("%")]
+        cells = [
+            cell
+            for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]
+            if cell["cell_type"] == "code"
+        ]
+        lines = [
+            line
+            for cell in cells
+            for line in "".join(cell["source"]).splitlines()
+            if not line.startswith("%")
+        ]
         yield path.name, list(named(ast.parse("\n".join(lines))))
     for path in sorted((PROJECT / "params").glob("*.yaml")):
         yield path.name, list(keys_of(yaml.safe_load(path.read_text(encoding="utf-8"))))

@@ -52,7 +52,9 @@ def image_shape(data: bytes) -> tuple[int, int] | None:
     if data[:4] == b"\x89PNG" and len(data) > 25:
         return int.from_bytes(data[20:24], "big"), int.from_bytes(data[16:20], "big")
     if data[:2] == b"BM" and len(data) > 26:
-        return abs(int.from_bytes(data[22:26], "little", signed=True)), abs(int.from_bytes(data[18:22], "little", signed=True))
+        return abs(int.from_bytes(data[22:26], "little", signed=True)), abs(
+            int.from_bytes(data[18:22], "little", signed=True)
+        )
     shape = jpeg_shape(data)
     return shape[:2] if shape else None
 
@@ -65,21 +67,27 @@ def read_bytes(path: str | Path) -> bytes:
         what = "is a link that leads nowhere" if os.path.islink(path) else "does not exist"
         raise UserError(f"The image {path} {what}. Put it there or take its rows out of the table.") from None
     except (OSError, ValueError) as error:
-        raise UserError(f"The image {path} cannot be read ({error}). Replace it by the original file.") from None
+        raise UserError(
+            f"The image {path} cannot be read ({error}). Replace it by the original file."
+        ) from None
     if not data:
         raise UserError(f"The image {path} is empty. Replace it by the original file.")
     return data
 
 
 def decode_image(data: bytes, path: str | Path, step: int = 1) -> np.ndarray:
-    """An image's bytes as grey levels, uint8 (H, W); a JPEG at 1 / step of its size, 1, 2, 4 or 8. `path` is for messages alone.
+    """An image's bytes as grey levels, uint8 (H, W); a JPEG at 1 / step of its size, 1, 2, 4 or 8. `path` is
+    for messages alone.
 
-    Raises UserError if it is no image, too large, cut off or damaged: OpenCV fills what a JPEG or TIFF lacks with grey and only
-    prints a warning. Without simplejpeg, as on Kaggle, a JPEG that is damaged but has its end passes; the pixels are the same.
+    Raises UserError if it is no image, too large, cut off or damaged: OpenCV fills what a JPEG or TIFF lacks
+    with grey and only prints a warning. Without simplejpeg, as on Kaggle, a JPEG that is damaged but has its
+    end passes; the pixels are the same.
     """
     shape = image_shape(data)
     if shape and shape[0] * shape[1] > MOST_PIXELS:
-        raise UserError(f"The image {path} has {shape[0]} x {shape[1]} pixels, more than {MOST_PIXELS:,} in all. Cut it into strips.")
+        raise UserError(
+            f"The image {path} has {shape[0]} x {shape[1]} pixels, more than {MOST_PIXELS:,} in all. Cut it into strips."
+        )
     if data[:2] == b"\xff\xd8" and b"\xff\xd9" not in data:
         raise UserError(f"The image {path} {what_is_wrong(data)}")
     image = None
@@ -95,16 +103,23 @@ def decode_image(data: bytes, path: str | Path, step: int = 1) -> np.ndarray:
 
 
 def strict_jpeg(data: bytes, shape: tuple[int, ...], step: int, path: str | Path) -> np.ndarray | None:
-    """As `decode_image` for a JPEG; None if OpenCV must say, as of CMYK. UserError where the decoder had to guess pixels."""
+    """As `decode_image` for a JPEG; None if OpenCV must say, as of CMYK. UserError where the decoder had to
+    guess pixels."""
     if step > 1 and max(shape) < 8:
         return None
     try:
-        return simplejpeg.decode_jpeg(data, "GRAY", min_height=-(-shape[0] // step), min_width=-(-shape[1] // step))[..., 0]
+        return simplejpeg.decode_jpeg(
+            data, "GRAY", min_height=-(-shape[0] // step), min_width=-(-shape[1] // step)
+        )[..., 0]
     except ValueError as error:
         if "Premature end" in str(error):
-            raise UserError(f"The image {path} is cut off: its end is missing. Replace it by the original file.") from None
+            raise UserError(
+                f"The image {path} is cut off: its end is missing. Replace it by the original file."
+            ) from None
         if "Corrupt JPEG data" in str(error) and "ICC" not in str(error):
-            raise UserError(f"The image {path} is damaged ({error}). Replace it by the original file.") from None
+            raise UserError(
+                f"The image {path} is damaged ({error}). Replace it by the original file."
+            ) from None
         return None
 
 
@@ -125,20 +140,32 @@ def insist_on_whole_tiff(data: bytes, path: str | Path) -> None:
     except (UnidentifiedImageError, KeyError, TypeError):
         return
     except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
-        raise UserError(f"The image {path} is damaged or too large ({str(error)[:80]}). Replace it by the original file.") from None
-    raise UserError(f"The image {path} has {opened.height} x {opened.width} pixels, more than {MOST_PIXELS:,} in all. Cut it into strips.")
+        raise UserError(
+            f"The image {path} is damaged or too large ({str(error)[:80]}). Replace it by the original file."
+        ) from None
+    raise UserError(
+        f"The image {path} has {opened.height} x {opened.width} pixels, more than {MOST_PIXELS:,} in all. Cut it into strips."
+    )
 
 
 def jpegs_inside(opened: Any, data: bytes) -> list[tuple[bytes, tuple[int, ...]]]:
-    """The JPEGs that the first picture of a TIFF consists of, (bytes, shape) each: the decoders fill a hole in one of them without an error.
+    """The JPEGs that the first picture of a TIFF consists of, (bytes, shape) each: the decoders fill a hole
+    in one of them without an error.
 
-    None without simplejpeg, or of another compression. Their tables lie apart from them (TIFF Technical Note 2).
+    None without simplejpeg, or of another compression. Their tables lie apart from them (TIFF Technical Note
+    2).
     """
     tags = opened.tag_v2
     if not simplejpeg or tags.get(259) != 7:
         return []
-    tables, (starts, lengths) = tags.get(347, b""), (273, 279) if 273 in tags else (324, 325)  # of strips, or of tiles
-    streams = [data[start : start + size] for start, size in zip(tags.get(starts, ()), tags.get(lengths, ()), strict=False)]
+    tables, (starts, lengths) = (
+        tags.get(347, b""),
+        (273, 279) if 273 in tags else (324, 325),
+    )  # of strips, or of tiles
+    streams = [
+        data[start : start + size]
+        for start, size in zip(tags.get(starts, ()), tags.get(lengths, ()), strict=False)
+    ]
     streams = [tables[:-2] + stream[2:] if tables else stream for stream in streams]
     return [(stream, shape) for stream in streams if (shape := jpeg_shape(stream))]
 
@@ -153,7 +180,9 @@ def opencv(data: bytes, flag: int) -> np.ndarray | None:
 
 def what_is_wrong(data: bytes) -> str:
     """Why an image's bytes give no grey levels, and what to do, in words."""
-    if (data[:2] == b"\xff\xd8" and b"\xff\xd9" not in data) or (data[:4] == b"\x89PNG" and b"IEND" not in data):
+    if (data[:2] == b"\xff\xd8" and b"\xff\xd9" not in data) or (
+        data[:4] == b"\x89PNG" and b"IEND" not in data
+    ):
         return "is cut off: its end is missing. Replace it by the original file."
     values = opencv(data, cv2.IMREAD_UNCHANGED)
     if values is not None:
@@ -162,7 +191,8 @@ def what_is_wrong(data: bytes) -> str:
 
 
 def picture_count(data: bytes) -> int:
-    """How many pictures a TIFF or PNG holds: scanners and cameras write several into one file; 1 of any other file."""
+    """How many pictures a TIFF or PNG holds: scanners and cameras write several into one file; 1 of any other
+    file."""
     if not (is_tiff(data) or data[:4] == b"\x89PNG"):
         return 1
     try:
@@ -173,7 +203,8 @@ def picture_count(data: bytes) -> int:
 
 
 def pixel_kind(data: bytes) -> tuple[int, str, int]:
-    """(channels, type of number, highest value) of an image that `decode_image` takes; of 8 bits the highest is 255, looked at or not."""
+    """(channels, type of number, highest value) of an image that `decode_image` takes; of 8 bits the highest
+    is 255, looked at or not."""
     header = jpeg_shape(data)
     if header:
         return header[2], "uint8", 255
@@ -181,14 +212,18 @@ def pixel_kind(data: bytes) -> tuple[int, str, int]:
         return {0: 1, 2: 3, 3: 3, 4: 2, 6: 4}.get(data[25], 1), "uint8", 255
     values = opencv(data, cv2.IMREAD_UNCHANGED)
     assert values is not None  # as `decode_image` takes it
-    return values.shape[2] if values.ndim == 3 else 1, str(values.dtype), 255 if values.dtype == np.uint8 else values.max().item()
+    return (
+        values.shape[2] if values.ndim == 3 else 1,
+        str(values.dtype),
+        255 if values.dtype == np.uint8 else values.max().item(),
+    )
 
 
 def on_scale(path: str | Path, white: float = 0) -> tuple[np.ndarray, int]:
     """An image's grey levels uint8 (H, W), and its highest value as stored (255 of 8 bits).
 
-    `white`: the value that becomes 255, the same for all images of a set; 0: the highest that the file's kind can hold. UserError for
-    an image of 8 bits that a higher one would make all but black.
+    `white`: the value that becomes 255, the same for all images of a set; 0: the highest that the file's kind
+    can hold. UserError for an image of 8 bits that a higher one would make all but black.
     """
     data = read_bytes(path)
     if white > 255 and jpeg_shape(data):
@@ -206,5 +241,9 @@ def on_scale(path: str | Path, white: float = 0) -> tuple[np.ndarray, int]:
         raise UserError(TOO_WHITE.format(path=path, white=white))
     values = np.nan_to_num(values.astype(np.float32))
     if values.ndim == 3:
-        values = cv2.cvtColor(np.ascontiguousarray(values[..., :3]), cv2.COLOR_BGR2GRAY) if values.shape[2] > 2 else values[..., 0]
+        values = (
+            cv2.cvtColor(np.ascontiguousarray(values[..., :3]), cv2.COLOR_BGR2GRAY)
+            if values.shape[2] > 2
+            else values[..., 0]
+        )
     return np.rint(np.clip(values * (255 / white), 0, 255)).astype(np.uint8), 255

@@ -1,4 +1,5 @@
-"""Batches for training and prediction: grey uint8 in, nothing dropped, the same for the same seed and epoch."""
+"""Batches for training and prediction: grey uint8 in, nothing dropped, the same for the same seed and
+epoch."""
 
 import math
 from collections.abc import Sequence
@@ -14,28 +15,35 @@ from lib.data.images import file_stamps, read_image
 from lib.data.targets import crop_start, mask_at, sampling_weights
 from lib.errors import UserError
 
-CACHE_BYTES = 1536 << 20  # of decoded strips that one generator keeps: the competition's training set at half size
+CACHE_BYTES = (
+    1536 << 20
+)  # of decoded strips that one generator keeps: the competition's training set at half size
 PREFETCHED = 3  # batches whose strips are decoded or being decoded, the present one included
 
 
 def require_some(paths: Sequence[str | Path]) -> list[str | Path]:
     """The paths as a list; UserError if there is none, which Keras would find out in words of its own."""
     if not len(paths):
-        raise UserError("A part of the split has no strip for this network to learn from or to be validated by. See what is "
-                        "missing with python run_all.py --check --data FOLDER.")
+        raise UserError(
+            "A part of the split has no strip for this network to learn from or to be validated by. See what is "
+            "missing with python run_all.py --check --data FOLDER."
+        )
     return list(paths)
 
 
 def stream(*numbers: int) -> np.random.Generator:
-    """The generator of one purpose: other numbers, another one. numpy alone takes [7, 1] and [7, 1, 0] for the same."""
+    """The generator of one purpose: other numbers, another one. numpy alone takes [7, 1] and [7, 1, 0] for
+    the same."""
     return np.random.default_rng([*numbers, 1])
 
 
 class Batches(keras.utils.PyDataset):
-    """What all batches share: order and chance follow from seed and epoch alone, and the last batch may be smaller.
+    """What all batches share: order and chance follow from seed and epoch alone, and the last batch may be
+    smaller.
 
-    Needs `paths` and `size` (h, w). A strip is decoded once and kept as uint8, as long as there is room in CACHE_BYTES.
-    `workers` threads decode ahead. Keras' own pool of workers is not used: it waits a tenth of a second after every epoch.
+    Needs `paths` and `size` (h, w). A strip is decoded once and kept as uint8, as long as there is room in
+    CACHE_BYTES. `workers` threads decode ahead. Keras' own pool of workers is not used: it waits a tenth of a
+    second after every epoch.
     """
 
     paths: list[str | Path]
@@ -51,10 +59,12 @@ class Batches(keras.utils.PyDataset):
         self.start_epoch(0)
 
     def start_epoch(self, epoch: int) -> None:
-        """Set the order of epoch number `epoch` (from 0), so that a resumed training sees what an uncut one would."""
+        """Set the order of epoch number `epoch` (from 0), so that a resumed training sees what an uncut one
+        would."""
         if epoch != self.epoch:
             self.epoch = epoch
-            # What is not shuffled validates the epochs: it must be the same in all of them, and after a resume.
+            # What is not shuffled validates the epochs: it must be the same in all of them, and after a
+            # resume.
             self.order = self.draw_order(stream(self.seed, epoch if self.shuffle else 0))
 
     def draw_order(self, rng: np.random.Generator) -> np.ndarray:
@@ -62,9 +72,14 @@ class Batches(keras.utils.PyDataset):
         return rng.permutation(self.count) if self.shuffle else np.arange(self.count)
 
     def hash_inputs(self) -> list:
-        """All that the batches follow from but the pixels themselves: options, labels, and the files' names, sizes and times."""
+        """All that the batches follow from but the pixels themselves: options, labels, and the files' names,
+        sizes and times."""
         left_out = ("epoch", "order", "cached", "pending", "pool", "packed_masks", "paths")
-        options = {name: value for name, value in vars(self).items() if name not in left_out and not name.startswith("_")}
+        options = {
+            name: value
+            for name, value in vars(self).items()
+            if name not in left_out and not name.startswith("_")
+        }
         return [file_stamps(self.paths), options]
 
     def image(self, index: int) -> np.ndarray:
@@ -78,7 +93,8 @@ class Batches(keras.utils.PyDataset):
         return image
 
     def prefetch(self, indices: np.ndarray) -> None:
-        """Let the threads begin to decode these strips, but for those that are there. OpenCV works outside Python's lock."""
+        """Let the threads begin to decode these strips, but for those that are there. OpenCV works outside
+        Python's lock."""
         for index in indices:
             if index not in self.cached and index not in self.pending:
                 self.pending[index] = self.pool.submit(read_image, self.paths[index], self.size)
@@ -99,7 +115,9 @@ class Batches(keras.utils.PyDataset):
         if self.pool and len(self.cached) < self.count:
             self.prefetch(self.order[start : start + PREFETCHED * self.batch_size])
         rng = stream(self.seed, self.epoch, index)
-        return tuple(np.stack(arrays) for arrays in zip(*[self.item(entry, rng) for entry in entries], strict=True))
+        return tuple(
+            np.stack(arrays) for arrays in zip(*[self.item(entry, rng) for entry in entries], strict=True)
+        )
 
 
 class ClassificationBatches(Batches):
@@ -109,12 +127,14 @@ class ClassificationBatches(Batches):
         paths: image files.
         labels: (N, C) 0/1.
         height, width: pixels of the network's input.
-        grid_targets: (N, gh, gw, C) 0/1, each from `targets.grid_targets`; then the labels are {"probability": labels,
+        grid_targets: (N, gh, gw, C) 0/1, each from `targets.grid_targets`; then the labels are
+            {"probability": labels,
             "grid": (B, gh, gw, C)}.
-        crop_width: train on crops about this wide, pixels of the input (0: whole strips); needs grid_targets, which then
-            make the label.
+        crop_width: train on crops about this wide, pixels of the input (0: whole strips); needs grid_targets,
+            which then make the label.
         augmentation: keyword arguments of `augment`, or None.
-        balanced_sampling: draw positives and negatives of the first label alike often (with C > 1: rare classes more).
+        balanced_sampling: draw positives and negatives of the first label alike often (with C > 1: rare
+            classes more).
         crops: how often each strip is drawn in an epoch.
     """
 
@@ -135,14 +155,20 @@ class ClassificationBatches(Batches):
         crops: int = 1,
     ) -> None:
         self.paths, self.labels = require_some(paths), np.asarray(labels, np.float32)
-        self.size, self.augmentation, self.balanced_sampling = (height, width), augmentation, balanced_sampling
+        self.size, self.augmentation, self.balanced_sampling = (
+            (height, width),
+            augmentation,
+            balanced_sampling,
+        )
         self.grid_targets, self.crops = grid_targets, crops
         self.crop_width = crop_width if grid_targets is not None and crop_width < width else 0
         super().__init__(len(self.paths), batch_size, seed, shuffle, workers)
 
     def draw_order(self, rng):
         if not self.balanced_sampling:
-            return np.concatenate([super(ClassificationBatches, self).draw_order(rng) for _ in range(self.crops)])
+            return np.concatenate(
+                [super(ClassificationBatches, self).draw_order(rng) for _ in range(self.crops)]
+            )
         return rng.choice(self.count, self.crops * self.count, p=sampling_weights(self.labels))
 
     def item(self, index, rng):
@@ -171,12 +197,12 @@ class SegmentationBatches(Batches):
 
     Arguments:
         paths: image files; rles: (N,) run-length strings, "" without defect; shape: (H, W) of the images.
-        height, width: pixels of the network's input; crop_width: train on crops this wide (0, or as wide as the strips:
-            whole ones); a crop of a defective strip holds some of the defect.
-        negative_ratio: strips without this defect in an epoch, for each one with it (0..); None, or no strip has it:
-            every strip once.
-        augmentation: keyword arguments of `augment`, or None; also "blackout": share of the defective crops whose defect
-            is painted over, so that the answer is "nothing" (0..1).
+        height, width: pixels of the network's input; crop_width: train on crops this wide (0, or as wide as
+            the strips: whole ones); a crop of a defective strip holds some of the defect.
+        negative_ratio: strips without this defect in an epoch, for each one with it (0..); None, or no strip
+            has it: every strip once.
+        augmentation: keyword arguments of `augment`, or None; also "blackout": share of the defective crops
+            whose defect is painted over, so that the answer is "nothing" (0..1).
     """
 
     def __init__(
@@ -210,14 +236,17 @@ class SegmentationBatches(Batches):
 
     def draw_order(self, rng):
         positive = self.positive[:, 0]
-        if self.negative_ratio is None or not positive.any():  # without a single defect all there is to learn is "nothing"
+        if (
+            self.negative_ratio is None or not positive.any()
+        ):  # without a single defect all there is to learn is "nothing"
             return super().draw_order(rng)
         with_defect, without = np.flatnonzero(positive), np.flatnonzero(~positive)
         count = min(len(without), round(self.negative_ratio * len(with_defect)))
         return rng.permutation(np.concatenate([with_defect, rng.choice(without, count, replace=False)]))
 
     def strips_and_classes(self, entries):
-        """What entries of the order stand for: the strips' indices, and the class (1..) that each crop lies about, 0 for none."""
+        """What entries of the order stand for: the strips' indices, and the class (1..) that each crop lies
+        about, 0 for none."""
         return entries, np.ones_like(entries)
 
     def prefetch(self, indices):
@@ -250,47 +279,12 @@ class SegmentationBatches(Batches):
         return image[..., None], masks
 
 
-class CropBatches(SegmentationBatches):
-    """Batches of (images (B, h, w, 1) uint8, masks (B, h, w, C) uint8 0/1) of all classes: crops that one network learns from.
-
-    Arguments:
-        crops: of an epoch, for each strip, where they are shuffled; else each strip once. Six of ten lie about a defect,
-            whose class is drawn by the square root of how many strips have it, three on strips without any defect, one
-            anywhere.
-
-    The others as for `SegmentationBatches`, but rles: (N, C); "blackout" paints all defects of a crop over.
-    """
-
-    def __init__(self, *arguments, crops: int = 1, **options) -> None:
-        self.crops = crops
-        super().__init__(*arguments, **options)
-
-    def strips_and_classes(self, entries):
-        return np.divmod(entries, self.positive.shape[1] + 1)
-
-    def draw_order(self, rng):
-        """Numbers that stand for a strip and what its crop lies about: strip * (C + 1), + 1.. for a defect class."""
-        classes = self.positive.shape[1]
-        if not self.shuffle:
-            return Batches.draw_order(self, rng) * (classes + 1)
-        counts, clean = self.positive.sum(axis=0), np.flatnonzero(~self.positive.any(axis=1))
-        entries = []
-        for kind in rng.random(self.crops * self.count):
-            if kind < 0.6 and counts.any():
-                class_index = rng.choice(classes, p=np.sqrt(counts) / np.sqrt(counts).sum())
-                index = rng.choice(np.flatnonzero(self.positive[:, class_index]))
-                entries.append(index * (classes + 1) + class_index + 1)
-            elif kind < 0.9 and len(clean):
-                entries.append(rng.choice(clean) * (classes + 1))
-            else:
-                entries.append(rng.integers(self.count) * (classes + 1))
-        return np.array(entries)
-
-
 class PredictionBatches(Batches):
     """Batches of images (B, h, w, 1) uint8 in the order of `paths`, each once, for `model.predict`."""
 
-    def __init__(self, paths: Sequence[str | Path], height: int, width: int, batch_size: int = 16, workers: int = 1) -> None:
+    def __init__(
+        self, paths: Sequence[str | Path], height: int, width: int, batch_size: int = 16, workers: int = 1
+    ) -> None:
         self.paths, self.size = list(paths), (height, width)
         super().__init__(len(self.paths), batch_size, 0, False, workers)
 

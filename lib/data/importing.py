@@ -1,4 +1,5 @@
-"""Images with masks of one's own, turned into a data folder: pairs found by name, masks written as run-lengths."""
+"""Images with masks of one's own, turned into a data folder: pairs found by name, masks written as
+run-lengths."""
 
 import re
 import shutil
@@ -13,7 +14,8 @@ import numpy as np
 from lib import paths
 from lib.data import decoding, images, mask_files, rle
 from lib.data.dataset import write_table
-from lib.data.mask_files import Masks, by_stem
+from lib.data.mask_files import by_stem
+from lib.data.mask_layout import Masks
 from lib.errors import UserError
 from lib.files import put, scratch, write_json
 
@@ -37,7 +39,8 @@ class Levels:
             self.several.append(path.name)
 
     def remarks(self, source: Path, white: float) -> list[str]:
-        """What a user should know of the images in `source`; UserError where next to no grey levels would be left."""
+        """What a user should know of the images in `source`; UserError where next to no grey levels would be
+        left."""
         highest, name = self.deepest
         if white and self.brightest < 16:
             raise UserError(
@@ -52,9 +55,13 @@ class Levels:
             )
         remarks = []
         if highest > 255 and not white:
-            remarks.append(f"{source} has images of 16 bits, up to {highest} of 65535: the upper 8 are used (--white says which is white).")
+            remarks.append(
+                f"{source} has images of 16 bits, up to {highest} of 65535: the upper 8 are used (--white says which is white)."
+            )
         if self.several:
-            remarks.append(f"{len(self.several)} images in {source} hold several pictures, such as {self.several[0]}: the first alone is used.")
+            remarks.append(
+                f"{len(self.several)} images in {source} hold several pictures, such as {self.several[0]}: the first alone is used."
+            )
         return remarks
 
 
@@ -70,13 +77,17 @@ def import_part(
     """Copy one part's images to `target`; its rows, the images' (height, width) and remarks.
 
     Arguments:
-        masks: None where there are none; size: (H, W) to bring every image to, or None: all must have the same, and are
-            copied as they are; shape: that of the images before, or None; white: the value that becomes 255, 0 for the scale
-            of the file; beside: folders that are read besides this one.
+        masks: None where there are none; size: (H, W) to bring every image to, or None: all must have the
+            same, and are copied as they are; shape: that of the images before, or None; white: the value that
+            becomes 255, 0 for the scale of the file; beside: folders that are read besides this one.
     """
     target.mkdir(parents=True)
     files = by_stem(source)
-    remarks = [words for words in (mask_files.left_out(source, (), beside), *(masks.left_out(set(files)) if masks else ())) if words]
+    remarks = [
+        words
+        for words in (mask_files.left_out(source, (), beside), *(masks.left_out(set(files)) if masks else ()))
+        if words
+    ]
     if masks:
         masks.insist_on_images(set(files), source)
     if not files:
@@ -101,12 +112,15 @@ def import_part(
     remarks += levels.remarks(source, white)
     bare = len(set(files) - masks.stems()) if masks else 0
     if bare:
-        remarks.append(f"{bare} of {len(files)} images in {source} have no mask and count as free of defects.")
+        remarks.append(
+            f"{bare} of {len(files)} images in {source} have no mask and count as free of defects."
+        )
     return rows, shape, remarks
 
 
 def copy_image(path: Path, image: np.ndarray, target: Path, shape: tuple[int, ...], as_it_is: bool) -> str:
-    """Write an image into a folder, its file as it is or its pixels at the size `shape` as PNG; its new name."""
+    """Write an image into a folder, its file as it is or its pixels at the size `shape` as PNG; its new
+    name."""
     if as_it_is:
         shutil.copyfile(path, target / path.name)
         return path.name
@@ -126,7 +140,8 @@ def import_data(
     white: float = 0,
     report: Callable[[str], Any] = lambda text: None,
 ) -> Path:
-    """Write a data folder in the competition's layout; its path. With test masks, they are kept aside as test_truth.csv.
+    """Write a data folder in the competition's layout; its path. With test masks, they are kept aside as
+    test_truth.csv.
 
     `report` is called with a line about each thing that was left out or looks odd.
     Raises UserError, and leaves nothing behind, where an image or a mask is unfit.
@@ -141,16 +156,24 @@ def import_data(
         masks = Masks(mask_dir, names)
         tests = Masks(test_masks, masks.names, some=True) if test_masks else None
         if tests and masks.index_valued and not (tests.index_valued or names):
-            raise UserError(f"{test_masks} has a folder a class, and {mask_dir} numbers. Say with --names which number each name has.")
-        beside = {Path(folder).resolve() for folder in (image_dir, mask_dir, test_images, test_masks) if folder}
-        rows, shape, remarks = import_part(Path(image_dir), masks, partial / "train_images", size, None, white, beside)
+            raise UserError(
+                f"{test_masks} has a folder a class, and {mask_dir} numbers. Say with --names which number each name has."
+            )
+        beside = {
+            Path(folder).resolve() for folder in (image_dir, mask_dir, test_images, test_masks) if folder
+        }
+        rows, shape, remarks = import_part(
+            Path(image_dir), masks, partial / "train_images", size, None, white, beside
+        )
         write_table(partial / "train.csv", HEADER, rows)
         if test_images:
             remarks += import_tests(Path(test_images), tests, partial, size, shape, white, beside)
         else:
             (partial / "test_images").mkdir()
         if not rows:
-            raise UserError(f"No mask in {mask_dir} has a pixel that is not 0. Name the folder with the masks of the defects.")
+            raise UserError(
+                f"No mask in {mask_dir} has a pixel that is not 0. Name the folder with the masks of the defects."
+            )
         write_description(partial / "dataset.json", masks, tests, shape)
         if not put(partial, target):
             raise UserError(f"{target} was made by somebody else meanwhile. Name another folder.")
@@ -168,7 +191,8 @@ def import_tests(
     white: float,
     beside: Collection[Path],
 ) -> list[str]:
-    """Write the test images, their table and a sample submission into a data folder, as `import_part`; remarks."""
+    """Write the test images, their table and a sample submission into a data folder, as `import_part`;
+    remarks."""
     rows, _, remarks = import_part(source, masks, folder / "test_images", size, shape, white, beside)
     if masks:
         write_table(folder / "test_truth.csv", HEADER, rows)
@@ -180,9 +204,14 @@ def import_tests(
 def write_description(path: Path, masks: Masks, tests: Masks | None, shape: tuple[int, ...]) -> None:
     """Write dataset.json: how many classes the masks have, what they are called, and the images' size."""
     classes = len(masks.names) or max(masks.largest, tests.largest if tests else 0)
-    about = {"classes": classes, "height": shape[0], "width": shape[1], "generated": False,
-             "class_names": masks.names or [f"class {defect_class}" for defect_class in range(1, classes + 1)],
-             "note": "Imported images with masks of their own."}  # fmt: skip
+    about = {
+        "classes": classes,
+        "height": shape[0],
+        "width": shape[1],
+        "generated": False,
+        "class_names": masks.names or [f"class {defect_class}" for defect_class in range(1, classes + 1)],
+        "note": "Imported images with masks of their own.",
+    }
     write_json(path, about)
 
 

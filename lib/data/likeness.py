@@ -1,4 +1,5 @@
-"""How alike images are: fingerprints that bear shifts, light and turns, and the pairs of them that are close."""
+"""How alike images are: fingerprints that bear shifts, light and turns, and the pairs of them that are
+close."""
 
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -14,9 +15,18 @@ from lib.data.images import read_image
 CANDIDATE = 0.4  # fingerprints further apart than this are not looked at again
 ROUGH = 0.7  # nor are those whose sums over the offsets are: near-duplicates' have at most 0.48, 1 of 2,400 unrelated pairs below 0.7
 PIXELS = 1600  # of a fingerprint: 16 x 100 for a strip of 256 x 1600
-LONG_OFFSETS = (0, 0), (0, -2), (0, -1), (0, 1), (0, 2)  # quarters of a fingerprint's row and column by which one picture is moved
+LONG_OFFSETS = (
+    (0, 0),
+    (0, -2),
+    (0, -1),
+    (0, 1),
+    (0, 2),
+)  # quarters of a fingerprint's row and column by which one picture is moved
 SQUARE_OFFSETS = (0, 0), (0, -2), (0, 2), (-2, 0), (2, 0)  # alike in all eight turns
-SHIFTS = 1, 3  # rows and columns of a fingerprint by which the second look shifts the pictures: 16 and 48 pixels of a strip
+SHIFTS = (
+    1,
+    3,
+)  # rows and columns of a fingerprint by which the second look shifts the pictures: 16 and 48 pixels of a strip
 FLAT = 1.0  # grey levels; detail that is flatter than this is noise
 BLOCK = 512  # fingerprints compared at a time; 1 MB of distances
 
@@ -39,7 +49,8 @@ def products(
     one: np.ndarray,
     other: np.ndarray,
 ) -> np.ndarray:
-    """The products (M,) of rows `one` and `other` of two tables, which are functions that give a slice of their rows."""
+    """The products (M,) of rows `one` and `other` of two tables, which are functions that give a slice of
+    their rows."""
     result = np.zeros(len(one), np.float32)
     if not len(one):
         return result
@@ -54,15 +65,19 @@ def products(
 
 
 def position_detail(image: np.ndarray, finer: int) -> np.ndarray:
-    """The coarser detail of a picture of the second look, by which crowds are brought into one position: twice a fingerprint's size."""
+    """The coarser detail of a picture of the second look, by which crowds are brought into one position:
+    twice a fingerprint's size."""
     rows, columns = image.shape[0] // finer * 2, image.shape[1] // finer * 2
     return less_surroundings(cv2.resize(image, (columns, rows), interpolation=cv2.INTER_AREA))
 
 
 def position(coarse: np.ndarray, reference: np.ndarray, finer: int) -> list[int]:
-    """How many rows and columns of the second look a picture lies below and right of the hub, from the `position_detail` of both."""
+    """How many rows and columns of the second look a picture lies below and right of the hub, from the
+    `position_detail` of both."""
     limits = 2 * SHIFTS[0], 2 * SHIFTS[1]
-    match = cv2.matchTemplate(coarse, reference[limits[0] : -limits[0], limits[1] : -limits[1]], cv2.TM_CCORR_NORMED)
+    match = cv2.matchTemplate(
+        coarse, reference[limits[0] : -limits[0], limits[1] : -limits[1]], cv2.TM_CCORR_NORMED
+    )
     peak = np.unravel_index(match.argmax(), match.shape)
     offsets = []
     for at, limit, line in zip(peak, limits, (match[:, peak[1]], match[peak[0]]), strict=True):
@@ -70,7 +85,9 @@ def position(coarse: np.ndarray, reference: np.ndarray, finer: int) -> list[int]
         if 0 < at < len(line) - 1:  # the top of a parabola through three values
             before, top, behind = line[at - 1 : at + 2]
             rest = float((before - behind) / 2 / min(before - 2 * top + behind, -1e-6))
-        offsets.append(int(np.clip(round((at + rest - limit) * finer / 2), -limit * finer // 2, limit * finer // 2)))
+        offsets.append(
+            int(np.clip(round((at + rest - limit) * finer / 2), -limit * finer // 2, limit * finer // 2))
+        )
     return offsets
 
 
@@ -82,7 +99,8 @@ def fingerprint_size(paths: Sequence[str | Path]) -> tuple[int, int]:
 
 
 def fingerprints(paths: Sequence[str | Path], size: tuple[int, int]) -> np.ndarray:
-    """The fingerprints of N images, float32 (5 offsets, N, rows x columns), of length 1, or shorter where an image is nearly flat.
+    """The fingerprints of N images, float32 (5 offsets, N, rows x columns), of length 1, or shorter where an
+    image is nearly flat.
 
     One for each small shift: a column's average is another one if the picture is shifted by half a column.
     """
@@ -94,7 +112,9 @@ def fingerprints(paths: Sequence[str | Path], size: tuple[int, int]) -> np.ndarr
         fine = read_image(path, (size[0] * 4, size[1] * 4))
         prints = []
         for offset in offsets:
-            values = less_surroundings(cv2.resize(np.roll(fine, offset, (0, 1)), size[::-1], interpolation=cv2.INTER_AREA)).ravel()
+            values = less_surroundings(
+                cv2.resize(np.roll(fine, offset, (0, 1)), size[::-1], interpolation=cv2.INTER_AREA)
+            ).ravel()
             prints.append(values / max(np.linalg.norm(values), FLAT * values.size**0.5))
         return np.stack(prints)
 
@@ -103,10 +123,11 @@ def fingerprints(paths: Sequence[str | Path], size: tuple[int, int]) -> np.ndarr
 
 
 def less_surroundings(small: np.ndarray) -> np.ndarray:
-    """What tells a picture from others, float32 (rows, columns): its grey levels less their surroundings, rows and columns.
+    """What tells a picture from others, float32 (rows, columns): its grey levels less their surroundings,
+    rows and columns.
 
-    Dark side blocks, uneven light and the streaks that run along a whole roll are taken away: they make unrelated strips
-    look alike.
+    Dark side blocks, uneven light and the streaks that run along a whole roll are taken away: they make
+    unrelated strips look alike.
     """
     small = small.astype(np.float32)
     small -= cv2.GaussianBlur(small, (0, 0), 2.0, borderType=cv2.BORDER_REFLECT)
@@ -118,24 +139,35 @@ def close_pairs(
 ) -> tuple[np.ndarray, ...]:
     """The pairs of fingerprints, of which the second may be turned, whose distance is at most `max_distance`.
 
-    A rough look goes over all pairs, a block at a time: 12,568 images are 79 million pairs in four turns, about three seconds of
-    processor time. What passes it is compared under all offsets.
+    A rough look goes over all pairs, a block at a time: 12,568 images are 79 million pairs in four turns,
+    about three seconds of processor time. What passes it is compared under all offsets.
 
-    Returns first, second (first < second), turn, distance: `turned(second, turn)` is that far from the first. A pair may be close in
-    several turns.
+    Returns first, second (first < second), turn, distance: `turned(second, turn)` is that far from the first.
+    A pair may be close in several turns.
     """
-    pairs: list[tuple[np.ndarray, ...]] = [(np.zeros(0, int), np.zeros(0, int), np.zeros(0, int), np.zeros(0, np.float32))]
+    pairs: list[tuple[np.ndarray, ...]] = [
+        (np.zeros(0, int), np.zeros(0, int), np.zeros(0, int), np.zeros(0, np.float32))
+    ]
     total = sums(prints).reshape(-1, *size)
     plain = mirror_parts(total)
     across = mirror_parts(total.swapaxes(1, 2)) if size[0] == size[1] else None
     for top in range(0, len(total), BLOCK):
         for left in range(top, len(total), BLOCK):
             for base, parts in ((0, plain), (4, across)) if across else ((0, plain),):
-                for turn, alike in alike_at_all([part[top : top + BLOCK] for part in plain], [part[left : left + BLOCK] for part in parts]):
+                for turn, alike in alike_at_all(
+                    [part[top : top + BLOCK] for part in plain], [part[left : left + BLOCK] for part in parts]
+                ):
                     row, column = np.nonzero(np.triu(alike, 1) if top == left else alike)
                     likeness = likeness_of(prints, size, top, left, row, column, base + turn)
                     near = likeness >= 1 - max_distance
-                    pairs.append((row[near] + top, column[near] + left, np.full(near.sum(), base + turn), 1 - likeness[near]))
+                    pairs.append(
+                        (
+                            row[near] + top,
+                            column[near] + left,
+                            np.full(near.sum(), base + turn),
+                            1 - likeness[near],
+                        )
+                    )
     return tuple(np.concatenate(values) for values in zip(*pairs, strict=True))
 
 
@@ -145,14 +177,16 @@ def sums(prints: np.ndarray) -> np.ndarray:
     It gets the length of its unshifted fingerprint, so that flat images stay like nothing.
     """
     total = prints.sum(axis=0)
-    return total * (np.linalg.norm(prints[0], axis=1) / np.maximum(np.linalg.norm(total, axis=1), 1e-6))[:, None]
+    return (
+        total * (np.linalg.norm(prints[0], axis=1) / np.maximum(np.linalg.norm(total, axis=1), 1e-6))[:, None]
+    )
 
 
 def mirror_parts(planes: np.ndarray) -> list[np.ndarray]:
     """Pictures (N, rows, columns) as sums of four parts, float32 (N, about a quarter of the pixels) each.
 
-    Rows and columns even, rows odd, columns odd, both odd: a mirror leaves an even part and changes the sign of an odd one, so that
-    the products of two pictures' parts tell their product in all four mirrorings.
+    Rows and columns even, rows odd, columns odd, both odd: a mirror leaves an even part and changes the sign
+    of an odd one, so that the products of two pictures' parts tell their product in all four mirrorings.
     """
     parts = []
     for columns in halves(planes):
@@ -162,7 +196,8 @@ def mirror_parts(planes: np.ndarray) -> list[np.ndarray]:
 
 
 def halves(planes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The even and the odd part of pictures along their last axis, each half as long (the middle belongs to the even one)."""
+    """The even and the odd part of pictures along their last axis, each half as long (the middle belongs to
+    the even one)."""
     length = planes.shape[-1]
     begin, end = planes[..., : length // 2], planes[..., ::-1][..., : length // 2]
     middle = planes[..., length // 2 : length - length // 2]
@@ -170,10 +205,13 @@ def halves(planes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def alike_at_all(ones: list[np.ndarray], others: list[np.ndarray]) -> Iterator[tuple[int, np.ndarray]]:
-    """Which pairs of sums are worth comparing under all offsets, for each mirroring that has some: (turn 0..3, bool (A, B))."""
+    """Which pairs of sums are worth comparing under all offsets, for each mirroring that has some: (turn
+    0..3, bool (A, B))."""
     even, odd_rows, odd_columns, odd = (one @ other.T for one, other in zip(ones, others, strict=True))
     for rows in (0, 2):
-        same, swapped = (even + odd_rows, odd_columns + odd) if not rows else (even - odd_rows, odd_columns - odd)
+        same, swapped = (
+            (even + odd_rows, odd_columns + odd) if not rows else (even - odd_rows, odd_columns - odd)
+        )
         if (same + np.abs(swapped)).max(initial=-1) >= 1 - ROUGH:
             yield rows, same + swapped >= 1 - ROUGH
             yield rows + 1, same - swapped >= 1 - ROUGH
@@ -188,14 +226,21 @@ def likeness_of(
     column: np.ndarray,
     turn: int,
 ) -> np.ndarray:
-    """The best correlation (M,) under all offsets of fingerprints top + row and left + column, the second ones turned."""
+    """The best correlation (M,) under all offsets of fingerprints top + row and left + column, the second
+    ones turned."""
 
     def seconds(rows):
         planes = prints[0, rows].reshape(-1, *size)
-        return np.stack([turned(picture, turn) for picture in planes]).reshape(len(rows), -1) if len(rows) else prints[0, rows]
+        return (
+            np.stack([turned(picture, turn) for picture in planes]).reshape(len(rows), -1)
+            if len(rows)
+            else prints[0, rows]
+        )
 
     likeness = np.full(len(row), -1, np.float32)
-    if 16 * len(row) > BLOCK**2:  # most of a block, as where all images show one view: products of all pairs are faster
+    if (
+        16 * len(row) > BLOCK**2
+    ):  # most of a block, as where all images show one view: products of all pairs are faster
         others = seconds(np.arange(left, min(left + BLOCK, prints.shape[1]))).T
         for shifted in prints:
             likeness = np.maximum(likeness, (shifted[top : top + BLOCK] @ others)[row, column])
@@ -208,21 +253,26 @@ def likeness_of(
 
 
 def best_correlation(picture: np.ndarray, part: np.ndarray) -> float:
-    """The highest correlation (not centred, normalised) of a smaller picture with a larger one, wherever it lies inside, as float.
+    """The highest correlation (not centred, normalised) of a smaller picture with a larger one, wherever it
+    lies inside, as float.
 
-    As cv2.matchTemplate with TM_CCORR_NORMED, in a seventh of its time: the larger picture need not be enlarged, as nothing lies outside.
+    As cv2.matchTemplate with TM_CCORR_NORMED, in a seventh of its time: the larger picture need not be
+    enlarged, as nothing lies outside.
     """
     down, right = picture.shape[0] - part.shape[0] + 1, picture.shape[1] - part.shape[1] + 1
     spectrum = fft.rfft2(picture) * fft.rfft2(part, picture.shape).conj()
     product = fft.irfft2(spectrum, picture.shape)[:down, :right]
     corners = cv2.integral(picture * picture, sdepth=cv2.CV_64F)
-    energy = corners[-down:, -right:] - corners[:down, -right:] - corners[-down:, :right] + corners[:down, :right]
+    energy = (
+        corners[-down:, -right:] - corners[:down, -right:] - corners[-down:, :right] + corners[:down, :right]
+    )
     length = np.sqrt(np.maximum(energy, 0) * float(np.vdot(part, part)))
     return float(np.max(product / np.maximum(length, 1e-6)))
 
 
 def self_likeness(picture: np.ndarray, least: int) -> float:
-    """The correlation of a picture with itself, moved round to the best place that is more than `least` pixels away, 0..1."""
+    """The correlation of a picture with itself, moved round to the best place that is more than `least`
+    pixels away, 0..1."""
     likeness = fft.irfft2(np.abs(fft.rfft2(picture)) ** 2, picture.shape)
     energy = likeness[0, 0]
     near = np.arange(-least, least + 1)

@@ -2,7 +2,7 @@
 
 import unicodedata
 import warnings
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from pathlib import Path
 
 import cv2
@@ -13,43 +13,63 @@ from lib.data import decoding, images
 from lib.errors import UserError
 
 MOST = 100  # classes; a black-and-white mask has the value 255
-LONGEST_NAME = 80  # letters of a class's name
-OUTLINES = {".json", ".xml", ".txt", ".csv", ".yaml", ".yml"}  # what labelling tools write polygons and boxes into
+OUTLINES = {
+    ".json",
+    ".xml",
+    ".txt",
+    ".csv",
+    ".yaml",
+    ".yml",
+}  # what labelling tools write polygons and boxes into
 
 
 def read_mask(path: str | Path) -> np.ndarray:
-    """A mask file's values, (H, W) of whole numbers; a palette's numbers, not its colours. UserError that names the file."""
+    """A mask file's values, (H, W) of whole numbers; a palette's numbers, not its colours. UserError that
+    names the file."""
     try:
         with warnings.catch_warnings(action="ignore"), Image.open(path) as opened:
             if opened.width * opened.height > decoding.MOST_PIXELS:
-                raise UserError(f"The mask {path} has {opened.height} x {opened.width} pixels, more than {decoding.MOST_PIXELS:,} in all. "
-                                "Cut it and its image into strips.")  # fmt: skip
+                raise UserError(
+                    f"The mask {path} has {opened.height} x {opened.width} pixels, more than {decoding.MOST_PIXELS:,} in all. "
+                    "Cut it and its image into strips."
+                )
             count = getattr(opened, "n_frames", 1)
             if count > 1:
                 raise UserError(f"The mask {path} holds {count} pictures. Save each as a file of its own.")
             values = np.asarray(opened.convert("L") if opened.mode == "1" else opened)
             if opened.format in ("JPEG", "MPO"):
-                decoding.decode_image(decoding.read_bytes(path), path)  # where there is a hole in it, Pillow fills it without a word
+                decoding.decode_image(
+                    decoding.read_bytes(path), path
+                )  # where there is a hole in it, Pillow fills it without a word
             if opened.format == "TIFF":
                 decoding.insist_on_whole_tiff(decoding.read_bytes(path), path)
     except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
-        raise UserError(f"The mask {path} cannot be read ({str(error).splitlines()[0]}). Replace it by the original file.") from None
+        raise UserError(
+            f"The mask {path} cannot be read ({str(error).splitlines()[0]}). Replace it by the original file."
+        ) from None
     if values.ndim == 3 and (values[..., :3] == values[..., :1]).all() and (values[..., 3:] == 255).all():
         values = values[..., 0]  # grey, saved as colour
     if values.ndim != 2:
-        raise UserError(f"The mask {path} has {values.shape[-1]} channels. Save it with one number a pixel, 0 for no defect.")
+        raise UserError(
+            f"The mask {path} has {values.shape[-1]} channels. Save it with one number a pixel, 0 for no defect."
+        )
     if not np.issubdtype(values.dtype, np.integer):
-        raise UserError(f"The mask {path} holds fractions. Save it with a whole number a pixel, 0 for no defect.")
+        raise UserError(
+            f"The mask {path} holds fractions. Save it with a whole number a pixel, 0 for no defect."
+        )
     return values
 
 
 def by_stem(folder: str | Path) -> dict[str, Path]:
-    """{name without its ending, letters composed: file} of a folder's images. UserError if two have the same."""
+    """{name without its ending, letters composed: file} of a folder's images. UserError if two have the
+    same."""
     files: dict[str, Path] = {}
     for name in images.list_images(folder):
         stem = unicodedata.normalize("NFC", Path(name).stem)
         if stem in files:
-            raise UserError(f"{folder} holds {files[stem].name} and {name}, which belong to the same mask. Rename one of them.")
+            raise UserError(
+                f"{folder} holds {files[stem].name} and {name}, which belong to the same mask. Rename one of them."
+            )
         files[stem] = Path(folder) / name
     return files
 
@@ -60,12 +80,17 @@ def left_out(folder: str | Path, stems: Collection[str] = (), beside: Collection
     Arguments:
         stems: of the images that masks in this folder may belong to; beside: folders that are read anyway.
 
-    Raises UserError if a file that is passed over may be the mask of one of them, or is an image of a kind that is not read.
+    Raises UserError if a file that is passed over may be the mask of one of them, or is an image of a kind
+    that is not read.
     """
     files: list[Path] = []
     inside: list[Path] = []
     for path in sorted(Path(folder).iterdir()):
-        if path.name.startswith((".", "@", "__")) or path.name in ("Thumbs.db", "desktop.ini") or path.resolve() in beside:
+        if (
+            path.name.startswith((".", "@", "__"))
+            or path.name in ("Thumbs.db", "desktop.ini")
+            or path.resolve() in beside
+        ):
             continue
         if path.is_dir():
             inside += [path] if any(images.is_image_name(file.name) for file in path.rglob("*")) else []
@@ -73,21 +98,30 @@ def left_out(folder: str | Path, stems: Collection[str] = (), beside: Collection
             files.append(path)
     for path in files:
         if path.suffix.lower() in images.OTHER_SUFFIXES:
-            raise UserError(f"{path} is an image of a kind that is not read. Save it as PNG, or take it out of the folder.")
+            raise UserError(
+                f"{path} is an image of a kind that is not read. Save it as PNG, or take it out of the folder."
+            )
         if unicodedata.normalize("NFC", path.stem) in stems:
-            what = "an outline, not a mask of pixels" if path.suffix.lower() in OUTLINES else "of a kind that is not read"
-            raise UserError(f"{path} has the name of an image and is {what}. Draw it as a mask in PNG (labelling tools export them), or "
-                            "take it out of the folder.")  # fmt: skip
+            what = (
+                "an outline, not a mask of pixels"
+                if path.suffix.lower() in OUTLINES
+                else "of a kind that is not read"
+            )
+            raise UserError(
+                f"{path} has the name of an image and is {what}. Draw it as a mask in PNG (labelling tools export them), or "
+                "take it out of the folder."
+            )
     words = [f"{len(files)} files that are no images, such as {files[0].name}"] if files else []
     words += [f"{len(inside)} folders with images, such as {inside[0].name}"] if inside else []
     return f"{folder} holds {' and '.join(words)}: left out." if words else ""
 
 
 def defects(values: np.ndarray, path: Path) -> tuple[np.ndarray, int | None]:
-    """The mask (H, W) uint8 0/1 of a file that stands for one class, and the one number that marks its defects (None if blurred).
+    """The mask (H, W) uint8 0/1 of a file that stands for one class, and the one number that marks its
+    defects (None if blurred).
 
-    Its pixels are 0 or one other number, or greys about edges, as a JPEG or an enlargement leaves them: then it is half of full scale
-    and more. UserError that names the values where they look like something else.
+    Its pixels are 0 or one other number, or greys about edges, as a JPEG or an enlargement leaves them: then
+    it is half of full scale and more. UserError that names the values where they look like something else.
     """
     levels, counts = np.unique(values[values > 0], return_counts=True)
     blurred = path.suffix.lower() in (".jpg", ".jpeg")
@@ -97,146 +131,47 @@ def defects(values: np.ndarray, path: Path) -> tuple[np.ndarray, int | None]:
     shown = ", ".join(map(str, levels[:8].tolist())) + (" ..." if len(levels) > 8 else "")
     if levels[-1] <= full // 2:
         if blurred:
-            raise UserError(f"The mask {path} is a JPEG with no value above {levels[-1]}. Save it as PNG, or with 255.")
-        raise UserError(f"The mask {path} has the values {shown}, which look like numbers of classes or of objects; in a folder a class "
-                        f"a defect is 255 and all else 0. If {path.parent.name} is no class, name {path.parent} as the folder of masks.")
+            raise UserError(
+                f"The mask {path} is a JPEG with no value above {levels[-1]}. Save it as PNG, or with 255."
+            )
+        raise UserError(
+            f"The mask {path} has the values {shown}, which look like numbers of classes or of objects; in a folder a class "
+            f"a defect is 255 and all else 0. If {path.parent.name} is no class, name {path.parent} as the folder of masks."
+        )
     grey = values.astype(np.float32)
-    flat = cv2.erode(grey, np.ones((3, 3))) == cv2.dilate(grey, np.ones((3, 3)))  # no edge has areas of one value
+    flat = cv2.erode(grey, np.ones((3, 3))) == cv2.dilate(
+        grey, np.ones((3, 3))
+    )  # no edge has areas of one value
     areas = flat & (grey > full / 16) & (grey < full * 15 / 16)
     if np.count_nonzero(areas) > 0.05 * counts.sum():
         value = int(grey[areas][0])
-        raise UserError(f"The mask {path} has the values {shown}, and areas of {value} that are no blurred edge. Save each class in a "
-                        "folder of its own, with 0 and 255.")  # fmt: skip
+        raise UserError(
+            f"The mask {path} has the values {shown}, and areas of {value} that are no blurred edge. Save each class in a "
+            "folder of its own, with 0 and 255."
+        )
     return (values > full // 2).astype(np.uint8), None
 
 
 def insist_on_numbers(values: np.ndarray, path: Path, highest: int) -> None:
-    """UserError if a mask of class numbers has one above `highest`, or numbers that are but the blurred edge of a higher one."""
+    """UserError if a mask of class numbers has one above `highest`, or numbers that are but the blurred edge
+    of a higher one."""
     numbers = np.unique(values[values > 0]).tolist()
     if numbers and path.suffix.lower() in (".jpg", ".jpeg"):
-        raise UserError(f"The mask {path} is a JPEG, which changes numbers. Save masks of class numbers as PNG.")
+        raise UserError(
+            f"The mask {path} is a JPEG, which changes numbers. Save masks of class numbers as PNG."
+        )
     if numbers and numbers[-1] > highest:
-        raise UserError(f"The mask {path} has the value {numbers[-1]}, and {highest} is the highest. Use 0 for no defect, 1 and up for the "
-                        "classes; black-and-white masks go into a folder a class.")  # fmt: skip
+        raise UserError(
+            f"The mask {path} has the value {numbers[-1]}, and {highest} is the highest. Use 0 for no defect, 1 and up for the "
+            "classes; black-and-white masks go into a folder a class."
+        )
     levels = values.astype(np.float32)
     low, high = cv2.erode(levels, np.ones((3, 3))), cv2.dilate(levels, np.ones((3, 3)))
     for value in numbers[:-1]:
         here = levels == value
         between = np.count_nonzero(here & (low < value) & (high > value))
         if np.count_nonzero(here) >= 8 and between >= 0.9 * np.count_nonzero(here):
-            raise UserError(f"The mask {path} has the value {value} only between lower and higher ones, as blurring or enlarging leaves "
-                            "it. Save the masks anew, without smoothing.")  # fmt: skip
-
-
-class Masks:
-    """The masks of a folder, in either form.
-
-    Arguments:
-        folder: with files, or with a folder a class; names: of the classes; with folders their names, in the wanted order.
-        some: whether folders of some of these classes will do.
-    """
-
-    def __init__(self, folder: str | Path, names: Sequence[str] = (), some: bool = False) -> None:
-        self.folder = Path(folder)
-        if not self.folder.is_dir():
-            raise UserError(f"The folder {folder} does not exist. Name the folder with the masks.")
-        hidden = (".", "@", "__")
-        inside = sorted(path.name for path in self.folder.iterdir() if path.is_dir() and not path.name.startswith(hidden))
-        if inside and images.list_images(self.folder):
-            raise UserError(f"{folder} holds masks and the folder {inside[0]}. Use one file an image or a folder a class, not both.")
-        self.names = list(names) or inside
-        if inside:
-            self.insist_on_classes(inside, some)
-        for name in self.names:
-            if not name.isprintable() or len(name) > LONGEST_NAME:
-                where = f"the folder {name[:80]!r} in {folder}" if name in inside else f"{name[:80]!r} in --names"
-                raise UserError(f"No class can be called as {where}: a name is on one line, of {LONGEST_NAME} letters or fewer.")
-        self.files = {"": by_stem(self.folder)}
-        if inside:
-            self.files = {name: by_stem(self.folder / name) if name in inside else {} for name in self.names}
-        self.index_valued = not inside
-        self.largest = 0  # defect class
-        self.marks: dict[int, set[int]] = {}  # of each class: the numbers that mark its defects
-        self.covered: dict[int, tuple[int, int]] = {}  # of each class: pixels that it covers, pixels of its masks
-
-    def insist_on_classes(self, inside: list[str], some: bool) -> None:
-        """UserError where the folders `inside` are not those of the classes."""
-        unknown = sorted(set(inside) - set(self.names) if some else set(self.names) ^ set(inside))
-        if unknown and some:
-            raise UserError(f"{self.folder} has the folder {unknown[0]}, and the training masks no such class. Use their names.")
-        if unknown:
             raise UserError(
-                f"{self.folder} has the folders {', '.join(inside)}, and --names differs in {unknown[0]!r}. Use their names."
-            )
-
-    def left_out(self, stems: Collection[str]) -> list[str]:
-        """What is passed over, in words; UserError if it may be a mask of one of the images `stems`."""
-        folders = [self.folder / name for name in self.files if (self.folder / name).is_dir()]
-        remarks = [left_out(folder, stems) for folder in folders]
-        deep = next((words for words in remarks if "folders with images" in words), "")
-        if deep:
-            raise UserError(f"{deep[: -len(': left out.')]}. Masks lie straight in --masks, or in one folder a class.")
-        if not self.index_valued:
-            remarks.append(left_out(self.folder, stems, {folder.resolve() for folder in folders}))
-        return [words for words in remarks if words]
-
-    def doubts(self) -> list[str]:
-        """Classes that cover most of their masks, as black-on-white drawings do, in words."""
-        names = self.names or [str(defect_class) for defect_class in range(1, self.largest + 1)]
-        return [
-            f"Class {names[defect_class - 1]} covers {covered / pixels:.0%} of the pixels of its masks. If "
-            "defects are drawn black on white, turn the masks around: 0 is no defect."
-            for defect_class, (covered, pixels) in sorted(self.covered.items())
-            if covered > pixels / 2
-        ]
-
-    def stems(self) -> set[str]:
-        """The names of all masks."""
-        return set().union(*self.files.values())
-
-    def insist_on_images(self, stems: set[str], source: Path) -> None:
-        """UserError where a mask belongs to none of the images `stems` in the folder `source`."""
-        alone = sorted(self.stems() - stems)
-        if alone:
-            raise UserError(f"The mask {alone[0]} in {self.folder} has no image in {source}. Put the image there or take the mask out.")
-
-    def read(self, stem: str, image: Path, shape: tuple[int, ...], size: tuple[int, ...]) -> dict[int, np.ndarray]:
-        """{defect class: mask (H, W) uint8 0/1} of one image, empty ones left out.
-
-        Arguments:
-            image: its path, for messages; shape: (H, W) of the file; size: (H, W) wanted.
-        """
-        masks: dict[int, np.ndarray] = {}
-        for defect_class, paths_of_class in enumerate(self.files.values(), 1):
-            if stem in paths_of_class:
-                masks |= self.masks_in(paths_of_class[stem], defect_class, image, shape)
-        for defect_class, mask in masks.items():
-            covered, pixels = self.covered.get(defect_class, (0, 0))
-            self.covered[defect_class] = covered + int(mask.sum()), pixels + mask.size
-        self.largest = max(self.largest, *masks, 0)
-        resized = {defect_class: images.resize_mask(mask, *size) for defect_class, mask in sorted(masks.items())}
-        return {defect_class: mask for defect_class, mask in resized.items() if mask.any()}
-
-    def masks_in(self, path: Path, defect_class: int, image: Path, shape: tuple[int, ...]) -> dict[int, np.ndarray]:
-        """{defect class: mask (H, W) uint8 0/1} of one file: of the class of its folder, or of the numbers in it."""
-        values = read_mask(path)
-        if values.shape != shape:
-            has, wanted = f"{values.shape[0]} x {values.shape[1]}", f"{shape[0]} x {shape[1]}"
-            raise UserError(f"The mask {path} has {has} pixels, its image {image.name} {wanted}. Make them alike.")
-        if self.index_valued:
-            insist_on_numbers(values, path, len(self.names) or MOST)
-            return {value: (values == value).astype(np.uint8) for value in np.unique(values[values > 0]).tolist()}
-        mask, mark = defects(values, path)
-        self.insist_on_one_mark(defect_class, mark, path)
-        return {defect_class: mask} if mask.any() else {}
-
-    def insist_on_one_mark(self, defect_class: int, mark: int | None, path: Path) -> None:
-        """UserError where the files of one class mark defects with several small numbers, as if they were numbers of classes."""
-        marks = self.marks.setdefault(defect_class, set())
-        marks |= {mark} if mark and mark <= MOST else set()
-        if len(marks) > 1:
-            raise UserError(
-                f"The masks in {path.parent} have the values {', '.join(map(str, sorted(marks)))}, which look like numbers of "
-                f"classes; in a folder a class a defect is 255 and all else 0. If {path.parent.name} is no class, name "
-                f"{path.parent} as the folder of masks."
+                f"The mask {path} has the value {value} only between lower and higher ones, as blurring or enlarging leaves "
+                "it. Save the masks anew, without smoothing."
             )

@@ -11,24 +11,31 @@ from lib.data import dataset, rle, splitting
 from lib.data.duplicates import MAX_DISTANCE, find_duplicates
 from lib.errors import UserError
 
-OTHER_DATA = "{path} belongs to other data than {data_dir}. Name the pseudo_labels.csv of a run on these data."
+OTHER_DATA = (
+    "{path} belongs to other data than {data_dir}. Name the pseudo_labels.csv of a run on these data."
+)
 
 
 def with_pseudo_labels(
-    table: pd.DataFrame, path: str | Path, data_dir: str | Path, certainty: float = 0.95, max_distance: float = MAX_DISTANCE
+    table: pd.DataFrame,
+    path: str | Path,
+    data_dir: str | Path,
+    certainty: float = 0.95,
+    max_distance: float = MAX_DISTANCE,
 ) -> pd.DataFrame:
     """The table with the test images of which an earlier run is certain, as further training images.
 
     Arguments:
-        table: with part and group, as from `splitting.split`; path: pseudo_labels.csv of a finished run, absolute or from the
-            project's folder, "" for none;
+        table: with part and group, as from `splitting.split`; path: pseudo_labels.csv of a finished run,
+            absolute or from the project's folder, "" for none;
         certainty: least certainty of an image, 0..1: that of its least certain class;
         max_distance: 0..1, test images this close to a held-out or a validation image are left out, see
             `duplicates.find_duplicates`; one that is as close to a training image is of its group.
 
-    Returns the table with a column pseudo (bool). The masks' thresholds were chosen on held-out images, the only thing that
-    these images know of them. Raises UserError if the file is missing, if its images are not among the test images, or if
-    the split.csv beside it does not hold the same images out: its networks would have learned from them.
+    Returns the table with a column pseudo (bool). The masks' thresholds were chosen on held-out images, the
+    only thing that these images know of them. Raises UserError if the file is missing, if its images are not
+    among the test images, or if the split.csv beside it does not hold the same images out: its networks would
+    have learned from them.
     """
     if not path:
         return table
@@ -48,14 +55,19 @@ def with_pseudo_labels(
     alike = find_duplicates([*tests["path"], *table["path"]], max_distance)
     own, others = alike[: len(tests)], table.groupby(alike[len(tests) :])
     of_training = (others["part"].unique().map(list).map(set) == {"train"}) & (others["group"].nunique() == 1)
-    near: dict[Any, int] = {label: int(groups[0]) for label, groups in others["group"].unique()[of_training].items()}
-    tests = tests.assign(part="train", group=[near.get(label, table["group"].max() + 1 + label) for label in own])
+    near: dict[Any, int] = {
+        label: int(groups[0]) for label, groups in others["group"].unique()[of_training].items()
+    }
+    tests = tests.assign(
+        part="train", group=[near.get(label, table["group"].max() + 1 + label) for label in own]
+    )
     tests = tests[np.isin(own, list(near)) | ~np.isin(own, alike[len(tests) :])][[*table.columns]]
     return pd.concat([table.assign(pseudo=False), tests.assign(pseudo=True)], ignore_index=True)
 
 
 def certain_images(path: Path, table: pd.DataFrame, data_dir: str | Path, certainty: float) -> pd.DataFrame:
-    """The test images of a pseudo_labels.csv with at least this certainty: image_id, path, certainty and rle_1..rle_C.
+    """The test images of a pseudo_labels.csv with at least this certainty: image_id, path, certainty and
+    rle_1..rle_C.
 
     UserError if it cannot be read or belongs to other data than `table`.
     """
@@ -77,7 +89,8 @@ def certain_images(path: Path, table: pd.DataFrame, data_dir: str | Path, certai
 
 
 def insist_on_labels(path: Path, labels: pd.DataFrame, stated: pd.Series, about: dict) -> None:
-    """UserError that names file and row if a table of pseudo-labels, opened in a spreadsheet since, holds what is none.
+    """UserError that names file and row if a table of pseudo-labels, opened in a spreadsheet since, holds
+    what is none.
 
     Its run-lengths are brought to this project's form, in place.
 
@@ -91,7 +104,9 @@ def insist_on_labels(path: Path, labels: pd.DataFrame, stated: pd.Series, about:
         ("its image has a row already", labels["image_id"].duplicated()),
     ):
         if wrong.any():
-            raise UserError(f"{path}, row {int(wrong.argmax()) + 2}: {what}. Take the file as 90_inference wrote it.")
+            raise UserError(
+                f"{path}, row {int(wrong.argmax()) + 2}: {what}. Take the file as 90_inference wrote it."
+            )
     for column in dataset.rle_columns(labels):
         for row, text in enumerate(labels[column], 2):
             try:

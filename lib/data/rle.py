@@ -1,6 +1,8 @@
-"""Run-length strings: 1-based, column-major (top to bottom, then left to right), "start length start length ...".
+"""Run-length strings: 1-based, column-major (top to bottom, then left to right), "start length start length
+...".
 
-The empty string is the empty mask. Starts and lengths count pixels. Everything here is exact and needs numpy and OpenCV alone.
+The empty string is the empty mask. Starts and lengths count pixels. Everything here is exact and needs numpy
+and OpenCV alone.
 """
 
 from collections.abc import Iterable, Sequence
@@ -29,9 +31,13 @@ def runs(rle: str) -> np.ndarray:
     Raises RleError if it is not a string of pairs of whole numbers. Order and range are left to `check`.
     """
     if not isinstance(rle, str):
-        raise RleError(f"A run-length must be text, not {type(rle).__name__} {rle!r}. No defect is the empty text.")
+        raise RleError(
+            f"A run-length must be text, not {type(rle).__name__} {rle!r}. No defect is the empty text."
+        )
     if not rle.isascii() or rle.translate(_DIGITS_AND_SPACE):
-        raise RleError(f"The run-length {_short(rle)} holds more than whole numbers with spaces between them. {REMEDY}.")
+        raise RleError(
+            f"The run-length {_short(rle)} holds more than whole numbers with spaces between them. {REMEDY}."
+        )
     if not rle or rle.isspace():  # numpy warns of these
         return np.empty((0, 2), np.int64)
     numbers = np.fromstring(rle, dtype=np.int64, sep=" ")
@@ -43,7 +49,8 @@ def runs(rle: str) -> np.ndarray:
 
 
 def runs_of_all(rles: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-    """The runs of many run-length strings, read in one go: (int64 (n, 2), int64 (len(rles),) how many each string has).
+    """The runs of many run-length strings, read in one go: (int64 (n, 2), int64 (len(rles),) how many each
+    string has).
 
     Raises RleError as `runs` does for the first string that it would not take.
     """
@@ -62,8 +69,9 @@ def runs_of_all(rles: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
 
 
 def tidy(text: str) -> str:
-    """A run-length string as a user's table has it, in this project's form: a single space between numbers and none around them, so
-    that "" is the only empty mask. Whatever else is wrong with it is left to `check`."""
+    """A run-length string as a user's table has it, in this project's form: a single space between numbers
+    and none around them, so that "" is the only empty mask. Whatever else is wrong with it is left to
+    `check`."""
     return " ".join(text.split())  # tabs and non-breaking spaces as well
 
 
@@ -87,8 +95,8 @@ def from_runs(runs: np.ndarray) -> str:
 def check(rle: str, shape: tuple[int, int] = SHAPE) -> np.ndarray:
     """Validate a run-length string for an image of `shape` (height, width).
 
-    Returns its runs, int64 (n, 2). Runs that touch are accepted. Raises RleError that says what is wrong: not text, not
-    numbers, an odd count, a start or length below 1, not sorted, overlapping, outside the image.
+    Returns its runs, int64 (n, 2). Runs that touch are accepted. Raises RleError that says what is wrong: not
+    text, not numbers, an odd count, a start or length below 1, not sorted, overlapping, outside the image.
     """
     pairs = runs(rle)
     if not len(pairs):
@@ -96,18 +104,24 @@ def check(rle: str, shape: tuple[int, int] = SHAPE) -> np.ndarray:
     starts, lengths = pairs[:, 0], pairs[:, 1]
     if pairs.min() < 1:
         start, length = pairs[(pairs < 1).any(axis=1)][0]
-        raise RleError(f"The run at {start} with length {length} has a number below 1: starts count from 1. {REMEDY}.")
+        raise RleError(
+            f"The run at {start} with length {length} has a number below 1: starts count from 1. {REMEDY}."
+        )
     if len(pairs) > 1:
         wrong = np.flatnonzero(starts[1:] < (starts + lengths)[:-1])
         if wrong.size:
             one, two = wrong[0], wrong[0] + 1
             how = "is not sorted" if starts[two] < starts[one] else "overlaps the one before"
-            raise RleError(f"The run at {starts[two]} {how} ({starts[one]} with length {lengths[one]}). {REMEDY}.")
+            raise RleError(
+                f"The run at {starts[two]} {how} ({starts[one]} with length {lengths[one]}). {REMEDY}."
+            )
     pixels = shape[0] * shape[1]
     last = starts[-1] + lengths[-1] - 1
     if last > pixels:
-        raise RleError(f"The run at {starts[-1]} ends at pixel {last}, outside the image of {shape[0]} x {shape[1]} "
-                       f"({pixels} pixels). {REMEDY}.")
+        raise RleError(
+            f"The run at {starts[-1]} ends at pixel {last}, outside the image of {shape[0]} x {shape[1]} "
+            f"({pixels} pixels). {REMEDY}."
+        )
     return pairs
 
 
@@ -127,10 +141,15 @@ def encode(mask: np.ndarray) -> str:
     columns = np.flatnonzero(highest)
     if not len(columns):
         return ""
-    left, right = columns[0], columns[-1] + 1  # only the columns that the mask touches are looked at again: most are empty
+    left, right = (
+        columns[0],
+        columns[-1] + 1,
+    )  # only the columns that the mask touches are looked at again: most are empty
     part = mask[:, left:right] if highest.max() == 1 else (mask[:, left:right] != 0).view(np.uint8)
     height, width = part.shape
-    changes = np.empty((height, width), bool)  # from the pixel before, which for the first row is the last of the column before
+    changes = np.empty(
+        (height, width), bool
+    )  # from the pixel before, which for the first row is the last of the column before
     changes[0, 0] = part[0, 0]
     np.not_equal(part[0, 1:], part[-1, :-1], out=changes[0, 1:])
     np.not_equal(part[1:], part[:-1], out=changes[1:])
@@ -164,7 +183,8 @@ def decode(rle: str, shape: tuple[int, int] = SHAPE) -> np.ndarray:
 
 
 def decode_half(rle: str, shape: tuple[int, int] = SHAPE) -> np.ndarray:
-    """The mask of a run-length string at half the height and width: a pixel is set where two of its four are, or more.
+    """The mask of a run-length string at half the height and width: a pixel is set where two of its four are,
+    or more.
 
     Arguments:
         rle: str, "" for an empty mask; shape: (height, width) of the image, even numbers.
@@ -187,7 +207,8 @@ def decode_half(rle: str, shape: tuple[int, int] = SHAPE) -> np.ndarray:
 
 
 def _filled(starts: np.ndarray, ends: np.ndarray, begin: int, end: int, value: int) -> np.ndarray:
-    """uint8 (end - begin,) with `value` from every start to its end, int64 (n,) each and in order, and 0 elsewhere."""
+    """uint8 (end - begin,) with `value` from every start to its end, int64 (n,) each and in order, and 0
+    elsewhere."""
     edges = np.empty(2 * len(starts) + 2, np.int64)
     edges[0], edges[-1], edges[1:-1:2], edges[2:-1:2] = begin, end, starts, ends
     values = np.zeros(2 * len(starts) + 1, np.uint8)
@@ -206,7 +227,8 @@ def compare(rles_a: Sequence[str], rles_b: Sequence[str]) -> tuple[np.ndarray, n
     Arguments:
         rles_a, rles_b: two lists of N strings, for images of one size.
 
-    Returns three int64 (N,): how many pixels the two of a pair share, how many the first has, how many the second has.
+    Returns three int64 (N,): how many pixels the two of a pair share, how many the first has, how many the
+    second has.
     """
     (a, counts_a), (b, counts_b) = runs_of_all(rles_a), runs_of_all(rles_b)
     reach = max((pairs[:, 0] + pairs[:, 1]).max(initial=0) for pairs in (a, b))
@@ -236,7 +258,8 @@ def _sums(numbers: np.ndarray) -> np.ndarray:
 
 
 def self_test() -> None:
-    """Encode and decode masks whose run-lengths are known, on the machine at hand; RuntimeError if one comes out differently."""
+    """Encode and decode masks whose run-lengths are known, on the machine at hand; RuntimeError if one comes
+    out differently."""
     corner = np.zeros((3, 4), np.uint8)
     corner[1:, 0] = corner[0, 1] = corner[2, 3] = 1
     cases = [(corner, "2 3 12 1"), (np.zeros((3, 4), np.uint8), ""), (np.ones((3, 4), np.uint8), "1 12")]
@@ -245,7 +268,9 @@ def self_test() -> None:
     cases.append((noise, " ".join(f"{start + 1} {end - start}" for start, end in turned)))
     for mask, text in cases:
         if encode(mask) != text or not np.array_equal(decode(text, (len(mask), mask.shape[1])), mask):
-            raise RuntimeError(f"The run-length code of a mask of {mask.shape} came out wrong: {_short(encode(mask))}.")
+            raise RuntimeError(
+                f"The run-length code of a mask of {mask.shape} came out wrong: {_short(encode(mask))}."
+            )
 
 
 def _short(rle: str) -> str:

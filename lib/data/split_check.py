@@ -1,4 +1,5 @@
-"""What the split leaves in each part, and whether that is enough to train and to evaluate by: known before the first notebook runs."""
+"""What the split leaves in each part, and whether that is enough to train and to evaluate by: known before
+the first notebook runs."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -7,11 +8,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from lib.data import dataset, splitting, validation
+from lib.data import dataset, reporting, splitting
 from lib.data.splitting import IN_WORDS, PARTS
 from lib.errors import UserError
 
-LEARN_DEFECTS = ("10_binary", "20_multilabel")  # cannot be trained or evaluated where a part has no defective image
+LEARN_DEFECTS = (
+    "10_binary",
+    "20_multilabel",
+)  # cannot be trained or evaluated where a part has no defective image
 WITHOUT = {  # what it means for a class that a part has no image with it
     "train": "its network learns to draw nothing",
     "validation": "its epoch and thresholds are chosen without it",
@@ -26,10 +30,12 @@ def look(
     run_dir: str | Path,
     progress: Callable[[str], Any] | None = None,
 ) -> list[dict]:
-    """Divide the training images as the notebooks `names` will, into run_dir/split.csv, and say what that leaves too little of.
+    """Divide the training images as the notebooks `names` will, into run_dir/split.csv, and say what that
+    leaves too little of.
 
     Arguments:
-        values: {notebook: {parameter: params.Value}} of notebooks that divide the images, which they do alike, see `graph.Project.values`.
+        values: {notebook: {parameter: params.Value}} of notebooks that divide the images, which they do
+            alike, see `graph.Project.values`.
         progress: function called with a line of text before what takes its time, or None.
 
     Returns a list of findings, see `findings`. UserError where a part would have no image.
@@ -43,26 +49,31 @@ def look(
     table = splitting.load_split(
         run_dir, table, args["split_method"], *shares, args["seed"], max_distance=args["duplicate_distance"]
     )
-    n_members = {name: values[name]["n_members"].value if "n_members" in values[name] else 1 for name in names}
+    n_members = {
+        name: values[name]["n_members"].value if "n_members" in values[name] else 1 for name in names
+    }
     return findings(table, n_members, Path(data_dir) / "train_images", dataset.titles(about), args["seed"])
 
 
 def insist_on_defects(
     notebook: str, table: pd.DataFrame, n_members: int, folder: str | Path, titles: list[str], seed: int = 42
 ) -> None:
-    """UserError where a part of a divided table has no defective image, for a classifier that somebody opens by hand; see `findings`."""
+    """UserError where a part of a divided table has no defective image, for a classifier that somebody opens
+    by hand; see `findings`."""
     for finding in findings(table, {notebook: n_members}, folder, titles, seed):
         if finding["severity"] == "error":
-            raise UserError(validation.sentence(finding))
+            raise UserError(reporting.sentence(finding))
 
 
 def least(table: pd.DataFrame, n_members: int = 1, seed: int = 42) -> np.ndarray:
     """The fewest images of each kind that a part has, over the networks of an ensemble.
 
     Arguments:
-        table: with part and group, as from `splitting.load_split`; n_members, seed: as for `splitting.fold_parts`.
+        table: with part and group, as from `splitting.load_split`; n_members, seed: as for
+            `splitting.fold_parts`.
 
-    Returns int (3, 2 + C): a row a part of PARTS; how many images are defective, are not, and have each class.
+    Returns int (3, 2 + C): a row a part of PARTS; how many images are defective, are not, and have each
+    class.
     """
     present = dataset.labels(table).astype(bool)
     defective = present.any(axis=1)
@@ -80,37 +91,58 @@ def findings(
     """What the split leaves too little of: a list of findings as of `validation.finding`.
 
     Arguments:
-        table: with part and group, as from `splitting.load_split`; n_members: {notebook: its number of networks}; seed: of the split.
+        table: with part and group, as from `splitting.load_split`; n_members: {notebook: its number of
+            networks}; seed: of the split.
         folder: of the images; titles: what the classes are called.
 
-    Severe, and alone: a part without any defective image, where a classifier is among the notebooks. Else a warning for each class
-    that a part lacks, and for defect-free images.
+    Severe, and alone: a part without any defective image, where a classifier is among the notebooks. Else a
+    warning for each class that a part lacks, and for defect-free images.
     """
     few = np.minimum.reduce([least(table, count, seed) for count in set(n_members.values())])
     present = dataset.labels(table).astype(bool)
     defective, groups = present.any(axis=1), table["group"].to_numpy()
-    asked = set(table["part"])  # where nothing is held out, each member of an ensemble evaluates what it validated
-    lacking = [[part for part, count in zip(PARTS, counts, strict=True) if part in asked and not count] for counts in few.T]
+    asked = set(
+        table["part"]
+    )  # where nothing is held out, each member of an ensemble evaluates what it validated
+    lacking = [
+        [part for part, count in zip(PARTS, counts, strict=True) if part in asked and not count]
+        for counts in few.T
+    ]
     learners = [name for name in LEARN_DEFECTS if name in n_members]
     if lacking[0] and learners:
         what = f"{where_they_are('a defect', defective, groups, lacking[0])}, so {' and '.join(learners)} cannot be trained or evaluated"
-        larger = "set n_members lower" if max(n_members.values()) > 1 else "set all.validation and all.held_out higher"
-        return [validation.finding(folder, 0, what, f"Add images with defects, {larger}, or run --only 00,05, which need none.")]
+        larger = (
+            "set n_members lower"
+            if max(n_members.values()) > 1
+            else "set all.validation and all.held_out higher"
+        )
+        return [
+            reporting.finding(
+                folder, 0, what, f"Add images with defects, {larger}, or run --only 00,05, which need none."
+            )
+        ]
     results = []
     for title, has_kind, missing in zip(titles, present.T, lacking[2:], strict=True):
         if missing:
             effects = [WITHOUT[part] for part in missing if part != "validation" or "train" not in missing]
             what = f"{where_they_are(title, has_kind, groups, missing)}: {' and '.join(effects)}"
-            results.append(validation.finding(folder, 0, what, "Add images with it, or pass over its figures.", "warning"))
+            results.append(
+                reporting.finding(folder, 0, what, "Add images with it, or pass over its figures.", "warning")
+            )
     if lacking[1]:
-        where = where_they_are("no defect", ~defective, groups, lacking[1]) if not defective.all() else "every image has a defect"
+        where = (
+            where_they_are("no defect", ~defective, groups, lacking[1])
+            if not defective.all()
+            else "every image has a defect"
+        )
         what = f"{where}: how often images without one are taken for defective stays unknown"
-        results.append(validation.finding(folder, 0, what, "Add some, if such images will come.", "warning"))
+        results.append(reporting.finding(folder, 0, what, "Add some, if such images will come.", "warning"))
     return results
 
 
 def where_they_are(kind: str, has_kind: np.ndarray, groups: np.ndarray, missing: list[str]) -> str:
-    """Of how many images a kind is and where it is missing, such as "2 of 12 images have a defect, none of them in the held-out part".
+    """Of how many images a kind is and where it is missing, such as "2 of 12 images have a defect, none of
+    them in the held-out part".
 
     Arguments:
         kind: in words; has_kind: (N,) bool; groups: (N,) of near-duplicates; missing: the parts without one.
@@ -118,6 +150,8 @@ def where_they_are(kind: str, has_kind: np.ndarray, groups: np.ndarray, missing:
     count = int(has_kind.sum())
     if not count:
         return f"none of {len(has_kind):,} images has {kind}"
-    together = "all near-duplicates of one another, " if count > 1 and len(np.unique(groups[has_kind])) == 1 else ""
+    together = (
+        "all near-duplicates of one another, " if count > 1 and len(np.unique(groups[has_kind])) == 1 else ""
+    )
     parts = " or ".join(IN_WORDS[part] for part in missing)
     return f"{count:,} of {len(has_kind):,} images {'has' if count == 1 else 'have'} {kind}, {together}none of them in {parts}"

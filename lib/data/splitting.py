@@ -15,7 +15,11 @@ from lib.data.duplicates import MAX_DISTANCE, find_duplicates
 from lib.errors import UserError
 
 PARTS = ("train", "validation", "held_out")
-IN_WORDS = {"train": "the training part", "validation": "the validation part", "held_out": "the held-out part"}
+IN_WORDS = {
+    "train": "the training part",
+    "validation": "the validation part",
+    "held_out": "the held-out part",
+}
 RENAMED = {"made_from": "split_hash"}  # columns of split.csv in runs before version 2
 
 
@@ -31,15 +35,17 @@ def split(
     """Divide the images into training, validation and held-out ones.
 
     Arguments:
-        method: "grouped": groups of near-duplicates stay together, label combinations are spread evenly. "random": plain
-            random parts by scikit-learn's train_test_split, as in the article; near-duplicates may land on both sides.
+        method: "grouped": groups of near-duplicates stay together, label combinations are spread evenly.
+            "random": plain random parts by scikit-learn's train_test_split, as in the article;
+                near-duplicates may land on both sides.
         held_out, validation: shares of all images.
-        folds: above 1, the column `fold` divides all images into that many folds, grouped and spread in the same way.
+        folds: above 1, the column `fold` divides all images into that many folds, grouped and spread in the
+            same way.
         max_distance: 0..1, closer images are near-duplicates, see `duplicates.find_duplicates`.
 
-    Returns a copy of the table with part ("train", "validation", "held_out"), group (int), and fold (0..folds-1) if asked
-    for. With three groups or more no part whose share is above 0 is empty. Raises UserError for shares or methods that make
-    no sense.
+    Returns a copy of the table with part ("train", "validation", "held_out"), group (int), and fold
+    (0..folds-1) if asked for. With three groups or more no part whose share is above 0 is empty. Raises
+    UserError for shares or methods that make no sense.
     """
     if held_out < 0 or validation < 0 or held_out + validation >= 1:
         raise UserError(
@@ -60,7 +66,8 @@ def split(
 
 
 def validated_member(table: pd.DataFrame, n_members: int, seed: int) -> np.ndarray:
-    """The member (from 0) of an ensemble that each image validates, int (N,); -1 where it is held out or pseudo-labelled.
+    """The member (from 0) of an ensemble that each image validates, int (N,); -1 where it is held out or
+    pseudo-labelled.
 
     Arguments:
         table: with part and group, as from `split`, and pseudo where it comes from `pseudo_labels`.
@@ -84,10 +91,11 @@ def validated_member(table: pd.DataFrame, n_members: int, seed: int) -> np.ndarr
 
 
 def parts_of_member(table: pd.DataFrame, validated: np.ndarray, member: int) -> np.ndarray:
-    """The part of each image for one member of an ensemble, (N,) of str; `validated`: as from `validated_member`.
+    """The part of each image for one member of an ensemble, (N,) of str; `validated`: as from
+    `validated_member`.
 
-    Held-out images stay held out; pseudo-labelled ones train every member but those that a near-duplicate of theirs
-    validates, where they are "left_out".
+    Held-out images stay held out; pseudo-labelled ones train every member but those that a near-duplicate of
+    theirs validates, where they are "left_out".
     """
     part = table["part"].to_numpy(dtype=object).copy()
     free = validated >= 0
@@ -99,10 +107,11 @@ def parts_of_member(table: pd.DataFrame, validated: np.ndarray, member: int) -> 
 
 
 def fold_parts(table: pd.DataFrame, n_members: int, member: int, seed: int) -> pd.DataFrame:
-    """The split for one member (from 0) of an ensemble: another part of the images validates each, see `parts_of_member`.
+    """The split for one member (from 0) of an ensemble: another part of the images validates each, see
+    `parts_of_member`.
 
-    Returns the table with another column part; groups stay together. One member: the table as it is. UserError as of
-    `validated_member`.
+    Returns the table with another column part; groups stay together. One member: the table as it is.
+    UserError as of `validated_member`.
     """
     if n_members <= 1:
         return table
@@ -110,14 +119,16 @@ def fold_parts(table: pd.DataFrame, n_members: int, member: int, seed: int) -> p
 
 
 def evaluation_images(table: pd.DataFrame, n_members: int = 1, seed: int = 0) -> pd.DataFrame:
-    """The images that evaluate an ensemble, with a column `member`: the network (from 0) that may answer, -1 for all.
+    """The images that evaluate an ensemble, with a column `member`: the network (from 0) that may answer, -1
+    for all.
 
-    Held-out images where there are some, which none of the networks has seen. Where nothing is held out, every labelled
-    image, answered by the one network that it validated (out-of-fold), so that small data lose none to evaluation.
-    UserError where there is neither.
+    Held-out images where there are some, which none of the networks has seen. Where nothing is held out,
+    every labelled image, answered by the one network that it validated (out-of-fold), so that small data lose
+    none to evaluation. UserError where there is neither.
 
     Arguments:
-        table: with part and group, as from `split`; n_members, seed: as for `fold_parts` in the networks' training.
+        table: with part and group, as from `split`; n_members, seed: as for `fold_parts` in the networks'
+            training.
     """
     held_out = table[table["part"] == "held_out"]
     if len(held_out):
@@ -131,7 +142,8 @@ def evaluation_images(table: pd.DataFrame, n_members: int = 1, seed: int = 0) ->
 
 
 def validation_images(table: pd.DataFrame, n_members: int = 1, seed: int = 0) -> pd.DataFrame:
-    """The validation images of the first network, for thresholds, with a column `member` as of `evaluation_images`."""
+    """The validation images of the first network, for thresholds, with a column `member` as of
+    `evaluation_images`."""
     return fold_parts(table, n_members, 0, seed).query("part == 'validation'").assign(member=0)
 
 
@@ -155,8 +167,8 @@ def spread(kind: np.ndarray, group: np.ndarray, shares: Sequence[float], seed: i
         kind, group: int (N,); a group counts as its rarest kind's, alike kinds have neighbouring numbers.
         shares: of the parts, sum 1.
 
-    Returns int (N,) part numbers. Each group goes to the part that lacks most; what a kind leaves over or short is carried
-    to the next kind, so that rare kinds don't all land in the largest part.
+    Returns int (N,) part numbers. Each group goes to the part that lacks most; what a kind leaves over or
+    short is carried to the next kind, so that rare kinds don't all land in the largest part.
     """
     wanted = np.asarray(shares, float)
     sizes = np.bincount(group)
@@ -189,20 +201,27 @@ def load_split(
     max_distance: float = MAX_DISTANCE,
     trained: Iterable[str | Path] = (),
 ) -> pd.DataFrame:
-    """The split that the run already has for these images and settings, from run_dir/split.csv; else made and written there.
+    """The split that the run already has for these images and settings, from run_dir/split.csv; else made and
+    written there.
 
     Arguments as for `split`, and
-        trained: networks, names in run_dir/models or their folders, that must have been trained on this very split.
+        trained: networks, names in run_dir/models or their folders, that must have been trained on this very
+            split.
 
-    The file's column split_hash is a hash of the settings, the labels and the files' sizes. Raises UserError for a network
-    that was trained on another split, or where a part would have no image.
+    The file's column split_hash is a hash of the settings, the labels and the files' sizes. Raises UserError
+    for a network that was trained on another split, or where a part would have no image.
     """
     if not (held_out >= 0 and validation > 0):
         raise UserError(
             f"held_out is {held_out} and validation {validation}. The first must be 0 or more (at 0 each member of an ensemble "
             "evaluates what it validated), the second above 0: these images tell how a training goes."
         )
-    settings: dict[str, Any] = {"method": method, "held_out": held_out, "validation": validation, "seed": seed}
+    settings: dict[str, Any] = {
+        "method": method,
+        "held_out": held_out,
+        "validation": validation,
+        "seed": seed,
+    }
     settings |= {"folds": folds, "max_distance": max_distance}
     digest = hash_split(table, settings)
     for name in trained:
@@ -210,7 +229,11 @@ def load_split(
     path = Path(run_dir) / "split.csv"
     columns = ["part", "group", "fold"] if folds > 1 else ["part", "group"]
     saved = read_split(path)
-    if saved is not None and (saved["split_hash"] == digest).all() and saved["image_id"].tolist() == table["image_id"].tolist():
+    if (
+        saved is not None
+        and (saved["split_hash"] == digest).all()
+        and saved["image_id"].tolist() == table["image_id"].tolist()
+    ):
         return table.assign(**{column: saved[column].to_numpy() for column in columns})
     divided = split(table, **settings)
     insist_on_parts(divided, held_out)
@@ -239,7 +262,8 @@ def hash_split(table: pd.DataFrame, settings: dict) -> str:
 
 
 def insist_on_split(members: Sequence[Path], digest: str, held_out: float) -> None:
-    """UserError if a network of an ensemble, by its card, was trained on another split than the one with this hash."""
+    """UserError if a network of an ensemble, by its card, was trained on another split than the one with this
+    hash."""
     for member, folder in enumerate(members):
         card = files.read_json(folder / "model.json")
         if not isinstance(card, dict):
@@ -258,7 +282,8 @@ def insist_on_split(members: Sequence[Path], digest: str, held_out: float) -> No
 
 
 def split_hash(run_dir: str | Path) -> str:
-    """What names the split in run_dir/split.csv, for the cards of the networks that are trained on it; "" where there is none."""
+    """What names the split in run_dir/split.csv, for the cards of the networks that are trained on it; ""
+    where there is none."""
     saved = read_split(Path(run_dir) / "split.csv")
     return "" if saved is None or not len(saved) else saved["split_hash"].iloc[0]
 

@@ -1,4 +1,5 @@
-"""What networks learn from masks: masks at their size, coarse grids, where crops begin, how often a kind of strip is drawn."""
+"""What networks learn from masks: masks at their size, coarse grids, where crops begin, how often a kind of
+strip is drawn."""
 
 from collections.abc import Sequence
 
@@ -9,17 +10,22 @@ from lib.data.images import resize_image, resize_mask
 
 
 def mask_at(text: str, shape: tuple[int, int], height: int, width: int) -> np.ndarray:
-    """The mask of a run-length string for an image of `shape`, at another size: `resize_mask` of the decoded one."""
+    """The mask of a run-length string for an image of `shape`, at another size: `resize_mask` of the decoded
+    one."""
     if tuple(shape) == (2 * height, 2 * width):
         return rle.decode_half(text, shape)
     return resize_mask(rle.decode(text, shape), height, width)
 
 
-def grid_targets(rles: Sequence[str], shape: tuple[int, int], grid: tuple[int, int], least: float = 0.1) -> np.ndarray:
-    """Where on a coarse grid the defects of one image lie: (gh, gw, C) uint8, 1 where at least the share `least` is covered.
+def grid_targets(
+    rles: Sequence[str], shape: tuple[int, int], grid: tuple[int, int], least: float = 0.1
+) -> np.ndarray:
+    """Where on a coarse grid the defects of one image lie: (gh, gw, C) uint8, 1 where at least the share
+    `least` is covered.
 
     Arguments:
-        rles: a run-length string a class; shape: (H, W) of the image; grid: (gh, gw) of a classifier's feature map.
+        rles: a run-length string a class; shape: (H, W) of the image; grid: (gh, gw) of a classifier's
+            feature map.
     """
     targets = np.zeros((*grid, len(rles)), np.uint8)
     for class_index, text in enumerate(rles):
@@ -30,9 +36,11 @@ def grid_targets(rles: Sequence[str], shape: tuple[int, int], grid: tuple[int, i
 
 
 def sampling_weights(labels: np.ndarray) -> np.ndarray:
-    """Probabilities (N,) that draw every label combination in proportion to the square root of how often it occurs.
+    """Probabilities (N,) that draw every label combination in proportion to the square root of how often it
+    occurs.
 
-    A compromise between the natural frequencies, which hide rare classes, and equal ones, which repeat few images.
+    A compromise between the natural frequencies, which hide rare classes, and equal ones, which repeat few
+    images.
     """
     _, kind, count = np.unique(np.asarray(labels, np.uint8), axis=0, return_inverse=True, return_counts=True)
     weight = 1 / np.sqrt(count[kind.ravel()])

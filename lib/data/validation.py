@@ -1,4 +1,5 @@
-"""Reading train.csv row by row, and what can be wrong with a data folder, as findings with file, row and remedy."""
+"""Reading train.csv row by row, and what can be wrong with a data folder, as findings with file, row and
+remedy."""
 
 import csv
 import os
@@ -8,51 +9,28 @@ from pathlib import Path
 
 import pandas as pd
 
-from lib.data import decoding, images, rle
+from lib.data import decoding, images, reporting, rle
 from lib.errors import UserError
 
 CURRENT = ["ImageId", "ClassId", "EncodedPixels"]
 OLD = ["ImageId_ClassId", "EncodedPixels"]
-FINDING = ["file", "row", "severity", "what", "remedy"]
-
-
-def finding(file: str | Path, row: int, what: str, remedy: str, severity: str = "error") -> dict:
-    """One finding: row counts the file's lines from 1, 0 where no row is meant; severity is "error" or "warning"."""
-    return {"file": str(file), "row": int(row), "severity": severity, "what": what, "remedy": remedy}
-
-
-def sentence(finding: dict) -> str:
-    """A finding as the text of an error."""
-    where = finding["file"] + (f", row {finding['row']}" if finding["row"] else "")
-    return f"{where}: {finding['what']}. {finding['remedy']}"
 
 
 def insist_on_none(findings: list[dict]) -> None:
     """UserError with the first severe one of some findings."""
     for finding in findings:
         if finding["severity"] == "error":
-            raise UserError(sentence(finding))
-
-
-def table(findings: list[dict]) -> pd.DataFrame:
-    """A list of findings as a table."""
-    return pd.DataFrame(findings, columns=FINDING)
-
-
-def csv_text(findings: pd.DataFrame) -> str:
-    """A table of findings as CSV that a spreadsheet shows and does not execute: no cell begins as a formula does."""
-    safe = findings.map(lambda value: f"'{value}" if isinstance(value, str) and value[:1] in tuple("=+-@\t\r") else value)
-    return safe.to_csv(index=False, lineterminator="\r\n")  # as RFC 4180 has it; so a lone \r inside a cell is quoted too
+            raise UserError(reporting.sentence(finding))
 
 
 def read_rows(path: str | Path) -> pd.DataFrame:
     """The rows of train.csv, in either of the competition's schemas, which are told apart by their columns.
 
-    Current: ImageId, ClassId, EncodedPixels, one row a defect. 2019: ImageId_ClassId, EncodedPixels, a row for every pair,
-    empty where there is no defect. Columns may stand in any order.
+    Current: ImageId, ClassId, EncodedPixels, one row a defect. 2019: ImageId_ClassId, EncodedPixels, a row
+    for every pair, empty where there is no defect. Columns may stand in any order.
 
-    Returns a table of text: image_id, defect_class, rle (as `rle.tidy` has it, "" for none), row (its line, from 2); without the
-    spaces around ids and classes.
+    Returns a table of text: image_id, defect_class, rle (as `rle.tidy` has it, "" for none), row (its line,
+    from 2); without the spaces around ids and classes.
     Raises UserError if the file is missing, no UTF-8, no CSV or of another schema.
     """
     rows = read_csv(path)
@@ -81,34 +59,53 @@ def read_rows(path: str | Path) -> pd.DataFrame:
 
 
 def read_csv(path: str | Path) -> pd.DataFrame:
-    """A CSV file as a table of text, blank lines included; UserError that says what keeps it from being one."""
+    """A CSV file as a table of text, blank lines included; UserError that says what keeps it from being
+    one."""
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("error", pd.errors.ParserWarning)  # else a value too many would be dropped in silence
+            warnings.simplefilter(
+                "error", pd.errors.ParserWarning
+            )  # else a value too many would be dropped in silence
             return pd.read_csv(
-                path, dtype=str, na_filter=False, index_col=False, skip_blank_lines=False, encoding="utf-8-sig"
+                path,
+                dtype=str,
+                na_filter=False,
+                index_col=False,
+                skip_blank_lines=False,
+                encoding="utf-8-sig",
             )
     except FileNotFoundError:
-        raise UserError(f"{path} does not exist. Name the folder that holds train.csv and train_images.") from None
+        raise UserError(
+            f"{path} does not exist. Name the folder that holds train.csv and train_images."
+        ) from None
     except UnicodeDecodeError as error:
         raise UserError(f"{path} is not UTF-8 text (byte {error.start}). Save it as CSV in UTF-8.") from None
     except pd.errors.EmptyDataError:
-        raise UserError(f"{path} is empty. Its first line must be {','.join(CURRENT)} or {','.join(OLD)}.") from None
+        raise UserError(
+            f"{path} is empty. Its first line must be {','.join(CURRENT)} or {','.join(OLD)}."
+        ) from None
     except pd.errors.ParserWarning:
-        raise UserError(f"{path}, row {_long_row(path)}: there are more values than columns. Correct that line.") from None
+        raise UserError(
+            f"{path}, row {_long_row(path)}: there are more values than columns. Correct that line."
+        ) from None
     except pd.errors.ParserError as error:
         reason = str(error).replace("Error tokenizing data. C error: ", "").strip().rstrip(".")
         raise UserError(f"{path} is no proper CSV file ({reason}). Correct that line.") from None
     except OSError as error:
-        raise UserError(f"{path} cannot be read ({error.strerror}). Check that it is a file and its permissions.") from None
+        raise UserError(
+            f"{path} cannot be read ({error.strerror}). Check that it is a file and its permissions."
+        ) from None
 
 
 def insist_on_text(path: str | Path) -> None:
-    """UserError if a table holds a byte of zero, at which pandas ends a value: "1 5\\0 9 9" would be read as "1 5"."""
+    """UserError if a table holds a byte of zero, at which pandas ends a value: "1 5\\0 9 9" would be read as
+    "1 5"."""
     before, zero, _ = Path(path).read_bytes().partition(b"\0")
     if zero:
         row = before.count(b"\n") + 1
-        raise UserError(f"{path}, row {row}: there is a byte of zero, as damaged files and texts in UTF-16 have. Save it as CSV in UTF-8.")
+        raise UserError(
+            f"{path}, row {row}: there is a byte of zero, as damaged files and texts in UTF-16 have. Save it as CSV in UTF-8."
+        )
 
 
 def _long_row(path: str | Path) -> int | str:
@@ -125,10 +122,11 @@ def _long_row(path: str | Path) -> int | str:
 def row_findings(
     rows: pd.DataFrame, file: str | Path, names: set[str], classes: int, shape: tuple[int, int]
 ) -> list[dict]:
-    """What is wrong with the rows of `read_rows`, a list of findings in the order of the rows; the last one may be a warning.
+    """What is wrong with the rows of `read_rows`, a list of findings in the order of the rows; the last one
+    may be a warning.
 
-    Several rows may name one image and class, as if each were an object: their pixels are taken together, and a warning says so.
-    Rows that differ and share pixels, or of which one is empty, contradict each other.
+    Several rows may name one image and class, as if each were an object: their pixels are taken together, and
+    a warning says so. Rows that differ and share pixels, or of which one is empty, contradict each other.
 
     Arguments:
         file: the path of train.csv or test_truth.csv, for the findings.
@@ -140,28 +138,35 @@ def row_findings(
     before: dict[tuple[str, str], list[str]] = {}  # run-lengths of each image and class so far
     together: list[int] = []
     for image_id, defect_class, text, row in rows.itertuples(index=False):
-        what, remedy = images.name_problem(image_id) if image_id not in names else "", f"Give the plain name of a file in {part}."
+        what, remedy = (
+            images.name_problem(image_id) if image_id not in names else "",
+            f"Give the plain name of a file in {part}.",
+        )
         if image_id not in names and not what:
             what, remedy = f"the image {image_id!r} is not in {part}", "Put the file there or delete the row."
-        findings += [finding(file, row, what, remedy)] if what else []
+        findings += [reporting.finding(file, row, what, remedy)] if what else []
         if defect_class not in accepted:
             what = f"the class {defect_class!r} is not a whole number from 1 to {classes}"
-            findings.append(finding(file, row, what, "Correct the class, or the number of classes in dataset.json."))
+            findings.append(
+                reporting.finding(
+                    file, row, what, "Correct the class, or the number of classes in dataset.json."
+                )
+            )
         problem = _rle_problem(text, shape)
         if problem:
-            findings.append(finding(file, row, *problem))
+            findings.append(reporting.finding(file, row, *problem))
         if problem or defect_class not in accepted:
             continue
         earlier = before.setdefault((image_id, defect_class), [])
         if text not in earlier and (contradiction := _contradiction(text, earlier)):
             what = f"image {image_id!r} and class {defect_class} have a row already, and {contradiction}"
-            findings.append(finding(file, row, what, "Keep one of the two rows."))
+            findings.append(reporting.finding(file, row, what, "Keep one of the two rows."))
         together += [row] if earlier else []
         earlier += [text] if text not in earlier else []
     if together and not findings:
         what = f"{len(together):,} rows, this one first, name an image and class that have a row already"
         remedy = "Their pixels are taken together; nothing need be done if each row is an object."
-        findings.append(finding(file, together[0], what, remedy, "warning"))
+        findings.append(reporting.finding(file, together[0], what, remedy, "warning"))
     return findings
 
 
@@ -187,26 +192,39 @@ def _contradiction(text: str, earlier: list[str]) -> str:
 
 
 def folder_findings(folder: str | Path, names: Collection[str]) -> list[dict]:
-    """What lies in an image folder: names that are unfit (severe), strange ones and files that are no images (warnings)."""
+    """What lies in an image folder: names that are unfit (severe), strange ones and files that are no images
+    (warnings)."""
     findings = []
     for name in names:
         if problem := images.name_problem(name):
-            findings.append(finding(folder, 0, problem, "Rename the file, and its rows in train.csv."))
+            findings.append(
+                reporting.finding(folder, 0, problem, "Rename the file, and its rows in train.csv.")
+            )
         elif name[0] in "=+-@":
             what = "its name begins as a formula does in a spreadsheet"
             remedy = "Nothing is lost; open the tables as text, not in a spreadsheet."
-            findings.append(finding(os.path.join(folder, name), 0, what, remedy, "warning"))
+            findings.append(reporting.finding(os.path.join(folder, name), 0, what, remedy, "warning"))
     with os.scandir(folder) as entries:
-        others = [entry.name for entry in entries if not (images.is_image_name(entry.name) and images.is_file_or_lost(entry))]
+        others = [
+            entry.name
+            for entry in entries
+            if not (images.is_image_name(entry.name) and images.is_file_or_lost(entry))
+        ]
     for name in sorted(others):
         path = os.path.join(folder, name)
         if os.path.splitext(name)[1].lower() in images.OTHER_SUFFIXES:
             what, remedy = "it is an image of a kind that is not read, and left out", "Save it as PNG."
         elif any(images.is_image_name(file) for _, _, files in os.walk(path) for file in files):
-            what, remedy = "it is a folder with images, which are left out", "Move them up if they belong to the others."
+            what, remedy = (
+                "it is a folder with images, which are left out",
+                "Move them up if they belong to the others.",
+            )
         else:
-            what, remedy = "it is no image by its name, or no file, and left out", "Nothing need be done unless it is an image."
-        findings.append(finding(path, 0, what, remedy, "warning"))
+            what, remedy = (
+                "it is no image by its name, or no file, and left out",
+                "Nothing need be done unless it is an image.",
+            )
+        findings.append(reporting.finding(path, 0, what, remedy, "warning"))
     return findings
 
 
@@ -214,7 +232,8 @@ def image_finding(path: str | Path, shape: tuple[int, int], severity: str = "err
     """What is wrong with an image file, fully decoded: a finding, or None.
 
     Arguments:
-        shape: (height, width) that it must have; severity: of a wrong size. Unreadable images are severe in any case.
+        shape: (height, width) that it must have; severity: of a wrong size. Unreadable images are severe in
+            any case.
     """
     try:
         data = decoding.read_bytes(path)
@@ -223,24 +242,47 @@ def image_finding(path: str | Path, shape: tuple[int, int], severity: str = "err
         count = decoding.picture_count(data)
     except UserError as error:
         what, remedy = str(error).replace(f"The image {path}", "the image").rsplit(". ", 1)
-        return finding(path, 0, what, remedy)
+        return reporting.finding(path, 0, what, remedy)
     if pixels.shape[:2] != tuple(shape):
         has, wanted = f"{pixels.shape[0]} x {pixels.shape[1]}", f"{shape[0]} x {shape[1]}"
-        return finding(path, 0, f"it has {has} pixels (height x width), not {wanted}",
-                       "Replace it by the original file, or correct height and width in dataset.json.", severity)
+        return reporting.finding(
+            path,
+            0,
+            f"it has {has} pixels (height x width), not {wanted}",
+            "Replace it by the original file, or correct height and width in dataset.json.",
+            severity,
+        )
     if count > 1:
-        return finding(path, 0, f"it holds {count} pictures, and the first alone is read", "Save each as a file of its own.", "warning")
+        return reporting.finding(
+            path,
+            0,
+            f"it holds {count} pictures, and the first alone is read",
+            "Save each as a file of its own.",
+            "warning",
+        )
     if kind != "uint8" and highest < 2**14:
-        return finding(path, 0, f"it has {channels} channels of {kind} and no value above {highest}, so {highest // 256 + 1} grey levels "
-                       "are left of it", "Bring all to 8 bits on one scale, as lib.importer does with --white.", "warning")  # fmt: skip
+        return reporting.finding(
+            path,
+            0,
+            f"it has {channels} channels of {kind} and no value above {highest}, so {highest // 256 + 1} grey levels "
+            "are left of it",
+            "Bring all to 8 bits on one scale, as lib.importer does with --white.",
+            "warning",
+        )
     if channels not in (1, 3) or kind != "uint8":
-        return finding(path, 0, f"it has {channels} channels of {kind}",
-                       "It is read as 8-bit grey; convert it yourself if that is not what you want.", "warning")
+        return reporting.finding(
+            path,
+            0,
+            f"it has {channels} channels of {kind}",
+            "It is read as 8-bit grey; convert it yourself if that is not what you want.",
+            "warning",
+        )
     return None
 
 
 def overlap_findings(rows: pd.DataFrame, file: str | Path, wrong: set[int]) -> list[dict]:
-    """Warnings for masks of different classes that share pixels of one image; the rows (line numbers) in `wrong` are left out."""
+    """Warnings for masks of different classes that share pixels of one image; the rows (line numbers) in
+    `wrong` are left out."""
     findings = []
     for image_id, group in rows[~rows["row"].isin(wrong) & (rows["rle"] != "")].groupby("image_id"):
         texts, lines, kinds = (group[column].tolist() for column in ("rle", "row", "defect_class"))
@@ -249,5 +291,7 @@ def overlap_findings(rows: pd.DataFrame, file: str | Path, wrong: set[int]) -> l
             pixels = sum(rle.intersection(texts[later], texts[earlier]) for earlier in others)
             if pixels:
                 what = f"the mask of {image_id!r} shares {pixels} pixels with another class's"
-                findings.append(finding(file, lines[later], what, "Both masks are used as they are.", "warning"))
+                findings.append(
+                    reporting.finding(file, lines[later], what, "Both masks are used as they are.", "warning")
+                )
     return findings

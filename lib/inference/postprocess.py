@@ -123,7 +123,8 @@ VALUES = {  # entry of thresholds.json: what it is, and whether a value is one
 
 
 def full_size(probability: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """A probability map (h, w) enlarged to (H, W), bilinear: before any threshold, edges fall between pixels."""
+    """A probability map (h, w) enlarged to (H, W), bilinear: before any threshold, edges fall between
+    pixels."""
     return cv2.resize(
         np.ascontiguousarray(probability, np.float32), (shape[1], shape[0]), interpolation=cv2.INTER_LINEAR
     )

@@ -4,9 +4,9 @@
     python -m lib.kaggle pack [RUN] --owner NAME [--gpu] [--training]
     python -m lib.kaggle push [RUN] [--dry-run]
 
-Kaggle's own client does the talking; it is needed for `download` and `push` alone: python -m pip install kaggle.
-It is run as a program of its own, so the token stays with it, and what it prints is shown with every known token
-blotted out.
+Kaggle's own client does the talking; it is needed for `download` and `push` alone: python -m pip install
+kaggle. It is run as a program of its own, so the token stays with it, and what it prints is shown with every
+known token blotted out.
 """
 
 import os

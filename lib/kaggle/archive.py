@@ -1,6 +1,7 @@
 """Unpack a .zip without trusting it:  python -m lib.kaggle.archive FILE.zip FOLDER
 
-Every name is looked at before the first file is written, everything is unpacked aside, and the folder appears only
+Every name is looked at before the first file is written, everything is unpacked aside, and the folder appears
+only
 when all is complete: an archive that is cut off, too large or reaches beyond its folder leaves nothing.
 """
 
@@ -32,9 +33,9 @@ UNREADABLE: tuple[type[Exception], ...] = (*DAMAGED, OSError)
 def unpack(file: str | Path, folder: str | Path, largest: int = LARGEST) -> int:
     """Unpack a .zip into a folder that must not exist yet, or be empty; the number of files.
 
-    Raises UserError that names the archive and the entry: no .zip, cut off, damaged, encrypted, an entry that is no
-    plain file or whose name leads out of the folder, two entries of one name, a file with others below it, more than
-    `largest` bytes.
+    Raises UserError that names the archive and the entry: no .zip, cut off, damaged, encrypted, an entry that
+    is no plain file or whose name leads out of the folder, two entries of one name, a file with others below
+    it, more than `largest` bytes.
     """
     file = Path(file)
     folder = Path(folder)

@@ -1,4 +1,5 @@
-"""Kaggle's own client at work: a program of its own, which keeps the token to itself; what it says in a sentence."""
+"""Kaggle's own client at work: a program of its own, which keeps the token to itself; what it says in a
+sentence."""
 
 import contextlib
 import importlib.util
@@ -43,7 +44,8 @@ LOOKED_BACK = 12  # lines of an error: an answer of Kaggle's fills several
 
 
 class ClientError(UserError):
-    """Kaggle's client failed. `status` is what it met: an HTTP status, "disk", "network", or "" if that is not known."""
+    """Kaggle's client failed. `status` is what it met: an HTTP status, "disk", "network", or "" if that is
+    not known."""
 
     def __init__(self, message: str, status: str) -> None:
         super().__init__(message)
@@ -77,7 +79,8 @@ def run_client(arguments: Sequence[str | Path], show: bool = True) -> str:
 
 
 def parts_of(descriptor: int) -> Iterator[bytes]:
-    """What a program prints into a pipe, as it comes: lines and states of a progress bar, each with its end."""
+    """What a program prints into a pipe, as it comes: lines and states of a progress bar, each with its
+    end."""
     part = b""
     while piece := os.read(descriptor, 4096):
         *whole, part = re.split(rb"(?<=[\r\n])", part + piece)
@@ -94,8 +97,8 @@ def lines_of(text: str) -> list[str]:
 def explain(text: str, arguments: Sequence[str | Path] = ()) -> ClientError:
     """The ClientError for what the client printed as it failed, with what to do in a sentence or two.
 
-    Its last lines are asked, the last one first: what stands before them is progress and warnings. Of a traceback
-    that is the error alone.
+    Its last lines are asked, the last one first: what stands before them is progress and warnings. Of a
+    traceback that is the error alone.
     """
     lines = lines_of(text)
     last = lines[-1][:300] if lines else "it said nothing"

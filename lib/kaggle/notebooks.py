@@ -1,4 +1,5 @@
-"""The notebooks of a pack: the project's own with a run's parameters, and what Kaggle wants to know of each."""
+"""The notebooks of a pack: the project's own with a run's parameters, and what Kaggle wants to know of
+each."""
 
 import ast
 import json

@@ -1,4 +1,5 @@
-"""Pack a finished run for Kaggle: a data set with its networks and lib, and the notebooks that run with it."""
+"""Pack a finished run for Kaggle: a data set with its networks and lib, and the notebooks that run with
+it."""
 
 import os
 import re
@@ -6,8 +7,10 @@ import shutil
 from pathlib import Path
 
 from lib import files, paths
+from lib.data import manifest
+from lib.data.manifest import MANIFEST
 from lib.errors import UserError
-from lib.files import MANIFEST, read_json
+from lib.files import read_json
 from lib.inference.postprocess import PostprocessConfig
 from lib.inference.sources import THRESHOLDS, file_in, is_of, read_thresholds
 from lib.kaggle import notebooks
@@ -90,8 +93,8 @@ def pack(
 
 
 def files_of_run(run_dir: Path) -> list[str]:
-    """The files of a run that a prediction needs, as paths relative to it: the thresholds, and of every network
-    its card, its SavedModel and the list of that one's files."""
+    """The files of a run that a prediction needs, as paths relative to it: the thresholds, and of every
+    network its card, its SavedModel and the list of that one's files."""
     path = file_in(run_dir, THRESHOLDS)
     if not path.is_file():
         raise UserError(f"{run_dir} has no {THRESHOLDS}. Pack a run whose 40_evaluation is done.")
@@ -117,10 +120,11 @@ def files_of_run(run_dir: Path) -> list[str]:
 def files_of_lib() -> list[str]:
     """The files of lib that notebooks need, as paths relative to the project: code and templates.
 
-    Empty ones stay behind: an upload may lose them, and a room without its __init__.py is imported all the same.
+    Empty ones stay behind: an upload may lose them, and a room without its __init__.py is imported all the
+        same.
     """
-    known = [path for path in files.LIB.rglob("*") if path.suffix in (".py", ".html", ".css")]
-    return sorted(path.relative_to(files.LIB.parent).as_posix() for path in known if path.stat().st_size)
+    known = [path for path in manifest.LIB.rglob("*") if path.suffix in (".py", ".html", ".css")]
+    return sorted(path.relative_to(manifest.LIB.parent).as_posix() for path in known if path.stat().st_size)
 
 
 def write_data_set(folder: Path, run_dir: Path, model_files: list[str], name: str) -> str:
@@ -132,13 +136,13 @@ def write_data_set(folder: Path, run_dir: Path, model_files: list[str], name: st
     Returns the SHA-256 of the manifest.
     """
     library = files_of_lib()
-    for source, names in ((run_dir, model_files), (files.LIB.parent, library)):
+    for source, names in ((run_dir, model_files), (manifest.LIB.parent, library)):
         for file in names:
             (folder / file).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(source / file, folder / file)
     metadata = {"title": name.split("/")[1].replace("-", " "), "id": name, "licenses": [{"name": "other"}]}
     files.write_json(folder / "dataset-metadata.json", metadata)
-    return files.write_manifest(folder, [*model_files, *library])
+    return manifest.write_manifest(folder, [*model_files, *library])
 
 
 def write_notebooks(
@@ -213,7 +217,7 @@ def check(folder: Path) -> str:
     notebook = folder / "notebook" / f"{NOTEBOOK}.ipynb"
     if not notebook.is_file():
         raise UserError(f"{notebook} is missing. {AGAIN}")
-    files.check_data_set(folder / "dataset", params.declared(notebook)["manifest_sha256"].default)
+    manifest.check_data_set(folder / "dataset", params.declared(notebook)["manifest_sha256"].default)
     if not (folder / "dataset" / "lib").is_dir():
         raise UserError(f"{folder / 'dataset'} has no lib: an older version packed it. {AGAIN}")
     return read_json(folder / "notebook" / "kernel-metadata.json")["id"].split("/")[0]

@@ -19,12 +19,15 @@ AGAIN = "Fetch the data again."
 def download(data_dir: str | Path = "", expected: tuple[int, int] = EXPECTED) -> Path:
     """Fetch the competition's data, check and unpack them; the folder.
 
-    An archive that is there already is taken up by the client, and stays. Raises UserError that says what to do.
+    An archive that is there already is taken up by the client, and stays. Raises UserError that says what to
+    do.
 
     Arguments:
         data_dir: where to; empty: data/ in the project; expected: least numbers of training and test images.
     """
-    target = paths.resolve_path(data_dir, "--data") if data_dir else paths.PROJECT / "data" / paths.COMPETITION
+    target = (
+        paths.resolve_path(data_dir, "--data") if data_dir else paths.PROJECT / "data" / paths.COMPETITION
+    )
     if paths.holds_data(target):
         print_line(f"{target} holds data already: they are checked, nothing is fetched.")
         print_line(check_arrival(target, expected))

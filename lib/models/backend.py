@@ -1,6 +1,8 @@
-"""Keras as this project means it, whatever ~/.keras/keras.json or the environment say: import it before anything else of Keras.
+"""Keras as this project means it, whatever ~/.keras/keras.json or the environment say: import it before
+anything else of Keras.
 
-Another backend, float type, epsilon or order of the axes would change every network, and nothing would say so.
+Another backend, float type, epsilon or order of the axes would change every network, and nothing would say
+so.
 """
 
 import keras

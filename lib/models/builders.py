@@ -4,37 +4,36 @@ Pre-processing is part of the graph, so that nobody can forget it. Only this mod
 """
 
 import contextlib
-import http.client
 import math
-import urllib.error
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Any
 
 import keras
 from keras import layers
 
-from lib import paths
 from lib.data.choices import BY_32, CLASSIFIERS, ENCODERS, SMALLEST
 from lib.errors import UserError
-from lib.models import normalization, pretrained
+from lib.models import normalization, pretrained, weights_files
 from lib.models.layers import block, compact_levels, prepared, upwards
 
 COMPACT = (16, 32, 64)  # filters a level
 RARE = 0.01  # share of defect pixels that a segmenter on a pretrained encoder begins with
 DECODER = (32, 48, 64, 128)  # filters at 1/2, 1/4, 1/8, 1/16 of the decoder that pretrained encoders get
-NETWORK = (urllib.error.URLError, http.client.HTTPException, ConnectionError, TimeoutError)  # what a download that fails raises
 DTYPE_POLICIES = ("float32", "mixed_bfloat16", "mixed_float16")
 
 
 @contextlib.contextmanager
 def computing_in(dtype_policy: str) -> Iterator[None]:
-    """A context in which networks are built that compute in `dtype_policy`, one of DTYPE_POLICIES, and keep their weights in float32.
+    """A context in which networks are built that compute in `dtype_policy`, one of DTYPE_POLICIES, and keep
+    their weights in float32.
 
-    16 bits are for training: `saving.save` writes a network that computes in float32, as Kaggle's cards and any processor do.
+    16 bits are for training: `saving.save` writes a network that computes in float32, as Kaggle's cards and
+        any processor do.
     """
     if dtype_policy not in DTYPE_POLICIES:
-        raise UserError(f"There is no dtype_policy called {dtype_policy!r}. Choose one of: {', '.join(DTYPE_POLICIES)}.")
+        raise UserError(
+            f"There is no dtype_policy called {dtype_policy!r}. Choose one of: {', '.join(DTYPE_POLICIES)}."
+        )
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(dtype_policy)
     try:
@@ -50,56 +49,14 @@ def _scale_of(kind: str, name: str, known: dict[str, str]) -> str:
 
 
 def _insist_on_size(backbone: str, height: int, width: int | None) -> None:
-    """UserError where an input is smaller than a backbone takes: height and width can be the images' own, which no command has seen."""
+    """UserError where an input is smaller than a backbone takes: height and width can be the images' own,
+    which no command has seen."""
     least = SMALLEST.get(backbone, 0)
     if min(height, width or height) < least:
-        raise UserError(f"The network's input is {height} x {width or 'any'} pixels, but the backbone {backbone} needs {least} or more. "
-                        "Set height and width higher, or choose another backbone.")  # fmt: skip
-
-
-def _weights_file(weights: str) -> Path | None:
-    """The path of a weights file, counted from the project; None for "none" and "imagenet"."""
-    if weights in ("none", "imagenet"):
-        return None
-    file = paths.from_project(weights, "The weights file")
-    if not file.is_file():
-        raise UserError(f"The weights file {file} does not exist. Give a .h5 file, 'imagenet' or 'none'.")
-    return file
-
-
-@contextlib.contextmanager
-def _fitting(file: Path | None, weights: str) -> Iterator[None]:
-    """A context in which a weights file is read (None: there is none): a UserError that names it where it is of another network."""
-    try:
-        yield
-    except (ValueError, OSError, KeyError) as error:
-        if file is None:
-            raise
-        raise UserError(f"The weights file {weights} does not fit the network ({(str(error).splitlines() or ['-'])[0]}).") from None
-
-
-def _insist_on_no_weights(weights: str) -> None:
-    if weights != "none":
-        raise UserError(f"The compact backbone has no published weights, and weights is {weights!r}. Set it to 'none', or take another.")
-
-
-def _published(make: Callable[[], keras.Model]) -> keras.Model:
-    """Call `make`, which downloads weights at first use; say what to do where the network fails.
-
-    Keras raises a bare Exception: what went wrong is told by the error that it was raised in answer to.
-    """
-    try:
-        return make()
-    except Exception as error:
-        cause: BaseException | None = error
-        while cause is not None and not isinstance(cause, NETWORK):
-            cause = cause.__cause__ or cause.__context__
-        if cause is None:
-            raise
         raise UserError(
-            f"The ImageNet weights cannot be downloaded (no network? {type(cause).__name__}: {cause}). Set weights to 'none', or to the path "
-            "of a weights file."
-        ) from None
+            f"The network's input is {height} x {width or 'any'} pixels, but the backbone {backbone} needs {least} or more. "
+            "Set height and width higher, or choose another backbone."
+        )
 
 
 def build_classifier(
@@ -117,8 +74,8 @@ def build_classifier(
         backbone: "compact" (made for two cores) or one of CLASSIFIERS (keras.applications).
         weights: "none" (random), "imagenet" (downloaded at first use), or a file with the backbone's weights.
         width: pixels; None accepts any, so that crops train and whole strips predict.
-        localization_head: look at every cell of the last feature map too, and let the strongest cell count: a defect is a small part of a
-            strip. `with_grid_output` gives the model that learns the grid.
+        localization_head: look at every cell of the last feature map too, and let the strongest cell count: a
+            defect is a small part of a strip. `with_grid_output` gives the model that learns the grid.
     """
     inputs = keras.Input((height, width, 1), dtype="uint8", name="image")
     features = _features(inputs, backbone, height, width, weights)
@@ -133,9 +90,9 @@ def build_classifier(
 
 def _features(inputs: Any, backbone: str, height: int, width: int | None, weights: str) -> Any:
     """The last feature map of a classifier's backbone on its inputs."""
-    file = _weights_file(weights)
+    file = weights_files._weights_file(weights)
     if backbone == "compact":
-        _insist_on_no_weights(weights)
+        weights_files._insist_on_no_weights(weights)
         return block(compact_levels(prepared(inputs, "standard", 1), COMPACT)[-1], 96, "context")
     scale = _scale_of("classifier backbone", backbone, CLASSIFIERS)
     _insist_on_size(backbone, height, width)
@@ -143,24 +100,30 @@ def _features(inputs: Any, backbone: str, height: int, width: int | None, weight
         maps = pretrained.build_lite(backbone, height, width, "imagenet" if weights == "imagenet" else "none")
         encoder = keras.Model(maps.input, maps.outputs[-1], name=backbone)
     else:
-        # These work out their borders from the width, so that one is named: 256 has the borders of any multiple of 32.
+        # These work out their borders from the width, so that one is named: 256 has the borders of any
+        # multiple of 32.
         wide = width or (256 if backbone in BY_32 else None)
         make = getattr(keras.applications, backbone)
         options = {"include_top": False, "weights": "imagenet" if weights == "imagenet" else None}
-        encoder = _published(lambda: make(input_shape=(height, wide, 3), **options))
+        encoder = weights_files._published(lambda: make(input_shape=(height, wide, 3), **options))
     if file:
-        with _fitting(file, weights):
+        with weights_files._fitting(file, weights):
             encoder.load_weights(file)
-    # Keras scales the pixels within EfficientNet, by statistics that are weights and a layer that "imagenet" alone brings: built
-    # again without that word, it would be another network. "torch" is the same scaling.
+    # Keras scales the pixels within EfficientNet, by statistics that are weights and a layer that "imagenet"
+    # alone brings: built again without that word, it would be another network. "torch" is the same scaling.
     own_scaling = (layers.Rescaling, layers.Normalization) if scale == "torch" else ()
-    return normalization.fused(encoder, keras.Input((height, width, 3)), own_scaling)(prepared(inputs, scale, 3))
+    return normalization.fused(encoder, keras.Input((height, width, 3)), own_scaling)(
+        prepared(inputs, scale, 3)
+    )
 
 
 def with_grid_output(classifier: keras.Model) -> keras.Model:
-    """The same network (same weights) with two outputs for training: "probability" (B, C), "grid" (B, gh, gw, C), 0..1."""
+    """The same network (same weights) with two outputs for training: "probability" (B, C), "grid" (B, gh, gw,
+    C), 0..1."""
     grid = keras.ops.sigmoid(classifier.get_layer("cell_logits").output)
-    return keras.Model(classifier.input, {"probability": classifier.output, "grid": grid}, name="classifier_with_grid")
+    return keras.Model(
+        classifier.input, {"probability": classifier.output, "grid": grid}, name="classifier_with_grid"
+    )
 
 
 def grid_shape(classifier: keras.Model, height: int, width: int) -> tuple[int, int]:
@@ -169,12 +132,17 @@ def grid_shape(classifier: keras.Model, height: int, width: int) -> tuple[int, i
 
 
 def fitting_crop(classifier: keras.Model, height: int, width: int, crop_width: int) -> int:
-    """`crop_width`, or 0 (whole strips) where the cells of a crop are not those of the strip there: networks without padding."""
+    """`crop_width`, or 0 (whole strips) where the cells of a crop are not those of the strip there: networks
+    without padding."""
     columns = grid_shape(classifier, height, width)[1]
     stride = width // columns
     wide = crop_width // stride * stride
-    if crop_width and (columns * stride != width or not wide or grid_shape(classifier, height, wide)[1] != wide // stride):
-        print("This backbone's cells do not lie in even steps, so it learns from whole strips instead of crops.")
+    if crop_width and (
+        columns * stride != width or not wide or grid_shape(classifier, height, wide)[1] != wide // stride
+    ):
+        print(
+            "This backbone's cells do not lie in even steps, so it learns from whole strips instead of crops."
+        )
         return 0
     return crop_width
 
@@ -187,12 +155,14 @@ def build_segmenter(
     weights: str = "none",
     classes: int = 1,
 ) -> keras.Model:
-    """A segmenter: uint8 (B, height, width, 1) -> probability (B, height, width, classes) float32, one sigmoid each.
+    """A segmenter: uint8 (B, height, width, 1) -> probability (B, height, width, classes) float32, one
+    sigmoid each.
 
     Arguments:
         architecture: "Unet", "FPN" or "Linknet" (segmentation-models); "compact" exists as a Unet.
         backbone: "compact" (made for two cores) or one of ENCODERS (segmentation-models).
-        height, width: multiples of 32, pixels; width None accepts any, so that crops train and whole strips predict.
+        height, width: multiples of 32, pixels; width None accepts any, so that crops train and whole strips
+            predict.
         weights: "none" (random), "imagenet" (downloaded at first use), or a file with the encoder's weights.
         classes: whose masks it draws at once.
     """
@@ -216,8 +186,8 @@ def _compact_logits(
     inputs: Any, backbone: str, height: int, width: int | None, weights: str, classes: int
 ) -> Any:
     """A small U-Net's logits of the inputs' size."""
-    _weights_file(weights)
-    _insist_on_no_weights(weights)
+    weights_files._weights_file(weights)
+    weights_files._insist_on_no_weights(weights)
     *skips, x = compact_levels(prepared(inputs, "standard", 1), (*COMPACT, 96))
     x = upwards(x, skips, COMPACT)
     return layers.Conv2DTranspose(classes, 8, strides=4, padding="same", name="logit")(x)
@@ -227,15 +197,17 @@ def _lite_logits(
     inputs: Any, backbone: str, height: int, width: int | None, weights: str, classes: int
 ) -> Any:
     """The logits of a U-Net on EfficientNet-Lite, computed at half of the size and enlarged."""
-    file = _weights_file(weights)
-    encoder = pretrained.build_lite(backbone, height, width, "imagenet" if weights == "imagenet" else "none", head=False)
+    file = weights_files._weights_file(weights)
+    encoder = pretrained.build_lite(
+        backbone, height, width, "imagenet" if weights == "imagenet" else "none", head=False
+    )
     if file:
-        with _fitting(file, weights):
+        with weights_files._fitting(file, weights):
             encoder.load_weights(file)
     *skips, x = encoder(prepared(inputs, "lite", 3))
     x = upwards(x, skips, DECODER)
-    # It begins with the answer that a defect pixel is rare (Lin et al., Focal Loss for Dense Object Detection, 2017): else the first
-    # hundred steps learn nothing but that.
+    # It begins with the answer that a defect pixel is rare (Lin et al., Focal Loss for Dense Object
+    # Detection, 2017): else the first hundred steps learn nothing but that.
     begin = keras.initializers.Constant(-math.log((1 - RARE) / RARE))
     x = layers.Conv2D(classes, 3, padding="same", bias_initializer=begin, name="half_logit")(x)
     return layers.UpSampling2D(2, interpolation="bilinear", name="logit")(x)
@@ -247,25 +219,34 @@ def _published_logits(
     """The logits of a network of segmentation-models."""
     import segmentation_models
 
-    file = _weights_file(weights)
+    file = weights_files._weights_file(weights)
     scale = _scale_of("segmentation backbone", backbone, ENCODERS)
     if architecture not in ("Unet", "FPN", "Linknet"):
-        raise UserError(f"There is no architecture called {architecture!r}. Choose one of: Unet, FPN, Linknet.")
+        raise UserError(
+            f"There is no architecture called {architecture!r}. Choose one of: Unet, FPN, Linknet."
+        )
     _insist_on_size(backbone, height, width)
     make = getattr(segmentation_models, architecture)
-    options: dict[str, Any] = {"encoder_weights": str(file) if file else "imagenet" if weights == "imagenet" else None}
+    options: dict[str, Any] = {
+        "encoder_weights": str(file) if file else "imagenet" if weights == "imagenet" else None
+    }
     options |= {"input_shape": (height, width or 256, 3), "classes": classes, "activation": "linear"}
-    with _fitting(file, weights):
-        network = _published(lambda: make(backbone, **options))
+    with weights_files._fitting(file, weights):
+        network = weights_files._published(lambda: make(backbone, **options))
     return normalization.fused(network, keras.Input((height, width, 3)))(prepared(inputs, scale, 3))
 
 
 def of_class(network: keras.Model, class_index: int, build: dict) -> keras.Model:
-    """A segmenter of one class, `build_segmenter(**build)`, with the weights of a network of several: those of its output alone."""
+    """A segmenter of one class, `build_segmenter(**build)`, with the weights of a network of several: those
+    of its output alone."""
     single = build_segmenter(**{**build, "classes": 1})
     weights = []
     for several, alone in zip(network.get_weights(), single.get_weights(), strict=True):
-        axes = [axis for axis, (many, few) in enumerate(zip(several.shape, alone.shape, strict=True)) if many != few]
+        axes = [
+            axis
+            for axis, (many, few) in enumerate(zip(several.shape, alone.shape, strict=True))
+            if many != few
+        ]
         weights.append(several.take([class_index], axis=axes[0]) if axes else several)
     single.set_weights(weights)
     return single

@@ -14,12 +14,16 @@ SCALES = {  # pixel 0..255 -> what the published weights of a family were traine
     "tf": (1 / 127.5, -1.0),
     "caffe": (1.0, [-103.939, -116.779, -123.68]),
     "lite": (1 / 128, -127 / 128),
-    "torch": ([1 / 255 / s for s in (0.229, 0.224, 0.225)], [-m / s for m, s in ((0.485, 0.229), (0.456, 0.224), (0.406, 0.225))]),
+    "torch": (
+        [1 / 255 / s for s in (0.229, 0.224, 0.225)],
+        [-m / s for m, s in ((0.485, 0.229), (0.456, 0.224), (0.406, 0.225))],
+    ),
 }
 
 
 def prepared(inputs: Any, scale: str, channels: int) -> Any:
-    """Grey pixels 0..255 as what the published weights of a family take: one of SCALES, in 1 or 3 channels."""
+    """Grey pixels 0..255 as what the published weights of a family take: one of SCALES, in 1 or 3
+    channels."""
     factor, offset = SCALES[scale]
     x = layers.Concatenate(name="grey_to_three")([inputs] * 3) if channels == 3 else inputs
     return layers.Rescaling(factor, offset, name="prepare")(x)
@@ -33,7 +37,8 @@ def block(x: Any, filters: int, name: str, size: int = 3, strides: int = 1) -> A
 
 
 def compact_levels(x: Any, filters: Sequence[int]) -> list:
-    """A small encoder for two processor cores: features at 1/4, 1/8, ... of the size, one level a number of filters.
+    """A small encoder for two processor cores: features at 1/4, 1/8, ... of the size, one level a number of
+    filters.
 
     The first step goes straight to 1/4: half of a small network's time would be spent at 1/2.
     """
@@ -46,7 +51,8 @@ def compact_levels(x: Any, filters: Sequence[int]) -> list:
 
 
 def upwards(x: Any, skips: Sequence, filters: Sequence[int]) -> Any:
-    """The decoder of a U-Net: features at the size of the largest skip (Ronneberger et al., 2015, arXiv:1505.04597)."""
+    """The decoder of a U-Net: features at the size of the largest skip (Ronneberger et al., 2015,
+    arXiv:1505.04597)."""
     for level, skip in reversed(list(enumerate(skips))):
         x = layers.UpSampling2D(2, name=f"larger{level}")(x)
         x = layers.Concatenate(name=f"skip{level}")([x, skip])

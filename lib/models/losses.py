@@ -16,27 +16,35 @@ def soft_dice(truth: Any, probability: Any, smooth: float = 1.0) -> Any:
     """
     truth, probability = ops.cast(truth, "float32"), ops.cast(probability, "float32")
     axes = (1, 2, 3)
-    return (2 * ops.sum(truth * probability, axes) + smooth) / (ops.sum(truth, axes) + ops.sum(probability, axes) + smooth)
+    return (2 * ops.sum(truth * probability, axes) + smooth) / (
+        ops.sum(truth, axes) + ops.sum(probability, axes) + smooth
+    )
 
 
 @keras.saving.register_keras_serializable("steel")
 def dice_loss(truth: Any, probability: Any) -> Any:
     """1 - soft Dice of each image that has the class, 0 for the others, (B,), 0..1.
 
-    Soft Dice of an empty mask is about 0 until not a pixel is left: its pull to "nothing anywhere" would drown the defects.
+    Soft Dice of an empty mask is about 0 until not a pixel is left: its pull to "nothing anywhere" would
+    drown the defects.
     """
-    return ops.where(ops.sum(ops.cast(truth, "float32"), (1, 2, 3)) > 0, 1 - soft_dice(truth, probability), 0.0)
+    return ops.where(
+        ops.sum(ops.cast(truth, "float32"), (1, 2, 3)) > 0, 1 - soft_dice(truth, probability), 0.0
+    )
 
 
 @keras.saving.register_keras_serializable("steel")
 def binary_cross_entropy(truth: Any, probability: Any) -> Any:
     """Mean binary cross-entropy of each image, (B,), nats."""
-    return ops.mean(ops.binary_crossentropy(ops.cast(truth, "float32"), ops.cast(probability, "float32")), axis=(1, 2, 3))
+    return ops.mean(
+        ops.binary_crossentropy(ops.cast(truth, "float32"), ops.cast(probability, "float32")), axis=(1, 2, 3)
+    )
 
 
 @keras.saving.register_keras_serializable("steel")
 def bce_dice_loss(truth: Any, probability: Any) -> Any:
-    """0.75 cross-entropy + 0.25 Dice loss of each image, (B,): the mixture of the competition's first place."""
+    """0.75 cross-entropy + 0.25 Dice loss of each image, (B,): the mixture of the competition's first
+    place."""
     return 0.75 * binary_cross_entropy(truth, probability) + 0.25 * dice_loss(truth, probability)
 
 
@@ -48,18 +56,24 @@ def bce_plus_dice_loss(truth: Any, probability: Any) -> Any:
 
 @keras.saving.register_keras_serializable("steel")
 def focal_loss(truth: Any, probability: Any) -> Any:
-    """Mean focal loss of each image, gamma 2, (B,). Source: Lin et al., Focal Loss for Dense Object Detection, 2017."""
-    truth, probability = ops.cast(truth, "float32"), ops.clip(ops.cast(probability, "float32"), 1e-7, 1 - 1e-7)
+    """Mean focal loss of each image, gamma 2, (B,). Source: Lin et al., Focal Loss for Dense Object
+    Detection, 2017."""
+    truth, probability = (
+        ops.cast(truth, "float32"),
+        ops.clip(ops.cast(probability, "float32"), 1e-7, 1 - 1e-7),
+    )
     right = truth * probability + (1 - truth) * (1 - probability)
     return ops.mean(-((1 - right) ** 2) * ops.log(right), axis=(1, 2, 3))
 
 
 @keras.saving.register_keras_serializable("steel")
 def bce_batch_dice_loss(truth: Any, probability: Any) -> Any:
-    """4 x cross-entropy of each image + half the Dice loss of the whole batch, (B,); of (B, h, w, C) the mean over classes.
+    """4 x cross-entropy of each image + half the Dice loss of the whole batch, (B,); of (B, h, w, C) the mean
+    over classes.
 
-    Over a batch of crops nearly every class occurs somewhere, so that Dice needs no exception for empty masks, and a mask where
-    none should be costs as much as a missing one. A class that the batch lacks counts by its smoothing term alone.
+    Over a batch of crops nearly every class occurs somewhere, so that Dice needs no exception for empty
+    masks, and a mask where none should be costs as much as a missing one. A class that the batch lacks counts
+    by its smoothing term alone.
     """
     truth, probability = ops.cast(truth, "float32"), ops.cast(probability, "float32")
     intersection = ops.sum(truth * probability, (0, 1, 2))
@@ -80,7 +94,8 @@ SEGMENTATION_LOSSES = {
 
 @keras.saving.register_keras_serializable("steel")
 class HardDice(keras.metrics.Metric):
-    """Running mean over images of Dice at one threshold, 1 where both masks are empty, at the network's size."""
+    """Running mean over images of Dice at one threshold, 1 where both masks are empty, at the network's
+    size."""
 
     def __init__(self, threshold: float = 0.5, name: str = "dice", **options) -> None:
         super().__init__(name=name, **options)

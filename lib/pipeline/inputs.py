@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 
 from lib import paths
-from lib.data import validation
+from lib.data import reporting
 from lib.errors import UserError, print_line
 from lib.pipeline import params, products, resume
 from lib.pipeline.products import FINDINGS
@@ -123,7 +123,7 @@ def validate_data(
     findings = (
         dataset.check(folder, progress=print_line)
         if (folder / "train.csv").is_file()
-        else validation.table([])
+        else reporting.table([])
     )
     severe = findings[findings["severity"] == "error"].to_dict("records")
     if severe:
@@ -132,7 +132,7 @@ def validate_data(
             if len(severe) > 1
             else ""
         )
-        raise UserError(validation.sentence(severe[0]) + more)
+        raise UserError(reporting.sentence(severe[0]) + more)
     return facts, findings
 
 
@@ -166,6 +166,6 @@ def divide(
         split = (Path(run_dir or scratch) / products.SPLIT).read_bytes()
     for remark in remarks:
         if remark["severity"] == "error":
-            raise UserError(validation.sentence(remark))
+            raise UserError(reporting.sentence(remark))
         print_line(f"         {remark['what']}. {remark['remedy']}")
     return remarks, split

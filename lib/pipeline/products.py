@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from lib import files, paths
+from lib.data import manifest
 from lib.errors import UserError
 from lib.pipeline import cache_key, params, processes
 from lib.pipeline.run_state import NotebookTask
@@ -38,7 +39,7 @@ def hashes_of(run_dir: str | os.PathLike, products: Iterable[str]) -> dict[str, 
     for name in files_of(run_dir, products):
         path = Path(run_dir) / name
         try:
-            hashes[name] = cells_hash(path) if path.suffix == ".ipynb" else files.file_hash(path)[:16]
+            hashes[name] = cells_hash(path) if path.suffix == ".ipynb" else manifest.file_hash(path)[:16]
         except (OSError, ValueError, UserError):
             hashes[name] = ""
     return hashes

@@ -2,8 +2,8 @@
 
     1..1000              a number from 1 to 1000; `0..` has no end, `0<..1` leaves out 0, `0..<1` leaves out 1
     32..8192 by 32       the multiples of 32 among them
-    grouped | random     one of several: texts, numbers, ranges; `empty` is the empty text, FILE one that exists
-    choices.FLIPS        the names of lib/data/choices.py
+    grouped | random     one of several: texts, numbers, ranges; `empty` is the empty text, FILE one that
+    exists choices.FLIPS        the names of lib/data/choices.py
     2 of 0..100          a list of two; `1..4 of none | both`: of one to four, each another one
     choices.AUGMENTATION a dictionary, where choices.py says what each of its entries may be
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lib import files, paths
-from lib.data import validation
+from lib.data import reporting
 from lib.errors import UserError, print_line, resumable
 from lib.models import environment
 from lib.pipeline import (
@@ -79,7 +79,7 @@ def run(options: Options, project: Project = DEFAULT_PROJECT) -> int:
         )
         remarks, split = ([], b"") if previous else inputs.divide(values, selected, folder)
         if findings is not None:
-            findings = validation.table([*findings.to_dict("records"), *remarks])
+            findings = reporting.table([*findings.to_dict("records"), *remarks])
             facts["findings"] = inputs.count_findings(findings)
         if not previous:
             run_dir, lock = run_folder.open_new(options.run, profile, project.runs)
@@ -88,7 +88,7 @@ def run(options: Options, project: Project = DEFAULT_PROJECT) -> int:
         products.remove_partial(run_dir)
         products.drop_split(run_dir, previous.notebooks if previous else {})
         if findings is not None:
-            files.write_atomic(run_dir / inputs.FINDINGS, validation.csv_text(findings))
+            files.write_atomic(run_dir / inputs.FINDINGS, reporting.csv_text(findings))
         if split:
             files.write_atomic(run_dir / products.SPLIT, split)
         values = params.with_folders(values, folder, run_dir)
@@ -260,4 +260,4 @@ def check_division(options: Options, folder: Path, project: Project) -> list[dic
             return split_check.look(values, names, folder, scratch, print_line)
     except UserError as error:
         what, _, remedy = str(error).partition(". ")
-        return [validation.finding(folder / "train_images", 0, what, remedy)]
+        return [reporting.finding(folder / "train_images", 0, what, remedy)]

@@ -6,8 +6,8 @@ from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Any
 
+from lib.data.manifest import file_hash
 from lib.errors import UserError
-from lib.files import file_hash
 from lib.paths import from_project
 from lib.pipeline import cache_key, params
 from lib.pipeline.graph import Project

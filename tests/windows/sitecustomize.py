@@ -1,7 +1,9 @@
-"""Windows, played: on PYTHONPATH this takes away what Windows lacks, in this process and in all that it starts.
+"""Windows, played: on PYTHONPATH this takes away what Windows lacks, in this process and in all that it
+starts.
 
-Gone are users' numbers, process groups, sessions, locks by fcntl, SIGHUP and the list of allowed cores; the library cannot make links, and
-every file that it replaces is first in use by another program. Output is in cp1252 by the environment variable PYTHONIOENCODING.
+Gone are users' numbers, process groups, sessions, locks by fcntl, SIGHUP and the list of allowed cores; the
+library cannot make links, and every file that it replaces is first in use by another program. Output is in
+cp1252 by the environment variable PYTHONIOENCODING.
 """
 
 import errno
@@ -17,10 +19,14 @@ GONE = {"chown", "fork", "getegid", "geteuid", "getgid", "getgroups", "getloadav
 
 
 class Poorer(type(os)):
-    """A module that keeps what Windows lacks from the library; other packages know on which system they really run."""
+    """A module that keeps what Windows lacks from the library; other packages know on which system they
+    really run."""
 
     def __getattribute__(self, name):
-        if name in GONE and sys._getframe(1).f_globals.get("__name__", "").partition(".")[0] in ("lib", "run_all"):
+        if name in GONE and sys._getframe(1).f_globals.get("__name__", "").partition(".")[0] in (
+            "lib",
+            "run_all",
+        ):
             raise AttributeError(f"module {self.__name__!r} has no attribute {name!r} on Windows")
         return super().__getattribute__(name)
 
@@ -46,9 +52,17 @@ def caller(depth):
 
 def replace_in_use(source, target, **more):
     """A file that the library replaces is in use the first time."""
-    if caller(1).startswith("lib") and os.path.exists(target) and (key := (os.fspath(source), os.fspath(target))) not in used:
+    if (
+        caller(1).startswith("lib")
+        and os.path.exists(target)
+        and (key := (os.fspath(source), os.fspath(target))) not in used
+    ):
         used.add(key)
-        error = PermissionError(errno.EACCES, "The process cannot access the file because it is being used by another process", str(target))
+        error = PermissionError(
+            errno.EACCES,
+            "The process cannot access the file because it is being used by another process",
+            str(target),
+        )
         error.winerror = 32
         raise error
     return replace(source, target, **more)
