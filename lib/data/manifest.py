@@ -68,7 +68,7 @@ def check_manifest(folder: str | os.PathLike, content: Any) -> None:
             )
 
 
-LIB = Path(__file__).resolve().parent
+LIB = Path(__file__).resolve().parent.parent
 PACK_AGAIN = "Upload the folder again, or pack the run again: python -m lib.kaggle pack"
 
 
