@@ -83,7 +83,7 @@ def mounted(sentinel: str) -> list[Path]:
     level.
 
     Known layouts: SLUG, competitions/SLUG, datasets/OWNER/SLUG, notebooks/OWNER/SLUG, and a folder inside of
-        these.
+    these.
     """
     up = len(Path(sentinel).parts) - 1
     return [

@@ -35,7 +35,7 @@ def test_bad_data(case, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(
         run, "check_division", lambda *_: []
-    )  # two images are too few for a run, which test_parts.py is about
+    )  # two images are too few for a run, which test_split_check.py is about
     (tmp_path / "data").mkdir()
     arguments = case.build(tmp_path / "data")
     before = contents(tmp_path)

@@ -162,7 +162,7 @@ def resize_mask(mask: np.ndarray, height: int, width: int) -> np.ndarray:
     was set.
 
     In whole numbers, whichever side grows or shrinks: OpenCV averages over areas only if both shrink, and
-        then in floating point.
+    then in floating point.
     """
     if mask.shape == (height, width):
         return mask

@@ -121,7 +121,7 @@ def files_of_lib() -> list[str]:
     """The files of lib that notebooks need, as paths relative to the project: code and templates.
 
     Empty ones stay behind: an upload may lose them, and a room without its __init__.py is imported all the
-        same.
+    same.
     """
     known = [path for path in manifest.LIB.rglob("*") if path.suffix in (".py", ".html", ".css")]
     return sorted(path.relative_to(manifest.LIB.parent).as_posix() for path in known if path.stat().st_size)

@@ -132,7 +132,7 @@ class Scheduler:
         """Remove what an earlier start of a notebook wrote, so that nothing old stands for something new.
 
         Its trainings stay, finished or cut off: `training.fit` takes one only if it is made from the same to
-            the last line of code.
+        the last line of code.
         """
         for path in (partial_name(name), *self.project.outputs_of(name)):
             if path != SPLIT:  # by which networks have learned

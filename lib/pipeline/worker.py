@@ -4,9 +4,8 @@
     python -m lib.pipeline.worker < request.json
 
 The request is one line of JSON: {"notebook", "output", "report", "parameters", "folder"}. The answer, one
-    line on
-standard output: {"ok": true or false, "error": one sentence}. When standard input closes early, the command
-is gone, and the kernel is stopped with everything it started.
+line on standard output: {"ok": true or false, "error": one sentence}. When standard input closes early, the
+command is gone, and the kernel is stopped with everything it started.
 """
 
 import contextlib
