@@ -1,16 +1,14 @@
 """Does the cross-fitted interval hold the score on strips that nothing has seen? Several data seeds, a row
 each.
 
-python benchmarks/cross_fitting.py --run RUN [--seeds 10] [--fresh 900] [--test 300] [--jobs 2] [--out
-benchmarks/cross_fitting.md]
+python benchmarks/cross_fitting.py --run RUN [--seeds 10] [--fresh 900] [--test 300] [--jobs 2]
+    [--out benchmarks/cross_fitting.md]
 
 The networks are those of a finished run and stay as they are. For each data seed:
 - a training set is generated and split as every notebook does; its held-out part gives the in-sample score,
-the cross-fitted score
-  with its 95 % interval, and the thresholds;
+  the cross-fitted score with its 95 % interval, and the thresholds;
 - fresh strips of the same rolls, with the same shares of label combinations, are scored under those
-thresholds: the truth that the
-  interval should hold;
+  thresholds: the truth that the interval should hold;
 - test strips, of other rolls, are scored too, beside what the weights of the shift notebook foresee.
 
 Nothing of a data seed has been seen by the networks, its fresh strips no more than its held-out ones, so that

@@ -1,8 +1,8 @@
 """The ablation table: what each piece of the recipe is worth, on generated strips at a size that two cores
 manage.
 
-python benchmarks/quality.py [--seeds 1,2,3] [--train 1000] [--only NAME,NAME] [--side 2] [--table] [--out
-FILE]
+python benchmarks/quality.py [--seeds 1,2,3] [--train 1000] [--only NAME,NAME] [--side 2] [--table]
+    [--out FILE]
 
 For each seed a data set is generated and the recipe run once; then, in a copy of that run, each variant: only
 what its parameters touch is trained anew. The held-out strips of a seed are the same for all variants, so

@@ -1,8 +1,8 @@
 """How good is a profile on real strips? Every strip is predicted by networks that never saw it, by thresholds
 that other strips chose.
 
-python benchmarks/real.py --data FOLDER [--profile small_data] [--seeds 42] [-p SECTION.KEY=VALUE]... [--out
-benchmarks/real.md]
+python benchmarks/real.py --data FOLDER [--profile small_data] [--seeds 42] [-p SECTION.KEY=VALUE]...
+    [--out benchmarks/real.md]
 
 FOLDER is in the competition's layout. For each seed the pipeline runs with nothing held out (small_data does
 so; another profile gets `all.held_out=0 all.n_members=3 all.keep=last`): a cross-validation whose folds keep

@@ -1,7 +1,7 @@
 """Other steel: images with masks of one's own, turned into the competition's layout.
 
 python -m lib.importer --images DIR --masks DIR --out DIR [--test-images DIR --test-masks DIR] [--names a,b,c]
-[--size 256x1600]
+    [--size 256x1600]
 
 Masks are either one file an image, whose pixels are the class (0 is no defect), or a folder a class, whose
 pixels are 0 or one other number; where edges are blurred, half of full scale and more is the defect. A mask

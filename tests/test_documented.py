@@ -365,7 +365,7 @@ def judged_again(project, words):
 
 HOW = [  # the first that fits the whole command
     (r"(?:\.venv\\Scripts\\)?python run_all\.py", run("--resume", "--run", "ID", says="cached")),  # the copy of the project began with it
-    (r"python run_all\.py --resume(?: --run X)?", run(says=r"(kept.*){10}")),
+    (r"python run_all\.py --resume(?: --run X)?", run(says=r"(cached.*){10}")),
     (r"python run_all\.py --resume --run X --only X", run(says="90_inference")),
     (r"python run_all\.py --only 40,90 --run ID", run(says="90_inference")),
     (r"python run_all\.py --from 40 --run ID --resume", judged_again),
