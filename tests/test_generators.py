@@ -274,23 +274,3 @@ def test_a_strip_gives_as_many_crops_to_a_classifier_as_asked_for(strips):
         paths, labels, *SIZE, crops=3, shuffle=True, balanced_sampling=True
     )
     assert len(balanced.order) == 30
-
-
-def test_batches_lie_aligned_in_memory():
-    """Where memory begins elsewhere, TensorFlow adds floats up in another order, and two equal runs differ."""
-    for length in range(1, 40):
-        arrays = [np.full((length, 3), index, np.float32) for index in range(5)]
-        batch = targets.stack_aligned(arrays)
-        assert batch.ctypes.data % 64 == 0 and batch.dtype == np.float32
-        assert np.array_equal(batch, np.stack(arrays))
-    assert targets.stack_aligned([np.uint8(1), np.uint8(2)]).tolist() == [1, 2]
-
-
-def test_every_array_of_a_batch_is_aligned(strips):
-    paths, _ = strips
-    labels = np.tile([[1, 0, 0, 1]], (len(paths), 1))
-    grid_targets = np.ones((len(paths), 4, 8, 4), np.uint8)
-    batches = generators.ClassificationBatches(paths, labels, 64, 128, grid_targets, batch_size=3)
-    for index in range(len(batches)):
-        images, expected = batches[index]
-        assert [array.ctypes.data % 64 for array in (images, *expected.values())] == [0, 0, 0]

@@ -12,7 +12,7 @@ import numpy as np
 
 from lib.data.augmentation import augment, paint_over
 from lib.data.images import file_stamps, read_image
-from lib.data.targets import crop_start, mask_at, sampling_weights, stack_aligned
+from lib.data.targets import crop_start, mask_at, sampling_weights
 from lib.errors import UserError
 
 CACHE_BYTES = (
@@ -115,8 +115,9 @@ class Batches(keras.utils.PyDataset):
         if self.pool and len(self.cached) < self.count:
             self.prefetch(self.order[start : start + PREFETCHED * self.batch_size])
         rng = stream(self.seed, self.epoch, index)
-        items = [self.item(entry, rng) for entry in entries]
-        return tuple(stack_aligned(arrays) for arrays in zip(*items, strict=True))
+        return tuple(
+            np.stack(arrays) for arrays in zip(*[self.item(entry, rng) for entry in entries], strict=True)
+        )
 
 
 class ClassificationBatches(Batches):

@@ -1,15 +1,12 @@
 """What networks learn from masks: masks at their size, coarse grids, where crops begin, how often a kind of
 strip is drawn."""
 
-import math
 from collections.abc import Sequence
 
 import numpy as np
 
 from lib.data import rle
 from lib.data.images import resize_image, resize_mask
-
-ALIGNED = 64  # bytes
 
 
 def mask_at(text: str, shape: tuple[int, int], height: int, width: int) -> np.ndarray:
@@ -57,17 +54,3 @@ def crop_start(rng: np.random.Generator, mask: np.ndarray, crop_width: int) -> i
     if not len(columns):
         return int(rng.integers(last + 1))
     return int(np.clip(rng.choice(columns) - rng.integers(crop_width), 0, last))
-
-
-def stack_aligned(arrays: Sequence[np.ndarray]) -> np.ndarray:
-    """As `np.stack`, in memory that begins at a multiple of ALIGNED bytes.
-
-    TensorFlow adds up floats in another order where their memory begins elsewhere, and where that is changes
-    from run to run: the last bits would change with it.
-    """
-    arrays = [np.asarray(array) for array in arrays]
-    shape, dtype = (len(arrays), *arrays[0].shape), arrays[0].dtype
-    size = math.prod(shape) * dtype.itemsize
-    memory = np.empty(size + ALIGNED, np.uint8)
-    start = -memory.ctypes.data % ALIGNED
-    return np.stack(arrays, out=memory[start : start + size].view(dtype).reshape(shape))
