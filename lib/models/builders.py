@@ -121,8 +121,10 @@ def with_grid_output(classifier: keras.Model) -> keras.Model:
     """The same network (same weights) with two outputs for training: "probability" (B, C), "grid" (B, gh, gw,
     C), 0..1."""
     grid = keras.ops.sigmoid(classifier.get_layer("cell_logits").output)
+    # The name stays: TensorFlow adds gradients up in the order of their operations' names, so another one would
+    # change the last bits of every training.
     return keras.Model(
-        classifier.input, {"probability": classifier.output, "grid": grid}, name="classifier_with_grid"
+        classifier.input, {"probability": classifier.output, "grid": grid}, name="locating_classifier"
     )
 
 
