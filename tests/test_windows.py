@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 
 HERE = Path(__file__).resolve().parent
-COMPUTE = ("networks", "training", "normalization", "pretrained", "rle", "generators", "metrics", "decision", "judgement", "thresholds",
-           "notebook_judgement", "duplicates", "doubts", "budget")  # fmt: skip
+COMPUTE = ("networks", "training", "normalization", "pretrained", "rle", "generators", "metrics", "threshold_search", "evaluation",
+           "thresholds", "notebook_judgement", "duplicates", "doubts", "time_budget", "lessons", "architecture", "words",
+           "requirements")  # fmt: skip
 
 
 @pytest.mark.slow
@@ -35,6 +36,7 @@ def test_the_quick_tests_with_windows_played(tmp_path):
         "--basetemp",
         str(tmp_path / "base"),
     ]
+    assert all((HERE / f"test_{name}.py").is_file() for name in COMPUTE)
     command += [f"--ignore={HERE / f'test_{name}.py'}" for name in COMPUTE]
     ended = subprocess.run(
         [*command, str(HERE)],
