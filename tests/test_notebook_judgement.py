@@ -341,9 +341,9 @@ def test_networks_that_learned_from_another_division_are_not_judged(name, judged
     for one in paths.network_names(2):
         write_json(tmp_path / "models" / one / "model.json", {"weights_sha256": one})
     judged("40_evaluation", until="load_split(", **SHARES)
-    made_from = splitting.split_hash(tmp_path)
+    split_hash = splitting.split_hash(tmp_path)
     for one in paths.network_names(2):
-        write_json(tmp_path / "models" / one / "model.json", {"weights_sha256": one, "split": made_from})
+        write_json(tmp_path / "models" / one / "model.json", {"weights_sha256": one, "split": split_hash})
     judged("40_evaluation", until="load_split(", **SHARES)
     write_json(tmp_path / "models" / name / "model.json", {"weights_sha256": name, "split": "another"})
     with pytest.raises(UserError, match=f"{name} was trained on another division of the images"):

@@ -458,29 +458,18 @@ def test_a_run_is_not_overwritten(tmp_path, call):
     )
 
 
+def begin_waiting(tmp_path, data):
+    """A run `a` whose notebook 30 waits: the command, and the numbers of the processes that wait in it."""
+    options = "--profile small --run a --only 30,10 -p 30.how=wait --jobs 1"
+    command, waiting = begin(tmp_path, data, *options.split()), tmp_path / "runs" / "a" / "waiting"
+    pids = wait_for(lambda: waiting.is_file() and waiting.read_text())
+    return command, [int(pid) for pid in pids.split()]
+
+
 @pytest.mark.parametrize("how, code", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_stopping_leaves_no_process_and_resume_goes_on(tmp_path, data, how, code):
     run_dir = tmp_path / "runs" / "a"
-    command = begin(
-        tmp_path,
-        data,
-        "--profile",
-        "small",
-        "--run",
-        "a",
-        "--only",
-        "30,10",
-        "-p",
-        "30.how=wait",
-        "--jobs",
-        "1",
-    )
-    pids = [
-        int(pid)
-        for pid in wait_for(
-            lambda: (run_dir / "waiting").is_file() and (run_dir / "waiting").read_text()
-        ).split()
-    ]
+    command, pids = begin_waiting(tmp_path, data)
     assert alive(pids) == pids
     command.send_signal(how)
     said, _ = command.communicate(
@@ -496,26 +485,7 @@ def test_stopping_leaves_no_process_and_resume_goes_on(tmp_path, data, how, code
 
 def test_a_killed_command_and_its_successor(tmp_path, data, call):
     run_dir = tmp_path / "runs" / "a"
-    command = begin(
-        tmp_path,
-        data,
-        "--profile",
-        "small",
-        "--run",
-        "a",
-        "--only",
-        "30,10",
-        "-p",
-        "30.how=wait",
-        "--jobs",
-        "1",
-    )
-    pids = [
-        int(pid)
-        for pid in wait_for(
-            lambda: (run_dir / "waiting").is_file() and (run_dir / "waiting").read_text()
-        ).split()
-    ]
+    command, pids = begin_waiting(tmp_path, data)
     code, printed = call("--resume")
     assert code == 2 and f"Another command (process {command.pid}) writes into the run a." in printed
     command.kill()

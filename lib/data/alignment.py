@@ -101,9 +101,8 @@ def join(
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         for start in range(0, len(first), LOOKS):
             part = slice(start, start + LOOKS)
-            rows = start + np.flatnonzero(
-                labels[first[part]] != labels[second[part]]
-            )  # a thousand copies are half a million pairs
+            # A thousand copies are half a million pairs.
+            rows = start + np.flatnonzero(labels[first[part]] != labels[second[part]])
             apart = list(pool.map(small.distance, first[rows], second[rows], turn[rows]))
             for row, value in zip(rows, apart, strict=True):
                 if value <= max_distance:
@@ -159,9 +158,8 @@ def turned_onto(
     other (chosen.sum(),), those pairs as places among the images.
     """
     after, back = combined(), np.array(BACK)
-    node = np.full(
-        (max(first.max(), second.max()) + 1, 8), -1
-    )  # the place of an image in a turn, where that lies on the hub
+    # The place of an image in a turn, where that lies on the hub.
+    node = np.full((max(first.max(), second.max()) + 1, 8), -1)
     node[hub, 0] = 0
     node[second[first == hub], turn[first == hub]] = 0
     node[first[second == hub], back[turn[second == hub]]] = 0

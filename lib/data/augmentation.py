@@ -60,9 +60,8 @@ def augment(
     if brightness or contrast:
         gain = 1 + rng.uniform(-contrast, contrast)
         offset = (1 - gain) * cv2.mean(image)[0] + 255 * rng.uniform(-brightness, brightness)
-        image = cv2.addWeighted(
-            image, gain, image, 0, offset
-        )  # gain * level + offset, rounded, 0..255: twice a table's speed
+        # gain * level + offset, rounded, 0..255: twice a table's speed.
+        image = cv2.addWeighted(image, gain, image, 0, offset)
     if shift and mask is not None:
         rows = round(rng.uniform(-shift, shift) * len(image))
         image, mask = moved(image, rows, "edge"), moved(mask, rows, "constant")

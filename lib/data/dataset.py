@@ -234,9 +234,8 @@ def fingerprint(data_dir: str | Path) -> dict:
         counts[part] = len(names)
         for name in names:
             path = folder / part / name
-            size = (
-                path.stat().st_size if os.path.exists(path) else -1
-            )  # a link that leads nowhere, which `check` will tell
+            # A link that leads nowhere, which `check` will tell.
+            size = path.stat().st_size if os.path.exists(path) else -1
             digest.update(repr((part, name, size)).encode())
     return {"sha256": digest.hexdigest(), **counts}
 

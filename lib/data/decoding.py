@@ -158,10 +158,11 @@ def jpegs_inside(opened: Any, data: bytes) -> list[tuple[bytes, tuple[int, ...]]
     tags = opened.tag_v2
     if not simplejpeg or tags.get(259) != 7:
         return []
+    # Of strips, or of tiles.
     tables, (starts, lengths) = (
         tags.get(347, b""),
         (273, 279) if 273 in tags else (324, 325),
-    )  # of strips, or of tiles
+    )
     streams = [
         data[start : start + size]
         for start, size in zip(tags.get(starts, ()), tags.get(lengths, ()), strict=False)

@@ -118,9 +118,8 @@ def read_image(
     data, step = decoding.read_bytes(path), 1
     shape = decoding.image_shape(data) if size or expected else None
     if shape and expected:
-        insist_on_shape(
-            path, shape, expected
-        )  # before it is decoded: a header may promise any number of pixels
+        # Before it is decoded: a header may promise any number of pixels.
+        insist_on_shape(path, shape, expected)
     if size and shape and decoding.jpeg_shape(data):
         step = max(
             [step for step in decoding.REDUCED if shape[0] >= step * size[0] and shape[1] >= step * size[1]],

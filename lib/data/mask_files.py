@@ -38,9 +38,8 @@ def read_mask(path: str | Path) -> np.ndarray:
                 raise UserError(f"The mask {path} holds {count} pictures. Save each as a file of its own.")
             values = np.asarray(opened.convert("L") if opened.mode == "1" else opened)
             if opened.format in ("JPEG", "MPO"):
-                decoding.decode_image(
-                    decoding.read_bytes(path), path
-                )  # where there is a hole in it, Pillow fills it without a word
+                # Where there is a hole in it, Pillow fills it without a word.
+                decoding.decode_image(decoding.read_bytes(path), path)
             if opened.format == "TIFF":
                 decoding.insist_on_whole_tiff(decoding.read_bytes(path), path)
     except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
@@ -139,9 +138,8 @@ def defects(values: np.ndarray, path: Path) -> tuple[np.ndarray, int | None]:
             f"a defect is 255 and all else 0. If {path.parent.name} is no class, name {path.parent} as the folder of masks."
         )
     grey = values.astype(np.float32)
-    flat = cv2.erode(grey, np.ones((3, 3))) == cv2.dilate(
-        grey, np.ones((3, 3))
-    )  # no edge has areas of one value
+    # No edge has areas of one value.
+    flat = cv2.erode(grey, np.ones((3, 3))) == cv2.dilate(grey, np.ones((3, 3)))
     areas = flat & (grey > full / 16) & (grey < full * 15 / 16)
     if np.count_nonzero(areas) > 0.05 * counts.sum():
         value = int(grey[areas][0])

@@ -31,6 +31,5 @@ def csv_text(findings: pd.DataFrame) -> str:
     safe = findings.map(
         lambda value: f"'{value}" if isinstance(value, str) and value[:1] in tuple("=+-@\t\r") else value
     )
-    return safe.to_csv(
-        index=False, lineterminator="\r\n"
-    )  # as RFC 4180 has it; so a lone \r inside a cell is quoted too
+    # As RFC 4180 has it; so a lone \r inside a cell is quoted too.
+    return safe.to_csv(index=False, lineterminator="\r\n")

@@ -141,15 +141,15 @@ def encode(mask: np.ndarray) -> str:
     columns = np.flatnonzero(highest)
     if not len(columns):
         return ""
+    # Only the columns that the mask touches are looked at again: most are empty.
     left, right = (
         columns[0],
         columns[-1] + 1,
-    )  # only the columns that the mask touches are looked at again: most are empty
+    )
     part = mask[:, left:right] if highest.max() == 1 else (mask[:, left:right] != 0).view(np.uint8)
     height, width = part.shape
-    changes = np.empty(
-        (height, width), bool
-    )  # from the pixel before, which for the first row is the last of the column before
+    # From the pixel before, which for the first row is the last of the column before.
+    changes = np.empty((height, width), bool)
     changes[0, 0] = part[0, 0]
     np.not_equal(part[0, 1:], part[-1, :-1], out=changes[0, 1:])
     np.not_equal(part[1:], part[:-1], out=changes[1:])

@@ -101,9 +101,8 @@ def findings(
     few = np.minimum.reduce([least(table, count, seed) for count in set(n_members.values())])
     present = dataset.labels(table).astype(bool)
     defective, groups = present.any(axis=1), table["group"].to_numpy()
-    asked = set(
-        table["part"]
-    )  # where nothing is held out, each member of an ensemble evaluates what it validated
+    # Where nothing is held out, each member of an ensemble evaluates what it validated.
+    asked = set(table["part"])
     lacking = [
         [part for part, count in zip(PARTS, counts, strict=True) if part in asked and not count]
         for counts in few.T

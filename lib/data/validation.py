@@ -63,9 +63,8 @@ def read_csv(path: str | Path) -> pd.DataFrame:
     one."""
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter(
-                "error", pd.errors.ParserWarning
-            )  # else a value too many would be dropped in silence
+            # Else a value too many would be dropped in silence.
+            warnings.simplefilter("error", pd.errors.ParserWarning)
             return pd.read_csv(
                 path,
                 dtype=str,

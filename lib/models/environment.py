@@ -86,9 +86,10 @@ def check_keras_file() -> None:
     """UserError that names keras.json if it holds what Keras does not start with. All else in it has no
     effect."""
     home = os.path.expanduser("~")
+    # As Keras has it.
     folder = os.environ.get(
         "KERAS_HOME", os.path.join(home if os.access(home, os.W_OK) else "/tmp", ".keras")
-    )  # as Keras has it
+    )
     file = Path(os.path.expanduser(folder)) / "keras.json"
     try:
         settings = json.loads(file.read_text(encoding="utf-8"))

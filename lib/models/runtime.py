@@ -69,9 +69,8 @@ def _bfloat16(folder: str) -> Predict:
 
     graph, v1 = tensorflow.Graph(), tensorflow.compat.v1
     with _quiet():
-        loaded = tensorflow.saved_model.load(
-            folder
-        )  # without a name it would be gone before its function is read
+        # Without a name it would be gone before its function is read.
+        loaded = tensorflow.saved_model.load(folder)
         frozen = convert_variables_to_constants_v2(loaded.signatures["serving_default"])
         with graph.as_default():
             tensorflow.graph_util.import_graph_def(frozen.graph.as_graph_def(), name="")

@@ -96,9 +96,8 @@ def _write(model: keras.Model, partial: Path, card: dict) -> None:
     if keras.backend.backend() == "tensorflow":
         height, width = card["input"]
         signature = [keras.InputSpec(shape=(None, height, width, 1), dtype="uint8", name="image")]
-        logging.getLogger("tensorflow").setLevel(
-            logging.WARNING
-        )  # a line on where it writes would go into the report
+        # A line on where it writes would go into the report.
+        logging.getLogger("tensorflow").setLevel(logging.WARNING)
         model.export(partial / "saved_model", input_signature=signature, verbose=False)
     versions = {
         "keras": keras.__version__,

@@ -113,9 +113,8 @@ def train(
     elif history:
         print(f"Goes on after epoch {len(history)} of {config.epochs}, where this training was cut off.")
     if history:
-        for callback in (
-            swap
-        ):  # the state is taken with the averages in the model; its swap rounds, so the state is set again
+        # The state is taken with the averages in the model; its swap rounds, so the state is set again.
+        for callback in swap:
             callback.set_model(model)
             callback.on_test_begin()
             training_state.load_state(model, folder, digest, config)

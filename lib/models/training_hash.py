@@ -55,9 +55,8 @@ def of_training(
     )
     add(digest, [settings, versions, keras.config.floatx(), keras.config.image_data_format()])
     add(digest, model.get_weights())
-    add(
-        digest, [(type(layer).__name__, options_of(layer)) for layer in leaves(model)]
-    )  # a rate of dropout is in no weight
+    # A rate of dropout is in no weight.
+    add(digest, [(type(layer).__name__, options_of(layer)) for layer in leaves(model)])
     for item in keras.tree.flatten(code):
         add(digest, item if isinstance(item, str) else [options_of(item), *code_of(item, set())])
     for generator in (batches, validation):

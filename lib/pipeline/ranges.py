@@ -25,7 +25,6 @@ from lib.errors import UserError
 
 DECIMAL = r"-?\d+(?:\.\d+)?(?:e-?\d+)?"
 RANGE = re.compile(rf"({DECIMAL})(<?)\.\.(<?)({DECIMAL})?(?: by (\d+))?")
-FREE = ("data_dir", "run_dir")  # folders, which the command line gives and the notebooks look into themselves
 
 
 class Range(NamedTuple):
@@ -64,7 +63,7 @@ def read(comment: str) -> Domain | None:
         if option.startswith("choices."):
             names = getattr(choices, option.removeprefix("choices."), None)
             if names is None:
-                raise ValueError(f"{option} is not in lib/choices.py")
+                raise ValueError(f"{option} is not in lib/data/choices.py")
             if option == "choices.AUGMENTATION":
                 return Domain(entries={name: read(declared) for name, declared in names.items()})
             options += names

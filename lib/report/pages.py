@@ -33,7 +33,7 @@ NO_FACTS = ("", "note", "generated", "titles")  # of the data: shown elsewhere
 DICE = re.compile(r"dice_positives_class([1-9][0-9]{0,2})")  # metrics of the classes
 LONGEST_LIST = 50  # values of a metric that are still written out on the run's page
 
-RunState = dict[str, Any]  # run.json, see pipeline/run_state.py; it may be an earlier version's
+StateDict = dict[str, Any]  # run.json, see pipeline/run_state.py; it may be an earlier version's
 
 
 def duration_text(seconds: float | None) -> str:
@@ -129,7 +129,7 @@ def as_dict(value: Any) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def read_state(run_dir: Path) -> RunState:
+def read_state(run_dir: Path) -> StateDict:
     """The content of `run.json`, {} where there is none or it is broken."""
     try:
         return as_dict(files.read_json(run_dir / "run.json"))
@@ -150,7 +150,7 @@ def data_note(data: dict[str, Any]) -> dict[str, Any]:
         return {}
 
 
-def notebook_entries(run_dir: Path, state: RunState) -> dict[str, dict[str, Any]]:
+def notebook_entries(run_dir: Path, state: StateDict) -> dict[str, dict[str, Any]]:
     """{name: its entry} in the order of `run.json`, then those that only lie in the run folder, by name."""
     noted = state.get("notebooks") or {}
     if isinstance(noted, list):
@@ -224,7 +224,7 @@ def doubts_in(metrics: dict[str, Any]) -> list[str]:
     return [shorten(text) for text in texts if isinstance(text, str) and text]
 
 
-def ran_with(state: RunState, name: str) -> list[tuple[str, Any]]:
+def ran_with(state: StateDict, name: str) -> list[tuple[str, Any]]:
     """(name, value) of the code, versions and environment of a notebook, where they differ from the run's."""
     ran = as_dict(as_dict(state.get("notebooks")).get(name)).get("ran")
     if not isinstance(ran, dict):
@@ -234,7 +234,7 @@ def ran_with(state: RunState, name: str) -> list[tuple[str, Any]]:
     return [(key, own[key]) for key, value in of_run.items() if key in own and own[key] != value]
 
 
-def parameter_tables(state: RunState) -> dict[str, list[tuple[str, Any]]]:
+def parameter_tables(state: StateDict) -> dict[str, list[tuple[str, Any]]]:
     """{notebook: rows (name, value)}: its parameters, and what it alone ran with."""
     parameters = as_dict(state.get("parameters"))
     return {
@@ -244,7 +244,7 @@ def parameter_tables(state: RunState) -> dict[str, list[tuple[str, Any]]]:
     }
 
 
-def origin_rows(state: RunState) -> list[tuple[str, Any]]:
+def origin_rows(state: StateDict) -> list[tuple[str, Any]]:
     """(name, value) of what a run was made from, its data and other parameters aside."""
     parameters = as_dict(state.get("parameters")).values()
     seeds = sorted(

@@ -80,9 +80,8 @@ def draw_scratches(box: np.ndarray, mask: np.ndarray, rng: Generator, strength: 
         draw_scratches(box.T, mask.T, rng, strength)
         return
     level = 0.65 * float(box.mean()) + 15
-    fits = (
-        height <= 300 and width <= 1600
-    )  # a noise bank holds a piece as large; a turned object may be longer
+    # A noise bank holds a piece as large; a turned object may be longer.
+    fits = height <= 300 and width <= 1600
     compact = height < 1.8 * width and width < 120
     kind = rng.choice(
         ["streaks", "torn", "flat", "scar"], p=[0.2, 0.15, 0.0, 0.65] if compact else [0.72, 0.16, 0.12, 0.0]
