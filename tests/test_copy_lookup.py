@@ -6,12 +6,16 @@ import cv2
 import numpy as np
 import papermill
 import pytest
+from test_notebooks import FOLDER, cells_of
 
-from lib import lookup
+import run_all
+from lib import files, lookup
 from lib.data import dataset, duplicates, likeness, rle
-from lib.evaluation import copy_lookup
-from lib.files import read_json
+from lib.evaluation import copy_lookup, metrics
+from lib.files import read_json, write_json
+from lib.inference.time_budget import Budget
 from lib.paths import PROJECT
+from lib.pipeline import graph, inputs
 
 SIDE = 96
 
@@ -123,6 +127,124 @@ def test_held_out_images_and_what_is_said_of_them(tmp_path):
     )
 
 
+def make_enough(folder, n_copies=3):
+    """A data folder of which every part gets defects: 30 training images, 6 test images of which so many are
+    turned copies, and their truth."""
+    for part in ("train_images", "test_images"):
+        (folder / part).mkdir(parents=True)
+    mask, rows, truth = block(20, 30), ["ImageId,ClassId,EncodedPixels"], ["ImageId,ClassId,EncodedPixels"]
+    for number in range(30):
+        cv2.imwrite(str(folder / "train_images" / f"{number}.png"), picture(number))
+        rows += [f"{number}.png,1,{rle.encode(mask)}"] if number % 2 else []
+    for number in range(6):
+        turn, image = (number + 1, picture(number)) if number < n_copies else (0, picture(900 + number))
+        is_defective = number % 2 or number >= n_copies
+        cv2.imwrite(
+            str(folder / "test_images" / f"{number}.png"), np.ascontiguousarray(likeness.turned(image, turn))
+        )
+        turned_back = rle.encode(np.ascontiguousarray(likeness.turned(mask, turn)))
+        truth += [f"{number}.png,1,{turned_back}"] if is_defective else []
+    (folder / "train.csv").write_text("\n".join(rows) + "\n")
+    (folder / "test_truth.csv").write_text("\n".join(truth) + "\n")
+    (folder / "dataset.json").write_text(json.dumps({"classes": 1, "height": SIDE, "width": SIDE}))
+    return folder
+
+
+SAID = (
+    "3 of 6 test images (50%) have a copy among the training images, turned or not. Looking their masks up scores 0.5000 "
+    "without learning, predicting nothing 0.3333. A score on them also tells what was remembered."
+)
+ARGS = {"max_images": 0, "seed": 42, "duplicate_distance": 0.5}
+
+
+def test_the_check_and_the_start_of_a_run_warn_of_test_images_that_are_copies(tmp_path, capsys):
+    data = make_enough(tmp_path / "data")
+    assert run_all.main(["--check", "--data", str(data), "--profile", "demo"]) == 0
+    assert f"warning  {data / 'test_images'}: {SAID}\n0 errors, " in capsys.readouterr().out
+    values = graph.DEFAULT_PROJECT.for_classes(1).values("demo", ())
+    remarks, made = inputs.divide(values, ["05_shift", "10_binary"], data)
+    assert SAID in capsys.readouterr().out and remarks[-1]["severity"] == "warning"
+    stored = json.loads(made["copies.json"])
+    assert (stored["images"], stored["copies"], stored["score"]) == (6, 3, pytest.approx(0.5))
+
+
+def test_test_images_without_copies_are_nothing_to_remark(tmp_path):
+    said = []
+    assert copy_lookup.look(tmp_path, ARGS, make_enough(tmp_path / "data", 0), said.append) == said == []
+    assert copy_lookup.read_copies(tmp_path / "copies.json")["copies"] == 0
+
+
+def test_copies_are_looked_for_once_and_again_where_something_has_changed(tmp_path):
+    data, file = make_enough(tmp_path / "data"), tmp_path / "copies.json"
+    table, test = dataset.load_table(data), dataset.load_test_table(data)
+    copy_lookup.load(tmp_path, table, test, data)
+    content = read_json(file)
+    write_json(file, content | {"copies": 77})
+    assert copy_lookup.load(tmp_path, table, test, data)["copies"] == 77
+    with_truth = dataset.load_truth(data, test)
+    for known, changed in (
+        ({"table": table}, table.assign(rle_1="1 1")),
+        ({"test": with_truth}, with_truth.iloc[1:]),
+    ):
+        ((name, one),) = known.items()
+        assert copy_lookup.read_copies(file, **known)["copies"] == 77
+        assert copy_lookup.read_copies(file, **{name: changed}) is None and len(one) >= 6
+    assert copy_lookup.load(tmp_path, table, test, data, 0.01)["copies"] == 3  # another distance
+    write_json(file, content | {"copies": 77})
+    (data / "test_truth.csv").unlink()
+    found = copy_lookup.load(tmp_path, table, test, data)
+    assert (found["copies"], found["score"], read_json(file) == found) == (3, None, True)
+    file.write_text("[1]")
+    assert copy_lookup.read_copies(file) is None and copy_lookup.read_copies(tmp_path / "none") is None
+
+
+def test_it_is_said_where_copies_are_not_looked_for(tmp_path, monkeypatch):
+    data, said = make_enough(tmp_path / "data"), []
+    monkeypatch.setattr(copy_lookup, "MOST", 35)
+    assert copy_lookup.look(tmp_path, ARGS, data, said.append) == []
+    assert said == ["36 images are too many to look for copies before the run: 05_shift will"]
+    monkeypatch.setattr(copy_lookup, "MOST", 36)
+    (data / "test_images" / "5.png").write_bytes(b"no image")
+    assert copy_lookup.look(tmp_path, ARGS, data, said.append) == []
+    assert said[1].startswith("copies of training images are not looked for among the test images: ")
+    assert not (tmp_path / "copies.json").exists()
+
+
+@pytest.mark.parametrize("n_copies, beside", [(3, ", looking up copies 0.5000"), (0, "")])
+def test_the_score_on_test_images_stands_beside_that_of_looking_up(tmp_path, capsys, n_copies, beside):
+    """The last cell of 90_inference, for a submission without masks."""
+    data = make_enough(tmp_path / "data", n_copies)
+    table = dataset.load_test_table(data)
+    copy_lookup.load(tmp_path, dataset.load_table(data), table, data)
+    source, _ = cells_of(FOLDER / "90_inference.ipynb")[-1]
+    known = {
+        "folder": data,
+        "table": table,
+        "images": list(table["image_id"]),
+        "run": tmp_path,
+        "out": tmp_path,
+    }
+    known |= {
+        "predicted": [[""]] * 6,
+        "marked": [],
+        "counts": [0],
+        "report": [],
+        "broken": {},
+        "clock": Budget(0),
+    }
+    exec(source, known | {"dataset": dataset, "metrics": metrics, "copy_lookup": copy_lookup, "files": files})
+    recorded = read_json(tmp_path / "metrics" / "90_inference.json")
+    empty = (6 - len((data / "test_truth.csv").read_text().splitlines()) + 1) / 6
+    assert (
+        recorded["summary"]
+        == f"0 of 6 strips with a mask, test score {empty:.4f}, all empty {empty:.4f}{beside}"
+    )
+    assert recorded["metrics"].get("test_lookup_baseline") == (0.5 if n_copies else None)
+    assert (SAID.replace("the training images", "those that teach") in capsys.readouterr().out) == bool(
+        n_copies
+    )
+
+
 @pytest.mark.slow
 def test_the_notebooks_show_turned_copies(tmp_path):
     folder = make(tmp_path / "data")
@@ -138,4 +260,7 @@ def test_the_notebooks_show_turned_copies(tmp_path):
     assert recorded["shift_copied_share"] == pytest.approx(2 / 3)
     assert recorded["shift_lookup_baseline"] == pytest.approx((1 + 2 / 3) / 3)
     assert recorded["shift_held_out_copied_share"] is None
+    assert read_json(tmp_path / "metrics" / "05_shift.json")["summary"].endswith(
+        "; 67% of the test strips are copies of training strips"
+    )
     assert "Warning: 2 of 3 test images (67%)" in (tmp_path / "05_shift.ipynb").read_text(encoding="utf-8")

@@ -409,6 +409,14 @@ def test_only_generated_test_strips_come_from_other_rolls(tmp_path, generated):
     assert "scored against the truth kept aside" in text
 
 
+def test_index_sets_the_look_up_of_copies_beside_the_score_on_them(tmp_path):
+    scores = {"test_competition_score": 0.9, "test_all_empty_score": 0.8}
+    beside = "of the strips are copies of training strips; looking their masks up, without learning, scores"
+    assert beside not in index_of(tmp_path / "none", scores)
+    text = index_of(tmp_path, scores | {"test_copied_share": 0.25, "test_lookup_baseline": 0.87654})
+    assert f"25.0 % {beside}\n<strong>0.8765</strong>" in text
+
+
 def test_index_of_an_empty_or_broken_folder(tmp_path):
     pages.write_index(tmp_path)
     assert "No notebook of this run has been started" in (tmp_path / "index.html").read_text()

@@ -163,9 +163,10 @@ def test_every_network_of_an_ensemble_needs_its_parts(tmp_path, capsys):
 def test_a_run_that_is_gone_on_with_is_looked_at_by_what_is_left_to_do(tmp_path, capsys):
     data = write(tmp_path / "data", REFUSED["no defect"][0])
     values = graph.DEFAULT_PROJECT.for_classes(2).values("demo", ())
-    assert inputs.divide(values, ["00_eda", "90_inference"], data, tmp_path) == ([], b"")
-    remarks, split = inputs.divide(values, ["31_seg_class1"], data, tmp_path)
-    assert len(remarks) == 2 and (tmp_path / "split.csv").read_bytes() == split
+    assert inputs.divide(values, ["00_eda", "90_inference"], data, tmp_path) == ([], {})
+    remarks, made = inputs.divide(values, ["31_seg_class1"], data, tmp_path)
+    assert len(remarks) == 2 and list(made) == ["split.csv", "copies.json"]
+    assert all((tmp_path / name).read_bytes() == content for name, content in made.items())
     with pytest.raises(
         UserError, match=r"train_images: none of 20 images has a defect, so 20_multilabel cannot be trained"
     ):

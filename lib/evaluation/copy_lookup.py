@@ -1,13 +1,19 @@
 """The look-up baseline: what turning the nearest training image's mask back scores, without learning."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from lib.data import dataset, duplicates, likeness, rle
+from lib import files
+from lib.data import dataset, duplicates, likeness, reporting, rle, splitting
+from lib.errors import UserError
 from lib.evaluation import metrics
+
+COPIES = "copies.json"  # in a run's folder: how many test images are copies, and what looking them up scores
+MOST = 20_000  # images up to which copies are looked for before a run
 
 
 def copied_masks(
@@ -34,7 +40,7 @@ def copied_masks(
 
 
 def baseline(
-    files: Sequence[str],
+    paths: Sequence[str],
     group: np.ndarray,
     is_evaluated: np.ndarray,
     is_training: np.ndarray,
@@ -46,14 +52,14 @@ def baseline(
     back would score.
 
     Arguments:
-        files: N images; group: (N,) from `duplicates.find_duplicates`; is_evaluated, is_training: (N,) bool;
+        paths: N images; group: (N,) from `duplicates.find_duplicates`; is_evaluated, is_training: (N,) bool;
             texts: nested list (N x C) of run-length strings, None in a row that has no truth; shape: (H, W)
             of every image.
 
     Returns images, copies (int), share (0..1), and score, all_empty (0..1, the competition's) and predicted
     (nested list), which are None where the truth of an image that is evaluated is not known.
     """
-    nearest, turns = duplicates.nearest_copies(files, group, is_evaluated, is_training, max_distance)
+    nearest, turns = duplicates.nearest_copies(paths, group, is_evaluated, is_training, max_distance)
     rows = np.flatnonzero(is_evaluated)
     copies = int((nearest[rows] >= 0).sum())
     result = {"images": len(rows), "copies": copies, "share": copies / max(len(rows), 1)}
@@ -78,7 +84,7 @@ def of_test_images(
         table, test: from `dataset.load_table` and `dataset.load_test_table`; group: of both in this order,
             found if None.
     """
-    about, files = dataset.describe(data_dir), [*table["path"], *test["path"]]
+    about, paths = dataset.describe(data_dir), [*table["path"], *test["path"]]
     with_truth = dataset.load_truth(data_dir, test)
     truth = (
         [None] * len(test)
@@ -86,10 +92,91 @@ def of_test_images(
         else with_truth[dataset.rle_columns(with_truth)].to_numpy().tolist()
     )
     texts = table[dataset.rle_columns(table)].to_numpy().tolist() + truth
-    group = duplicates.find_duplicates(files, max_distance) if group is None else group
+    group = duplicates.find_duplicates(paths, max_distance) if group is None else group
     is_test = np.repeat([False, True], [len(table), len(test)])
-    result = baseline(files, group, is_test, ~is_test, texts, (about["height"], about["width"]), max_distance)
+    result = baseline(paths, group, is_test, ~is_test, texts, (about["height"], about["width"]), max_distance)
     return result, None if with_truth is None else truth
+
+
+def load(
+    run_dir: str | Path,
+    table: pd.DataFrame,
+    test: pd.DataFrame,
+    data_dir: str | Path,
+    max_distance: float = duplicates.MAX_DISTANCE,
+    group: np.ndarray | None = None,
+) -> dict:
+    """`of_test_images` that the run already has for these images and distance, from run_dir/copies.json; else
+    found and written there, without the predicted masks.
+
+    The file's training_hash and test_hash name what it was made from: labels, truth and the files' sizes.
+    """
+    with_truth = dataset.load_truth(data_dir, test)
+    known = test if with_truth is None else with_truth
+    saved = read_copies(Path(run_dir) / COPIES, table, known)
+    if saved is not None and saved.get("max_distance") == max_distance:
+        return saved
+    result, _ = of_test_images(table, test, data_dir, group, max_distance)
+    del result["predicted"]
+    hashes = {"training_hash": splitting.hash_split(table, {}), "test_hash": splitting.hash_split(known, {})}
+    result |= {"max_distance": max_distance, **hashes}
+    files.write_json(Path(run_dir) / COPIES, result)
+    return result
+
+
+def read_copies(
+    path: str | Path, table: pd.DataFrame | None = None, test: pd.DataFrame | None = None
+) -> dict | None:
+    """What `load` wrote; None if the file is missing or anything else, or tells of other training images than
+    `table`, or of other test images or another truth than `test`."""
+    try:
+        saved = files.read_json(path)
+    except (UserError, OSError):
+        return None
+    if not isinstance(saved, dict) or not {"images", "copies", "share", "score", "all_empty"} <= set(saved):
+        return None
+    tables = {"training_hash": table, "test_hash": test}
+    wanted = {key: splitting.hash_split(one, {}) for key, one in tables.items() if one is not None}
+    return saved if wanted.items() <= saved.items() else None
+
+
+def look(
+    run_dir: str | Path,
+    args: dict[str, Any],
+    data_dir: str | Path,
+    progress: Callable[[str], Any] | None = None,
+) -> list[dict]:
+    """Whether test images are copies of training images, before the first notebook runs: a list of findings
+    as of `reporting.finding`, and run_dir/copies.json.
+
+    Arguments:
+        args: {parameter: value} with max_images, seed and duplicate_distance, and max_test_images where test
+            images are to be left out;
+        progress: function called with a line of text before what takes its time and where nothing is looked
+            for, or None.
+    """
+    folder = Path(data_dir) / "test_images"
+    if not folder.is_dir():
+        return []
+    table = dataset.load_table(data_dir, args["max_images"], args["seed"])
+    test = dataset.load_test_table(data_dir, args.get("max_test_images", 0))
+    report, count = progress or (lambda text: None), len(table) + len(test)
+    if not len(test):
+        return []
+    if count > MOST:
+        report(f"{count:,} images are too many to look for copies before the run: 05_shift will")
+        return []
+    if count >= 1000:
+        report(f"{len(test):,} test images are compared with the training images")
+    try:
+        result = load(run_dir, table, test, data_dir, args["duplicate_distance"])
+    except UserError as error:  # an image that cannot be read, which the check of the data has told
+        report(f"copies of training images are not looked for among the test images: {error}")
+        return []
+    if not result["copies"]:
+        return []
+    what, remedy = in_words(result, "test", "among the training images")
+    return [reporting.finding(folder, 0, what, remedy, "warning")]
 
 
 def of_held_out(
@@ -121,18 +208,19 @@ def of_held_out(
     )
 
 
+def in_words(result: dict, kind: str, where: str) -> tuple[str, str]:
+    """A `baseline` with copies as a sentence without its full stop, and what to think of it."""
+    text = f"{result['copies']:,} of {result['images']:,} {kind} images ({result['share']:.0%}) have a copy {where}, turned or not"
+    if result["score"] is not None:
+        text += (
+            f". Looking their masks up scores {result['score']:.4f} without learning, predicting nothing "
+            f"{result['all_empty']:.4f}"
+        )
+    return text, "A score on them also tells what was remembered."
+
+
 def remark(result: dict, kind: str) -> str:
     """A `baseline`, in words. `kind`: of the images that are evaluated, such as "test"."""
     if not result["copies"]:
         return f"None of {result['images']:,} {kind} images has a copy among those that teach, turned or not."
-    text = (
-        f"{result['copies']:,} of {result['images']:,} {kind} images ({result['share']:.0%}) have a copy "
-        "among those that teach, "
-    )
-    text += "turned or not."
-    if result["score"] is not None:
-        text += (
-            f" Looking their masks up scores {result['score']:.4f} without learning, predicting nothing "
-            f"{result['all_empty']:.4f}."
-        )
-    return f"Warning: {text} A score on them also tells what was remembered."
+    return "Warning: {}. {}".format(*in_words(result, kind, "among those that teach"))

@@ -4,7 +4,7 @@ before the first cell."""
 import dataclasses
 import os
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -145,27 +145,46 @@ def count_findings(findings: pd.DataFrame) -> str:
     return text
 
 
-def divide(
-    values: params.Values, names: Iterable[str], folder: Path, run_dir: Path | None = None
-) -> tuple[list[dict[str, Any]], bytes]:
-    """Divide the images as the notebooks will that run, and print what that leaves too little of; UserError
-    at what cannot work.
-
-    Returns (the remarks, as findings of `validation`; the content of split.csv, which `run_dir` gets if it is
-    named).
-    """
+def look(
+    values: params.Values,
+    names: Iterable[str],
+    folder: Path,
+    run_dir: str | Path,
+    progress: Callable[[str], Any],
+) -> list[dict[str, Any]]:
+    """Divide the images as the notebooks will that run, and look for copies among the test images, into
+    split.csv and copies.json of a folder; what that leaves too little of, and what scores will tell, as
+    findings of `validation`."""
     names = [name for name in names if "held_out" in values[name]]
     if not names:
-        return [], b""
+        return []
     from lib.data import split_check
+    from lib.evaluation import copy_lookup
 
+    findings = split_check.look(values, names, folder, run_dir, progress)
+    if any(finding["severity"] == "error" for finding in findings):
+        return findings
+    args = {key: value.value for key, value in values[names[0]].items()}
+    limits = [keys["max_test_images"].value for keys in values.values() if "max_test_images" in keys]
+    return findings + copy_lookup.look(
+        run_dir, args | {"max_test_images": max(limits, default=0)}, folder, progress
+    )
+
+
+def divide(
+    values: params.Values, names: Iterable[str], folder: Path, run_dir: Path | None = None
+) -> tuple[list[dict[str, Any]], dict[str, bytes]]:
+    """`look`, and print what it finds; UserError at what cannot work.
+
+    Returns (the remarks, as findings of `validation`; the content of split.csv and copies.json as {name:
+    bytes}, which `run_dir` gets if it is named).
+    """
     with tempfile.TemporaryDirectory() as scratch:
-        remarks = split_check.look(
-            values, names, folder, run_dir or scratch, lambda text: print_line(f"         {text}")
-        )
-        split = (Path(run_dir or scratch) / products.SPLIT).read_bytes()
+        remarks = look(values, names, folder, run_dir or scratch, lambda text: print_line(f"         {text}"))
+        made = [Path(run_dir or scratch) / name for name in (products.SPLIT, products.COPIES)]
+        contents = {path.name: path.read_bytes() for path in made if path.is_file()}
     for remark in remarks:
         if remark["severity"] == "error":
             raise UserError(reporting.sentence(remark))
         print_line(f"         {remark['what']}. {remark['remedy']}")
-    return remarks, split
+    return remarks, contents

@@ -15,6 +15,7 @@ from lib.pipeline import cache_key, params, processes
 from lib.pipeline.run_state import NotebookTask
 
 SPLIT = "split.csv"  # which images train and which evaluate: of all notebooks that divide them
+COPIES = "copies.json"  # how many test images are copies of training images, and what looking them up scores
 FINDINGS = "data_findings.csv"  # what the check of the data found
 RUN, NOTEBOOK = paths.RUN_VARIABLE, "STEEL_NOTEBOOK"  # environment variables that mark whose a process is
 

@@ -77,7 +77,7 @@ def run(options: Options, project: Project = DEFAULT_PROJECT) -> int:
         facts, findings = inputs.validate_data(
             folder, data.why, fingerprint, previous if is_checked else None
         )
-        remarks, split = ([], b"") if previous else inputs.divide(values, selected, folder)
+        remarks, divided = ([], {}) if previous else inputs.divide(values, selected, folder)
         if findings is not None:
             findings = reporting.table([*findings.to_dict("records"), *remarks])
             facts["findings"] = inputs.count_findings(findings)
@@ -89,8 +89,8 @@ def run(options: Options, project: Project = DEFAULT_PROJECT) -> int:
         products.drop_split(run_dir, previous.notebooks if previous else {})
         if findings is not None:
             files.write_atomic(run_dir / inputs.FINDINGS, reporting.csv_text(findings))
-        if split:
-            files.write_atomic(run_dir / products.SPLIT, split)
+        for name, content in divided.items():
+            files.write_atomic(run_dir / name, content)
         values = params.with_folders(values, folder, run_dir)
         keys = tasks.keys_of(project, selected, values, fingerprint, previous)
         forced = set(selected) if options.start else set()
@@ -245,19 +245,15 @@ def check(options: Options, project: Project = DEFAULT_PROJECT) -> int:
 
 
 def check_division(options: Options, folder: Path, project: Project) -> list[dict[str, Any]]:
-    """What the split of a run with these options would leave too little of, as findings; nothing is
-    written."""
+    """What the split of a run with these options would leave too little of, and whether test images are
+    copies, as findings; nothing is written."""
     values = values_of(
         options, options.profile or inputs.choose_profile("", inputs.find_data(options.data))[0], project
     )
-    names = [name for name in project.select(options.only, options.start) if "held_out" in values[name]]
-    if not names:
-        return []
-    from lib.data import split_check
-
     try:
         with tempfile.TemporaryDirectory() as scratch:
-            return split_check.look(values, names, folder, scratch, print_line)
+            selected = project.select(options.only, options.start)
+            return inputs.look(values, selected, folder, scratch, print_line)
     except UserError as error:
         what, _, remedy = str(error).partition(". ")
         return [reporting.finding(folder / "train_images", 0, what, remedy)]

@@ -69,7 +69,7 @@ def existing(name: str, runs: Path) -> Path:
 
 def insist_on_empty(run_dir: Path) -> None:
     """UserError if a folder holds more than a command writes before the first state of its run."""
-    harmless = (LOCK, products.FINDINGS, products.SPLIT, "lost+found")
+    harmless = (LOCK, products.FINDINGS, products.SPLIT, products.COPIES, "lost+found")
     if any(path.name not in harmless and not path.name.endswith(".partial") for path in run_dir.iterdir()):
         raise UserError(
             f"{run_dir} already holds a run. Add --resume to go on with it, or choose another --run."
