@@ -4,7 +4,8 @@ steel report.
 python -m lib.overlap --submission runs/latest/submission.csv --data DIR
 
 The pixels of all images are counted together for each class. A pixel that is predicted as two classes counts
-for both; the background is what is predicted as none.
+for both; the background is what is predicted as none. Where test images are copies of training images, what
+looking their masks up would give, without learning, stands beside it.
 """
 
 import argparse
@@ -15,12 +16,14 @@ from pathlib import Path
 from lib import errors, paths
 from lib.data import dataset
 from lib.errors import UserError
-from lib.evaluation import metrics
+from lib.evaluation import copy_lookup, metrics
 from lib.inference import submission
 
 
 def of_submission(path: str | Path, data_dir: str | Path) -> dict:
-    """The metrics of a submission file. UserError if the truth of the test images is not known."""
+    """The metrics of a submission file, as `metrics.iou_metrics`, and where test images are copies of training
+    images copied_share and mean_iou_lookup_baseline (0..1). UserError if the truth of the test images is not
+    known."""
     about, table = dataset.describe(data_dir), dataset.load_test_table(data_dir)
     with_truth = dataset.load_truth(data_dir, table)
     if with_truth is None:
@@ -38,7 +41,14 @@ def of_submission(path: str | Path, data_dir: str | Path) -> dict:
     for image_id, defect_class, text in entries:
         rows[image_id][defect_class - 1] = text
     predicted = [rows[image_id] for image_id in table["image_id"]]
-    return metrics.iou_metrics(truth, predicted, shape, dataset.titles(about))
+    result = metrics.iou_metrics(truth, predicted, shape, dataset.titles(about))
+    if not (Path(data_dir) / "train.csv").is_file():
+        return result
+    copied, _ = copy_lookup.of_test_images(dataset.load_table(data_dir), table, data_dir)
+    if copied["copies"]:
+        looked_up = metrics.iou_metrics(truth, copied["predicted"], shape, dataset.titles(about))
+        result |= {"copied_share": copied["share"], "mean_iou_lookup_baseline": looked_up["mean_iou"]}
+    return result
 
 
 def act(arguments: list[str] | None) -> None:

@@ -9,10 +9,11 @@ import pytest
 from test_notebooks import FOLDER, cells_of
 
 import run_all
-from lib import files, lookup
+from lib import files, lookup, overlap
 from lib.data import dataset, duplicates, likeness, rle
 from lib.evaluation import copy_lookup, metrics
 from lib.files import read_json, write_json
+from lib.inference import submission
 from lib.inference.time_budget import Budget
 from lib.paths import PROJECT
 from lib.pipeline import graph, inputs
@@ -71,6 +72,19 @@ def test_the_command_tells_score_and_overlap(tmp_path, capsys):
     )  # whole, half of a mask, nothing where something is
     assert found["all_empty"] == 0
     assert found["mean_iou"] == pytest.approx((200 + 100) / (200 + 200 + 200))
+
+
+@pytest.mark.parametrize(
+    "n_copies, beside", [(3, {"copied_share": 0.5, "mean_iou_lookup_baseline": 0.25}), (0, {})]
+)
+def test_the_overlap_of_a_submission_stands_beside_that_of_looking_up(tmp_path, n_copies, beside):
+    """Of four masks that are known, looking up finds the one whose image is a copy."""
+    data = make_enough(tmp_path / "data", n_copies)
+    names = list(dataset.load_test_table(data)["image_id"])
+    submission.write(tmp_path / "s.csv", names, [[""] for _ in names])
+    found = overlap.of_submission(tmp_path / "s.csv", data)
+    assert found["mean_iou"] == 0
+    assert {key: found[key] for key in found if key in ("copied_share", "mean_iou_lookup_baseline")} == beside
 
 
 def test_without_truth_there_is_nothing_to_compare_with(tmp_path, capsys):

@@ -135,9 +135,13 @@ def test_correlation_is_opencvs():
     assert likeness.best_correlation(np.zeros_like(picture), part) == 0
 
 
+@pytest.mark.parametrize("table, rows", [(2048, 64), (4, 3)])
 @pytest.mark.parametrize("kind", SHAPES)
-def test_candidates_are_those_of_every_pair_in_every_turn(tmp_path, kind):
-    """The quick way over mirrored parts finds what products of all turned fingerprints find."""
+def test_candidates_are_those_of_every_pair_in_every_turn(tmp_path, monkeypatch, kind, table, rows):
+    """The quick way over mirrored parts finds what products of all turned fingerprints find, in one table or
+    in parts."""
+    monkeypatch.setattr(likeness, "TABLE", table)
+    monkeypatch.setattr(likeness, "ROWS", rows)
     images = [grey(texture(seed // 3, SHAPES[kind]) + texture(50 + seed, SHAPES[kind])) for seed in range(9)]
     turns = list(STRIP_TURNS if kind == "strip" else SQUARE_TURNS)
     paths = write(
