@@ -68,14 +68,15 @@ def area_under(truth, probability):
     return roc_auc_score(truth, probability) if 0 < truth.sum() < len(truth) else float("nan")
 
 
-def metrics_of(folder, seed):
-    """What one run found, a dictionary: strips, score, all-empty score, gain with its interval, areas under
-    curves, Dice, minutes."""
-    collected = predictions.CascadePredictions.load(sources.file_in(folder, sources.PREDICTIONS))
-    strategy = sources.read_thresholds(folder).strategy
+def numbers_of(collected, scored):
+    """What predictions are worth, a dictionary: strips, score, all-empty score, gain with its interval, areas
+    under curves, Dice.
+
+    Arguments:
+        collected: CascadePredictions; scored: (N, C) Dice of each pair by thresholds that its strip did not choose.
+    """
     has_defect = collected.true_area > 0
-    cross_fitted = threshold_search.cross_fit(collected, strategy, seed=seed)
-    gain = (cross_fitted - ~has_defect).mean(axis=1)
+    gain = (scored - ~has_defect).mean(axis=1)
     half = predictions.nearest_index(collected.pixel_thresholds, 0.5)
     plain = (
         2
@@ -85,15 +86,14 @@ def metrics_of(folder, seed):
     dices = [
         (
             np.where(positive, plain[:, class_index], np.nan),
-            np.where(positive, cross_fitted[:, class_index], np.nan),
+            np.where(positive, scored[:, class_index], np.nan),
         )
         for class_index, positive in enumerate(has_defect.T)
     ]
     return {
-        "seed": seed,
         "strips": len(has_defect),
         "positives": has_defect.sum(axis=0),
-        "score": cross_fitted.mean(),
+        "score": scored.mean(),
         "all_empty": 1 - has_defect.mean(),
         "gain": gain.mean(),
         "gain_interval": statistics.bootstrap_interval(gain, collected.group),
@@ -111,8 +111,15 @@ def metrics_of(folder, seed):
             ]
             for pair in dices
         ],
-        "minutes": files.read_json(folder / "run.json")["seconds"] / 60,
     }
+
+
+def metrics_of(folder, seed):
+    """What one run found: `numbers_of` its out-of-fold predictions, with seed and minutes."""
+    collected = predictions.CascadePredictions.load(sources.file_in(folder, sources.PREDICTIONS))
+    cross_fitted = threshold_search.cross_fit(collected, sources.read_thresholds(folder).strategy, seed=seed)
+    minutes = files.read_json(folder / "run.json")["seconds"] / 60
+    return {"seed": seed, **numbers_of(collected, cross_fitted), "minutes": minutes}
 
 
 def with_interval(pair):
@@ -120,11 +127,10 @@ def with_interval(pair):
     return "–" if pair is None else f"{pair[0]:.2f} ({pair[1][0]:.2f} to {pair[1][1]:.2f})"
 
 
-def text_of(results, args):
-    """The section: two tables, of whole runs and of classes."""
-    settings = "".join(f" -p {one}" for one in args.p)
+def text_of(results, command):
+    """The section: the command, and two tables, of whole runs and of classes."""
     lines = [
-        f"`python benchmarks/real.py --data FOLDER --profile {args.profile} --seeds {args.seeds}{settings}`, {measure.machine()}.",
+        f"`{command}`, {measure.machine()}.",
         "",
         "| seed | strips | score | all-empty | gain, 95 % interval | AUC of the binary classifier | minutes |",
         "|---|---|---|---|---|---|---|",
@@ -162,8 +168,11 @@ def main():
     parser.add_argument("--out", default="", help="page to write the section to")
     args = parser.parse_args()
     results = [metrics_of(run(args, seed), seed) for seed in map(int, args.seeds.split(","))]
-    text = text_of(results, args)
-    measure.publish(text, args.out)
+    settings = "".join(f" -p {one}" for one in args.p)
+    command = (
+        f"python benchmarks/real.py --data FOLDER --profile {args.profile} --seeds {args.seeds}{settings}"
+    )
+    measure.publish(text_of(results, command), args.out)
 
 
 if __name__ == "__main__":

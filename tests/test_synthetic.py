@@ -150,19 +150,34 @@ def test_masks_hold_the_planned_classes_and_never_overlap():
 
 
 def test_a_defect_is_seen_where_its_mask_lies():
-    """Against the same strip drawn without its defects: changed inside the masks, and nowhere else."""
-    roll = texture.make_roll(np.random.default_rng(1))
-    roll["contrast"] = 1.2
+    """Against the same strip drawn without its defects: changed inside the masks, and nowhere else. A defect
+    may be hardly to be seen, but most are."""
     for defect_class in (1, 2, 3, 4):
-        rng = np.random.default_rng(defect_class)
-        image = texture.surface(rng, roll)
-        before, masks = image.copy(), np.zeros((256, 1600, 4), np.uint8)
-        defects.put_defects(image, masks, rng, roll, defect_class, (0, 1600))
-        inside = masks[..., defect_class - 1] > 0
-        near = cv2.dilate(masks[..., defect_class - 1], np.ones((13, 13), np.uint8)) > 0
-        change = np.abs(image - before)
-        assert inside.any() and change[inside].mean() > 4
-        assert change[~near].max() < 0.5  # less than a grey level
+        changes = []
+        for seed in range(12):
+            roll = texture.make_roll(np.random.default_rng(seed))
+            rng = np.random.default_rng(defect_class)
+            image = texture.surface(rng, roll)
+            before, masks = image.copy(), np.zeros((256, 1600, 4), np.uint8)
+            defects.put_defects(image, masks, rng, roll, defect_class, (0, 1600))
+            inside = masks[..., defect_class - 1] > 0
+            near = cv2.dilate(masks[..., defect_class - 1], np.ones((13, 13), np.uint8)) > 0
+            change = np.abs(image - before)
+            assert inside.any() and change[~near].max() < 0.5  # less than a grey level
+            changes.append(change[inside].mean())
+        assert min(changes) > 0 and np.median(changes) > 2, (defect_class, changes)
+
+
+def test_the_defects_of_a_class_are_faint_and_glaring():
+    """The depth of the darkest twentieth of an object, as a share of the level: a strip in ten has half of another."""
+    depths = []
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        image, masks = np.full((256, 1600), 100, np.float32), np.zeros((256, 1600, 4), np.uint8)
+        defects.put_defects(image, masks, rng, {"contrast": 1.0}, 3, (0, 1600))
+        depths.append(1 - np.quantile(image[masks[..., 2] > 0], 0.05) / 100)
+    low, middle, high = np.quantile(depths, (0.1, 0.5, 0.9))
+    assert low < 0.25 and high > 2 * low and low < middle < 0.5, (low, middle, high)
 
 
 def test_twins_are_near_duplicates_and_one_has_other_masks():

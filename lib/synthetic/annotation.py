@@ -102,7 +102,9 @@ def outline(rng: Generator, shape: str, height: int, width: int) -> np.ndarray:
             [0, 1],
         ]
     elif shape == "strip":
-        top, bottom = rng.uniform(0.05, 0.55, 2) * (rng.random(2) < 0.8)
+        top, bottom = (
+            rng.uniform(0.05, 0.55, 2) * (rng.random(2) < 0.8) * min(1.0, 30 / max(12, min(height, width)))
+        )
         points = np.array([[0, 0], [1 - top, 0], [1, 1], [bottom, 1]])
         points = np.insert(points, 2, [[1 - top / 2 + 0.04, rng.uniform(0.35, 0.65)]], axis=0)
         if rng.random() < 0.5:

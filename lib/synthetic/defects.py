@@ -7,118 +7,169 @@ import numpy as np
 from numpy.random import Generator
 
 from lib.synthetic.annotation import object_position, object_sizes, outline, outline_kind
-from lib.synthetic.texture import HEIGHT, Roll, crop, curve
+from lib.synthetic.texture import HEIGHT, Roll, bell, crop, curve
+
+MEDIAN = {1: 1.0, 2: 0.5, 3: 0.85, 4: 0.7}  # contrast of a defect class, of half of its strips
 
 
-def bell(away: np.ndarray, width: float | np.ndarray) -> np.ndarray:
-    """A bell of height 1 around 0."""
-    return np.exp(-((away / width) ** 2))
+def middle_of(mask: np.ndarray) -> np.ndarray:
+    """The middle column of each row of a mask (h, w) 0..1, (h,) float32, smooth."""
+    columns = np.arange(mask.shape[1], dtype=np.float32)
+    middle = mask @ columns / np.maximum(0.1, mask.sum(axis=1))
+    return cv2.GaussianBlur(middle[:, None], (1, 31), 6, borderType=cv2.BORDER_REPLICATE)[:, 0]
 
 
-def draw_pits(box: np.ndarray, mask: np.ndarray, rng: Generator, strength: float) -> None:
-    """Class 1: small dark cores, each with a bright rim below, some with a short fine dark trail."""
+def draw_pits(box: np.ndarray, mask: np.ndarray, rng: Generator, strength: float, manner: float) -> None:
+    """Class 1: small dim cores above each other, with bright flecks at their ends, often on a faint hair."""
     height, width = box.shape
     level = float(box.mean())
     rows, columns = np.mgrid[0:height, 0:width].astype(np.float32)
-    relief = np.zeros_like(box)
-    for _ in range(int(np.clip(height * width / 450, 1, 9))):
-        y, x = rng.uniform(0.25, 0.75) * height, rng.uniform(0.3, 0.7) * width
-        tall, wide = rng.uniform(3, 6.5), rng.uniform(2.3, 4)
-        away = ((rows - y) / tall) ** 2 + ((columns - x) / wide) ** 2
-        rim = ((rows - y - 0.9 * tall) / tall) ** 2 + ((columns - x - rng.uniform(0.5, 1.5)) / wide) ** 2
-        relief += rng.uniform(1.0, 1.8) * np.exp(-1.4 * rim) - rng.uniform(0.8, 1.1) * np.exp(-away)
-        if rng.random() < 0.5:
-            relief -= 0.35 * bell(columns - x, 1.3) * ((rows < y) & (rows > y - rng.uniform(15, 35)))
-    box += strength * (0.75 * level + 20) * relief * mask
+    look = np.zeros_like(box)
+    count = int(np.clip(height * width / 700, 1, 9))
+    for _ in range(count):
+        y, x = rng.uniform(0.2, 0.8) * height, rng.uniform(0.3, 0.7) * width
+        tall, wide = rng.uniform(3, 9), rng.uniform(2, 4.5)
+        look -= rng.uniform(0.5, 1.1) * bell(np.hypot((rows - y) / tall, (columns - x) / wide), 1.0)
+        if rng.random() < 0.75:
+            below = y + rng.choice([-0.8, 0.9]) * tall
+            fleck = np.hypot(
+                (rows - below) / rng.uniform(1.5, 5), (columns - x - rng.normal(0, 1)) / rng.uniform(1.2, 3)
+            )
+            look += rng.uniform(0.5, 4.0) * bell(fleck, 1.0)
+    if rng.random() < 0.5:
+        look -= rng.uniform(0.1, 0.5) * bell(columns - width * rng.uniform(0.4, 0.6), 1.2)
+    if height * width > 2500 and rng.random() < 0.5:  # a large one is a dark scaly spot with flecks
+        look -= 0.5 * np.clip(0.6 + 0.6 * crop(rng, "drip", height, width), 0, 1.2)
+        look += 1.2 * crop(rng, "speck", height, width)
+    box += strength * (0.45 * level + 10) * look * mask
 
 
-def draw_line(box: np.ndarray, mask: np.ndarray, rng: Generator, strength: float) -> None:
-    """Class 2: a thin wandering dark line that opens into a lens, bright inside, and ends in a dark knot."""
+def draw_line(box: np.ndarray, mask: np.ndarray, rng: Generator, strength: float, manner: float) -> None:
+    """Class 2: a thin wandering dim line, often double, that opens into a lens and may end in a knot."""
     height, width = box.shape
     columns, rows = np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32)[:, None]
-    middle = mask @ columns / np.maximum(0.1, mask.sum(axis=1))
-    middle = cv2.GaussianBlur(middle[:, None], (1, 31), 6, borderType=cv2.BORDER_REPLICATE)
-    away = columns - middle - curve(rng, height, max(3, height // 24), min(3.0, width / 9))[:, None]
+    away = columns - middle_of(mask)[:, None]
+    away = away - curve(rng, height, max(3, height // 24), min(3.0, width / 9))[:, None]
     first = rng.uniform(0.05, 0.45) * height
     last = first + rng.uniform(0.3, 0.5) * height
     half = float(np.clip(width / 5, 1.8, 5)) * np.sqrt(
         np.maximum(0, np.sin(np.pi * (rows - first) / (last - first)))
     )
     half = half * ((rows > first) & (rows < last))
-    bright, left, right = rng.uniform((0.3, 0.6, 0.6), (0.9, 1.1, 1.1))
+    bright, left, right = rng.uniform((0.0, 0.5, 0.3), (0.7, 1.1, 1.1))
     profile = bright * bell(away, np.maximum(0.4, 0.7 * half)) * (half > 0)
-    profile -= np.maximum(left * bell(away + half, 1.3), right * bell(away - half, 1.3))
-    profile -= 1.2 * bell(np.hypot(away, (rows - last) / 1.4), 2.6)
-    fade = np.clip(0.95 + curve(rng, height, max(4, height // 12), 0.3), 0.4, 1.4)[:, None]
-    profile *= 1 + 0.3 * crop(rng, "grain", height, width)
-    box += strength * (0.55 * float(box.mean()) + 14) * profile * fade * mask
+    profile -= np.maximum(left * bell(away + half, 1.4), right * bell(away - half, 1.4))
+    profile -= 0.35 * bell(away, max(2.0, width / 4))
+    if rng.random() < 0.4:
+        profile -= bell(np.hypot(away, (rows - last) / 1.4), 2.6)
+    fade = np.clip(0.9 + curve(rng, height, max(4, height // 12), 0.4), 0.1, 1.5)[:, None]
+    profile *= 1 + 0.5 * crop(rng, "grain", height, width)
+    box += strength * (0.22 * float(box.mean()) + 5) * profile * fade * mask
 
 
-def streaks(rng: Generator, height: int, width: int) -> np.ndarray:
-    """A bundle of upright lines, dark with a bright side or bright, (height, width) float32 about -1..1.5."""
-    count = int(np.clip(width / rng.uniform(4.5, 7), 2, 14) + width / rng.uniform(20, 70))
-    centres = rng.uniform(0.1, 0.9, (count, 1)) * width
-    thick = rng.uniform(0.7, 2.2, (count, 1)) * rng.choice([1, 1, 1.8])
+def streaks(rng: Generator, height: int, width: int, slope: float, bright: bool = False) -> np.ndarray:
+    """A few upright dark (or bright) lines, thin and wide, some with a bright side or bright specks on them, (height,
+    width) float32 about -1..1.5."""
+    count = 1 + int(rng.poisson(np.clip(width / 30, 0.4, 5)))
+    thick = np.where(
+        rng.random((count, 1)) < 0.3, rng.uniform(2, 5, (count, 1)), rng.uniform(0.7, 1.8, (count, 1))
+    )
+    thick = np.minimum(thick, width / 5)
+    centres = rng.uniform(0.22, 0.78, (count, 1)) * width
     columns = np.arange(width, dtype=np.float32)
-    beside = centres + rng.choice([-2.2, 2.2], (count, 1)) * thick
-    lines = rng.uniform(0.4, 1.1, (count, 1)) * bell(columns - beside, thick) - bell(columns - centres, thick)
-    start, end = np.sort(rng.uniform(-0.6, 1.6, (2, count)), axis=0)
+    lines = -bell(columns - centres, thick) * rng.uniform(0.6, 1.1, (count, 1))
+    beside = centres + rng.choice([-1.8, 1.8], (count, 1)) * thick
+    lines += rng.choice([0, 0, 0, 0.4], (count, 1)) * bell(columns - beside, thick)
+    if bright:
+        lines *= -rng.uniform(0.5, 3)
+    reach = rng.random((2, count))  # most run through, some begin or end within
+    start, end = np.where(
+        reach < 0.75, [[-0.1], [1.1]], rng.uniform([[0.0], [0.4]], [[0.6], [1.0]], (2, count))
+    )
     rows = np.linspace(0, 1, height, dtype=np.float32)[:, None]
-    weights = ((rows > start) & (rows < np.maximum(end, start + 0.6))) * rng.uniform(0.5, 1.1, count)
-    uneven = rng.normal(1, 0.4, (max(3, height // 14), count)).astype(np.float32)
-    weights = cv2.GaussianBlur(
-        weights.astype(np.float32), (1, 21), 0, sigmaY=4, borderType=cv2.BORDER_REPLICATE
+    weights = np.clip((rows - start) * 12, 0, 1) * np.clip((end - rows) * 12, 0, 1)
+    uneven = rng.normal(1, 0.15, (max(3, height // 14), count)).astype(np.float32)
+    weights = weights * np.clip(
+        cv2.resize(uneven, (count, height), interpolation=cv2.INTER_CUBIC).reshape(height, count), 0.2, 2
     )
-    weights = weights * np.clip(cv2.resize(uneven, (count, height), interpolation=cv2.INTER_CUBIC), 0.1, 2)
-    return rng.choice([1, 1, 1, -0.9]) * (weights.astype(np.float32) @ lines.astype(np.float32))
-
-
-def draw_scratches(box: np.ndarray, mask: np.ndarray, rng: Generator, strength: float) -> None:
-    """Class 3: streaks along the longer side, slanted like the outline; or a dark band; or a rough scar."""
-    height, width = box.shape
-    if width > 1.5 * height:
-        draw_scratches(box.T, mask.T, rng, strength)
-        return
-    level = 0.65 * float(box.mean()) + 15
-    # A noise bank holds a piece as large; a turned object may be longer.
-    fits = height <= 300 and width <= 1600
-    compact = height < 1.8 * width and width < 120
-    kind = rng.choice(
-        ["streaks", "torn", "flat", "scar"], p=[0.2, 0.15, 0.0, 0.65] if compact else [0.72, 0.16, 0.12, 0.0]
-    )
-    look = streaks(rng, height, width)
-    columns = np.arange(width, dtype=np.float32)
-    middle = mask @ columns / np.maximum(0.1, mask.sum(axis=1))
-    slope = np.polyfit(np.arange(height), middle, 1)[0] if height > 20 else 0.0
+    look = weights.astype(np.float32) @ lines.astype(np.float32)
     shear = np.array([[1, slope, -slope * height / 2], [0, 1, 0]], np.float32)
     look = cv2.warpAffine(look, shear, (width, height), borderMode=cv2.BORDER_REFLECT)
-    if kind == "torn" and fits:
-        torn = crop(rng, "drip", height, width) + 0.4 * crop(rng, "ripple", height, width)
-        look = 0.6 * look - 0.75 * np.clip(2.5 * torn, 0, 1)
-    elif kind == "flat":
-        look = 0.45 * look - rng.uniform(0.35, 0.6)
-    elif kind == "scar" and fits:
-        dark = np.clip(0.75 + 0.8 * crop(rng, "drip", height, width), 0, 1.3)
-        look = 0.3 * look - 0.65 * dark + 0.45 * crop(rng, "speck", height, width)
-    if fits:
-        look = look + (0.08 + 0.3 * np.abs(look)) * crop(rng, "grain", height, width)
-    box += strength * level * np.clip(look, -1.05, 1.7) * mask
+    if rng.random() < 0.4:
+        look = look + rng.uniform(0.5, 2) * np.minimum(1, np.abs(look)) * crop(rng, "speck", height, width)
+    return look
 
 
-def draw_patch(box: np.ndarray, mask: np.ndarray, rng: Generator, strength: float) -> None:
-    """Class 4: a crumpled, scaly surface with a dark ragged rim and bright cracks."""
+def draw_scratches(box: np.ndarray, mask: np.ndarray, rng: Generator, strength: float, manner: float) -> None:
+    """Class 3: upright lines within a generous outline; or a rough scar, dark with bright flecks; or a field of
+    flecks; or a torn dark band; along the longer side."""
     height, width = box.shape
-    level = float(box.mean())
-    zoom = rng.uniform(0.8, 1.7)
+    if width > 1.5 * height:
+        draw_scratches(box.T, mask.T, rng, strength, manner)
+        return
+    compact = height < 1.8 * width and width < 160
+    rough = 0.75 if manner > 0.75 else 0.55 if compact else 0.04
+    kind = str(rng.choice(["streaks", "scar", "flecks", "torn"], p=[0.92 - rough, rough, 0.05, 0.03]))
+    level = 0.42 * float(box.mean()) + 6
+    if kind == "streaks":
+        middle = middle_of(mask)
+        slope = np.polyfit(np.arange(height), middle, 1)[0] if height > 20 else 0.0
+        look = streaks(rng, height, width, slope, manner < 0.1)
+        if rng.random() < 0.15:  # worn beside the lines as well
+            look = look - 0.2 * np.clip(0.5 + 0.6 * crop(rng, "drip", height, width), 0, 1)
+    elif kind == "scar":
+        dark = np.clip(crop(rng, "drops" if rng.random() < 0.5 else "mottle", height, width) + 0.2, 0, 1.3)
+        near = cv2.GaussianBlur(mask, (0, 0), max(2.0, min(height, width) / 6))
+        look = (0.8 * crop(rng, "speck", height, width) * rng.uniform(1.0, 5.0) - 0.9 * dark) * near
+    elif kind == "flecks":
+        look = rng.uniform(1.5, 5) * crop(rng, str(rng.choice(["speck", "flake"])), height, width)
+        look = look * np.clip(0.7 + crop(rng, "mottle", height, width), 0, 1.5)
+    else:
+        torn = crop(rng, "drops", height, width) + 0.6 * crop(rng, "ripple", height, width)
+        look = 0.4 * streaks(rng, height, width, 0.0) - 0.9 * np.clip(
+            2.5 * (torn - rng.uniform(-0.5, 0.8)), 0, 1
+        )
+    look = look + 0.12 * np.abs(look) * crop(rng, "grain", height, width)
+    box += strength * level * np.clip(look, -1.9, 4.0) * mask
+
+
+def draw_patch(box: np.ndarray, mask: np.ndarray, rng: Generator, strength: float, manner: float) -> None:
+    """Class 4: a skin of folds, or a flat dull patch, whose ragged rim throws a shadow to one side."""
+    height, width = box.shape
+    level = cv2.GaussianBlur(box, (0, 0), 12)
+    zoom = rng.uniform(0.85, 3.0)
     folds = cv2.resize(crop(rng, "relief", int(height / zoom) + 1, int(width / zoom) + 1), (width, height))
-    near = cv2.GaussianBlur(mask, (0, 0), max(2.0, min(9.0, min(height, width) / 9)))
-    ragged = np.clip((near + 0.16 * crop(rng, "mottle", height, width) - 0.48) * 5, 0, 1) * mask
-    tone = rng.uniform(0.5, 0.95) + strength * 0.3 * folds + 0.07 * crop(rng, "grain", height, width)
-    tone += strength * rng.uniform(0.3, 1.0) * np.maximum(0, folds - 1.2)
-    tone += 0.18 * crop(rng, "mottle", height, width)
-    rim = np.clip(1.6 * (1 - cv2.GaussianBlur(ragged, (0, 0), 4)) * ragged, 0, 0.6)
-    cover = ragged * min(1.0, 0.35 + 0.6 * strength)
-    box += cover * (level * np.clip(tone - 0.8 * strength * rim, 0.12, 2.4) - box)
+    if zoom > 1.2:
+        folds = folds + 0.4 * crop(rng, "relief", height, width)
+    near = cv2.GaussianBlur(mask, (0, 0), max(1.5, min(7.0, min(height, width) / 10)))
+    ragged = np.clip((near + 0.28 * crop(rng, "mottle", height, width) - 0.5) * 6, 0, 1) * mask
+    flat = rng.random() < (0.7 if manner < 0.25 else 0.1)
+    tone = float(np.clip(rng.lognormal(-0.12, 0.18), 0.55, 1.5)) + 0.05 * crop(rng, "grain", height, width)
+    tone = (
+        tone
+        + strength * (0.05 if flat else 0.17) * folds
+        + 0.08 * strength * crop(rng, "mottle", height, width)
+    )
+    if not flat:
+        tone += strength * rng.uniform(0.1, 0.8) * np.maximum(0, folds - 1.3)
+    if rng.random() < 0.7:  # sharp cracks, with a bright lip below each
+        cracks = bell(crop(rng, "mottle", height, width) - rng.uniform(-0.5, 0.5), rng.uniform(0.05, 0.12))
+        tone = (
+            tone
+            - strength * rng.uniform(0.2, 0.6) * cracks
+            + strength * rng.uniform(0.1, 0.6) * np.roll(cracks, 3, 0)
+        )
+    if rng.random() < 0.35:  # shining places
+        shine = np.clip(crop(rng, "mottle", height, width) - rng.uniform(0.3, 1.2), 0, 1)
+        tone = tone + rng.uniform(0.3, 1.5) * shine * np.clip(0.6 + 0.4 * folds, 0, 2)
+    soft = cv2.GaussianBlur(ragged, (0, 0), 1.5)
+    away = rng.uniform(-0.6, 0.6), float(rng.choice([1.0, -1.0], p=[0.7, 0.3]))
+    rim = away[0] * cv2.Sobel(soft, cv2.CV_32F, 1, 0) + away[1] * cv2.Sobel(soft, cv2.CV_32F, 0, 1)
+    rim = np.clip(rim * rng.uniform(0.2, 0.7), -0.8, 1.0) - 0.25 * max(0, rng.uniform(-1, 1)) * (
+        soft > 0.05
+    ) * (soft < 0.6)
+    box += ragged * (level * np.clip(tone, 0.15, 2.4) - box)
+    box *= np.clip(1 + strength * rim * mask, 0.2, 2.0)
 
 
 def visible_part(outlined: np.ndarray, slack: int, cut_above: bool, cut_below: bool) -> np.ndarray:
@@ -137,7 +188,7 @@ def visible_part(outlined: np.ndarray, slack: int, cut_above: bool, cut_below: b
     return cv2.GaussianBlur(inner, (0, 0), sigmaX=1.2, sigmaY=3)[room:-room, room:-room]
 
 
-DRAW: dict[int, Callable[[np.ndarray, np.ndarray, Generator, float], None]] = {
+DRAW: dict[int, Callable[[np.ndarray, np.ndarray, Generator, float, float], None]] = {
     1: draw_pits,
     2: draw_line,
     3: draw_scratches,
@@ -191,9 +242,13 @@ def put_defects(
         lit: first and last lit column; ranks: of the strip, see `object_sizes`.
     """
     sizes = sorted(object_sizes(rng, defect_class, *ranks), reverse=True)
-    strip_contrast = roll["contrast"] * float(np.clip(rng.lognormal(0.45, 0.2), 0.95, 2.0))
-    if rng.random() < 0.02:
-        strip_contrast *= 0.4  # hardly to be seen, as some real ones are
+    # From hardly to be seen to glaring, as real ones are.
+    strip_contrast = roll["contrast"] * float(
+        np.clip(rng.lognormal(np.log(MEDIAN[defect_class]), 0.45), 0.25, 3.0)
+    )
+    manner = float(
+        rng.random()
+    )  # what the objects of a strip have in common: see the functions that draw them
     mask = masks[..., defect_class - 1]
     for height, width in sizes:
         fitted = fit_outline(masks, rng, defect_class, height, width, lit)
@@ -208,4 +263,4 @@ def put_defects(
         soft = visible_part(outlined, 3 if min(height, width) > 24 else 1, top == 0, top + height == HEIGHT)
         if defect_class == 1:
             soft = cv2.GaussianBlur(outlined.astype(np.float32), (0, 0), 1.5)
-        DRAW[defect_class](image[box], soft, rng, strip_contrast * float(rng.uniform(0.8, 1.2)))
+        DRAW[defect_class](image[box], soft, rng, strip_contrast * float(rng.uniform(0.8, 1.2)), manner)

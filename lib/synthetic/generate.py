@@ -20,11 +20,12 @@ from lib import files, paths
 from lib.data import dataset, rle
 from lib.errors import UserError
 from lib.synthetic.defects import put_defects
+from lib.synthetic.marks import harmless_marks
 from lib.synthetic.planning import CLASSES, PlannedStrip, plan
-from lib.synthetic.texture import HEIGHT, WIDTH, Roll, harmless_marks, make_roll, side_block, surface
+from lib.synthetic.texture import HEIGHT, WIDTH, Roll, make_roll, plate, side_block, surface
 
 QUALITY = 90  # gives the originals' quantisation tables
-VERSION = 8  # raised when the same seed no longer gives the same strips
+VERSION = 9  # raised when the same seed no longer gives the same strips
 CHUNK = 32  # strips handed to a process at once
 
 
@@ -43,6 +44,8 @@ def draw_strip(
     """
     image = surface(rng, roll)
     masks = np.zeros((HEIGHT, WIDTH, CLASSES), np.uint8)
+    if roll["plate"] and not labels:
+        plate(image, rng, roll["plate"])
     harmless_marks(image, rng, roll, extra=0.0 if labels else 0.8)
     lit = side_block(image, rng, roll, largest=WIDTH - 420 if labels else WIDTH - 260)
     for defect_class in labels:
@@ -247,7 +250,11 @@ def find_or_generate(
     if paths.on_kaggle():
         source = f"Add Input, Competitions, {paths.COMPETITION}"
         print(f"No competition data are attached ({source}): strips are generated instead.")
-    train, test = checked_sizes(synthetic_sizes)
+    return at_home(*checked_sizes(synthetic_sizes), seed, lift)
+
+
+def at_home(train: int, test: int, seed: int, lift: bool = True) -> Path:
+    """A set of so many generated strips in the project's own folder for data, made where it is missing."""
     return generate(paths.home() / "data" / f"generated-{train}-{test}-{seed}", train, test, seed, lift)
 
 

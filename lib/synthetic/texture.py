@@ -1,6 +1,5 @@
-"""The look of a generated strip before any defect: texture, uneven light, side blocks and harmless marks."""
+"""The look of a generated strip before any mark: the noise it is made of, its light, its texture, its edge."""
 
-from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
@@ -38,12 +37,18 @@ def octaves(
 
 
 def relief(rng: Generator, shape: tuple[int, int]) -> np.ndarray:
-    """A crumpled surface lit from the side: folds with bright cracks on one flank, dark ones on the other."""
-    folds = octaves(rng, shape, (48, 72), 5, 0.55)
-    folds = np.abs(folds + 0.6 * smooth_noise(rng, shape, (90, 60)))
-    folds += 0.35 * np.abs(octaves(rng, shape, (20, 28), 3))
+    """A crumpled surface lit from above: folds, rather level than upright, with bright and dark flanks."""
+    folds = octaves(rng, shape, (34, 90), 5, 0.55)
+    folds = np.abs(folds + 0.6 * smooth_noise(rng, shape, (60, 90)))
+    folds += 0.35 * np.abs(octaves(rng, shape, (16, 28), 3))
     shade = cv2.Sobel(folds, cv2.CV_32F, 0, 1, ksize=3) + 0.5 * cv2.Sobel(folds, cv2.CV_32F, 1, 0, ksize=3)
     return shade / shade.std() - 0.25 * np.maximum(0, 0.25 - folds) / 0.1
+
+
+def above(noise: np.ndarray, level: float) -> np.ndarray:
+    """What rises above `level` deviations, 0 elsewhere; its largest values are about 1."""
+    rest = np.maximum(0, noise / noise.std() - level)
+    return rest / np.quantile(rest[rest > 0], 0.9)
 
 
 @lru_cache(maxsize=1)
@@ -51,26 +56,38 @@ def banks() -> dict[str, np.ndarray]:
     """Noise made once a process, (H + 64, W + 512) float32: to take random crops is faster than to draw."""
     rng = np.random.default_rng(BANK_SEED)
     shape = (HEIGHT + MARGIN, WIDTH + 8 * MARGIN)
-    grain = cv2.GaussianBlur(rng.standard_normal(shape).astype(np.float32), (0, 0), 0.6)
+
+    def blurred(across: float, along: float) -> np.ndarray:
+        """Normal noise, smoothed by `across` pixels from left to right and `along` from top to bottom."""
+        white = rng.standard_normal(shape).astype(np.float32)
+        return cv2.GaussianBlur(white, (0, 0), across, sigmaY=along)
+
+    grain = blurred(0.6, 0.7) * np.clip(1 + 0.25 * smooth_noise(rng, shape, (60, 110)), 0.3, 2)
     streak = smooth_noise(rng, shape, (14, 1)) + 0.8 * smooth_noise(rng, shape, (50, 2))
-    bright = np.maximum(
-        0, cv2.GaussianBlur(rng.standard_normal(shape).astype(np.float32), (0, 0), 0.8, sigmaY=1.3) - 0.75
-    )
+    phase = np.arange(shape[0], dtype=np.float32)[:, None] + 5 * smooth_noise(rng, shape, (90, 260))
+    waves = np.sin(phase * (2 * np.pi / 5.5)) * np.clip(smooth_noise(rng, shape, (40, 120)) + 0.8, 0, 2)
     made = {
         "grain": grain / grain.std(),
         "streak": streak / streak.std(),
-        "ripple": smooth_noise(rng, shape, (2, 26)),
+        "ripple": (waves + smooth_noise(rng, shape, (2, 26))) / 1.4,
         "mottle": octaves(rng, shape, (64, 64), 5),
         "drip": octaves(rng, shape, (140, 18), 4, 0.65),
-        "speck": bright / bright.std(),
+        "drops": octaves(rng, shape, (44, 8), 2, 0.5),
+        "field": smooth_noise(rng, shape, (150, 260)) + 0.5 * smooth_noise(rng, shape, (60, 40)),
+        "speck": above(blurred(0.8, 1.0), 1.5),
+        "flake": above(blurred(3.0, 1.0), 1.7),
+        "dash": above(blurred(0.7, 5.0), 1.6),
         "relief": relief(rng, shape),
     }
     return {name: np.ascontiguousarray(bank, np.float32) for name, bank in made.items()}
 
 
 def crop(rng: Generator, name: str, height: int = HEIGHT, width: int = WIDTH) -> np.ndarray:
-    """A random piece of a noise bank, (height, width) float32, now and then mirrored."""
+    """A random piece of a noise bank, (height, width) float32, now and then mirrored; turned if it is higher
+    than the bank."""
     bank = banks()[name]
+    if height > bank.shape[0]:
+        return crop(rng, name, width, height).T
     top = int(rng.integers(0, bank.shape[0] - height + 1))
     left = int(rng.integers(0, bank.shape[1] - width + 1))
     piece = bank[top : top + height, left : left + width]
@@ -83,165 +100,123 @@ def curve(rng: Generator, length: int, knots: int, deviation: float) -> np.ndarr
     return cv2.resize(values, (length, 1), interpolation=cv2.INTER_CUBIC)[0]
 
 
+def bell(away: np.ndarray, width: float | np.ndarray) -> np.ndarray:
+    """A bell of height 1 around 0."""
+    return np.exp(-((away / width) ** 2))
+
+
 def make_roll(rng: Generator, shift: float = 0.0) -> Roll:
     """One roll of steel: what its strips have in common.
 
     Arguments:
         shift: 0 for training rolls; 1 for those of the test set, a little darker, grainier and more marked.
     """
-    kinds = ("stain", "drips", "scale", "bands", "seam", "dashes", "dirt", "tone", "ripple")
-    habits = rng.dirichlet(np.full(len(kinds), 0.45))
+    kinds = (
+        "stain",
+        "drips",
+        "drops",
+        "grime",
+        "scale",
+        "bands",
+        "seam",
+        "lines",
+        "dirt",
+        "tone",
+        "spray",
+        "ripple",
+    )
+    habits = rng.dirichlet([{"grime": 1.5, "seam": 0.2}.get(kind, 0.5) for kind in kinds])
     return {
-        "base": float(np.clip(rng.normal(102 - 5 * shift, 24), 48, 172)),
-        "light": curve(rng, WIDTH, 7, 0.24),
-        "streak": (curve(rng, WIDTH, 400, 0.05) + curve(rng, WIDTH, 60, 0.06)) * float(rng.uniform(0.1, 1.0)),
-        "grain": float(rng.uniform(0.035, 0.10) * (1 + 0.15 * shift)),
-        "streakiness": float(rng.uniform(0.015, 0.07)),
-        "mottle": float(rng.uniform(0.01, 0.07)),
-        "ripple": float(max(0, rng.uniform(-0.04, 0.04))),
-        "speckle": float(max(0, rng.uniform(-0.12, 0.12))),
+        "base": float(np.clip(rng.lognormal(4.45 - 0.05 * shift, 0.25), 48, 165)),
+        "light": curve(rng, WIDTH, 6, 0.14),
+        "glow": float(rng.choice([0, 1, 1]) * rng.gamma(2.0, 0.2)),
+        "glow_row": float(rng.choice([0.1, 0.5, 0.95], p=[0.15, 0.25, 0.6])),
+        "glow_column": float(rng.uniform(0.1, 0.9)),
+        "streak": (curve(rng, WIDTH, 400, 0.02) + curve(rng, WIDTH, 60, 0.03)) * float(rng.uniform(0.1, 1.0)),
+        "grain": float(rng.uniform(0.035, 0.085) * (1 + 0.15 * shift)),
+        "streakiness": float(rng.uniform(0.0, 0.05)),
+        "mottle": float(rng.uniform(0.01, 0.05)),
+        "ripple": float(max(0, rng.uniform(-0.03, 0.05))),
+        "dash": float(max(0, rng.uniform(-0.12, 0.3))),
+        "speckle": float(max(0, rng.uniform(-0.1, 0.5))),
+        "flake": float(max(0, rng.uniform(-0.4, 0.6))),
         "edge_share": float(rng.choice([0.05, 0.35, 0.9], p=[0.5, 0.25, 0.25])),
         "edge_left": bool(rng.random() < 0.5),
-        "splash_share": float(rng.choice([0.0, 0.25], p=[0.7, 0.3])),
-        "marks": dict(zip(kinds, (habits * (5 + shift)).tolist(), strict=True)),
+        "splash_share": float(rng.choice([0.0, 0.3], p=[0.7, 0.3])),
+        "plate": str(rng.choice(["", "diamonds", "lenses"], p=[0.84, 0.1, 0.06])),
+        "marks": dict(zip(kinds, (habits * (7 + shift)).tolist(), strict=True)),
         "contrast": float(rng.uniform(0.85, 1.2) * (1 - 0.07 * shift)),
     }
 
 
+def light(rng: Generator, roll: Roll) -> np.ndarray:
+    """How bright each place of a strip is lit, (H, W) float32 around 1: from the side, and with a glow."""
+    columns = 1 + roll["light"] + roll["streak"] + curve(rng, WIDTH, 5, 0.06) + curve(rng, WIDTH, 120, 0.015)
+    rows = (
+        1
+        + np.linspace(-1, 1, HEIGHT, dtype=np.float32) * rng.normal(0.12, 0.18)
+        + curve(rng, HEIGHT, 4, 0.05)
+    )
+    lit = np.outer(np.clip(rows, 0.4, 2), np.clip(columns, 0.3, 2)).astype(np.float32)
+    if roll["glow"] > 0.05:
+        middle = (
+            roll["glow_row"] * HEIGHT + rng.normal(0, 25),
+            roll["glow_column"] * WIDTH + rng.normal(0, 150),
+        )
+        down = bell(np.arange(HEIGHT, dtype=np.float32) - middle[0], rng.uniform(80, 260))
+        along = bell(np.arange(WIDTH, dtype=np.float32) - middle[1], rng.uniform(180, 700))
+        lit += (roll["glow"] * rng.uniform(0.6, 1.4)) * np.outer(down, along).astype(np.float32)
+    return lit * np.float32(roll["base"] * rng.normal(1, 0.07))
+
+
 def surface(rng: Generator, roll: Roll) -> np.ndarray:
     """The bare strip: light and texture of its roll, (H, W) float32 grey levels 0..255."""
-    columns = 1 + roll["light"] + roll["streak"] + curve(rng, WIDTH, 6, 0.08) + curve(rng, WIDTH, 120, 0.025)
-    columns *= roll["base"] * rng.normal(1, 0.07)
-    rows = 1 + curve(rng, HEIGHT, 4, 0.05)
-    image = np.outer(rows, np.maximum(columns, 18)).astype(np.float32)
+    image = light(rng, roll)
     texture = cv2.addWeighted(
-        crop(rng, "grain"), roll["grain"], crop(rng, "streak"), roll["streakiness"], 1.0
+        crop(rng, "grain"), roll["grain"], crop(rng, "streak"), roll["streakiness"] * rng.uniform(0.3, 1), 1.0
     )
     texture = cv2.scaleAdd(crop(rng, "mottle"), roll["mottle"] * rng.uniform(0.3, 1.5), texture)
-    if roll["ripple"] > 0.01:
+    if roll["ripple"] > 0.005:
         texture = cv2.scaleAdd(crop(rng, "ripple"), roll["ripple"], texture)
-    if roll["speckle"] > 0.01:
-        texture = cv2.scaleAdd(crop(rng, "speck"), roll["speckle"], texture)
-    return cv2.multiply(image, texture)
+    places = np.clip(0.5 + crop(rng, "field"), 0, 1.5)
+    if roll["dash"] > 0.01:
+        texture = cv2.scaleAdd(crop(rng, "dash") * places, -roll["dash"], texture)
+    for name in ("speckle", "flake"):
+        if roll[name] > 0.02:
+            bank = crop(rng, "speck" if name == "speckle" else name)
+            texture = cv2.scaleAdd(bank * np.clip(crop(rng, "field") - 0.2, 0, 1.5), roll[name], texture)
+    return cv2.multiply(image, np.maximum(texture, 0.05))
 
 
-def envelope(
-    rng: Generator, width: int = WIDTH, least: int = 80, most: int = 600
-) -> tuple[int, int, np.ndarray]:
-    """Where along the strip a mark lies: first and last column, and a smooth weight 0..1 of each, float32."""
-    span = int(rng.integers(least, most))
-    left = int(rng.integers(-span // 3, width - span // 2))
-    first, last = max(0, left), min(width, left + span)
-    position = (np.arange(first, last, dtype=np.float32) - left) / span
-    return first, last, np.clip(4 * np.minimum(position, 1 - position), 0, 1)
-
-
-def mark_drips(image: np.ndarray, rng: Generator) -> None:
-    """Water stains: vertical, flat, ragged darker (seldom brighter) patches without grain of their own."""
-    first, last, weight = envelope(rng)
-    shape = np.clip((crop(rng, "drip", HEIGHT, last - first) - rng.uniform(0.4, 1.3)) * 6, 0, 1)
-    image[:, first:last] *= 1 - rng.choice([0.42, 0.3, -0.2]) * rng.uniform(0.6, 1) * shape * weight
-
-
-def mark_scale(image: np.ndarray, rng: Generator) -> None:
-    """Scale: a field of fine bright specks that thins out to its sides."""
-    first, last, weight = envelope(rng)
-    patch = np.clip(0.6 + 0.8 * crop(rng, "drip", HEIGHT, last - first), 0, 1.4)
-    image[:, first:last] += rng.uniform(5, 24) * crop(rng, "speck", HEIGHT, last - first) * patch * weight
-
-
-def mark_stain(image: np.ndarray, rng: Generator) -> None:
-    """A stain: a soft-edged blob, darker or brighter, smooth inside."""
-    height, width = int(rng.integers(40, 200)), int(rng.integers(60, 420))
-    top, left = int(rng.integers(0, HEIGHT - height + 1)), int(rng.integers(0, WIDTH - width))
-    rows, columns = (
-        np.linspace(-1, 1, height, dtype=np.float32)[:, None],
-        np.linspace(-1, 1, width, dtype=np.float32),
-    )
-    blob = 1.05 - rows**2 - columns**2 - 0.35 * np.abs(smooth_noise(rng, (height, width), (40, 50)))
-    depth = rng.choice([-0.7, 0.6]) * rng.uniform(0.4, 1)
-    image[top : top + height, left : left + width] *= 1 + depth * np.clip(blob, 0, 1)
-
-
-def mark_bands(image: np.ndarray, rng: Generator) -> None:
-    """Soft vertical bands over the whole height: cooling water and worn rolls."""
-    first, last, weight = envelope(rng, least=200, most=900)
-    bands = curve(rng, last - first, max(4, (last - first) // 30), rng.uniform(0.08, 0.22))
-    image[:, first:last] *= np.maximum(0.3, 1 + bands * weight)
-
-
-def mark_seam(image: np.ndarray, rng: Generator) -> None:
-    """A seam: a perfectly straight, even line over the whole height, mostly stippled, else soft-edged."""
-    width = int(rng.integers(3, 6))
-    rows = np.full((HEIGHT, 1), rng.choice([-0.45, -0.3, 0.4]), np.float32)
-    columns = np.ones(width, np.float32)
-    if rng.random() < 0.8:
-        rows[(np.arange(HEIGHT) // int(rng.integers(4, 9))) % 2 == 0] *= 0.1
+def plate(image: np.ndarray, rng: Generator, kind: str) -> None:
+    """The raised pattern of a chequered plate, drawn into `image` (H, W) float32: "diamonds" or "lenses"."""
+    step = float(rng.uniform(120, 180))
+    rows = np.arange(HEIGHT, dtype=np.float32)[:, None] + float(rng.uniform(0, step))
+    columns = np.arange(WIDTH, dtype=np.float32) + float(rng.uniform(0, step))
+    high = step * rng.uniform(0.8, 1.8) if kind == "diamonds" else step * rng.uniform(0.5, 0.7)
+    if kind == "diamonds":
+        first, second = (columns / step + rows / high) % 1 - 0.5, (columns / step - rows / high) % 1 - 0.5
+        width = rng.uniform(0.035, 0.07)
+        height = np.maximum(bell(first, width), bell(second, width))
     else:
-        columns = np.hanning(4 * width).astype(np.float32)
-    left = int(rng.integers(10, WIDTH - 30))
-    image[:, left : left + len(columns)] *= 1 + rows * columns
-
-
-def mark_dashes(image: np.ndarray, rng: Generator) -> None:
-    """Thin short dark dashes, all upright and alike: scattered scale that was rolled in flat."""
-    for _ in range(int(rng.integers(6, 40))):
-        height, top, left = (
-            int(rng.integers(6, 34)),
-            int(rng.integers(0, HEIGHT - 34)),
-            int(rng.integers(0, WIDTH - 2)),
+        line = np.floor(rows / high)
+        x = (columns / step + 0.5 * (line % 2)) % 1 - 0.5
+        y = (rows / high) % 1 - 0.5
+        turn = np.where(line % 2 == 0, 1.0, -1.0)
+        height = np.clip(
+            1.3 - 22 * (0.8 * x - 0.45 * turn * y) ** 2 / 0.35 - 90 * (0.5 * turn * x + 0.5 * y) ** 2, 0, 1
         )
-        image[top : top + height, left : left + int(rng.integers(1, 3))] *= rng.uniform(0.5, 0.8)
-
-
-def mark_dirt(image: np.ndarray, rng: Generator) -> None:
-    """Dirt: a cloud of small dark flecks without bright edges."""
-    first, last, weight = envelope(rng, most=400)
-    cloud = np.clip(crop(rng, "mottle", HEIGHT, last - first) - 0.3, 0, 1.2) * weight
-    flecks = np.clip(crop(rng, "grain", HEIGHT, last - first) + 1.2 * cloud - 1.2, 0, 0.8)
-    image[:, first:last] *= 1 - 0.5 * np.minimum(1, cv2.blur(cloud * flecks * 2, (3, 3)) + 0.3 * cloud)
-
-
-def mark_tone(image: np.ndarray, rng: Generator) -> None:
-    """A large area that is evenly lighter or darker behind a curved border: the tongue of a water film."""
-    border = int(rng.integers(100, WIDTH - 100)) + np.linspace(-1, 1, HEIGHT) ** 2 * rng.normal(0, 90)
-    border = border + np.linspace(-1, 1, HEIGHT) * rng.normal(0, 110)
-    side = (np.arange(WIDTH, dtype=np.float32)[None, ::4] - border[::4, None]) * rng.choice([-1, 1]) / 6
-    fade = np.clip(side, 0, 1) * np.clip(1.6 - side / rng.uniform(30, 120), 0, 1)
-    image *= 1 + rng.choice([-0.22, 0.25]) * cv2.resize(fade, (WIDTH, HEIGHT), interpolation=cv2.INTER_LINEAR)
-
-
-def mark_ripple(image: np.ndarray, rng: Generator) -> None:
-    """Chatter: fine level waves across part of the strip."""
-    first, last, weight = envelope(rng, least=200, most=900)
-    image[:, first:last] *= 1 + rng.uniform(0.03, 0.09) * crop(rng, "ripple", HEIGHT, last - first) * weight
-
-
-def mark_splash(image: np.ndarray, rng: Generator) -> None:
-    """Glare on water drops: fully white spots with spiky borders in a few columns; harmless."""
-    first, last, weight = envelope(rng, least=90, most=260)
-    drops = crop(rng, "drip", HEIGHT, last - first) + 0.5 * crop(rng, "mottle", HEIGHT, last - first)
-    image[:, first:last] += 400 * np.clip((drops - rng.uniform(1.5, 2.1)) * weight, 0, 1)
-
-
-MARKS: dict[str, Callable[[np.ndarray, Generator], None]] = {
-    "stain": mark_stain, "drips": mark_drips, "scale": mark_scale, "bands": mark_bands, "seam": mark_seam,
-    "dashes": mark_dashes, "dirt": mark_dirt, "tone": mark_tone, "ripple": mark_ripple,
-}  # fmt: skip
-
-
-def harmless_marks(image: np.ndarray, rng: Generator, roll: Roll, extra: float = 0.0) -> None:
-    """Put the roll's harmless marks on `image`, (H, W) float32, in place; `extra` more of them on average."""
-    total = sum(roll["marks"].values())
-    for name, rate in roll["marks"].items():
-        for _ in range(min(4, int(rng.poisson(rate * (1 + extra / total))))):
-            MARKS[name](image, rng)
-    if rng.random() < roll["splash_share"]:
-        mark_splash(image, rng)
+    height = cv2.GaussianBlur(height.astype(np.float32), (0, 0), rng.uniform(0.8, 2))
+    shade = cv2.Sobel(height, cv2.CV_32F, 0, 1) + rng.uniform(-0.5, 0.5) * cv2.Sobel(height, cv2.CV_32F, 1, 0)
+    if rng.random() < 0.6:  # lit from above: both flanks are dark
+        shade = np.abs(shade)
+    image *= np.clip(1 - rng.uniform(0.8, 2.2) * shade + 0.15 * height, 0.15, 2.2)
 
 
 def side_block(image: np.ndarray, rng: Generator, roll: Roll, largest: int) -> tuple[int, int]:
     """Black out the side beyond the strip's edge, on some strips; returns the first and the last lit column.
+
+    Along the edge runs a rim of its own tone, often with a bright line.
 
     Arguments:
         largest: width of the block in pixels at the most.
@@ -249,13 +224,18 @@ def side_block(image: np.ndarray, rng: Generator, roll: Roll, largest: int) -> t
     if rng.random() > roll["edge_share"] or largest < 20:
         return 0, WIDTH
     width = int(min(largest, 20 + 1100 * rng.beta(1.1, 1.5)))
-    black = np.maximum(0, 4 + 3 * crop(rng, "grain", HEIGHT, width))
     rim = int(rng.integers(8, 60))
-    glow = 1 + rng.uniform(-0.45, 0.6) * np.linspace(1, 0.2, rim, dtype=np.float32)
+    tone = 1 + rng.uniform(-0.5, 0.5) * np.linspace(1, 0.1, rim, dtype=np.float32) + curve(rng, rim, 4, 0.12)
+    if rng.random() < 0.6:
+        tone = tone + rng.uniform(0.2, 0.9) * bell(np.arange(rim) - rng.uniform(1, 5), rng.uniform(1, 4))
+    worn = np.maximum(0.2, 1 + rng.uniform(0, 0.25) * crop(rng, "drip", HEIGHT, rim)) * np.maximum(tone, 0.2)
+    if rng.random() < 0.25:  # crumpled scale, which nobody counts
+        worn = worn * np.clip(1 + 0.25 * crop(rng, "relief", HEIGHT, rim), 0.2, 2)
+    black = np.maximum(0, 4 + 3 * crop(rng, "grain", HEIGHT, width))
     if roll["edge_left"]:
-        image[:, width : width + rim] *= glow
+        image[:, width : width + rim] *= worn
         image[:, :width] = black
         return width + 3, WIDTH
-    image[:, WIDTH - width - rim : WIDTH - width] *= glow[::-1]
+    image[:, WIDTH - width - rim : WIDTH - width] *= worn[:, ::-1]
     image[:, WIDTH - width :] = black
     return 0, WIDTH - width - 3
