@@ -180,6 +180,21 @@ def test_the_defects_of_a_class_are_faint_and_glaring():
     assert low < 0.25 and high > 2 * low and low < middle < 0.5, (low, middle, high)
 
 
+def test_contrast_makes_defects_clearer_and_nothing_else(tmp_path):
+    plain, clear = (planning.plan("train", 20, 4, contrast=contrast) for contrast in (1.0, 2.5))
+    changes = []
+    for faint, strong in zip(plain, clear, strict=True):
+        (image, masks), (clearer, same) = generate.make_strip(faint), generate.make_strip(strong)
+        np.testing.assert_array_equal(masks, same)
+        wide = cv2.dilate(masks.max(axis=2), np.ones((13, 13), np.uint8)) > 0
+        changes.append((image != clearer)[wide].mean() if faint.labels else 0.0)
+        assert (image == clearer)[~wide].all()
+    assert np.mean(changes) > 0.2
+    assert "2.5 times" in generate.settings(8, 8, 3, True, 2.5)["note"]
+    with pytest.raises(errors.UserError, match="a contrast above 0"):
+        generate.generate(tmp_path / "set", 8, 8, seed=3, contrast=float("nan"))
+
+
 def test_twins_are_near_duplicates_and_one_has_other_masks():
     planned = planning.plan("train", 300, 2)
     streams = Counter(entry.stream for entry in planned)

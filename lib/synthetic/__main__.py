@@ -17,13 +17,17 @@ def act(arguments: list[str] | None) -> None:
         "--as-real", action="store_true", help="the competition's own class shares, rare classes not raised"
     )
     parser.add_argument(
+        "--contrast", type=float, default=1.0, help="how far defects stand out, beside those of real strips"
+    )
+    parser.add_argument(
         "--processes",
         type=errors.whole_number,
         default=None,
         help="processes at a time, by default one a core",
     )
     args = parser.parse_args(arguments)
-    generate.generate(args.out, args.train, args.test, args.seed, not args.as_real, args.processes)
+    sizes = args.train, args.test, args.seed
+    generate.generate(args.out, *sizes, not args.as_real, args.processes, args.contrast)
 
 
 def main(arguments: list[str] | None = None) -> int:

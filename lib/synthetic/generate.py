@@ -4,7 +4,6 @@ import contextlib
 import itertools
 import multiprocessing
 import os
-import re
 import sys
 import time
 from collections.abc import Sequence
@@ -22,10 +21,12 @@ from lib.errors import UserError
 from lib.synthetic.defects import put_defects
 from lib.synthetic.marks import harmless_marks
 from lib.synthetic.planning import CLASSES, PlannedStrip, plan
+from lib.synthetic.reuse import is_filled
 from lib.synthetic.texture import HEIGHT, WIDTH, Roll, make_roll, plate, side_block, surface
 
 QUALITY = 90  # gives the originals' quantisation tables
 VERSION = 9  # raised when the same seed no longer gives the same strips
+CLEAR = 2.5  # how many times clearer than real ones the defects are from which a demo's small networks learn
 CHUNK = 32  # strips handed to a process at once
 
 
@@ -79,6 +80,7 @@ def make_strip(planned: PlannedStrip) -> tuple[np.ndarray, np.ndarray]:
     """The image (H, W) uint8 and the masks (H, W, C) uint8 0/1 of a planned strip."""
     part = int(planned.part == "test")
     roll = make_roll(np.random.default_rng([planned.seed, part, 1, planned.roll]), shift=float(part))
+    roll["contrast"] *= planned.contrast
     rng = np.random.default_rng([planned.seed, part, 2, planned.stream])
     image, masks = draw_strip(rng, roll, planned.labels, planned.ranks)
     if planned.twin in ("copy", "masks"):
@@ -105,7 +107,7 @@ def write_chunk(work: tuple[str, list[PlannedStrip]]) -> list[tuple[str, int, st
     return rows
 
 
-def settings(train: int, test: int, seed: int, lift: bool) -> dict[str, Any]:
+def settings(train: int, test: int, seed: int, lift: bool, contrast: float = 1.0) -> dict[str, Any]:
     """What a generated set is made from, as its dataset.json holds it."""
     note = "Generated strips: no real steel."
     if lift:
@@ -113,6 +115,8 @@ def settings(train: int, test: int, seed: int, lift: bool) -> dict[str, Any]:
             " The rare defect classes are raised far above their real shares"
             " so that each can be learnt from few strips."
         )
+    if contrast != 1:
+        note += f" Their defects stand out {contrast:g} times as far as real ones."
     return {
         "generated": True,
         "classes": CLASSES,
@@ -120,13 +124,23 @@ def settings(train: int, test: int, seed: int, lift: bool) -> dict[str, Any]:
         "width": WIDTH,
         "class_names": [f"class {defect_class}" for defect_class in range(1, CLASSES + 1)],
         "note": note,
-        "settings": {"train": train, "test": test, "seed": seed, "lift": lift, "version": VERSION},
+        "settings": {
+            "train": train,
+            "test": test,
+            "seed": seed,
+            "lift": lift,
+            "contrast": contrast,
+            "version": VERSION,
+        },
     }
 
 
-def write_parts(folder: Path, train: int, test: int, seed: int, lift: bool, processes: int) -> None:
+def write_parts(
+    folder: Path, train: int, test: int, seed: int, lift: bool, contrast: float, processes: int
+) -> None:
     """Write all images and tables of a set into `folder`."""
-    plans = {"train": plan("train", train, seed, lift), "test": plan("test", test, seed, lift)}
+    sizes = {"train": train, "test": test}
+    plans = {part: plan(part, count, seed, lift, contrast) for part, count in sizes.items()}
     work: list[tuple[str, list[PlannedStrip]]] = []
     for part, strips in plans.items():
         (folder / f"{part}_images").mkdir(parents=True)
@@ -148,45 +162,14 @@ def write_parts(folder: Path, train: int, test: int, seed: int, lift: bool, proc
     dataset.write_table(folder / "sample_submission.csv", ("ImageId", "EncodedPixels", "ClassId"), submission)
 
 
-def is_filled(folder: Path, wanted: dict[str, Any]) -> bool:
-    """Whether a folder holds the set of these settings; False if it is empty or an older version's of them.
-
-    Raises UserError if something else lies there.
-    """
-    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
-        return False
-    description = files.read_json(folder / "dataset.json") if (folder / "dataset.json").is_file() else {}
-    if description == wanted:
-        return True
-    before = description.get("settings") if isinstance(description, dict) else None
-    if not isinstance(before, dict) or {**before, "version": VERSION} != wanted["settings"]:
-        raise UserError(
-            f"{folder} holds something else than these generated strips. Delete it or name another folder."
-        )
-    if strange := first_foreign(folder):
-        raise UserError(
-            f"{strange} is none of the strips that an older version generated there, and they are to be made "
-            f"anew. Move it elsewhere, or name another folder than {folder}."
-        )
-    return False
-
-
-def first_foreign(folder: Path) -> Path | None:
-    """The first thing in the folder of a generated set that is none of its own, or None."""
-    parts = ("train_images", "test_images")
-    tables = ("dataset.json", "train.csv", "test_truth.csv", "sample_submission.csv")
-    for path in sorted(folder.iterdir()):
-        if path.name in parts and path.is_dir() and not path.is_symlink():
-            for image in sorted(path.iterdir()):
-                if not re.fullmatch(r"[0-9a-f]{9}\.jpg", image.name) or not image.is_file():
-                    return image
-        elif path.name not in tables or not path.is_file():
-            return path
-    return None
-
-
 def generate(
-    folder: str | Path, train: int, test: int, seed: int, lift: bool = True, processes: int | None = None
+    folder: str | Path,
+    train: int,
+    test: int,
+    seed: int,
+    lift: bool = True,
+    processes: int | None = None,
+    contrast: float = 1.0,
 ) -> Path:
     """Make a data set of generated strips in the competition's layout, or reuse the one that is there.
 
@@ -194,17 +177,18 @@ def generate(
         folder: written aside, then renamed. Of two that make the same at once the second takes the first's.
         train, test: numbers of strips, from 1; 8 or more hold every class.
         lift: raise the shares of the rare classes (the demo); else the competition's own shares.
+        contrast: how far defects stand out, beside those of real strips.
         processes: how many at a time, by default one a core; the strips do not depend on it.
 
     Returns the folder. Raises UserError if something else lies there, or if a number is out of range.
     """
     folder = Path(paths.resolve_path(folder, "The folder"))
-    if train < 1 or test < 1 or seed < 0:
+    if train < 1 or test < 1 or seed < 0 or not 0 < contrast <= 10:
         raise UserError(
-            f"Cannot generate {train} training and {test} test strips from seed {seed}: "
-            "give at least one of each and a seed of 0 or more."
+            f"Cannot generate {train} training and {test} test strips from seed {seed} with contrast {contrast:g}: "
+            "give at least one of each, a seed of 0 or more and a contrast above 0, 10 at most."
         )
-    wanted = settings(int(train), int(test), int(seed), bool(lift))
+    wanted = settings(int(train), int(test), int(seed), bool(lift), float(contrast))
     if is_filled(folder, wanted):
         return folder
     if folder.exists() and any(folder.iterdir()):  # the same set as an older version made it
@@ -213,7 +197,13 @@ def generate(
     started = time.perf_counter()
     with files.scratch(folder) as partial:
         write_parts(
-            partial, train, test, seed, lift, (os.cpu_count() or 1) if processes is None else processes
+            partial,
+            train,
+            test,
+            seed,
+            lift,
+            contrast,
+            (os.cpu_count() or 1) if processes is None else processes,
         )
         files.write_json(partial / "dataset.json", wanted)
         if not files.put(partial, folder) and files.read_json(folder / "dataset.json") != wanted:
@@ -250,12 +240,14 @@ def find_or_generate(
     if paths.on_kaggle():
         source = f"Add Input, Competitions, {paths.COMPETITION}"
         print(f"No competition data are attached ({source}): strips are generated instead.")
-    return at_home(*checked_sizes(synthetic_sizes), seed, lift)
+    train, test = checked_sizes(synthetic_sizes)
+    name = f"generated-{train}-{test}-{seed}"
+    return generate(paths.home() / "data" / name, train, test, seed, lift, contrast=CLEAR)
 
 
-def at_home(train: int, test: int, seed: int, lift: bool = True) -> Path:
-    """A set of so many generated strips in the project's own folder for data, made where it is missing."""
-    return generate(paths.home() / "data" / f"generated-{train}-{test}-{seed}", train, test, seed, lift)
+def for_pretraining(count: int, seed: int) -> Path:
+    """So many generated strips whose defects are as faint as real ones, in the project's own folder for data."""
+    return generate(paths.home() / "data" / f"generated-{count}-{seed}", count, 8, seed)
 
 
 def start_method() -> str:

@@ -36,6 +36,7 @@ class PlannedStrip:
     ranks: dict[int, tuple[float, float]] = field(default_factory=dict)
     # Of near-duplicates, which share a stream: "first", and how the other differs, "copy" or "masks" too:
     twin: str = ""
+    contrast: float = 1.0  # how far its defects stand out, beside those of real strips
 
 
 def plan_labels(count: int, rng: Generator, lift: bool = True) -> list[Labels]:
@@ -86,14 +87,15 @@ def plan_twins(strips: list[PlannedStrip], n_pairs: int) -> None:
             second.ranks = first.ranks
 
 
-def plan(part: str, count: int, seed: int, lift: bool = True) -> list[PlannedStrip]:
+def plan(part: str, count: int, seed: int, lift: bool = True, contrast: float = 1.0) -> list[PlannedStrip]:
     """What each of `count` strips of one part, "train" or "test", is to be, sorted by image_id."""
     rng = np.random.default_rng([seed, part == "test", 0])
     n_rolls = max(2, -(-count // STRIPS_PER_ROLL))
     strips = []
     for stream, labels in enumerate(plan_labels(count, rng, lift)):
         image_id = hashlib.sha256(f"{seed} {part} {stream}".encode()).hexdigest()[:9] + ".jpg"
-        strips.append(PlannedStrip(image_id, part, seed, stream, int(rng.integers(n_rolls)), labels))
+        roll = int(rng.integers(n_rolls))
+        strips.append(PlannedStrip(image_id, part, seed, stream, roll, labels, contrast=contrast))
     plan_ranks(strips, rng)
     if part == "train" and count >= 16:
         plan_twins(strips, min(44, 2 + count // 250))
