@@ -25,7 +25,7 @@ with contextlib.redirect_stdout(sys.stderr):
 
 from lib.data import rle
 from lib.data.images import read_image
-from lib.inference import cascade, predictor
+from lib.inference import cascade
 from lib.models import runtime, saving
 
 BATCH = 16
@@ -116,21 +116,17 @@ def compare(title, folder, files, args):
         print(f"{name} could not run it: {why}")
 
 
-class Plain(predictor.Network):
-    """A network of the cascade that Keras predicts with."""
-
-    def __init__(self, folder, augmentations):
-        super().__init__(folder, augmentations)
-        network = saving.load(folder)
-        self.members = [lambda images: network.predict(images, batch_size=BATCH, verbose=0)]
+def by_keras(network):
+    """A network of the cascade that Keras predicts with from here on."""
+    model = saving.load(network.folders[0])
+    network.members = [lambda images: model.predict(images, batch_size=BATCH, verbose=0)]
+    return network
 
 
 def scores(run):
     """Print the score of the cascade by each engine, with the same thresholds, and how many of its masks
     differ."""
-    networks = {
-        KERAS: {name: Plain(run.models / name, run.thresholds.tta) for name in run.networks("float32")}
-    }
+    networks = {KERAS: {name: by_keras(network) for name, network in run.networks("float32").items()}}
     networks |= {
         f"product, {engine}": run.networks(engine)
         for engine in runtime.ENGINES

@@ -240,7 +240,7 @@ def make_run(folder, files):
         network = (builders.build_segmenter if segments else builders.build_classifier)(**more)
         card = {"kind": "segmenter" if segments else "classifier", "build": more, "input": list(CASCADE_SIZE)}
         saving.save(network, folder / "models" / name, card)
-    networks = cascade.open_networks(folder / "models", classes, engine=ENGINE)
+    networks = cascade.open_networks(paths.network_folders(folder / "models", classes), engine=ENGINE)
     binary = np.array(list(networks["binary"](files)))[:, 0]
     least = float(np.quantile(binary, 1 - SHARES[0]))
     passed = [path for path, probability in zip(files, binary, strict=True) if probability >= least]
@@ -259,8 +259,7 @@ def make_run(folder, files):
         tuple(float(value) for value in pixels),
         (75,) * classes,
         (600,) * classes,
-        ("none",),
-        ENGINE,
+        engine=ENGINE,
     ).write(folder / sources.THRESHOLDS)
 
 
@@ -274,8 +273,9 @@ def inference(folder):
         sorted((folder / "train_images").iterdir()),
     )
     classes, names = thresholds.classes, [path.name for path in files]
+    folders = paths.network_folders(folder.parent / "run" / "models", classes)
     networks = cascade.open_networks(
-        folder.parent / "run" / "models", classes, thresholds.tta, engine=thresholds.engine
+        folders, thresholds.tta, thresholds.classifier_tta, engine=thresholds.engine
     )
     clock, broken = Clock(), {}
     predicted, binary, label = cascade.predict(

@@ -34,6 +34,7 @@ sys.path.insert(0, str(PROJECT))
 
 import measure  # noqa: E402
 
+from lib import paths  # noqa: E402
 from lib.data import dataset, splitting  # noqa: E402
 from lib.evaluation import metrics, predictions, shift, statistics, threshold_search  # noqa: E402
 from lib.files import write_atomic  # noqa: E402
@@ -72,9 +73,8 @@ def predictions_of(networks, table):
 
 def row_of(seed, args):
     """One row, in a process of its own."""
-    networks = cascade.open_networks(
-        Path(args.run) / "models", planning.CLASSES, args.tta.split(","), 16, args.engine
-    )
+    folders = paths.network_folders(Path(args.run) / "models", planning.CLASSES)
+    networks = cascade.open_networks(folders, args.tta.split(","), engine=args.engine)
     with tempfile.TemporaryDirectory(prefix="cross-fitting-") as folder:
         return evaluate(networks, seed, Path(folder), args)
 

@@ -30,7 +30,7 @@ import cross_fitting  # noqa: E402
 import measure  # noqa: E402
 import quality  # noqa: E402
 
-from lib import errors, files  # noqa: E402
+from lib import errors, files, paths  # noqa: E402
 from lib.evaluation import predictions, statistics, threshold_search  # noqa: E402
 from lib.inference import cascade, sources  # noqa: E402
 from lib.synthetic import generate, planning  # noqa: E402
@@ -87,7 +87,10 @@ def evaluate(seed, count, fresh):
             thresholds = sources.read_thresholds(folder)
             claimed_on = predictions.CascadePredictions.load(sources.file_in(folder, sources.PREDICTIONS))
             networks = cascade.open_networks(
-                folder / "models", planning.CLASSES, thresholds.tta, 16, thresholds.engine
+                paths.network_folders(folder / "models", planning.CLASSES),
+                thresholds.tta,
+                thresholds.classifier_tta,
+                engine=thresholds.engine,
             )
             split = pd.read_csv(folder / "split.csv")
             held_out, teaching = (split.loc[split["part"] == part, "group"] for part in ("held_out", "train"))

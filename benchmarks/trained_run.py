@@ -29,7 +29,10 @@ class Trained:
 
     def networks(self, engine):
         """The cascade's networks, run by one of `runtime.ENGINES`."""
-        return cascade.open_networks(self.models, self.thresholds.classes, self.thresholds.tta, engine=engine)
+        folders = paths.network_folders(self.models, self.thresholds.classes)
+        return cascade.open_networks(
+            folders, self.thresholds.tta, self.thresholds.classifier_tta, engine=engine
+        )
 
     def score(self, predicted):
         """The competition's score of N x C run-lengths for all test strips."""

@@ -150,6 +150,11 @@ def network_names(classes: int) -> list[str]:
     return ["binary", "multilabel", *(f"seg_class{defect_class}" for defect_class in range(1, classes + 1))]
 
 
+def network_folders(models_dir: str | os.PathLike, classes: int) -> dict[str, Path]:
+    """{name: folder} of the networks of a run, in the order of `network_names`."""
+    return {name: Path(models_dir) / name for name in network_names(classes)}
+
+
 def member_folder(folder: str | os.PathLike, member: int) -> Path:
     """The folder of a member (from 0) of the ensemble whose first member is in `folder`: NAME, NAME.2, NAME.3
     ..."""

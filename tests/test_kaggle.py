@@ -31,7 +31,8 @@ from lib.pipeline import cache_key, graph, params
 from lib.synthetic import generate
 
 THRESHOLDS = {"strategy": "both filters", "binary_threshold": 0.0, "label_thresholds": [0.0] * 4, "pixel_thresholds": [0.5] * 4,
-            "minimum_areas": [1, 1, 1, 10**9], "tta": ["none", "vertical"], "engine": "bfloat16"}  # fmt: skip
+            "minimum_areas": [1, 1, 1, 10**9], "tta": ["none", "vertical"], "classifier_tta": ["random10"],
+            "engine": "bfloat16"}  # fmt: skip
 NETWORKS = ("binary", "multilabel", "seg_class1", "seg_class2", "seg_class3", "seg_class4")
 
 
@@ -700,7 +701,13 @@ def finished(tmp_path_factory):
     ):
         build = {"backbone": "compact", "height": 32, "width": 192} | build
         network = saving.build({"kind": kind, "build": build})
-        saving.save(network, folder / "models" / name, {"kind": kind, "build": build, "input": [32, 192]})
+        card = {
+            "kind": kind,
+            "build": build,
+            "input": [32, 192],
+            "training": {"augmentation": {"flips": "both"}},
+        }
+        saving.save(network, folder / "models" / name, card)
         if kind == "segmenter":
             answer = np.asarray(network(images.read_image(first, (32, 192))[None, ..., None]))
             thresholds["pixel_thresholds"][int(name[-1]) - 1] = float(np.quantile(answer, 0.8))

@@ -13,11 +13,12 @@ from lib.data.images import read_image, resize_mask
 from lib.errors import UserError
 from lib.evaluation import metrics, predictions
 from lib.inference import cascade, predictor
+from lib.inference.passes import mirror
 from lib.inference.postprocess import PostprocessConfig
-from lib.inference.predictor import Network, Reader, mirror
+from lib.inference.predictor import Network, Reader
 from lib.models import builders, losses, runtime, saving, training, weights_files
 from lib.models.training_config import TrainingConfig
-from lib.paths import member_folder, member_folders
+from lib.paths import member_folder, member_folders, network_folders
 
 SHAPE = (64, 128)
 
@@ -394,7 +395,7 @@ def networks(tmp_path, strips, monkeypatch):
         return (segment if "seg" in str(folder) else classify), {"input": list(SHAPE)}
 
     monkeypatch.setattr(saving, "predictor", predictor)
-    return cascade.open_networks(tmp_path, 1, choices.FLIPS, 5)
+    return cascade.open_networks(network_folders(tmp_path, 1), choices.FLIPS, batch_size=5)
 
 
 def test_the_cascade_returns_the_exact_masks_of_exact_networks(networks, strips):

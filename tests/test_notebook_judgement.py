@@ -270,6 +270,7 @@ def two_halves(judged, tmp_path):
         "n_bootstrap": 20,
         "n_examples": 1,
         "engine": "float32",
+        "classifier_tta": ["both"],
         **SHARES,
     }
     variables = judged("40_evaluation", answer, **given)
@@ -307,8 +308,10 @@ def test_what_is_handed_on_is_chosen_on_all_held_out_strips(two_halves, tmp_path
     pairs = first + first_without + second + second_without
     written = read_thresholds(tmp_path)
     by_all = threshold_search.choose_thresholds(variables.predictions, "segment everything")
-    assert replace(written, tta=by_all.tta, shape=by_all.shape, models=by_all.models) == by_all
-    assert (written.tta, written.shape) == (("none", "vertical"), (HEIGHT, WIDTH))
+    passes = {"tta": by_all.tta, "classifier_tta": by_all.classifier_tta}
+    assert replace(written, **passes, shape=by_all.shape, models=by_all.models) == by_all
+    assert (written.tta, written.classifier_tta) == (("none", "vertical"), ("both",))
+    assert written.shape == (HEIGHT, WIDTH)
     assert written.models == {name: name for name in paths.network_names(2)}
     assert recorded["in_sample_competition_score"] == pytest.approx(
         predictions.pair_scores(variables.predictions, by_all).mean()

@@ -244,7 +244,8 @@ def test_choices_written_out_in_comments_are_those_of_the_code():
 
     assert set(options("40_evaluation", "strategy")) == set(postprocess.STRATEGIES)
     assert options("40_evaluation", "engine") == runtime.ENGINES
-    assert options("40_evaluation", "tta") == choices.FLIPS == choices.FLIPS
+    assert options("40_evaluation", "tta") == options("31_seg_class1", "tta") == choices.FLIPS
+    assert options("10_binary", "tta") == options("40_evaluation", "classifier_tta") == choices.TTA
 
 
 def opened(parameters, **changes):

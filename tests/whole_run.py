@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 
 from lib import files, paths
+from lib.data import choices
 
 STRIPS = [12, 4]  # generated ones, to train and to test on
 SHARES = {"held_out": 0.4, "validation": 0.2}  # of a dozen strips
@@ -29,6 +30,7 @@ PARAMETERS = {  # in the order of the notebooks' needs
         "defective_only": False,
         "balanced_sampling": False,
         "schedule": "constant",
+        "tta": ["none", "random10"],
     },
     "31_seg_class1": SEGMENTER,
     "32_seg_class2": {
@@ -48,7 +50,8 @@ PARAMETERS = {  # in the order of the notebooks' needs
     "40_evaluation": {
         "n_bootstrap": 50,
         "n_examples": 1,
-        "tta": ["none", "vertical", "horizontal", "both"],
+        "tta": list(choices.FLIPS),
+        "classifier_tta": list(choices.TTA),
         **SHARES,
     },
     "90_inference": {},

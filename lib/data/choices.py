@@ -28,6 +28,8 @@ BY_32 = (
     "EfficientNetB3",
 )  # their borders follow from the width, and where any is taken, from a multiple
 FLIPS = ("none", "vertical", "horizontal", "both")
+RANDOM_PASSES = {"random10": 10}  # entry of a classifier's tta: how many random variants it stands for
+TTA = (*FLIPS, *RANDOM_PASSES)
 AUGMENTATION = {
     "flips": "choices.FLIPS",
     "brightness": "0..1",

@@ -106,7 +106,7 @@ def of_binary(
     Arguments:
         recall: share of the defective strips that pass; passed: share of the others, each 0..1 or NaN;
             n_positives: defective strips;
-        tta_gain: what mirrored copies add to the average precision.
+        tta_gain: what averaging the passes of tta adds to the average precision.
     """
     if not n_positives:
         return ["No strip with a defect was held out, so nothing is known: set held_out higher."]
@@ -126,7 +126,7 @@ def of_binary(
     elif np.isfinite(passed) and passed > 0.5:
         sentences.append("As a filter it saves little: try a larger input, more epochs or another backbone.")
     if n_positives >= FEW and tta_gain <= 0:
-        sentences.append("Mirrored copies did not help: tta of 'none' alone is quicker.")
+        sentences.append("Averaging passes did not help: tta of 'none' alone is quicker.")
     return sentences
 
 

@@ -14,23 +14,28 @@ from lib.inference import postprocess, predictor
 from lib.inference.postprocess import PostprocessConfig
 from lib.inference.predictor import Reader
 from lib.inference.time_budget import Budget, OutOfTime
-from lib.paths import network_names
 
 FIRST = 32  # images after which a time budget is looked at for the first time
 
 
 def open_networks(
-    models_dir: str | Path,
-    classes: int,
-    augmentations: Sequence[str] = ("none",),
+    folders: dict[str, Path],
+    tta: Sequence[str] = ("none",),
+    classifier_tta: Sequence[str] = (),
     batch_size: int = 16,
     engine: str = "float32",
 ) -> dict[str, predictor.Network]:
-    """The networks of a run: {"binary": Network, "multilabel": Network, "seg_class1": ...}."""
-    names = network_names(classes)
+    """The networks of a run: {"binary": Network, "multilabel": Network, "seg_class1": ...}.
+
+    Arguments:
+        folders: {name: folder}, as from `paths.network_folders`; tta, classifier_tta: see
+            `PostprocessConfig`.
+    """
     return {
-        name: predictor.Network(Path(models_dir) / name, augmentations, batch_size, engine=engine)
-        for name in names
+        name: predictor.Network(
+            folder, tta if name.startswith("seg_") else classifier_tta or tta, batch_size, engine=engine
+        )
+        for name, folder in folders.items()
     }
 
 

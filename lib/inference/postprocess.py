@@ -35,8 +35,9 @@ class PostprocessConfig:
     smallest_components and minimum_areas: pixels at full size, below which a piece of a mask, or all of it,
     is dropped.
 
-    tta: names of augmentation.FLIPS; engine: see `runtime.ENGINES`; shape: (H, W) of the masks; models:
-    {name: SHA-256 of the weights} of every network, further members of ensembles included.
+    tta: entries of choices.TTA; classifier_tta: those of the two classifiers, where they have others;
+    engine: see `runtime.ENGINES`; shape: (H, W) of the masks; models: {name: SHA-256 of the weights} of every
+    network, further members of ensembles included.
     """
 
     strategy: str
@@ -46,6 +47,7 @@ class PostprocessConfig:
     smallest_components: tuple[int, ...]
     minimum_areas: tuple[int, ...]
     tta: tuple[str, ...] = ("none",)
+    classifier_tta: tuple[str, ...] = ()
     engine: str = "float32"
     shape: tuple[int, ...] = ()
     models: dict[str, str] = field(default_factory=dict)
@@ -112,7 +114,7 @@ VALUES = {  # entry of thresholds.json: what it is, and whether a value is one
     "binary_threshold": ("a number from 0 to 1", _is_share),
     **dict.fromkeys(PER_CLASS[:2], ("a list of numbers from 0 to 1", _list_of(_is_share))),
     **dict.fromkeys(PER_CLASS[2:], ("a list of whole numbers from 0", _list_of(_is_count))),
-    "tta": ("a list of names", _list_of(_is_text)),
+    **dict.fromkeys(("tta", "classifier_tta"), ("a list of names", _list_of(_is_text))),
     "engine": ("a name", _is_text),
     "shape": ("a list of whole numbers from 0", _list_of(_is_count)),
     "models": (

@@ -1,5 +1,5 @@
-"""One network with test-time augmentation: strips read ahead, an ensemble's members averaged, mirrored
-answers turned back."""
+"""One network with test-time augmentation: strips read ahead, passes and an ensemble's members averaged,
+mirrored answers turned back."""
 
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from lib.data.augmentation import flip
 from lib.data.images import read_image
 from lib.errors import UserError
+from lib.inference import passes
 from lib.inference.time_budget import Budget
 from lib.models import runtime, saving
 from lib.paths import member_folders
@@ -24,8 +24,8 @@ class Network:
     Arguments:
         folder: models/NAME of a run; further members of an ensemble lie beside it as models/NAME.2,
             models/NAME.3 ...
-        augmentations: names in augmentation.FLIPS; predictions are averaged over these, mirrored masks
-            mirrored back first.
+        tta: entries of choices.TTA; predictions are averaged over the passes that they stand for, mirrored
+            masks mirrored back first. Random ones are for classifiers alone.
         engine: what should run the SavedModel, one of `runtime.ENGINES`; `self.engine` is what does on this
             machine.
 
@@ -35,7 +35,7 @@ class Network:
     def __init__(
         self,
         folder: str | Path,
-        augmentations: Sequence[str] = ("none",),
+        tta: Sequence[str] = ("none",),
         batch_size: int = 16,
         clock: Callable[[], float] = time.monotonic,
         engine: str = "float32",
@@ -53,7 +53,10 @@ class Network:
             )
         self.card = cards[0]
         self.size = tuple(self.card["input"])
-        self.augmentations = tuple(augmentations)
+        self.augmentations = passes.named(tta)
+        self.variation = None
+        if any(name.startswith(passes.VARIANT) for name in self.augmentations):
+            self.variation = passes.variation_of(self.card, folder)
         self.batch_size = batch_size
         self.clock = clock
         self.name = folder.name
@@ -179,20 +182,15 @@ class Network:
 
     def average(self, images: np.ndarray) -> np.ndarray:
         """The mean over augmentations and members in use."""
-        flips = self.augmentations[: self.used[0]]
+        names = self.augmentations[: self.used[0]]
         members = self.members[self.first : self.first + self.used[1]]
         total: np.ndarray | float = 0.0
-        for name in flips:
-            flipped = np.ascontiguousarray(mirror(images, name))
+        for name in names:
+            shown = passes.show(images, name, self.variation)
             for predict in members:
-                result = predict(flipped)
-                total = total + (mirror(result[..., 0], name) if result.ndim == 4 else result)
-        return np.asarray(total / (len(flips) * len(members)))
-
-
-def mirror(batch: np.ndarray, name: str) -> np.ndarray:
-    """Mirror images or maps (B, h, w, ...) as named in FLIPS; a view."""
-    return np.moveaxis(flip(np.moveaxis(batch, 0, -1), name), -1, 0)
+                result = predict(shown)
+                total = total + (passes.mirror(result[..., 0], name) if result.ndim == 4 else result)
+        return np.asarray(total / (len(names) * len(members)))
 
 
 def is_out_of_memory(error: BaseException) -> bool:

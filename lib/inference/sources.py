@@ -44,7 +44,7 @@ def networks_to_evaluate(run_dir: str, classes: int) -> dict[str, Path]:
     """
     names = paths.network_names(classes)
     run = paths.find_run(run_dir, [f"models/{name}/model.json" for name in names])
-    folders_by_name = {name: run / "models" / name for name in names}
+    folders_by_name = paths.network_folders(run / "models", classes)
     if run_dir:
         return folders_by_name
     for name, folder in folders_by_name.items():
