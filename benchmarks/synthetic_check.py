@@ -194,7 +194,7 @@ def table(strips, folder, facts, real, label):
         text = (
             ""
             if reference is None
-            else f"{reference:.3g}" + ("" if name in published else " (50 real strips)")
+            else f"{reference:.3g}" + ("" if name in published else f" ({len(real[1])} real strips)")
         )
         lines.append(
             f"| {name} | {value:.3g} | {text} | {'' if reference is None else f'{value / reference:.2f}'} |"
