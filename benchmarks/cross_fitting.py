@@ -51,7 +51,13 @@ def fresh_plan(count, seed, train):
     n_rolls = max(2, -(-train // planning.STRIPS_PER_ROLL))
     return [
         planning.PlannedStrip(
-            f"fresh{index:05}.jpg", "train", seed, train + index, int(rng.integers(n_rolls)), labels
+            f"fresh{index:05}.jpg",
+            "train",
+            seed,
+            train + index,
+            int(rng.integers(n_rolls)),
+            labels,
+            contrast=generate.CLEAR,
         )
         for index, labels in enumerate(planning.plan_labels(count, rng))
     ]
@@ -81,7 +87,7 @@ def row_of(seed, args):
 
 def evaluate(networks, seed, folder, args):
     """One row: what comes of one data seed."""
-    generate.generate(folder / "set", args.train, args.test, seed, processes=1)
+    generate.generate(folder / "set", args.train, args.test, seed, processes=1, contrast=generate.CLEAR)
     table = splitting.split(dataset.load_table(folder / "set"), held_out=0.2, validation=0.15, seed=42)
     held_out = table[table["part"] == "held_out"].reset_index(drop=True)
     held_out_predictions, truth = predictions_of(networks, held_out)

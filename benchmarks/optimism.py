@@ -52,12 +52,17 @@ def write_data(seed, count):
     folder = PROJECT / "data" / f"copies-{count}-{seed}"
     if not (folder / "dataset.json").is_file():
         shutil.rmtree(folder, ignore_errors=True)
-        cross_fitting.write_set(folder, with_copies(planning.plan("train", count, seed)))
+        cross_fitting.write_set(
+            folder, with_copies(planning.plan("train", count, seed, contrast=generate.CLEAR))
+        )
         (folder / "test_images").mkdir()
-        generate.write_chunk((str(folder / "test_images"), planning.plan("test", TEST, seed)))
+        generate.write_chunk(
+            (str(folder / "test_images"), planning.plan("test", TEST, seed, contrast=generate.CLEAR))
+        )
         note = "Generated strips, every one with a near-duplicate: no real steel."
         files.write_json(
-            folder / "dataset.json", {**generate.settings(count, TEST, seed, True), "note": note}
+            folder / "dataset.json",
+            {**generate.settings(count, TEST, seed, True, generate.CLEAR), "note": note},
         )
     return folder
 

@@ -137,7 +137,8 @@ def run(name, seed, train):
         return
     if name != BASE and not folder.exists():
         shutil.copytree(base, folder, ignore=shutil.ignore_patterns("scratch", "done", ".lock"))
-    data = generate.generate(PROJECT / "data" / f"generated-{train}-{TEST}-{seed}", train, TEST, seed)
+    strips = PROJECT / "data" / f"generated-{train}-{TEST}-{seed}"
+    data = generate.generate(strips, train, TEST, seed, contrast=generate.CLEAR)
     settings = [setting.format(base=base) for setting in (f"all.seed={seed}", *SIZE, *VARIANTS[name])]
     execute(folder, f"{NOTEBOOKS},90" if name == BASE else NOTEBOOKS, data, settings)
 
