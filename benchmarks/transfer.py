@@ -18,7 +18,7 @@ sys.path.insert(0, str(PROJECT))
 import measure  # noqa: E402
 import real  # noqa: E402
 
-from lib import files  # noqa: E402
+from lib import files, paths  # noqa: E402
 from lib.data import dataset  # noqa: E402
 from lib.evaluation import predictions  # noqa: E402
 from lib.inference import cascade, sources  # noqa: E402
@@ -32,7 +32,8 @@ def predicted(run, data, thresholds):
     ]
     path = run / f"transfer-{stamp}.npz"
     if not path.is_file():
-        networks = cascade.open_networks(run / "models", thresholds.classes, thresholds.tta)
+        folders = paths.network_folders(run / "models", thresholds.classes)
+        networks = cascade.open_networks(folders, thresholds.tta, thresholds.classifier_tta)
         rles = table[dataset.rle_columns(table)].to_numpy().tolist()
         predictions.collect_predictions(networks, table, rles, thresholds.shape, print).save(path)
     return predictions.CascadePredictions.load(path)
