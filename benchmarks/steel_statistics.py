@@ -116,6 +116,7 @@ def patches_of(folder, strips, rng):
 
 def told_apart(real, generated, strips):
     """How well real and generated patches are told apart: {what they lie about: area under the curve}."""
+    from lib.models.layers import prepared
     from lib.models.pretrained import build_lite
 
     rng = np.random.default_rng(0)
@@ -124,9 +125,7 @@ def told_apart(real, generated, strips):
     features = [
         np.concatenate(
             [
-                np.asarray(
-                    network(np.repeat((some[..., None] - 127.0) / 128, 3, axis=3).astype(np.float32))[-1]
-                ).mean(axis=(1, 2))
+                np.asarray(network(prepared(some[..., None], "lite", 3))[-1]).mean(axis=(1, 2))
                 for some in np.array_split(patches, max(1, len(patches) // 16))
             ]
         )

@@ -17,6 +17,7 @@ sys.path.insert(0, str(PROJECT))
 
 import measure  # noqa: E402
 import real  # noqa: E402
+import trained_run  # noqa: E402
 
 from lib import files, paths  # noqa: E402
 from lib.data import dataset  # noqa: E402
@@ -44,7 +45,7 @@ def main():
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--data", required=True, help="folder in the competition's layout")
-    parser.add_argument("--run", default=str(PROJECT / "runs" / "latest"), help="a finished run; runs/latest")
+    trained_run.add_argument(parser)
     parser.add_argument("--out", default="", help="page to write the section to")
     args = parser.parse_args()
     run = Path(args.run)

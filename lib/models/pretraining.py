@@ -10,7 +10,7 @@ from lib.data.crop_batches import CropBatches
 from lib.models import training
 from lib.models.training_config import TrainingConfig
 
-CROPS = 4  # of each strip
+CROPS = 4  # for each strip, on average
 
 
 def pretrain(
@@ -23,7 +23,8 @@ def pretrain(
     seed: int,
     **options,
 ) -> list[np.ndarray]:
-    """Train a segmenter of several classes on the strips of a folder, each seen once, four crops of it.
+    """Train a segmenter of several classes on the strips of a folder for one pass: CROPS crops for each strip,
+    drawn as `CropBatches` draws them.
 
     Classes are taken in their order; a network of fewer learns the first of them, one of more learns that its
     others are nowhere.

@@ -9,7 +9,7 @@ from numpy.random import Generator
 from lib.synthetic.annotation import object_position, object_sizes, outline, outline_kind
 from lib.synthetic.texture import HEIGHT, Roll, bell, crop, curve
 
-MEDIAN = {1: 1.0, 2: 0.5, 3: 0.85, 4: 0.7}  # contrast of a defect class, of half of its strips
+MEDIAN = {1: 1.0, 2: 0.5, 3: 0.85, 4: 0.7}  # contrast of a defect class: half of its strips are fainter
 
 
 def middle_of(mask: np.ndarray) -> np.ndarray:
@@ -68,8 +68,12 @@ def draw_line(box: np.ndarray, mask: np.ndarray, rng: Generator, strength: float
 
 
 def streaks(rng: Generator, height: int, width: int, slope: float, bright: bool = False) -> np.ndarray:
-    """A few upright dark (or bright) lines, thin and wide, some with a bright side or bright specks on them, (height,
-    width) float32 about -1..1.5."""
+    """A few upright lines, thin and wide, some with a bright side or bright specks on them, (height, width)
+    float32.
+
+    Arguments:
+        slope: columns a row by which they lean; bright: above 0 instead of below.
+    """
     count = 1 + int(rng.poisson(np.clip(width / 30, 0.4, 5)))
     thick = np.where(
         rng.random((count, 1)) < 0.3, rng.uniform(2, 5, (count, 1)), rng.uniform(0.7, 1.8, (count, 1))
@@ -246,9 +250,8 @@ def put_defects(
     strip_contrast = roll["contrast"] * float(
         np.clip(rng.lognormal(np.log(MEDIAN[defect_class]), 0.45), 0.25, 3.0)
     )
-    manner = float(
-        rng.random()
-    )  # what the objects of a strip have in common: see the functions that draw them
+    # What the objects of a strip have in common, 0..1: see the functions that draw them.
+    manner = float(rng.random())
     mask = masks[..., defect_class - 1]
     for height, width in sizes:
         fitted = fit_outline(masks, rng, defect_class, height, width, lit)

@@ -138,7 +138,7 @@ def make_roll(rng: Generator, shift: float = 0.0) -> Roll:
         "mottle": float(rng.uniform(0.01, 0.05)),
         "ripple": float(max(0, rng.uniform(-0.03, 0.05))),
         "dash": float(max(0, rng.uniform(-0.12, 0.3))),
-        "speckle": float(max(0, rng.uniform(-0.1, 0.5))),
+        "speck": float(max(0, rng.uniform(-0.1, 0.5))),
         "flake": float(max(0, rng.uniform(-0.4, 0.6))),
         "edge_share": float(rng.choice([0.05, 0.35, 0.9], p=[0.5, 0.25, 0.25])),
         "edge_left": bool(rng.random() < 0.5),
@@ -150,7 +150,7 @@ def make_roll(rng: Generator, shift: float = 0.0) -> Roll:
 
 
 def light(rng: Generator, roll: Roll) -> np.ndarray:
-    """How bright each place of a strip is lit, (H, W) float32 around 1: from the side, and with a glow."""
+    """How bright each place of a strip is lit, (H, W) float32 grey levels: from the side, and with a glow."""
     columns = 1 + roll["light"] + roll["streak"] + curve(rng, WIDTH, 5, 0.06) + curve(rng, WIDTH, 120, 0.015)
     rows = (
         1
@@ -181,9 +181,9 @@ def surface(rng: Generator, roll: Roll) -> np.ndarray:
     places = np.clip(0.5 + crop(rng, "field"), 0, 1.5)
     if roll["dash"] > 0.01:
         texture = cv2.scaleAdd(crop(rng, "dash") * places, -roll["dash"], texture)
-    for name in ("speckle", "flake"):
+    for name in ("speck", "flake"):
         if roll[name] > 0.02:
-            bank = crop(rng, "speck" if name == "speckle" else name)
+            bank = crop(rng, name)
             texture = cv2.scaleAdd(bank * np.clip(crop(rng, "field") - 0.2, 0, 1.5), roll[name], texture)
     return cv2.multiply(image, np.maximum(texture, 0.05))
 
