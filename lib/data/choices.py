@@ -36,4 +36,5 @@ AUGMENTATION = {
     "contrast": "0..1",
     "shift": "0..1",
     "blackout": "0..1",
+    "paste": "0..1",
 }

@@ -11,7 +11,7 @@ class CropBatches(generators.SegmentationBatches):
 
     Arguments:
         crops: of an epoch, for each strip, where they are shuffled; else each strip once. Six of ten lie
-            about a defect, whose class is drawn by the square root of how many strips have it, three on
+            about a defect, whose class is drawn by the cube root of how many strips have it, three on
             strips without any defect, one anywhere.
 
     The others as for `SegmentationBatches`, but rles: (N, C); "blackout" paints all defects of a crop over.
@@ -34,7 +34,7 @@ class CropBatches(generators.SegmentationBatches):
         entries = []
         for kind in rng.random(self.crops * self.count):
             if kind < 0.6 and counts.any():
-                class_index = rng.choice(classes, p=np.sqrt(counts) / np.sqrt(counts).sum())
+                class_index = rng.choice(classes, p=np.cbrt(counts) / np.cbrt(counts).sum())
                 index = rng.choice(np.flatnonzero(self.positive[:, class_index]))
                 entries.append(index * (classes + 1) + class_index + 1)
             elif kind < 0.9 and len(clean):

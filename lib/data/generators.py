@@ -10,6 +10,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from lib.data import pasting
 from lib.data.augmentation import augment, paint_over
 from lib.data.images import file_stamps, read_image
 from lib.data.targets import crop_start, mask_at, sampling_weights
@@ -202,7 +203,8 @@ class SegmentationBatches(Batches):
         negative_ratio: strips without this defect in an epoch, for each one with it (0..); None, or no strip
             has it: every strip once.
         augmentation: keyword arguments of `augment`, or None; also "blackout": share of the defective crops
-            whose defect is painted over, so that the answer is "nothing" (0..1).
+            whose defect is painted over, so that the answer is "nothing", and "paste": share of the crops without
+            any that get one or two pieces from other strips, rare classes more often (0..1).
     """
 
     def __init__(
@@ -224,7 +226,7 @@ class SegmentationBatches(Batches):
         self.rles = np.asarray(rles, dtype=object).reshape(len(self.paths), -1)
         self.crop_width, self.negative_ratio = crop_width if crop_width < width else 0, negative_ratio
         self.augmentation = dict(augmentation or {})
-        self.blackout = self.augmentation.pop("blackout", 0.0)
+        self.blackout, self.paste = (self.augmentation.pop(name, 0.0) for name in ("blackout", "paste"))
         self.positive = self.rles != ""
         self.packed_masks: dict = {}  # of defective strips, a bit a pixel: a hundredth of a millisecond, not a quarter
         super().__init__(len(self.paths), batch_size, seed, shuffle, workers)
@@ -274,9 +276,29 @@ class SegmentationBatches(Batches):
         if self.blackout and masks.any() and rng.random() < self.blackout:
             painted = paint_over(rng, image, masks.max(axis=-1))
             image, masks = (image, masks) if painted is None else (painted, np.zeros_like(masks))
+        elif self.paste and not masks.any() and rng.random() < self.paste:
+            image, masks = self.with_pieces(rng, image, masks)
         if self.augmentation:
             image, masks = augment(rng, image, masks, **self.augmentation)
         return image[..., None], masks
+
+    def with_pieces(
+        self, rng: np.random.Generator, image: np.ndarray, masks: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """A crop (h, w) and its masks (h, w, C) with one or two pieces of defects from other strips, where they
+        fit."""
+        counts = self.positive.sum(axis=0)
+        weights = np.where(counts, 1 / np.sqrt(np.maximum(counts, 1)), 0)
+        for _ in range(rng.integers(1, 3) if counts.any() else 0):
+            class_index = rng.choice(len(counts), p=weights / weights.sum())
+            donor = rng.choice(np.flatnonzero(self.positive[:, class_index]))
+            piece = pasting.cut_piece(rng, self.image(donor), self.masks(donor), class_index, image.shape[1])
+            pasted = piece and pasting.paste_piece(rng, image, piece)
+            if pasted:
+                image, mask = pasted
+                masks = masks * (1 - mask[..., None])
+                masks[..., class_index] |= mask
+        return image, masks
 
 
 class PredictionBatches(Batches):
