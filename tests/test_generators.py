@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from lib.data import crop_batches, generators, rle, targets
+from lib.data import crop_batches, generators, pasting, rle, targets
 from lib.data.images import read_image, resize_mask
 from lib.synthetic import generate
 
@@ -231,14 +231,16 @@ def test_crops_of_all_classes_hold_the_masks_of_a_plain_reading(strips, two_clas
 
 
 def test_most_crops_lie_about_a_defect_and_rare_classes_are_drawn_more_often_than_they_occur(two_classes):
-    """Of 300: 60 % about a defect, the classes as the square roots of 5 and 3; 30 % on the four clean strips;
+    """Of 300: 60 % about a defect, the classes as the cube roots of 5 and 3; 30 % on the four clean strips;
     10 % anywhere."""
     paths, texts = two_classes
     batches = crop_batches.CropBatches(paths, texts, SHAPE, *SIZE, **CROPS)
     strip, about = np.divmod(batches.order, 3)
     assert len(batches.order) == 300
     assert (about > 0).mean() == pytest.approx(0.6, abs=0.1)
-    assert (about == 2).sum() / (about > 0).sum() == pytest.approx(3**0.5 / (3**0.5 + 5**0.5), abs=0.12)
+    assert (about == 2).sum() / (about > 0).sum() == pytest.approx(
+        np.cbrt(3) / (np.cbrt(3) + np.cbrt(5)), abs=0.12
+    )
     assert all(texts[index, k - 1] != "" for index, k in zip(strip, about, strict=True) if k)
     clean = [index for index in range(10) if not any(texts[index])]
     assert np.isin(strip[about == 0], clean).mean() > 0.3
@@ -259,6 +261,61 @@ def test_a_painted_over_crop_has_no_defect_of_any_class(two_classes):
         np.concatenate([one[n][1] for n in range(len(one))]).any(axis=(1, 2, 3)) for one in (batches, plain)
     )
     assert 0 < left.sum() < before.sum()  # where it lies too close to another one, it stays
+
+
+def blot_on(ground, defect, top):
+    """A strip (40, 60) of one grey with a darker square of 6 x 6 from row `top` on, and its mask (40, 60, 2)."""
+    image, masks = np.full((40, 60), ground, np.uint8), np.zeros((40, 60, 2), np.uint8)
+    image[top : top + 6, 30:36], masks[top : top + 6, 30:36, 1] = defect, 1
+    return image, masks
+
+
+def test_a_pasted_piece_is_as_bright_against_its_surroundings_as_it_was():
+    """100 on steel of 200 is half as bright; so is 40 on steel of 80."""
+    random = np.random.default_rng(0)
+    piece = pasting.cut_piece(random, *blot_on(200, 100, 15), 1, 60)
+    assert pasting.cut_piece(random, *blot_on(200, 100, 15), 0, 60) is None
+    image, mask = pasting.paste_piece(random, np.full((40, 60), 80, np.uint8), piece)
+    assert mask.sum() == 36 and np.ptp(np.flatnonzero(mask.any(axis=0))) == 5
+    assert int(image[mask > 0].min()) == pytest.approx(40, abs=3)
+    assert (image[cv2.dilate(mask, np.ones((25, 25))) == 0] == 80).all()
+    assert (image[cv2.dilate(mask, np.ones((5, 5))) > mask] >= 79).all()  # no frame around it
+
+
+@pytest.mark.parametrize("top", [0, 34])
+def test_a_piece_at_an_edge_keeps_its_rows(top):
+    random = np.random.default_rng(0)
+    piece = pasting.cut_piece(random, *blot_on(200, 100, top), 1, 60)
+    for _ in range(5):
+        _, mask = pasting.paste_piece(random, np.full((40, 60), 80, np.uint8), piece)
+        assert np.flatnonzero(mask.any(axis=1)).tolist() == list(range(top, top + 6))
+
+
+def test_nothing_is_pasted_where_no_steel_is_or_where_it_does_not_fit():
+    random = np.random.default_rng(0)
+    piece = pasting.cut_piece(random, *blot_on(200, 100, 15), 1, 60)
+    assert pasting.paste_piece(random, np.zeros((40, 60), np.uint8), piece) is None
+    assert pasting.paste_piece(random, np.full((20, 60), 80, np.uint8), piece) is None
+    wide = np.full((40, 200), 1, np.uint8)
+    cut = pasting.cut_piece(random, wide * 90, wide[..., None], 0, 60)
+    assert cut[0].shape[1] <= 60
+
+
+def test_crops_without_a_defect_get_pieces_of_others_and_the_others_stay(two_classes):
+    """The strips' grey is noise, so that every crop has some steel; about as many as were asked for get one."""
+    paths, texts = two_classes
+    pasted, plain = (
+        crop_batches.CropBatches(paths, texts, SHAPE, *SIZE, augmentation={"paste": share}, **CROPS)
+        for share in (1.0, 0.0)
+    )
+    with_pieces, before = (np.concatenate([one[n][1] for n in range(len(one))]) for one in (pasted, plain))
+    has, had = (masks.any(axis=(1, 2, 3)) for masks in (with_pieces, before))
+    assert not (had & ~has).any() and (has & ~had).sum() > 0.3 * (~had).sum()
+    assert (with_pieces[has & ~had].sum(axis=-1) <= 1).all()  # a pixel has one class
+    again = crop_batches.CropBatches(
+        paths, texts, SHAPE, *SIZE, augmentation={"paste": 1.0}, workers=2, **CROPS
+    )
+    assert all(same(pasted[n], again[n]) for n in (0, len(again) - 1))
 
 
 def test_a_strip_gives_as_many_crops_to_a_classifier_as_asked_for(strips):

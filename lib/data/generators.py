@@ -277,28 +277,10 @@ class SegmentationBatches(Batches):
             painted = paint_over(rng, image, masks.max(axis=-1))
             image, masks = (image, masks) if painted is None else (painted, np.zeros_like(masks))
         elif self.paste and not masks.any() and rng.random() < self.paste:
-            image, masks = self.with_pieces(rng, image, masks)
+            image, masks = pasting.with_pieces(rng, image, masks, self.positive, self.image, self.masks)
         if self.augmentation:
             image, masks = augment(rng, image, masks, **self.augmentation)
         return image[..., None], masks
-
-    def with_pieces(
-        self, rng: np.random.Generator, image: np.ndarray, masks: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """A crop (h, w) and its masks (h, w, C) with one or two pieces of defects from other strips, where they
-        fit."""
-        counts = self.positive.sum(axis=0)
-        weights = np.where(counts, 1 / np.sqrt(np.maximum(counts, 1)), 0)
-        for _ in range(rng.integers(1, 3) if counts.any() else 0):
-            class_index = rng.choice(len(counts), p=weights / weights.sum())
-            donor = rng.choice(np.flatnonzero(self.positive[:, class_index]))
-            piece = pasting.cut_piece(rng, self.image(donor), self.masks(donor), class_index, image.shape[1])
-            pasted = piece and pasting.paste_piece(rng, image, piece)
-            if pasted:
-                image, mask = pasted
-                masks = masks * (1 - mask[..., None])
-                masks[..., class_index] |= mask
-        return image, masks
 
 
 class PredictionBatches(Batches):

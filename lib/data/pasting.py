@@ -3,6 +3,8 @@
 Source: Ghiasi et al., Simple Copy-Paste is a Strong Data Augmentation Method for Instance Segmentation, 2021.
 """
 
+from collections.abc import Callable
+
 import cv2
 import numpy as np
 
@@ -66,3 +68,32 @@ def paste_piece(
     pasted[place] = np.clip(np.rint(mixed), 0, 255).astype(np.uint8)
     pasted_mask[place] = mask
     return pasted, pasted_mask
+
+
+def with_pieces(
+    rng: np.random.Generator,
+    image: np.ndarray,
+    masks: np.ndarray,
+    positive: np.ndarray,
+    image_of: Callable[[int], np.ndarray],
+    masks_of: Callable[[int], np.ndarray],
+) -> tuple[np.ndarray, np.ndarray]:
+    """A crop (h, w) uint8 and its masks (h, w, C) uint8 0/1 with one or two pieces of other strips' defects, where
+    they fit.
+
+    Arguments:
+        positive: (N, C) bool, which strip has which class; of the rarer ones more is drawn, by one over the
+            square root of how many strips have them. image_of, masks_of: strip number -> (H, W), (H, W, C).
+    """
+    counts = positive.sum(axis=0)
+    weights = np.where(counts, 1 / np.sqrt(np.maximum(counts, 1)), 0)
+    for _ in range(rng.integers(1, 3) if counts.any() else 0):
+        class_index = int(rng.choice(len(counts), p=weights / weights.sum()))
+        donor = int(rng.choice(np.flatnonzero(positive[:, class_index])))
+        piece = cut_piece(rng, image_of(donor), masks_of(donor), class_index, image.shape[1])
+        pasted = piece and paste_piece(rng, image, piece)
+        if pasted:
+            image, mask = pasted
+            masks = masks * (1 - mask[..., None])
+            masks[..., class_index] |= mask
+    return image, masks
