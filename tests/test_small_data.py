@@ -77,9 +77,21 @@ def test_the_judge_of_real_strips_reads_a_run_as_it_is(tmp_path, monkeypatch):
     assert found["dice"][0][0][0] == pytest.approx((1 + 2 / 3) / 2)
     assert found["score"] - found["all_empty"] == pytest.approx(found["gain"])
     text = real.text_of([found], "python benchmarks/real.py")
-    assert "| 1 | 1 | 2 | 1.00 | 0.83 (0.67 to 1.00) |" in text and text.startswith(
+    assert "| 1 | 1 | 2 | 1.00 | 0.83 (0.67 to 1.00) | 0.83 (0.67 to 1.00) |" in text and text.startswith(
         "`python benchmarks/real.py`, "
     )
+
+
+def test_the_threshold_of_a_strips_mask_is_chosen_by_the_others(monkeypatch):
+    """Two strips are found best at the lowest threshold, the third at the highest: it gets theirs, and they, one
+    of which agrees with the third, get the one that is better on average over the other two."""
+    monkeypatch.syspath_prepend(str(paths.PROJECT / "benchmarks"))
+    real = importlib.import_module("real")
+    common = np.array([[[[80], [0]]], [[[60], [0]]], [[[10], [50]]]])
+    made = predictions.CascadePredictions(
+        np.zeros(3), np.zeros((3, 1)), np.full((3, 1), 100), np.full_like(common, 100), common, np.arange(3), (0.2, 0.5), (0,)
+    )  # fmt: skip
+    assert real.dice_by_others(made)[:, 0].tolist() == [0.8, 0.6, 0.1]
 
 
 @pytest.mark.slow
