@@ -158,8 +158,8 @@ def text_of(results, command):
         )
     lines += [
         "",
-        "| seed | class | strips with it | AUC of its label | Dice over them, no filter, threshold 0.5 | no filter, threshold chosen by the others "
-        "| with all filters |",
+        "| seed | class | strips with it | AUC of its label | Dice over them, no filter, threshold 0.5 "
+        "| no filter, threshold chosen by the others | with all filters |",
         "|---|---|---|---|---|---|---|",
     ]
     for one in results:
