@@ -24,6 +24,7 @@ COMMANDS = (
     "importer",
     "lookup",
     "overlap",
+    "predict",
 )  # in lib's root, for engineers to type: they may import anything, and nothing imports them
 FLAT = (*GROUND, "plots", *COMMANDS)  # the other modules lie in rooms
 ONLY = {

@@ -111,6 +111,40 @@ def strips(
     return figure
 
 
+def long_strip(
+    image: np.ndarray, rles: Sequence[str], title: str = "", panel_width: int = SHAPE[1], most: int = 10
+) -> Figure:
+    """An image of any length in rows, with the outlines of its masks.
+
+    Arguments:
+        image: (H, W) uint8; rles: run-length strings, one a class; panel_width: pixels in a row; most: rows,
+            of which those with a mask go first; all that are shown stay in order.
+    """
+    height, width = image.shape
+    starts = list(range(0, width, panel_width))
+    masks = {index: rle.decode(text, (height, width)) for index, text in enumerate(rles) if text}
+    marked = [
+        start
+        for start in starts
+        if any(mask[:, start : start + panel_width].any() for mask in masks.values())
+    ]
+    if len(starts) > most:
+        starts = sorted([*marked, *(start for start in starts if start not in marked)][:most])
+    row_height = 11 * height / panel_width + 0.35
+    figure, panels = plt.subplots(
+        len(starts), 1, figsize=(11, len(starts) * row_height), squeeze=False, layout="constrained"
+    )
+    for axes, start in zip(panels[:, 0], starts, strict=True):
+        part = slice(start, start + panel_width)
+        columns = f"columns {start:,} to {min(part.stop, width):,}" if width > panel_width else ""
+        _show(axes, image[:, part], "  ".join(filter(None, (columns, title))))
+        axes.set_xlim(-0.5, panel_width - 0.5)
+        for class_index, mask in masks.items():
+            _outline(axes, mask[:, part], class_index)
+    plt.close(figure)  # a notebook shows what a cell ends with; open figures it would show once more
+    return figure
+
+
 def truth_and_prediction(
     paths: Sequence[str | Path],
     truth: Masks,

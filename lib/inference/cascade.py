@@ -103,7 +103,35 @@ def predict_rows(
     reader: Reader,
 ) -> None:
     """One chunk of `predict`: fills `results` (run-lengths, probabilities) at the indices `rows`."""
-    rles, defect_probability, class_probability = results
+    rles, *probabilities = results
+    maps = predict_maps(
+        networks, paths, rows, thresholds, shape, tuple(probabilities), reader, budget, broken
+    )
+    for class_index, row, probability in maps:
+        rles[row][class_index] = rle.encode(
+            postprocess.predict_mask(probability, shape, thresholds, class_index)
+        )
+
+
+def predict_maps(
+    networks: dict,
+    paths: Sequence,
+    rows: np.ndarray,
+    thresholds: PostprocessConfig,
+    shape: tuple[int, int],
+    probabilities: tuple[np.ndarray, np.ndarray],
+    reader: Reader,
+    budget: Budget | None = None,
+    broken: dict | None = None,
+) -> Iterator[tuple[int, int, np.ndarray]]:
+    """Yield (class_index, row, map float32 (h, w)) of what the filters let through: class by class, and of a
+    class in the order of `rows`.
+
+    Arguments:
+        paths: of images, or whatever else `reader` reads images by; probabilities: of any defect (N,) and of
+            each class (N, C), float32, filled at the indices `rows` before the first map comes.
+    """
+    defect_probability, class_probability = probabilities
     use_binary, use_label = postprocess.STRATEGIES[thresholds.strategy]
     soft = thresholds.strategy == postprocess.SOFT
 
@@ -129,7 +157,8 @@ def predict_rows(
         if thresholds.minimum_areas[class_index] > shape[0] * shape[1]:
             continue
         for row, probability in answers(f"seg_class{class_index + 1}", asked):
-            weighted = probability * class_probability[row, class_index] if soft else probability
-            rles[row][class_index] = rle.encode(
-                postprocess.predict_mask(weighted, shape, thresholds, class_index)
+            yield (
+                class_index,
+                int(row),
+                probability * class_probability[row, class_index] if soft else probability,
             )

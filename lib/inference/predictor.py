@@ -1,10 +1,12 @@
 """One network with test-time augmentation: strips read ahead, passes and an ensemble's members averaged,
 mirrored answers turned back."""
 
+import functools
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -208,11 +210,16 @@ class Reader:
     """Reads strips when asked to and keeps them; for a `with` statement and as many as memory holds.
 
     Arguments:
-        shape: (H, W) that every file must have, or None.
+        shape: (H, W) that every file must have, or None; read: what gives the image (h, w) uint8 of a path and
+            a size: `read_image` of a file that has that shape, unless it is named.
     """
 
-    def __init__(self, shape: tuple[int, int] | None = None):
-        self.shape = shape
+    def __init__(
+        self,
+        shape: tuple[int, int] | None = None,
+        read: Callable[[Any, tuple[int, int]], np.ndarray] | None = None,
+    ):
+        self.read = read or functools.partial(read_image, expected=shape)
         self.strips: dict = {}  # (path, size): a future
         self.pool = ThreadPoolExecutor(THREADS)
 
@@ -228,7 +235,7 @@ class Reader:
         """Begin to read these strips at `size` (h, w), but for those that are there already."""
         for path in paths:
             if (path, size) not in self.strips:
-                self.strips[path, size] = self.pool.submit(read_image, path, size, self.shape)
+                self.strips[path, size] = self.pool.submit(self.read, path, size)
 
     def get(self, path: str, size: tuple[int, int]) -> np.ndarray:
         """A strip, (h, w) uint8, not to be changed in place; UserError as from `read_image`."""

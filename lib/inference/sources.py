@@ -143,3 +143,39 @@ def origin(folders_by_name: dict[str, Path], run: str | Path) -> str:
 def newest(name: str, folders: list[Path]) -> Path:
     """The folder whose file of this name was written last; the first one where none has it."""
     return max(folders, key=lambda folder: paths.latest_write(folder, [name]))
+
+
+def run_folder(run: str | Path) -> Path:
+    """The folder of the thresholds that a user names.
+
+    Arguments:
+        run: a folder, in full or from where the user is or from the project; the name of one below runs/; or
+            "latest" or "runs/latest": where there is no such link, the newest run with thresholds.
+
+    Raises UserError where it has no thresholds.
+    """
+    text = str(run)
+    resolved = paths.resolve_path(text, "The run")
+    candidates = [resolved, paths.from_project(text, "The run"), paths.home() / "runs" / text]
+    for folder in candidates:
+        if file_in(folder, THRESHOLDS).is_file():
+            return folder.resolve()
+    if Path(text) in (Path("latest"), Path("runs/latest")):
+        return paths.find_run("", [THRESHOLDS])
+    for folder in filter(Path.is_dir, candidates):
+        raise UserError(f"{folder} has no {THRESHOLDS}. Name a run whose 40_evaluation is done.")
+    raise UserError(
+        f"There is no run {text}. Name a run's folder, or one of those in {paths.home() / 'runs'}."
+    )
+
+
+def class_titles(run: Path, classes: int) -> list[str]:
+    """The titles of the classes that a run's evaluation.json names; "class 1" to "class C" where it names
+    none."""
+    path = run / "evaluation.json"
+    with contextlib.suppress(UserError, OSError):
+        content = files.read_json(path)
+        titles = list(content.get("classes", ())) if isinstance(content, dict) else []
+        if len(titles) == classes:
+            return titles
+    return [f"class {defect_class}" for defect_class in range(1, classes + 1)]
