@@ -1,6 +1,7 @@
 """The look-up baseline: masks of the nearest copies, turned back, with exact answers."""
 
 import json
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -11,7 +12,7 @@ from test_notebooks import FOLDER, cells_of
 import run_all
 from lib import files, lookup, overlap
 from lib.data import dataset, duplicates, likeness, rle
-from lib.evaluation import copy_lookup, metrics
+from lib.evaluation import copy_lookup, scores
 from lib.files import read_json, write_json
 from lib.inference import submission
 from lib.inference.time_budget import Budget
@@ -246,7 +247,8 @@ def test_the_score_on_test_images_stands_beside_that_of_looking_up(tmp_path, cap
         "broken": {},
         "clock": Budget(0),
     }
-    exec(source, known | {"dataset": dataset, "metrics": metrics, "copy_lookup": copy_lookup, "files": files})
+    known |= {"scores": scores, "thresholds": SimpleNamespace(score="severstal")}
+    exec(source, known | {"dataset": dataset, "copy_lookup": copy_lookup, "files": files})
     recorded = read_json(tmp_path / "metrics" / "90_inference.json")
     empty = (6 - len((data / "test_truth.csv").read_text().splitlines()) + 1) / 6
     assert (

@@ -25,6 +25,7 @@ import cv2
 import numpy as np
 import pytest
 import test_backbones
+import test_notebook_judgement
 import test_notebooks
 import test_pretrained
 import test_small_data
@@ -563,6 +564,9 @@ def tried():
         for key, values in values_of(name, given).items():
             found.setdefault(key, set()).update(values)
     found["pseudo_labels"].add("FILE")  # test_notebooks.MEMBERS, made there
+    found["score"] |= of_parameters(
+        test_notebook_judgement.test_thresholds_are_chosen_for_the_score_and_it_stands_everywhere
+    )
     found["strategy"] |= set(
         postprocess.STRATEGIES
     )  # every run of 40_evaluation chooses thresholds for each and compares them

@@ -19,7 +19,7 @@ from test_notebooks import FOLDER, cells_of
 from lib import paths
 from lib.data import splitting
 from lib.errors import UserError
-from lib.evaluation import metrics, predictions, statistics, threshold_search
+from lib.evaluation import metrics, predictions, scores, statistics, threshold_search
 from lib.files import read_json, write_json
 from lib.inference import predictor
 from lib.inference.sources import read_thresholds
@@ -301,6 +301,30 @@ def test_the_score_is_that_of_thresholds_which_other_strips_chose(two_halves, tm
     assert metrics.competition_score(variables.truth, variables.predicted) == pytest.approx(
         recorded["competition_score"]
     )
+
+
+@pytest.mark.parametrize("score", ["positives_and_empties", "miou"])
+def test_thresholds_are_chosen_for_the_score_and_it_stands_everywhere(score, judged, tmp_path):
+    """Exact outlines, a false alarm on each clean strip: probabilities of 0.3 that a filter can drop."""
+
+    def answer(name, image_id, members):
+        truth = classes_of(image_id)
+        if name in ("binary", "multilabel"):
+            return [0.3 + 0.6 * truth.any()] if name == "binary" else 0.1 + 0.8 * truth
+        areas = np.zeros((HEIGHT, WIDTH))
+        areas[:20, 10:12] = 0.9
+        return areas
+
+    for name in paths.network_names(2):
+        write_json(tmp_path / "models" / name / "model.json", {"weights_sha256": name})
+    variables = judged("40_evaluation", answer, score=score, n_bootstrap=20, engine="float32", **SHARES)
+    recorded = metrics_of(tmp_path, "40_evaluation")
+    assert (recorded["scored_by"], recorded["competition_score"]) == (score, pytest.approx(1))
+    assert recorded["all_empty_score"] == {"positives_and_empties": 0.3, "miou": 0}[score]
+    assert recorded["class_scores"] == pytest.approx([1, 1]) and "lookup_baseline" not in recorded
+    assert sum(map(sum, recorded["lost_points"].values())) == pytest.approx(0)
+    assert read_thresholds(tmp_path).score == score
+    assert scores.TITLES[score] in variables.learned[0]
 
 
 def test_what_is_handed_on_is_chosen_on_all_held_out_strips(two_halves, tmp_path):

@@ -36,6 +36,7 @@ from lib.pipeline import (
     scheduler,
     tasks,
 )
+from lib.pipeline.run import score_in_words
 from lib.report.cells import cut
 from lib.report.pages import write_index
 
@@ -113,6 +114,14 @@ def statuses(run_dir):
 def executions(run_dir):
     """What 10_writes_value wrote down, one line an execution."""
     return (run_dir / "runs_of_10.txt").read_text().splitlines()
+
+
+def test_the_end_of_a_run_names_the_score_and_its_baselines():
+    assert score_in_words({"competition_score": 0.5}) == "0.5000"
+    named = {"competition_score": 0.61, "all_empty_score": 0.3, "scored_by": "positives_and_empties"}
+    assert score_in_words(named) == "0.6100 (positives_and_empties), all-empty 0.3000"
+    beside = named | {"scored_by": "severstal", "lookup_baseline": 0.7}
+    assert score_in_words(beside) == "0.6100, all-empty 0.3000, looking up copies 0.7000"
 
 
 def test_a_run_a_resume_and_what_changes_run_again(tmp_path, call):

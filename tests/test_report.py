@@ -417,6 +417,14 @@ def test_index_sets_the_look_up_of_copies_beside_the_score_on_them(tmp_path):
     assert f"25.0 % {beside}\n<strong>0.8765</strong>" in text
 
 
+def test_index_names_a_score_that_is_not_severstals(tmp_path):
+    scores = {"competition_score": 0.6, "all_empty_score": 0.3, "test_competition_score": 0.5}
+    text = index_of(tmp_path / "default", scores | {"scored_by": "severstal", "test_scored_by": "severstal"})
+    assert ">Score on held-out strips<" in text and ">Score of the submission<" in text
+    text = index_of(tmp_path / "other", scores | {"scored_by": "miou", "test_scored_by": "miou"})
+    assert ">Score on held-out strips (miou)<" in text and ">Score of the submission (miou)<" in text
+
+
 def test_index_of_an_empty_or_broken_folder(tmp_path):
     pages.write_index(tmp_path)
     assert "No notebook of this run has been started" in (tmp_path / "index.html").read_text()

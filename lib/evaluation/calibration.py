@@ -8,8 +8,8 @@ import pandas as pd
 from sklearn.calibration import calibration_curve
 from sklearn.metrics import brier_score_loss
 
-from lib.evaluation import statistics
-from lib.evaluation.predictions import CascadePredictions, pair_scores
+from lib.evaluation import scores, statistics
+from lib.evaluation.predictions import CascadePredictions, pair_pixels
 from lib.inference.postprocess import PostprocessConfig, reaches
 
 WITH_BINARY = {"segment everything": "binary filter", "multilabel filter": "both filters"}
@@ -57,7 +57,7 @@ def operating_points(
 
     Columns: threshold; sent_on, the share of strips that pass the filter; recall, of defective strips;
     false_alarms, the share of defect-free strips that pass; score, of the cascade with both its own strategy
-    and this threshold; cost, an image, in false alarms.
+    and this threshold, the one that `thresholds` were chosen for; cost, an image, in false alarms.
     """
     probability, defective = predictions.defect_probability, predictions.has_defect.any(axis=1)
     if candidates is None:
@@ -67,9 +67,8 @@ def operating_points(
     rows = []
     for threshold in candidates:
         passed = reaches(probability, threshold)
-        score = pair_scores(
-            predictions, replace(thresholds, strategy=strategy, binary_threshold=threshold)
-        ).mean()
+        moved = replace(thresholds, strategy=strategy, binary_threshold=threshold)
+        score = scores.value(thresholds.score, pair_pixels(predictions, moved))
         cost = (false_negative_cost * (defective & ~passed).sum() + (~defective & passed).sum()) / len(passed)
         recall, false_alarms = _share(passed[defective]), _share(passed[~defective])
         rows.append((float(threshold), passed.mean(), recall, false_alarms, score, cost))

@@ -10,7 +10,7 @@ import pandas as pd
 from lib import files
 from lib.data import dataset, duplicates, likeness, reporting, rle, splitting
 from lib.errors import UserError
-from lib.evaluation import metrics
+from lib.evaluation import metrics, scores
 
 COPIES = "copies.json"  # in a run's folder: how many test images are copies, and what looking them up scores
 MOST = 20_000  # images up to which copies are looked for before a run
@@ -56,8 +56,9 @@ def baseline(
             texts: nested list (N x C) of run-length strings, None in a row that has no truth; shape: (H, W)
             of every image.
 
-    Returns images, copies (int), share (0..1), and score, all_empty (0..1, the competition's) and predicted
-    (nested list), which are None where the truth of an image that is evaluated is not known.
+    Returns images, copies (int), share (0..1), and score, all_empty (0..1, the competition's), other_scores
+    ({name: [score, all-empty score]}, see `scores`) and predicted (nested list), which are None where the
+    truth of an image that is evaluated is not known.
     """
     nearest, turns = duplicates.nearest_copies(paths, group, is_evaluated, is_training, max_distance)
     rows = np.flatnonzero(is_evaluated)
@@ -65,10 +66,16 @@ def baseline(
     result = {"images": len(rows), "copies": copies, "share": copies / max(len(rows), 1)}
     truth = [texts[row] for row in rows]
     if not truth or any(row is None for row in truth):
-        return {**result, "score": None, "all_empty": None, "predicted": None}
+        return {**result, "score": None, "all_empty": None, "other_scores": None, "predicted": None}
     predicted = copied_masks(texts, nearest[rows], turns[rows], shape)
-    score = metrics.competition_score(truth, predicted)
-    return {**result, "score": score, "all_empty": metrics.all_empty_score(truth), "predicted": predicted}
+    score, all_empty = metrics.competition_score(truth, predicted), metrics.all_empty_score(truth)
+    pairs = scores.of_rles(truth, predicted)
+    others = {
+        name: [scores.value(name, pairs), scores.value(name, pairs.all_empty)]
+        for name in scores.TITLES
+        if name != scores.SEVERSTAL
+    }
+    return {**result, "score": score, "all_empty": all_empty, "other_scores": others, "predicted": predicted}
 
 
 def of_test_images(
@@ -150,8 +157,8 @@ def look(
     as of `reporting.finding`, and run_dir/copies.json.
 
     Arguments:
-        args: {parameter: value} with max_images, seed and duplicate_distance, and max_test_images where test
-            images are to be left out;
+        args: {parameter: value} with max_images, seed and duplicate_distance, max_test_images where test
+            images are to be left out, and score where it is not severstal;
         progress: function called with a line of text before what takes its time and where nothing is looked
             for, or None.
     """
@@ -175,6 +182,7 @@ def look(
         return []
     if not result["copies"]:
         return []
+    result = under(result, args.get("score", scores.SEVERSTAL))
     what, remedy = in_words(result, "test", "among the training images")
     return [reporting.finding(folder, 0, what, remedy, "warning")]
 
@@ -206,6 +214,14 @@ def of_held_out(
     return baseline(
         list(table["path"]), group, part == "held_out", part == "train", texts, shape, max_distance
     )
+
+
+def under(result: dict, score: str) -> dict:
+    """A `baseline` whose score and all_empty are of that score; None where it has none of it."""
+    if score == scores.SEVERSTAL:
+        return result
+    of_score, all_empty = (result.get("other_scores") or {}).get(score, (None, None))
+    return {**result, "score": of_score, "all_empty": all_empty}
 
 
 def in_words(result: dict, kind: str, where: str) -> tuple[str, str]:

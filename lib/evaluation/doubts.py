@@ -69,16 +69,19 @@ def of_segmenter(
     )
 
 
-def of_cascade(score: float, all_empty: float, gain: tuple[float, float], n_images: int) -> str:
+def of_cascade(
+    score: float, all_empty: float, gain: tuple[float, float], n_images: int, title: str = "score"
+) -> str:
     """What is to be doubted of the whole cascade, a sentence; "" where the interval of its gain is above 0.
 
     Arguments:
-        score, all_empty: of the same `n_images` strips; gain: (low, high) of their difference.
+        score, all_empty: of the same `n_images` strips; gain: (low, high) of their difference; title: what
+            the score is called.
     """
     if gain[0] > 0:
         return ""
     return (
-        f"On these {n_images} strips the cascade cannot be told from predicting nothing: score {score:.4f} "
+        f"On these {n_images} strips the cascade cannot be told from predicting nothing: {title} {score:.4f} "
         f"against {all_empty:.4f}, 95 % "
         f"interval of the difference {gain[0]:+.4f} to {gain[1]:+.4f}."
     )

@@ -9,6 +9,8 @@ import numpy as np
 from lib.data import rle
 from lib.evaluation.metrics import dice
 from lib.evaluation.predictions import CascadePredictions, pair_scores, passing_pairs
+from lib.evaluation.scores import SEVERSTAL, losses
+from lib.evaluation.threshold_search import cross_fitted_pixels
 from lib.inference.postprocess import PostprocessConfig
 
 MOVES = {"left": (0, -1), "right": (0, 1), "up": (-1, 0), "down": (1, 0)}
@@ -86,31 +88,47 @@ def perturbed_score_changes(
 def lost_points(
     predictions: CascadePredictions,
     thresholds: PostprocessConfig | list[tuple[np.ndarray, PostprocessConfig]],
+    score: str = SEVERSTAL,
 ) -> dict[str, np.ndarray]:
-    """Where the score is lost: a dict of (C,) arrays whose overall sum is 1 minus the competition score.
+    """Where the score is lost: a dict of (C,) arrays whose overall sum is 1 minus the score.
 
     Arguments:
-        thresholds: for all images, or the list of `fold_thresholds`.
+        thresholds: for all images, or the list of `fold_thresholds`; score: one of `scores.TITLES`.
 
     filtered out: a defect on an image that the binary filter dropped; class missed: the multilabel filter
     dropped it; no mask: the segmenter predicted nothing or too little; imperfect mask: Dice below 1; false
     alarm: a mask where none is.
     """
+    if score != SEVERSTAL:
+        everywhere = np.ones(len(predictions.true_area), bool)
+        by_fold = thresholds if isinstance(thresholds, list) else [(everywhere, thresholds)]
+        loss = losses(score, cross_fitted_pixels(predictions, by_fold))
+        lost: dict[str, np.ndarray] = {}
+        for inside, of_fold in by_fold:
+            for name, chosen in stages_of(predictions.take(inside), of_fold).items():
+                lost[name] = lost.get(name, np.zeros(1)) + (loss[inside] * chosen).sum(axis=0)
+        return lost
     if isinstance(thresholds, list):
         shares = [
             (inside.mean(), lost_points(predictions.take(inside), of_fold)) for inside, of_fold in thresholds
         ]
         return {name: sum(share * lost[name] for share, lost in shares) for name in shares[0][1]}
+    loss = 1 - pair_scores(predictions, thresholds)
+    stages = stages_of(predictions, thresholds)
+    return {name: (loss * chosen).sum(axis=0) / loss.size for name, chosen in stages.items()}
+
+
+def stages_of(predictions: CascadePredictions, thresholds: PostprocessConfig) -> dict[str, np.ndarray]:
+    """Which image-class pairs, (N, C) bool, each stage of `lost_points` is about."""
     passed, named, predicted, _, _ = passing_pairs(predictions, thresholds)
-    has_defect, lost = predictions.has_defect, 1 - pair_scores(predictions, thresholds)
-    stages = {
+    has_defect = predictions.has_defect
+    return {
         "filtered out": has_defect & ~passed,
         "class missed": has_defect & passed & ~named,
         "no mask": has_defect & named & ~predicted,
         "imperfect mask": has_defect & predicted,
         "false alarm": ~has_defect & predicted,
     }
-    return {name: (lost * chosen).sum(axis=0) / lost.size for name, chosen in stages.items()}
 
 
 def worst(

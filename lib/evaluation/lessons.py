@@ -22,16 +22,18 @@ def of_cascade(
     gain: tuple[float, float],
     stages: dict[str, np.ndarray],
     class_names: Sequence[str],
+    title: str = "",
 ) -> list[str]:
     """What the score of the whole cascade showed, as sentences.
 
     Arguments:
         score, all_empty: of the same strips, 0..1; interval, gain: (low, high) of the score and of its
             difference to all_empty;
-        stages: as from `error_analysis.lost_points`.
+        stages: as from `error_analysis.lost_points`; title: what the score is called, if not only that.
     """
     beside = f"where predicting nothing scores {all_empty:.4f}"
-    text = f"The cascade scores {score:.4f} (95 % interval {interval[0]:.4f} to {interval[1]:.4f}), {beside}"
+    name = f" in {title}" if title else ""
+    text = f"The cascade scores {score:.4f}{name} (95 % interval {interval[0]:.4f} to {interval[1]:.4f}), {beside}"
     sentences = [
         f"{text}: "
         f"{'the difference is no chance' if gain[0] > 0 else 'these strips cannot tell it from that'}."

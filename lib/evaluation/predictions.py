@@ -11,6 +11,7 @@ import pandas as pd
 
 from lib.data import rle
 from lib.evaluation.metrics import dice
+from lib.evaluation.scores import PairPixels
 from lib.inference import postprocess
 from lib.inference.postprocess import PostprocessConfig, reaches
 
@@ -119,6 +120,12 @@ def pair_scores(predictions: CascadePredictions, thresholds: PostprocessConfig) 
     """Dice (N, C) of every image-class pair under these thresholds: the competition's score is its mean."""
     _, _, predicted, area, intersection = passing_pairs(predictions, thresholds)
     return np.where(predicted, dice(intersection, area, predictions.true_area), ~predictions.has_defect)
+
+
+def pair_pixels(predictions: CascadePredictions, thresholds: PostprocessConfig) -> PairPixels:
+    """The pixels of every image-class pair under these thresholds, of which `scores` makes any score."""
+    _, _, predicted, area, intersection = passing_pairs(predictions, thresholds)
+    return PairPixels(intersection * predicted, area * predicted, predictions.true_area)
 
 
 def seconds_per_image(

@@ -37,7 +37,8 @@ class PostprocessConfig:
 
     tta: entries of choices.TTA; classifier_tta: those of the two classifiers, where they have others;
     engine: see `runtime.ENGINES`; shape: (H, W) of the masks; models: {name: SHA-256 of the weights} of every
-    network, further members of ensembles included.
+    network, further members of ensembles included; score: that they were chosen for, see
+    `evaluation.scores`.
     """
 
     strategy: str
@@ -51,6 +52,7 @@ class PostprocessConfig:
     engine: str = "float32"
     shape: tuple[int, ...] = ()
     models: dict[str, str] = field(default_factory=dict)
+    score: str = "severstal"
 
     @property
     def classes(self) -> int:
@@ -115,7 +117,7 @@ VALUES = {  # entry of thresholds.json: what it is, and whether a value is one
     **dict.fromkeys(PER_CLASS[:2], ("a list of numbers from 0 to 1", _list_of(_is_share))),
     **dict.fromkeys(PER_CLASS[2:], ("a list of whole numbers from 0", _list_of(_is_count))),
     **dict.fromkeys(("tta", "classifier_tta"), ("a list of names", _list_of(_is_text))),
-    "engine": ("a name", _is_text),
+    **dict.fromkeys(("engine", "score"), ("a name", _is_text)),
     "shape": ("a list of whole numbers from 0", _list_of(_is_count)),
     "models": (
         "names with hashes",

@@ -166,9 +166,11 @@ def look(
         return findings
     args = {key: value.value for key, value in values[names[0]].items()}
     limits = [keys["max_test_images"].value for keys in values.values() if "max_test_images" in keys]
-    return findings + copy_lookup.look(
-        run_dir, args | {"max_test_images": max(limits, default=0)}, folder, progress
-    )
+    args["max_test_images"] = max(limits, default=0)
+    for keys in values.values():
+        if "score" in keys:  # of 40_evaluation
+            args["score"] = keys["score"].value
+    return findings + copy_lookup.look(run_dir, args, folder, progress)
 
 
 def divide(

@@ -159,6 +159,16 @@ def settings_of(values: params.Values, jobs: int, fingerprint: dict[str, Any]) -
     }
 
 
+def score_in_words(metrics: dict) -> str:
+    """The score that a notebook recorded, its name where it is not Severstal's, and its baselines."""
+    scored_by = metrics.get("scored_by", "severstal")
+    text = f"{metrics['competition_score']:.4f}{f' ({scored_by})' if scored_by != 'severstal' else ''}"
+    for name, beside in {"all_empty_score": "all-empty", "lookup_baseline": "looking up copies"}.items():
+        if metrics.get(name) is not None:
+            text += f", {beside} {metrics[name]:.4f}"
+    return text
+
+
 def print_summary(state: RunState, run_dir: Path, selected: list[str]) -> int:
     """Print how the run ended and where to look; the exit code."""
     run_state.merge_metrics(run_dir, state)
@@ -166,9 +176,8 @@ def print_summary(state: RunState, run_dir: Path, selected: list[str]) -> int:
     for name, task in state.notebooks.items():
         metrics = files.read_metrics(run_dir, name)[1] if task.status.is_finished else {}
         if "competition_score" in metrics:
-            beside = f", all-empty {metrics['all_empty_score']:.4f}" if "all_empty_score" in metrics else ""
             stale = f" (of the state before: {name} is outdated)" if task.outdated else ""
-            print_line(f"score    {metrics['competition_score']:.4f}{beside}{stale}")
+            print_line(f"score    {score_in_words(metrics)}{stale}")
         for doubt in (text for metric, text in metrics.items() if metric.endswith("_doubt") and text):
             print_line(f"doubt    {doubt}")
     if outdated := [name for name, task in state.notebooks.items() if task.outdated]:

@@ -120,8 +120,10 @@ def score_bars(
     values: Sequence[float],
     intervals: Sequence[tuple[float, float]] | None = None,
     baseline: float | None = None,
+    title: str = "competition score",
 ) -> Figure:
-    """Scores as points with their 95 % intervals; `baseline` as a line, the all-empty score."""
+    """Scores as points with their 95 % intervals; `baseline` as a line, the all-empty score; title: what the
+    score is called."""
     figure, axes = plt.subplots(figsize=(8, 0.8 + 0.4 * len(names)), layout="constrained")
     heights = np.arange(len(names))
     if intervals is not None:
@@ -136,7 +138,7 @@ def score_bars(
     axes.set_yticks(heights, names)
     axes.invert_yaxis()
     axes.margins(y=0.25)
-    axes.set_xlabel("competition score")
+    axes.set_xlabel(title)
     return figure
 
 
@@ -186,11 +188,18 @@ def reliability(curves: Mapping[str, Curve]) -> Figure:
     return figure
 
 
-def operating_point(points: pd.DataFrame, chosen: float, cheapest: float, all_empty: float) -> Figure:
+def operating_point(
+    points: pd.DataFrame,
+    chosen: float,
+    cheapest: float,
+    all_empty: float,
+    title: str = "competition score",
+) -> Figure:
     """Score, share of strips sent on, recall and cost over the binary filter's threshold.
 
     Arguments:
-        points: from `calibration.operating_points`; chosen, cheapest: thresholds to mark; all_empty: a score.
+        points: from `calibration.operating_points`; chosen, cheapest: thresholds to mark; all_empty: a score;
+            title: what the score is called.
     """
     figure, (scores, shares, costs) = plt.subplots(3, 1, figsize=(8, 6.6), sharex=True, layout="constrained")
     threshold = points["threshold"]
@@ -200,7 +209,7 @@ def operating_point(points: pd.DataFrame, chosen: float, cheapest: float, all_em
     shares.plot(threshold, points["recall"], color=COLOURS[0], label="defective strips found")
     shares.plot(threshold, points["false_alarms"], color=COLOURS[4], label="defect-free strips sent on")
     costs.plot(threshold, points["cost"], color=COLOURS[5], label="cost, in false alarms a strip")
-    for axes, label in ((scores, "competition score"), (shares, "share"), (costs, "cost")):
+    for axes, label in ((scores, title), (shares, "share"), (costs, "cost")):
         is_first = axes is scores
         axes.axvline(chosen, color="black", linewidth=1, label="best score" if is_first else None)
         dashed: dict[str, Any] = {"color": COLOURS[5], "linewidth": 1, "linestyle": "dashed"}
