@@ -1,5 +1,9 @@
 """An Inspector on networks whose answers are known: a strip's grey levels are its probabilities."""
 
+import os
+import subprocess
+import sys
+
 import cv2
 import numpy as np
 import pandas as pd
@@ -73,11 +77,14 @@ def strip(*boxes, width=W, height=H, grey=200):
 
 
 def test_three_lines(run, tmp_path):
-    from lib.predict import Inspector
-
+    """Those of docs/own_steel.md, but for the names of the run and the image."""
     cv2.imwrite(str(tmp_path / "image.png"), strip((2, 5, 4, 6)))
-    inspector = Inspector(run())
-    found = inspector(tmp_path / "image.png")
+    page = (paths.PROJECT / "docs" / "own_steel.md").read_text(encoding="utf-8")
+    lines = page.partition("```python\n")[2].partition("```")[0]
+    lines = lines.replace("runs/latest", str(run())).replace("image.jpg", str(tmp_path / "image.png"))
+    variables = {}
+    exec(lines, variables)
+    found = variables["found"]
     assert np.array_equal(found.masks[..., 0], strip((2, 5, 4, 6)) > 0)
     assert found.masks.shape == (H, W, 2) and found.masks.dtype == bool
     assert found.rles == (rle.encode(found.image),) * 2
@@ -349,3 +356,33 @@ def test_show_has_a_row_for_a_strips_length_those_with_defects_first(run):
     assert len(titles) == 10 and titles[1] == f"columns {W} to {2 * W}  defect 0.78"
     few = [axes.get_title(loc="left").split()[1] for axes in result.show(most=4).axes]
     assert few == [str(W * index) for index in (1, 3, 6, 8)]
+
+
+PEAK = """
+import resource, subprocess, sys
+done = subprocess.run(sys.argv[1:], check=True, capture_output=True, text=True)
+print(done.stdout.split()[-1], resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name == "nt", reason="Windows counts memory otherwise")
+def test_memory_does_not_grow_with_the_length(run):
+    """But for the image itself. A small process starts the one that is measured: Linux counts the memory of
+    whoever starts one as its own."""
+    folder = run(shape=[256, 1600])
+    peaks = {}
+    for length in (16_000, 160_000):
+        program = [sys.executable, "tests/peak_memory.py", str(folder), str(length)]
+        done = subprocess.run(
+            [sys.executable, "-c", PEAK, *program],
+            check=True,
+            capture_output=True,
+            text=True,
+            cwd=paths.PROJECT,
+            env=os.environ | {"PYTHONPATH": str(paths.PROJECT)},
+        )
+        count, peaks[length] = map(int, done.stdout.split())
+        assert count == 2 * length // 400
+    print({length: f"{peak / 1024:.0f} MiB" for length, peak in peaks.items()})
+    assert peaks[160_000] < 1.2 * peaks[16_000]
