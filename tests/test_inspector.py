@@ -327,6 +327,13 @@ def test_images_come_one_by_one_in_order_and_few_are_read_ahead(run):
     assert index == 199 and list(inspector.inspect_all([])) == [] == inspector([])
 
 
+def test_what_came_before_an_image_that_cannot_be_read_is_there(run, tmp_path):
+    results = Inspector(run()).inspect_all([strip((2, 5, 4, 6)), BLACK, tmp_path / "none.png", BLACK])
+    assert [len(next(results).defects) for _ in range(2)] == [2, 0]
+    with pytest.raises(UserError, match="does not exist"):
+        next(results)
+
+
 def test_colours_are_red_green_blue(run):
     inspector = Inspector(run())
     image = np.stack([strip((2, 5, 4, 6), grey=grey) for grey in (255, 200, 100)], axis=-1)

@@ -70,15 +70,19 @@ def sides(runs: np.ndarray) -> tuple[float, float]:
 
 
 def of_mask(
-    runs: np.ndarray, size: tuple[int, int], new: tuple[int, int], class_index: int, name: str
+    runs: np.ndarray,
+    labels: np.ndarray,
+    size: tuple[int, int],
+    new: tuple[int, int],
+    class_index: int,
+    name: str,
 ) -> tuple[str, list[tuple]]:
     """The run-length string of a class at an image's own size, and its rows of the table.
 
     Arguments:
-        runs: as from `windows.Joiner.finish`, of a mask of `size` (h, w); new: (H, W) of the image.
+        runs, labels: as from `pieces.drop_small`, of a mask of `size` (h, w); new: (H, W) of the image.
     """
-    labels = pieces.connect(runs)
     sums = np.bincount(labels, weights=runs["total"])
-    resized, origin = pieces.resize(runs, size, new)
     means = sums / np.maximum(pieces.areas(runs, labels), 1)
+    resized, origin = pieces.resize(runs, size, new)
     return pieces.encode(resized, new[0]), of_class(resized, labels[origin], means, class_index, name)

@@ -131,14 +131,19 @@ class Inspector:
     def inspect_all(self, images: Iterable[Image]) -> Iterator[FoundDefects]:
         """Yield the FoundDefects of each image, in order; images and errors as of a call.
 
-        Batches go across images, and only the images at hand are held.
+        Batches go across images, and only the images at hand are held. Where one raises, those before it have
+        come.
         """
         strips: list[Strip] = []
         with ThreadPoolExecutor(AHEAD) as pool:
             waiting = iter(images)
             reading = deque(pool.submit(self.open, image) for image in islice(waiting, AHEAD))
             while reading:
-                strips.append(reading.popleft().result())
+                try:
+                    strips.append(reading.popleft().result())
+                except UserError:
+                    yield from self.predict(strips)
+                    raise
                 reading.extend(pool.submit(self.open, image) for image in islice(waiting, 1))
                 if not reading or sum(len(strip.windows) for strip in strips) >= CHUNK:
                     yield from self.predict(strips)
@@ -214,7 +219,7 @@ class Inspector:
         size = strip.scaled.shape[0], strip.scaled.shape[1]
         rles, rows = [], []
         for class_index, (joiner, name) in enumerate(zip(strip.joiners, self.classes, strict=True)):
-            text, of_class = defects.of_mask(joiner.finish(), size, own_size, class_index, name)
+            text, of_class = defects.of_mask(*joiner.finish(), size, own_size, class_index, name)
             rles.append(text)
             rows += of_class
         return FoundDefects(

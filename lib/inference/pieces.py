@@ -82,8 +82,8 @@ def areas(runs: np.ndarray, pieces: np.ndarray) -> np.ndarray:
 
 def drop_small(
     runs: np.ndarray, smallest_component: int, minimum_area: int, windows: Sequence[tuple[int, int]]
-) -> np.ndarray:
-    """The runs of the pieces that stay, in their order.
+) -> tuple[np.ndarray, np.ndarray]:
+    """The runs of the pieces that stay, in their order, and which piece each belongs to, int (n,).
 
     A piece of fewer than `smallest_component` pixels goes. The area of a window is that of all the others
     that touch it, each in full; a piece stays where a window that it touches has `minimum_area` pixels or
@@ -103,7 +103,8 @@ def drop_small(
         touches = large & (lefts < end) & (rights > begin)
         if sizes[touches].sum() >= minimum_area:
             stays |= touches
-    return runs[stays[pieces]]
+    staying = stays[pieces]
+    return runs[staying], pieces[staying]
 
 
 def resize(runs: np.ndarray, size: tuple[int, int], new: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:

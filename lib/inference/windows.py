@@ -117,8 +117,9 @@ class Joiner:
             self._take(None)
         self._take(postprocess.full_size(probability, self.shape))
 
-    def finish(self) -> np.ndarray:
-        """The runs of what stays of the mask, as from `pieces.drop_small`: all windows were asked."""
+    def finish(self) -> tuple[np.ndarray, np.ndarray]:
+        """The runs of what stays of the mask, and their pieces, as from `pieces.drop_small`: all windows were
+        asked."""
         while self.next < len(self.windows):
             self._take(None)
         runs = np.concatenate([*self.runs, np.zeros(0, pieces.RUN)])
