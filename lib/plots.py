@@ -117,8 +117,8 @@ def long_strip(
     """An image of any length in rows, with the outlines of its masks.
 
     Arguments:
-        image: (H, W) uint8; rles: run-length strings, one a class; panel_width: pixels in a row; most: rows,
-            of which those with a mask go first; all that are shown stay in order.
+        image: (H, W) uint8; rles: run-length strings, one a class; title: of the first row; panel_width:
+            pixels in a row; most: rows, of which those with a mask go first; what is shown stays in order.
     """
     height, width = image.shape
     starts = list(range(0, width, panel_width))
@@ -137,7 +137,8 @@ def long_strip(
     for axes, start in zip(panels[:, 0], starts, strict=True):
         part = slice(start, start + panel_width)
         columns = f"columns {start:,} to {min(part.stop, width):,}" if width > panel_width else ""
-        _show(axes, image[:, part], "  ".join(filter(None, (columns, title))))
+        words = [columns, title] if start == starts[0] else [columns]
+        _show(axes, image[:, part], "  ".join(filter(None, words)))
         axes.set_xlim(-0.5, panel_width - 0.5)
         for class_index, mask in masks.items():
             _outline(axes, mask[:, part], class_index)
