@@ -245,6 +245,7 @@ def test_an_engine_that_is_not_there_is_float32(monkeypatch):
         runtime.choose("float16")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not runtime.multiplies_bfloat16(), reason="the processor does not multiply bfloat16")
 def test_masks_and_their_score_in_bfloat16_are_those_in_float32_but_for_the_edges(tmp_path, strips):
     paths, rles = strips

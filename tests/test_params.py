@@ -425,6 +425,7 @@ def test_notebooks_that_would_divide_the_images_differently_are_refused(override
     assert len({str(keys[override[1]].value) for keys in everywhere.values() if override[1] in keys}) == 1
 
 
+@pytest.mark.slow
 def test_other_pseudo_labels_are_another_training(tmp_path):
     path, keys = tmp_path / "pseudo_labels.csv", set()
     for content in ("a", "b", "b"):

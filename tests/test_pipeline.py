@@ -165,6 +165,7 @@ def test_a_run_a_resume_and_what_changes_run_again(tmp_path, call):
     assert run_state.read(run_dir).notebooks["20_reads_value"].outdated is True
 
 
+@pytest.mark.slow
 def test_a_failure_blocks_what_needs_it_and_nothing_else(tmp_path, call):
     code, said = call("--profile", "small", "--run", "a", "-p", "30.how=raise", "--jobs", "2")
     assert code == 1
@@ -179,6 +180,7 @@ def test_a_failure_blocks_what_needs_it_and_nothing_else(tmp_path, call):
     assert (code, said.count("cached"), said.count("started")) == (0, 2, 2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "how, said",
     [
@@ -228,6 +230,7 @@ def test_what_the_machine_lacks_is_told_with_its_remedy(error, remedy):
     assert "ulimit -f unlimited" in process_end(-25, "")  # SIGXFSZ
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("hard, ended", [(60, "Too many files are open at once"), (500, "value 3")])
 def test_few_open_files_are_raised_or_named(tmp_path, data, hard, ended):
     resource = pytest.importorskip("resource")
@@ -254,6 +257,7 @@ def test_few_open_files_are_raised_or_named(tmp_path, data, hard, ended):
     )
 
 
+@pytest.mark.slow
 def test_a_long_error_ends_the_notebook_and_is_told_short(tmp_path, call):
     code, said = call("--profile", "small", "--run", "a", "--only", "10,30", "-p", "30.how=shout")
     run_dir = tmp_path / "runs" / "a"
@@ -774,6 +778,7 @@ def test_a_split_that_is_not_the_one_that_was_judged_by_is_made_again(tmp_path):
     assert not (tmp_path / "split.csv").is_file()
 
 
+@pytest.mark.slow
 def test_a_report_is_rendered_again_and_figures_are_missed(tmp_path, call):
     run_dir = tmp_path / "runs" / "a"
     assert call("--profile", "small", "--run", "a", "--only", "10")[0] == 0

@@ -88,6 +88,7 @@ def test_dataset_json_says_that_it_is_generated_and_lifted(small_set, tmp_path):
     assert "raised" not in generate.settings(8, 8, 3, lift=False)["note"]
 
 
+@pytest.mark.slow
 def test_same_seed_same_bytes_whatever_the_number_of_processes(small_set, tmp_path, monkeypatch):
     monkeypatch.setattr(generate, "CHUNK", 3)
     again = generate.generate(tmp_path / "again", 8, 8, seed=3, processes=2)
@@ -141,6 +142,7 @@ def test_lifted_thousand_has_enough_of_every_class():
     assert 450 <= labels.count(()) <= 550
 
 
+@pytest.mark.slow
 def test_masks_hold_the_planned_classes_and_never_overlap():
     for entry in planning.plan("train", 60, 11):
         image, masks = generate.make_strip(entry)
@@ -349,6 +351,7 @@ def test_other_than_two_numbers_of_strips_are_refused(tmp_path, monkeypatch, syn
     assert not (tmp_path / "data").exists()
 
 
+@pytest.mark.slow
 def test_works_in_processes_that_start_afresh(small_set, tmp_path, monkeypatch):
     assert "spawn" in multiprocessing.get_all_start_methods()
     monkeypatch.setattr(generate, "start_method", lambda: "spawn")

@@ -88,6 +88,7 @@ def test_a_training_that_was_cut_off_twice_ends_as_an_uncut_one(tmp_path, option
     assert resumed == weights and resumed_history.equals(history)
 
 
+@pytest.mark.slow
 def test_a_finished_training_is_not_trained_again(tmp_path, capsys):
     weights, history = train(tmp_path)
     capsys.readouterr()
@@ -96,6 +97,7 @@ def test_a_finished_training_is_not_trained_again(tmp_path, capsys):
     assert capsys.readouterr().out == "This training is done: its 4 epochs are made from the same as now.\n"
 
 
+@pytest.mark.slow
 def test_patience_that_had_run_out_still_has(tmp_path):
     _, history = train(
         tmp_path, patience=1, monitor="loss", mode="max"
@@ -104,6 +106,7 @@ def test_patience_that_had_run_out_still_has(tmp_path):
     assert train(tmp_path, patience=1, monitor="loss", mode="max")[1].equals(history)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [1, 2])
 def test_a_network_is_left_with_the_weights_of_its_best_epoch(tmp_path, monkeypatch, number):
     """The epoch that is named the best is the first or the second of four: the weights are those of a
@@ -125,6 +128,7 @@ def test_the_best_epoch_is_the_first_with_the_best_finite_figure():
     assert training_state.best_epoch(history, replace(config, monitor="val_dice")) == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", [{"seed": 1}, {"learning_rate": 0.1}])
 def test_a_state_of_another_training_is_not_gone_on_with(tmp_path, change, capsys):
     with pytest.raises(KeyboardInterrupt):

@@ -20,7 +20,7 @@ def cut_piece(
     row); None where no piece has an inner pixel.
 
     Arguments:
-        image: (H, W) uint8; masks: (H, W, C) uint8 0/1; widest: columns of the place, to which a
+        image: (H, W) uint8; masks: (H, W, C) uint8 0/1; widest: columns of the crop, to which a
             longer piece is cut.
     """
     mask = np.ascontiguousarray(masks[..., class_index])
@@ -44,7 +44,7 @@ def paste_piece(
     as it was, and the mask of it (H, W) uint8 0/1.
 
     A piece that reached the upper or lower edge keeps its rows, as the edge is part of it. None where it does
-    not fit, or where the place is too dark to be steel.
+    not fit, or where it is too dark to be steel.
     """
     grey, mask, top = piece
     (height, width), (rows, columns) = image.shape, mask.shape
@@ -53,8 +53,8 @@ def paste_piece(
     at_edge = mask[0].any() or mask[-1].any() or top == 0 or top + rows >= height
     first = min(top, height - rows) if at_edge else rng.integers(height - rows + 1)
     left = rng.integers(width - columns + 1)
-    place = slice(first, first + rows), slice(left, left + columns)
-    ground = image[place]
+    spot = slice(first, first + rows), slice(left, left + columns)
+    ground = image[spot]
     wide = cv2.dilate(mask, np.ones((7, 7), np.uint8))
     around = wide == 0
     if not around.any() or ground.min() < DARKEST[0]:
@@ -65,8 +65,8 @@ def paste_piece(
     weight = cv2.GaussianBlur(wide.astype(np.float32), (0, 0), SOFT)
     pasted, pasted_mask = image.copy(), np.zeros_like(image)
     mixed = ground * (1 - weight) + grey * (mean / own * weight)
-    pasted[place] = np.clip(np.rint(mixed), 0, 255).astype(np.uint8)
-    pasted_mask[place] = mask
+    pasted[spot] = np.clip(np.rint(mixed), 0, 255).astype(np.uint8)
+    pasted_mask[spot] = mask
     return pasted, pasted_mask
 
 
