@@ -2,6 +2,7 @@
 far as that looks."""
 
 import os
+from dataclasses import replace
 
 import pytest
 
@@ -227,6 +228,23 @@ def test_thresholds_survive_the_disk(tmp_path):
     )
     chosen.write(tmp_path / "thresholds.json")
     assert sources.read_thresholds(tmp_path) == chosen
+
+
+def test_an_operating_point_stands_in_for_the_thresholds_of_the_score(tmp_path):
+    chosen = PostprocessConfig("both filters", 0.5, (0.5,), (0.3,), (75,), (600,), shape=(6, 8), score="miou")
+    point = {"strategy": "binary filter", "binary_threshold": 0.125, "label_thresholds": [0.0]}
+    chosen.write(tmp_path / "thresholds.json", {"few": {**point, "promised": {"x": 1}, "achieved": {}}})
+    assert sources.read_thresholds(tmp_path) == chosen
+    moved = replace(chosen, strategy="binary filter", binary_threshold=0.125, label_thresholds=(0.0,))
+    assert sources.read_thresholds(tmp_path, "few") == moved
+    with pytest.raises(UserError, match=r"no operating point 'many'\. It has few\."):
+        sources.read_thresholds(tmp_path, "many")
+    chosen.write(tmp_path / "thresholds.json", {"few": point | {"binary_threshold": 2}})
+    with pytest.raises(UserError, match=r"binary_threshold is 2, not a number from 0 to 1"):
+        sources.read_thresholds(tmp_path, "few")
+    chosen.write(tmp_path / "thresholds.json")
+    with pytest.raises(UserError, match="It has none: run 40_evaluation with max_false_alarms or min_recall"):
+        sources.read_thresholds(tmp_path, "few")
 
 
 @pytest.mark.parametrize("change, sentence", [

@@ -104,7 +104,7 @@ class Inspector:
         self.height = height
         self.run = sources.run_folder(run)
         manifest.check_data_set(self.run)
-        self.thresholds = thresholds = sources.read_thresholds(self.run)
+        self.thresholds = thresholds = sources.read_thresholds(self.run, operating_point)
         if len(thresholds.shape) != 2:
             raise UserError(
                 f"{sources.file_in(self.run, sources.THRESHOLDS)} has no shape. Run 40_evaluation again."

@@ -59,18 +59,36 @@ class PostprocessConfig:
         """How many defect classes they are for."""
         return len(self.label_thresholds)
 
-    def write(self, path: str | Path) -> None:
-        """Write to a JSON file, atomically."""
-        files.write_json(path, asdict(self))
+    def write(self, path: str | Path, operating_points: dict[str, dict] | None = None) -> None:
+        """Write to a JSON file, atomically; with operating points, {name: entries}, see `read`."""
+        files.write_json(
+            path, asdict(self) | ({"operating_points": operating_points} if operating_points else {})
+        )
 
     @classmethod
-    def read(cls, path: str | Path) -> "PostprocessConfig":
+    def read(cls, path: str | Path, operating_point: str = "") -> "PostprocessConfig":
         """Read what `write` wrote. UserError that names the file and the entry which is missing, unknown or
-        has no such value."""
+        has no such value.
+
+        Arguments:
+            operating_point: the name of one of the file's, whose thresholds then stand in for the score's;
+                what else it has, such as what it promises, is left out. UserError where there is none.
+        """
         stored = files.read_json(path)
         again = "Run 40_evaluation again."
         if not isinstance(stored, dict):
             raise UserError(f"{path} holds no thresholds. {again}")
+        points = stored.pop("operating_points", {})
+        if operating_point:
+            if not isinstance(points, dict) or not isinstance(points.get(operating_point), dict):
+                names = (
+                    f"It has {', '.join(points)}."
+                    if isinstance(points, dict) and points
+                    else ("It has none: run 40_evaluation with max_false_alarms or min_recall.")
+                )
+                raise UserError(f"{path} has no operating point {operating_point!r}. {names}")
+            point = points[operating_point]
+            stored |= {one.name: point[one.name] for one in fields(cls)[:6] if one.name in point}
         if isinstance(stored.get("minimum_areas"), list):  # the first runs dropped no pieces
             stored = {"smallest_components": [0] * len(stored["minimum_areas"]), **stored}
         missing = [one.name for one in fields(cls)[:6] if one.name not in stored]

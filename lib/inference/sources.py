@@ -20,9 +20,10 @@ def file_in(folder: str | Path, name: str) -> Path:
     return former if former.is_file() and not path.is_file() else path
 
 
-def read_thresholds(folder: str | Path) -> PostprocessConfig:
-    """The thresholds of a run. UserError as from `PostprocessConfig.read`."""
-    return PostprocessConfig.read(file_in(folder, THRESHOLDS))
+def read_thresholds(folder: str | Path, operating_point: str = "") -> PostprocessConfig:
+    """The thresholds of a run, or of one of its operating points. UserError as from
+    `PostprocessConfig.read`."""
+    return PostprocessConfig.read(file_in(folder, THRESHOLDS), operating_point)
 
 
 def card(folder: str | Path) -> dict:
