@@ -354,6 +354,10 @@ def test_a_run_is_named_in_four_ways_and_stays_as_it_is(run, monkeypatch):
         assert inspector.run == home / "runs" / "monday" and inspector.classes == ["1 spots", "2 cracks"]
         inspector(strip((2, 5, 4, 6)))
     assert sorted((path, path.stat().st_mtime_ns) for path in home.rglob("*")) == before
+    (home / "runs" / "tuesday").mkdir()
+    (home / "runs" / "latest").symlink_to("tuesday")  # which is not done: no other stands in for it
+    with pytest.raises(UserError, match=r"latest has no thresholds\.json"):
+        Inspector("latest")
 
 
 def test_show_has_a_row_for_a_strips_length_those_with_defects_first(run):

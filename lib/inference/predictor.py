@@ -1,7 +1,6 @@
 """One network with test-time augmentation: strips read ahead, passes and an ensemble's members averaged,
 mirrored answers turned back."""
 
-import functools
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -219,7 +218,7 @@ class Reader:
         shape: tuple[int, int] | None = None,
         read: Callable[[Any, tuple[int, int]], np.ndarray] | None = None,
     ):
-        self.read = read or functools.partial(read_image, expected=shape)
+        self.read = read or (lambda path, size: read_image(path, size, shape))
         self.strips: dict = {}  # (path, size): a future
         self.pool = ThreadPoolExecutor(THREADS)
 

@@ -161,7 +161,8 @@ def run_folder(run: str | Path) -> Path:
     for folder in candidates:
         if file_in(folder, THRESHOLDS).is_file():
             return folder.resolve()
-    if Path(text) in (Path("latest"), Path("runs/latest")):
+    latest = paths.home() / "runs" / "latest"
+    if Path(text) in (Path("latest"), Path("runs/latest")) and not latest.is_symlink():
         return paths.find_run("", [THRESHOLDS])
     for folder in filter(Path.is_dir, candidates):
         raise UserError(f"{folder} has no {THRESHOLDS}. Name a run whose 40_evaluation is done.")
