@@ -4,7 +4,6 @@ import contextlib
 import itertools
 import multiprocessing
 import os
-import sys
 import time
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -149,7 +148,8 @@ def write_parts(
             for start in range(0, len(strips), CHUNK)
         ]
     if processes > 1 and len(work) > 1:
-        context = multiprocessing.get_context(start_method())
+        # Afresh, not forked: whoever calls may hold threads of OpenCV's, whose locks a fork would wait for.
+        context = multiprocessing.get_context("spawn")
         with ProcessPoolExecutor(min(processes, len(work)), mp_context=context) as executor:
             rows = list(executor.map(write_chunk, work))
     else:
@@ -248,13 +248,3 @@ def find_or_generate(
 def for_pretraining(count: int, seed: int) -> Path:
     """So many generated strips whose defects are as faint as real ones, in the project's own folder for data."""
     return generate(paths.home() / "data" / f"generated-{count}-{seed}", count, 8, seed)
-
-
-def start_method() -> str:
-    """How helper processes start: forked on Linux, else afresh.
-
-    They never touch TensorFlow, so that a kernel which has loaded it may fork.
-    """
-    return (
-        "fork" if sys.platform == "linux" and "fork" in multiprocessing.get_all_start_methods() else "spawn"
-    )
