@@ -139,7 +139,7 @@ def long_strip(
         columns = f"columns {start:,} to {min(part.stop, width):,}" if width > panel_width else ""
         words = [columns, title] if start == starts[0] else [columns]
         _show(axes, image[:, part], "  ".join(filter(None, words)))
-        axes.set_xlim(-0.5, panel_width - 0.5)
+        axes.set_xlim(-0.5, min(panel_width, width) - 0.5)
         for class_index, mask in masks.items():
             _outline(axes, mask[:, part], class_index)
     plt.close(figure)  # a notebook shows what a cell ends with; open figures it would show once more

@@ -334,6 +334,16 @@ def test_what_came_before_an_image_that_cannot_be_read_is_there(run, tmp_path):
         next(results)
 
 
+def test_an_operating_point_has_thresholds_of_its_own(run):
+    point = {"pixel_thresholds": [0.9, 0.9], "promised": 0.1, "achieved": 0.2}
+    folder = run(operating_points={"few_alarms": point})
+    image = strip((2, 5, 4, 6))
+    assert Inspector(folder)(image).rles[1] == rle.encode(image)
+    assert Inspector(folder, "few_alarms")(image).rles == ("", "")
+    with pytest.raises(UserError, match=r"no operating point 'none'\. It has few_alarms"):
+        Inspector(folder, "none")
+
+
 def test_colours_are_red_green_blue(run):
     inspector = Inspector(run())
     image = np.stack([strip((2, 5, 4, 6), grey=grey) for grey in (255, 200, 100)], axis=-1)
