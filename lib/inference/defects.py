@@ -20,6 +20,7 @@ COLUMNS = {
     "breadth": "float64",
     "mean_probability": "float64",
     "max_probability": "float64",
+    "rle": "object",
 }
 
 
@@ -28,19 +29,24 @@ def table(rows: list[tuple]) -> pd.DataFrame:
 
     class: from 1; name: its title; area: pixels; left, top, width, height: pixels of the box, from 0;
     length, breadth: pixels, of the smallest rectangle, turned as need be, that covers all pixels in full;
-    mean_probability, max_probability: 0..1, of its pixels.
+    mean_probability, max_probability: 0..1, of its pixels; rle: their run-lengths in the image.
     """
     return pd.DataFrame(rows, columns=list(COLUMNS)).astype(COLUMNS)
 
 
 def of_class(
-    runs: np.ndarray, labels: np.ndarray, mean_probability: Sequence[float], class_index: int, name: str
+    runs: np.ndarray,
+    labels: np.ndarray,
+    mean_probability: Sequence[float],
+    class_index: int,
+    name: str,
+    height: int,
 ) -> list[tuple]:
     """A row of the table for each piece of a class, from left to right.
 
     Arguments:
         runs: (n,) of pieces.RUN at the image's own size; labels: int (n,), to which piece each belongs;
-            mean_probability: of each piece.
+            mean_probability: of each piece; height: of the image.
     """
     rows = []
     order = np.argsort(labels, kind="stable")
@@ -52,7 +58,18 @@ def of_class(
         box = left, top, right - left, bottom - top
         mean = mean_probability[labels[members[0]]]
         highest = of_piece["highest"].max()
-        rows.append((class_index + 1, name, area, *box, *sides(of_piece), mean, highest))
+        rows.append(
+            (
+                class_index + 1,
+                name,
+                area,
+                *box,
+                *sides(of_piece),
+                mean,
+                highest,
+                pieces.encode(of_piece, height),
+            )
+        )
     return sorted(rows, key=lambda row: row[3:5])
 
 
@@ -85,4 +102,5 @@ def of_mask(
     sums = np.bincount(labels, weights=runs["total"])
     means = sums / np.maximum(pieces.areas(runs, labels), 1)
     resized, origin = pieces.resize(runs, size, new)
-    return pieces.encode(resized, new[0]), of_class(resized, labels[origin], means, class_index, name)
+    of_pieces = of_class(resized, labels[origin], means, class_index, name, new[0])
+    return pieces.encode(resized, new[0]), of_pieces
