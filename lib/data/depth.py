@@ -1,0 +1,75 @@
+"""Image files of any depth brought to the grey levels that networks see, all on one scale, and what a reader
+should know of each."""
+
+import io
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from lib.data import decoding
+
+TURNED = "A rotation mark (EXIF) is not followed, as in training: its pixels lie as in the file."
+
+
+@dataclass(frozen=True)
+class Reading:
+    """An image file that can be read.
+
+    image: (H, W) uint8; rescaled: whether it is other than `images.read_image` gives; remarks: sentences on
+    it; highest: its highest value as stored where it has more than 8 bits and nobody said what is white, else
+    0.
+    """
+
+    image: np.ndarray
+    rescaled: bool
+    remarks: tuple[str, ...] = ()
+    highest: int = 0
+
+
+def read(path: str | Path, white: float = 0) -> Reading:
+    """An image as grey levels, of 8 bits as they are, of more on one scale.
+
+    Arguments:
+        white: the value above 8 bits that becomes 255; 0: full scale, of which the upper 8 bits are taken as
+            in training.
+
+    Raises UserError that names the file if it cannot be read.
+    """
+    data = decoding.read_bytes(path)
+    remarks = []
+    if rotation_mark(data) > 1:
+        remarks.append(TURNED)
+    count = decoding.picture_count(data)
+    if count > 1:
+        remarks.append(f"It holds {count} pictures: the first alone is used.")
+    if white and not has_8_bits(data, path):
+        return Reading(decoding.on_scale(path, white)[0], True, tuple(remarks))
+    image = decoding.decode_image(data, path)
+    highest = 0 if has_8_bits(data, path) else decoding.pixel_kind(data)[2]
+    return Reading(image, False, tuple(remarks), int(highest))
+
+
+def has_8_bits(data: bytes, path: str | Path) -> bool:
+    """Whether an image's bytes hold 8 bits a channel or fewer; True also of what cannot be decoded. `path` is
+    for messages alone."""
+    if data[:4] == b"\x89PNG" and len(data) > 25:
+        return data[24] <= 8
+    if data[:2] in (b"\xff\xd8", b"BM"):
+        return True
+    if decoding.is_tiff(data):
+        decoding.insist_on_whole_tiff(data, path)
+    values = decoding.opencv(data, cv2.IMREAD_UNCHANGED)
+    return values is None or values.dtype in (np.uint8, np.int8)
+
+
+def rotation_mark(data: bytes) -> int:
+    """How a camera says that an image is to be turned (EXIF's orientation, 1 to 8); 1 where it says nothing."""
+    try:
+        with Image.open(io.BytesIO(data)) as opened:
+            mark = opened.getexif().get(274, 1)
+    except (OSError, ValueError, SyntaxError, EOFError, KeyError, TypeError, Image.DecompressionBombError):
+        return 1
+    return mark if isinstance(mark, int) and 1 <= mark <= 8 else 1
