@@ -124,11 +124,11 @@ def load_table(data_dir: str | Path, max_images: int = 0, seed: int = 0) -> pd.D
     if not names:
         raise UserError(f"{folder / 'train_images'} holds no images. Put the training images there.")
     table = pd.DataFrame({"image_id": names, "path": [str(folder / "train_images" / name) for name in names]})
-    table = _with_rles(table, rows, about["classes"])
+    table = with_rles(table, rows, about["classes"])
     return _draw_rows(table, max_images, seed) if 0 < max_images < len(table) else table
 
 
-def _with_rles(table: pd.DataFrame, rows: pd.DataFrame, classes: int) -> pd.DataFrame:
+def with_rles(table: pd.DataFrame, rows: pd.DataFrame, classes: int) -> pd.DataFrame:
     """The table of images with the columns rle_1..rle_C from the rows of `validation.read_rows`."""
     columns = [f"rle_{defect_class}" for defect_class in range(1, classes + 1)]
     if rows.duplicated(["image_id", "defect_class"]).any():  # objects of one class, a row each
@@ -200,7 +200,7 @@ def load_truth(data_dir: str | Path, table: pd.DataFrame) -> pd.DataFrame | None
         return None
     rows, findings = _rows(path, list_images(Path(data_dir) / "test_images"), about)
     validation.insist_on_none(findings)
-    return _with_rles(table.copy(), rows, about["classes"])
+    return with_rles(table.copy(), rows, about["classes"])
 
 
 def rle_columns(table: pd.DataFrame) -> list[str]:

@@ -121,7 +121,13 @@ def lost_points(
 def stages_of(predictions: CascadePredictions, thresholds: PostprocessConfig) -> dict[str, np.ndarray]:
     """Which image-class pairs, (N, C) bool, each stage of `lost_points` is about."""
     passed, named, predicted, _, _ = passing_pairs(predictions, thresholds)
-    has_defect = predictions.has_defect
+    return stages_by_filters(predictions.has_defect, passed, named, predicted)
+
+
+def stages_by_filters(
+    has_defect: np.ndarray, passed: np.ndarray, named: np.ndarray, predicted: np.ndarray
+) -> dict[str, np.ndarray]:
+    """As `stages_of`, from which pairs (N, C) have a defect, passed the filters, and got a mask."""
     return {
         "filtered out": has_defect & ~passed,
         "class missed": has_defect & passed & ~named,

@@ -88,18 +88,8 @@ def passing_pairs(
     """Which image-class pairs pass each stage: three (N, C) boolean arrays, after the binary filter, after
     the multilabel filter, with a mask of at least the minimum area; and the pixels (N, C) of the mask and of
     its intersection with the truth."""
-    use_binary, use_label = postprocess.STRATEGIES[thresholds.strategy]
-    soft = thresholds.strategy == postprocess.SOFT
-    class_probability = predictions.class_probability
-    passed = np.ones(class_probability.shape, bool)
-    if use_binary:
-        passed &= reaches(predictions.defect_probability, thresholds.binary_threshold)[:, None]
-    named = passed
-    if use_label or soft:
-        named = passed & reaches(
-            class_probability, thresholds.pixel_thresholds if soft else thresholds.label_thresholds
-        )
-    classes = np.arange(class_probability.shape[1])
+    passed, named = passing_filters(predictions.defect_probability, predictions.class_probability, thresholds)
+    classes = np.arange(named.shape[1])
     pixel = [nearest_index(predictions.pixel_thresholds, value) for value in thresholds.pixel_thresholds]
     smallest = [
         nearest_index(predictions.smallest_components, value) for value in thresholds.smallest_components
@@ -109,6 +99,29 @@ def passing_pairs(
     )
     predicted = named & (area > 0) & (area >= np.array(thresholds.minimum_areas))
     return passed, named, predicted, area, intersection
+
+
+def passing_filters(
+    defect_probability: np.ndarray, class_probability: np.ndarray, thresholds: PostprocessConfig
+) -> tuple[np.ndarray, np.ndarray]:
+    """Which image-class pairs pass the binary filter, and the multilabel filter after it: two (N, C) boolean
+    arrays.
+
+    Arguments:
+        defect_probability: (N,); class_probability: (N, C); NaN, of what a filter before it dropped, passes
+            none.
+    """
+    use_binary, use_label = postprocess.STRATEGIES[thresholds.strategy]
+    soft = thresholds.strategy == postprocess.SOFT
+    passed = np.ones(class_probability.shape, bool)
+    if use_binary:
+        passed &= reaches(defect_probability, thresholds.binary_threshold)[:, None]
+    named = passed
+    if use_label or soft:
+        named = passed & reaches(
+            class_probability, thresholds.pixel_thresholds if soft else thresholds.label_thresholds
+        )
+    return passed, named
 
 
 def nearest_index(grid: Sequence[float], value: float) -> int:
