@@ -1,11 +1,260 @@
-"""A trained cascade on any images: three lines of Python.
+"""A trained cascade on any images: a folder of results, or three lines of Python.
 
-from lib.predict import Inspector
+python -m lib.predict --run latest --images DIR --out DIR
 
-inspector = Inspector("runs/latest")
-found = inspector("image.jpg")
+    from lib.predict import Inspector
+
+    inspector = Inspector("runs/latest")
+    found = inspector("image.jpg")
+
+The folder holds masks/ (0 is no defect, else the class), overlays/ of the images with defects, defects.csv,
+images.csv, coco.json for labelling tools, and index.html to read. It is complete or not there; a prediction
+that was cut off goes on where it was when the same command is given again. The exit code is 1 where an image
+could not be read.
 """
 
-from lib.inference.inspector import FoundDefects, Inspector
+import argparse
+import hashlib
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lib import errors, files, paths
+from lib.data import depth, images, listing
+from lib.data.duplicates import find_duplicates
+from lib.data.listing import ImageFile
+from lib.errors import UserError
+from lib.evaluation import prediction_page, truth
+from lib.inference import results, sources, tables
+from lib.inference.inspector import HEIGHTS, FoundDefects, Inspector
+from lib.inference.output_folder import SETTINGS, OutputFolder
+from lib.inference.postprocess import PostprocessConfig
+from lib.inference.results import ImageResult, Severity
+from lib.models import environment
+from lib.report import prediction
 
 __all__ = ["FoundDefects", "Inspector"]
+LISTED = ["masks/", "overlays/", "defects.csv", "images.csv", "coco.json", "seconds.csv", SETTINGS]
+
+
+def parser() -> argparse.ArgumentParser:
+    """The options."""
+    options = errors.Parser(
+        prog="python -m lib.predict", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    options.add_argument("--run", default="latest", help="name or folder of a run, or of a pack's data set")
+    options.add_argument(
+        "--images", required=True, nargs="+", help="folders, patterns, lists (.txt) or images"
+    )
+    options.add_argument("--out", required=True, help="folder to write, which is not there yet")
+    options.add_argument("--truth", default="", help="train.csv or folder of masks: score what is predicted")
+    options.add_argument("--operating-point", default="", help="thresholds other than those of the score")
+    options.add_argument(
+        "--white",
+        default=0,
+        type=errors.decimal_number,
+        help="value that is white in images of more than 8 bits, such as 4095 of 12 bits; all alike",
+    )
+    options.add_argument(
+        "--height", default="scale", choices=HEIGHTS, help="what becomes of images of another height"
+    )
+    options.add_argument(
+        "--pixel-mm",
+        default=0,
+        type=errors.decimal_number,
+        help="millimetres of a pixel's side, for mm and mm2",
+    )
+    options.add_argument(
+        "--min-area",
+        default="",
+        help="smallest defect in pixels (mm2 with --pixel-mm); one number or one a class",
+    )
+    options.add_argument(
+        "--min-length",
+        default="",
+        help="shortest defect in pixels (mm with --pixel-mm); one number or one a class",
+    )
+    return options
+
+
+def act(arguments: list[str] | None) -> int:
+    """Do what the command line says; the exit code."""
+    args = parser().parse_args(arguments)
+    if not 0 <= args.white < 2**32:
+        raise UserError(f"--white {args.white:g}: it is a number above 0, such as 4095 for 12 bits.")
+    if not 0 <= args.pixel_mm < 1e6:
+        raise UserError(f"--pixel-mm {args.pixel_mm:g}: it is a number above 0, such as 0.25.")
+    run = sources.run_folder(args.run)
+    thresholds = sources.read_thresholds(run, args.operating_point)
+    titles = sources.class_titles(run, thresholds.classes)
+    severity = Severity(
+        results.per_class(args.min_area, titles, "--min-area"),
+        results.per_class(args.min_length, titles, "--min-length"),
+        args.pixel_mm,
+    )
+    true_source = paths.resolve_path(args.truth, "--truth") if args.truth else None
+    if true_source and not true_source.exists():
+        raise UserError(
+            f"--truth {true_source} does not exist. Name a table as train.csv, or a folder of masks."
+        )
+    out = paths.resolve_path(args.out, "--out")
+    refuse_inside(out, run, "the run, which stays as it is")
+    for source in map(Path, args.images):
+        if source.is_dir():
+            refuse_inside(out, source.resolve(), "the images, and would be predicted next time")
+    image_files, remarks = listing.find_images(args.images)
+    settings = settings_of(args, run, thresholds, titles, severity, true_source)
+    folder = OutputFolder(out, settings, image_files)
+    if folder.is_complete:
+        folder.clear()
+        errors.print_line(f"{out / 'index.html'} is there already, from these images and settings.")
+        return 0
+    with alone(folder.unfinished):
+        folder.begin()
+        if folder.has_gaps:  # if all are there already, no network is needed
+            environment.set_up()
+            inspector = Inspector(run, args.operating_point, height=args.height)
+            folder.fill(
+                lambda chunk: predict_chunk(inspector, chunk, args.white, severity), errors.print_line
+            )
+        predicted = folder.results()
+        summary = write_tables(folder, *predicted, args, thresholds, titles, remarks, run, true_source)
+        folder.put()
+    folder.clear()
+    errors.print_line(summary)
+    errors.print_line(f"Open {out / 'index.html'}")
+    return 1 if any(result.problem for result in predicted[0]) else 0
+
+
+def refuse_inside(out: Path, other: Path, why: str) -> None:
+    """UserError if a folder is to lie in another, or to be it."""
+    if out == other or other in out.parents:
+        raise UserError(f"--out {out} lies in the folder of {why}. Name another folder.")
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """A context in which no other process writes into a folder; UserError if one does."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(folder / "lock", "a", encoding="utf-8") as lock:
+        if not files.try_lock(lock):
+            raise UserError(f"Another process is writing {folder}. Wait for it, or name another --out.")
+        yield
+
+
+def settings_of(
+    args: argparse.Namespace,
+    run: Path,
+    thresholds: PostprocessConfig,
+    titles: list[str],
+    severity: Severity,
+    true_source: Path | None,
+) -> dict[str, Any]:
+    """What the results follow from, images aside."""
+    digest = hashlib.sha256()
+    if true_source and true_source.is_file():
+        digest.update(true_source.read_bytes())
+    elif true_source:
+        inside = sorted(path for path in true_source.rglob("*") if path.is_file())
+        digest.update(repr(images.file_stamps(inside)).encode())
+    return {
+        "run": run.name,
+        "operating_point": args.operating_point,
+        "thresholds": asdict(thresholds),
+        "classes": titles,
+        "white": args.white,
+        "height": args.height,
+        "severity": asdict(severity),
+        "truth": digest.hexdigest() if true_source else "",
+    }
+
+
+def predict_chunk(
+    inspector: Inspector, chunk: Sequence[ImageFile], white: float, severity: Severity
+) -> Iterator[tuple[ImageResult, np.ndarray | None]]:
+    """Yield the result of every image of a chunk, in order, with its grey levels (H, W) uint8, or None of one
+    that could not be read."""
+    problems: dict[int, str] = {}
+    readings: list[tuple[int, depth.Reading]] = []
+
+    def readable() -> Iterator[str | np.ndarray]:
+        for index, image_file in enumerate(chunk):
+            try:
+                if image_file.problem:
+                    raise UserError(image_file.problem)
+                reading = depth.read(image_file.path, white)
+                image = reading.image if reading.rescaled else str(image_file.path)
+                inspector.open(image)
+            except UserError as error:
+                problems[index] = str(error)
+                continue
+            readings.append(
+                (index, depth.Reading(reading.image[:0], False, reading.remarks, reading.highest))
+            )
+            yield image
+
+    done = 0
+    for count, result in enumerate(inspector.inspect_all(readable())):
+        index, reading = readings[count]
+        yield from ((ImageResult(chunk[row].name, problems[row]), None) for row in range(done, index))
+        name = chunk[index].name
+        yield results.of_found(name, result, severity, reading.remarks, reading.highest), result.image
+        done = index + 1
+    yield from ((ImageResult(chunk[row].name, problems[row]), None) for row in range(done, len(chunk)))
+
+
+def write_tables(
+    folder: OutputFolder,
+    image_results: list[ImageResult],
+    seconds: list[float],
+    args: argparse.Namespace,
+    thresholds: PostprocessConfig,
+    titles: list[str],
+    remarks: list[str],
+    run: Path,
+    true_source: Path | None,
+) -> str:
+    """Write everything but masks and overlays into the hidden folder; a summary in one line."""
+    where = folder.folder
+    where.mkdir(parents=True, exist_ok=True)
+    read = [result for result in image_results if not result.problem]
+    paths_by_name = {one.name: one.path for one in folder.image_files}
+    true_masks, score = None, {}
+    if true_source and read:
+        true_masks, of_truth = truth.read_truth(true_source, read, titles)
+        group = find_duplicates([paths_by_name[result.name] for result in read])
+        score = truth.evaluate(true_masks, read, thresholds, titles, group)
+        score["remarks"] = [*filter(None, [truth.learned_from(run, read)]), *of_truth]
+        files.write_json(where / "score.json", score)
+    files.write_atomic(where / "defects.csv", tables.defects(image_results, titles, args.pixel_mm))
+    files.write_atomic(where / "images.csv", tables.images(image_results, titles))
+    files.write_atomic(where / "coco.json", tables.coco_json(image_results, titles))
+    files.write_atomic(where / "seconds.csv", tables.seconds(image_results, seconds))
+    overlays = {name: f"overlays/{stem}.jpg" for name, stem in folder.names.items()}
+    gallery = prediction_page.Gallery(paths_by_name, overlays, args.white)
+    contents = prediction_page.contents(image_results, titles, thresholds, gallery, args.pixel_mm, true_masks)
+    contents.run, contents.settings, contents.score = run.name, folder.complete, score
+    deep = prediction_page.deep_remark(image_results, args.white)
+    contents.remarks = [*score.get("remarks", ()), *filter(None, [deep]), *remarks]
+    prediction.write_page(where / "index.html", contents, [*LISTED, *(["score.json"] if score else [])])
+    for remark in contents.remarks:
+        errors.print_line(f"Note: {remark}")
+    summary = ", ".join(f"{count:,} {words}" for words, count in contents.counts)
+    if score:
+        low, high = score["interval"]
+        summary += f"; {score['title']} {score['value']:.4f} ({low:.4f} to {high:.4f}), all empty {score['all_empty_score']:.4f}"
+    return summary
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The command line; the exit code."""
+    return errors.exit_code_of(act, arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

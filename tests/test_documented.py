@@ -158,7 +158,7 @@ def unix(command):
 VALUES = {"--data": "data/set", "--run": "ID", "--images": "NEU/images/training", "--masks": "NEU/annotations/training", "--owner": "me",
           "--out": "data/made", "--submission": "runs/ID/submission.csv", "--train": "4", "--test": "2", "--seed": "1", "--only": "40,90",
           "--seeds": "1", "--strips": "4", "--fresh": "4", "--way": "torch float32",
-          "--test-images": "NEU/images/test", "--test-masks": "NEU/annotations/test"}  # fmt: skip
+          "--truth": "NEU/annotations/training", "--test-images": "NEU/images/test", "--test-masks": "NEU/annotations/test"}  # fmt: skip
 FREE = {"RUN": "ID", "FILE.zip": "set.zip", "FOLDER": "unpacked"}
 
 
@@ -266,7 +266,7 @@ sys.stdout.write("\\n" + json.dumps(found))
 """.replace("RIVALS", repr(RIVALS))
 HELPS = [[*name, "--help"] for name in (
     ["run_all.py"], ["tests/kills.py"],
-    *(["-m", f"lib.{name}"] for name in ("importer", "overlap", "lookup", "kaggle.archive", "synthetic", "kaggle")),
+    *(["-m", f"lib.{name}"] for name in ("importer", "overlap", "lookup", "predict", "kaggle.archive", "synthetic", "kaggle")),
     *(["-m", "lib.kaggle", name] for name in ("pack", "push", "download")),
 )]  # fmt: skip
 
@@ -373,7 +373,7 @@ HOW = [  # the first that fits the whole command
     (r"python run_all\.py (?:--list|-p .*)", run("--list", says="10_binary")),
     (r"python run_all\.py --profile full.*", run("--list", says=r"full\.yaml")),
     (r"python run_all\.py --prepare full", in_the_other(says="10 notebooks with the profile full")),
-    (r"python run_all\.py --check --data \w+", run(says="0 errors")),
+    (r"python run_all\.py --check --data [\w/]+", run(says="0 errors")),
     (r"python run_all\.py --data X", run("--check", says="0 errors")),  # what data/mine is run with, next
     (r"python run_all\.py --data data/mine", in_the_other("--profile", "demo", "--only", "20", "--run", "mine", *SMALL, says="done")),
     (r"python run_all\.py --profile neu_seg .*", in_the_other("--only", "10", *SMALL, says="done")),
@@ -381,6 +381,7 @@ HOW = [  # the first that fits the whole command
     (r"python -m lib\.importer --images NEU.*", run(says="python run_all.py --data")),
     (r"python -m lib\.overlap .*", run(says="mean_iou")),
     (r"python -m lib\.lookup .*", run(says="mean_iou")),
+    (r"python -m lib\.predict --run .*", run(says="Open ")),
     (r"python -m lib\.kaggle\.archive FILE.zip FOLDER", run(says="files in")),
     (r"python -m lib\.synthetic --out .*", run("--processes", "1")),
     (r"(?:python -m lib\.kaggle )?(?:pack|push|download).*", parsed),
@@ -495,7 +496,7 @@ def project(tmp_path_factory, whole_project):
     "command", [command for command in COMMANDS if how(command)], ids=lambda command: command[:70]
 )
 def test_a_command(command, project):
-    if re.match(r"python -m lib\.(?:importer|synthetic) --", command):
+    if re.match(r"python -m lib\.(?:importer|synthetic|predict) --", command):
         words = filled(unix(command))
         shutil.rmtree(project / words[words.index("--out") + 1], ignore_errors=True)
     how(command)(project, unix(command.replace("\\", "/")))

@@ -1,0 +1,208 @@
+"""Images whose truth is known, in a table or as masks: how good what was predicted for them is, with
+intervals, and where points are lost."""
+
+import unicodedata
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+import pandas as pd
+
+from lib.data import dataset, rle, validation
+from lib.data.images import as_listed
+from lib.data.mask_layout import Masks
+from lib.errors import UserError
+from lib.evaluation import error_analysis, scores, statistics
+from lib.evaluation.predictions import passing_filters
+from lib.files import json_float
+from lib.inference.postprocess import PostprocessConfig
+from lib.inference.results import ImageResult
+
+Rles = list[list[str]]  # (N x C)
+
+
+def read_truth(
+    source: Path, results: Sequence[ImageResult], class_names: Sequence[str]
+) -> tuple[Rles, list[str]]:
+    """The true masks of images that were predicted, and remarks.
+
+    Arguments:
+        source: a table as train.csv, in either schema, whose images are called as those predicted, with their
+            folders or without; or a folder of masks, as `lib.importer` takes them, in folders as the images.
+        results: of images that could be read.
+
+    An image that neither names is free of defects. Raises UserError where nothing fits, or a row or mask is
+    wrong.
+    """
+    if source.is_dir():
+        return _of_masks(source, results, class_names)
+    return _of_table(source, results, len(class_names))
+
+
+def _of_table(path: Path, results: Sequence[ImageResult], classes: int) -> tuple[Rles, list[str]]:
+    """As `read_truth`, from a table."""
+    rows = validation.read_rows(path)
+    short: dict[str, list[str]] = {}
+    for result in results:
+        short.setdefault(PurePosixPath(result.name).name, []).append(result.name)
+    named = as_listed(rows["image_id"], [result.name for result in results])
+    named = as_listed(named, short)
+    for image_id in dict.fromkeys(named):
+        if len(short.get(image_id, ())) > 1 and image_id not in short[image_id]:
+            raise UserError(
+                f"{path} names {image_id}, and that is what {' and '.join(short[image_id][:2])} are called. Write the "
+                "folders into the table, too."
+            )
+    rows["image_id"] = [short[image_id][0] if image_id in short else image_id for image_id in named]
+    known = {result.name: result.shape for result in results}
+    others = set(rows["image_id"]) - set(known)
+    rows = rows[rows["image_id"].isin(known)]
+    if not len(rows):
+        raise UserError(f"{path} names none of the images that were predicted. Name their table.")
+    shapes = rows["image_id"].map(known)
+    for shape in dict.fromkeys(shapes):
+        of_shape = rows[shapes == shape]
+        findings = validation.row_findings(of_shape, path, set(known), classes, (shape[0], shape[1]))
+        validation.insist_on_none(findings)
+    table = dataset.with_rles(pd.DataFrame({"image_id": list(known)}), rows, classes)
+    remarks = []
+    if others:
+        remarks.append(f"{path.name} names {len(others)} images that are not among those predicted.")
+    bare = len(set(known) - set(rows["image_id"]))
+    if bare:
+        remarks.append(f"{bare} of {len(known)} images are not in {path.name} and count as free of defects.")
+    return table[dataset.rle_columns(table)].to_numpy().tolist(), remarks
+
+
+def _of_masks(
+    folder: Path, results: Sequence[ImageResult], class_names: Sequence[str]
+) -> tuple[Rles, list[str]]:
+    """As `read_truth`, from masks."""
+    parents = sorted({PurePosixPath(result.name).parent for result in results})
+    masks = {parent: Masks(folder / parent) for parent in parents if (folder / parent).is_dir()}
+    truth, bare = [], 0
+    for result in results:
+        path = PurePosixPath(result.name)
+        layout, texts = masks.get(path.parent), [""] * len(class_names)
+        stem = unicodedata.normalize("NFC", path.stem)
+        if layout is None or stem not in layout.stems():
+            bare += 1
+        elif layout is not None:
+            shape = result.shape[0], result.shape[1]
+            for value, mask in layout.read(stem, Path(path), shape, shape).items():
+                defect_class = _class_of(layout, value, class_names, folder)
+                texts[defect_class - 1] = rle.encode(mask)
+        truth.append(texts)
+    if bare == len(results):
+        raise UserError(
+            f"No mask in {folder} has the name of an image that was predicted. Name their folder."
+        )
+    remarks = [f"{bare} of {len(results)} images have no mask and count as free of defects."] if bare else []
+    return truth, remarks
+
+
+def _class_of(layout: Masks, value: int, class_names: Sequence[str], folder: Path) -> int:
+    """The class, from 1, that a mask's number, or the folder that it lies in, stands for."""
+    names = [str(defect_class) for defect_class in range(1, len(class_names) + 1)]
+    name = str(value) if layout.index_valued else layout.names[value - 1]
+    for known in (names, list(class_names)):
+        if name in known:
+            return known.index(name) + 1
+    raise UserError(f"{folder} has masks of a class {name!r}, and the run's are {', '.join(class_names)}.")
+
+
+def evaluate(
+    truth: Rles,
+    results: Sequence[ImageResult],
+    thresholds: PostprocessConfig,
+    titles: Sequence[str],
+    group: np.ndarray,
+    n_bootstrap: int = 1000,
+    seed: int = 0,
+) -> dict:
+    """What the masks of some images are worth: the content of score.json, plain values.
+
+    Arguments:
+        truth: (N x C) run-length strings; titles: of the classes; group: (N,), equal for near-duplicates.
+
+    score: the name of the one that the thresholds were chosen for, value: 0..1, all_empty_score, intervals,
+    Dice over positives, as `40_evaluation` has them; lost_points: {stage: a value a class}, whose sum is 1
+    minus the score.
+    """
+    predicted = [result.rles for result in results]
+    score, pairs = thresholds.score, scores.of_rles(truth, predicted)
+    has_defect, empty = pairs.true_area > 0, pairs.all_empty
+    bootstrap = (group, n_bootstrap, seed)
+    classes = []
+    for class_index, title in enumerate(titles):
+        has, of_class = has_defect[:, class_index], pairs.of_class(class_index)
+        positives = np.where(has, of_class.dice[:, 0], np.nan)
+        of_positives = statistics.bootstrap_interval(positives, group, n_bootstrap, seed=seed)
+        classes.append(
+            {
+                "name": title,
+                "images_with_it": int(has.sum()),
+                "score": scores.value(score, of_class),
+                "score_interval": _plain(scores.interval(score, of_class, *bootstrap)),
+                "all_empty_score": scores.value(score, of_class.all_empty),
+                "dice_positives": float(of_class.dice[has].mean()) if has.any() else None,
+                "dice_positives_interval": _plain(of_positives),
+            }
+        )
+    return {
+        "images": len(results),
+        "images_with_defects": int(has_defect.any(axis=1).sum()),
+        "score": score,
+        "title": scores.TITLES[score],
+        "value": scores.value(score, pairs),
+        "interval": _plain(scores.interval(score, pairs, *bootstrap)),
+        "all_empty_score": scores.value(score, empty),
+        "gain_over_all_empty_interval": _plain(scores.interval(score, pairs, *bootstrap, baseline=empty)),
+        "classes": classes,
+        "lost_points": lost_points(scores.losses(score, pairs), pairs, results, thresholds),
+        **verdicts(has_defect, predicted),
+    }
+
+
+def _plain(interval: tuple[float, float]) -> list[float | None]:
+    """An interval for JSON."""
+    return list(map(json_float, interval))
+
+
+def verdicts(has_defect: np.ndarray, predicted: Rles) -> dict:
+    """How many images with a defect got a mask, and how many without one: counts."""
+    marked = np.array([any(row) for row in predicted])
+    defective = has_defect.any(axis=1)
+    return {
+        "defective_images_with_mask": int((defective & marked).sum()),
+        "clean_images": int((~defective).sum()),
+        "clean_images_with_mask": int((~defective & marked).sum()),
+    }
+
+
+def lost_points(
+    loss: np.ndarray, pairs: scores.PairPixels, results: Sequence[ImageResult], thresholds: PostprocessConfig
+) -> dict[str, list[float]]:
+    """Where the score is lost, as `error_analysis.lost_points` has it, a value a class; `loss`: (N, C) of the
+    pairs. Of a long image the filters are those of its surest window."""
+    defect_probability = np.array([result.defect_probability for result in results], float)
+    class_probability = np.array([result.class_probability for result in results], float)
+    passed, named = passing_filters(defect_probability, class_probability, thresholds)
+    stages = error_analysis.stages_by_filters(pairs.true_area > 0, passed, named, pairs.predicted_area > 0)
+    return {name: (loss * chosen).sum(axis=0).tolist() for name, chosen in stages.items()}
+
+
+def learned_from(run: Path, results: Sequence[ImageResult]) -> str:
+    """A sentence where images are called as ones that the run's networks or thresholds learned from; ""."""
+    path = run / "split.csv"
+    if not path.is_file():
+        return ""
+    listed = pd.read_csv(path, dtype=str, keep_default_na=False)
+    known = set(listed.get("image_id", pd.Series(dtype=str)))
+    count = sum(PurePosixPath(result.name).name in known for result in results)
+    if not count:
+        return ""
+    return (
+        f"{count} of these {len(results)} images have the names of images from which the run's networks or thresholds "
+        "learned: where they are the same, the score is too good. What new images can expect is the run's own score."
+    )

@@ -1,0 +1,100 @@
+"""The tables of a prediction: defects.csv, images.csv, coco.json, from the results of its images."""
+
+import csv
+import io
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from lib.data import coco
+from lib.inference.results import CONFIDENCE, MEASURES, ImageResult
+
+VERDICTS = {"defect": "a mask is there", "clean": "no mask", "unread": "the file could not be read"}
+
+
+def verdict(result: ImageResult) -> str:
+    """One of VERDICTS."""
+    return "unread" if result.problem else "defect" if result.has_mask else "clean"
+
+
+def share(value: float | None) -> str:
+    """A probability for a table, with four digits; "" where it was not asked."""
+    return "" if value is None else f"{value:.4f}"
+
+
+def csv_text(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+    """A table as the text of a CSV file."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def defects(results: Sequence[ImageResult], titles: Sequence[str], pixel_mm: float = 0.0) -> str:
+    """defects.csv: a row a piece, in the order of the images, classes and columns.
+
+    Arguments:
+        titles: of the classes; pixel_mm: millimetres of a pixel's side, for three more columns; 0: none.
+    """
+    header = ["image", "class", "name", *MEASURES]
+    header += ["area_mm2", "length_mm", "breadth_mm"] if pixel_mm else []
+    header += [*CONFIDENCE, "defect_probability"]
+    rows = []
+    for result in results:
+        for piece in result.pieces:
+            row = [result.name, piece["class"], titles[piece["class"] - 1]]
+            row += [_pixels(piece[name]) for name in MEASURES]
+            if pixel_mm:
+                sizes = piece["area"] * pixel_mm**2, piece["length"] * pixel_mm, piece["breadth"] * pixel_mm
+                row += [f"{value:.2f}" for value in sizes]
+            row += [share(piece[name]) for name in CONFIDENCE]
+            rows.append([*row, share(result.defect_probability)])
+    return csv_text(header, rows)
+
+
+def _pixels(value: float | int) -> str:
+    """A measure for a table: whole numbers as they are, others with one digit."""
+    return str(value) if isinstance(value, int) else f"{value:.1f}"
+
+
+def images(results: Sequence[ImageResult], titles: Sequence[str]) -> str:
+    """images.csv: a row an image, with its verdict, probabilities, and why it could not be read."""
+    probabilities = [f"probability_{defect_class}" for defect_class in range(1, len(titles) + 1)]
+    header = ["image", "verdict", "defects", "defect_probability", *probabilities, "height", "width"]
+    rows = []
+    for result in results:
+        values = result.class_probability or [None] * len(titles)
+        row = [result.name, verdict(result), len(result.pieces), share(result.defect_probability)]
+        row += [*map(share, values), *(result.shape or ("", ""))]
+        rows.append([*row, result.problem or " ".join(result.remarks)])
+    return csv_text([*header, "remark"], rows)
+
+
+def coco_json(results: Sequence[ImageResult], titles: Sequence[str]) -> str:
+    """coco.json: images that were read, and an annotation a piece, with its mean probability as score."""
+    read = [result for result in results if not result.problem]
+    entries, annotations = [], []
+    for image_id, result in enumerate(read, 1):
+        height, width = result.shape
+        entries.append({"id": image_id, "file_name": result.name, "width": width, "height": height})
+        for piece in result.pieces:
+            annotations.append(
+                {
+                    "image_id": image_id,
+                    "category_id": piece["class"],
+                    "segmentation": coco.segmentation(piece["rle"], (height, width)),
+                    "area": piece["area"],
+                    "bbox": [piece[name] for name in ("left", "top", "width", "height")],
+                    "iscrowd": 0,
+                    "score": round(piece["mean_probability"], 4),
+                }
+            )
+    return json.dumps(coco.document(entries, annotations, titles), indent=1) + "\n"
+
+
+def seconds(results: Sequence[ImageResult], taken: Sequence[float]) -> str:
+    """seconds.csv: what each image took, by its share of the pixels that were predicted together with it. A
+    table of its own, as all others come out the same again."""
+    rows = [(result.name, f"{value:.4f}") for result, value in zip(results, taken, strict=True)]
+    return csv_text(("image", "seconds"), rows)
