@@ -15,6 +15,8 @@ could not be read.
 
 import argparse
 import hashlib
+import os
+import shutil
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -117,6 +119,7 @@ def act(arguments: list[str] | None) -> int:
     with alone(folder.unfinished):
         folder.begin()
         if folder.has_gaps:  # if all are there already, no network is needed
+            os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # what fails is an exception
             environment.set_up()
             inspector = Inspector(run, args.operating_point, height=args.height)
             folder.fill(
@@ -139,12 +142,17 @@ def refuse_inside(out: Path, other: Path, why: str) -> None:
 
 @contextmanager
 def alone(folder: Path) -> Iterator[None]:
-    """A context in which no other process writes into a folder; UserError if one does."""
+    """A context in which no other process writes into a hidden folder; UserError if one does. If nothing was
+    finished in it, it is removed."""
     folder.mkdir(parents=True, exist_ok=True)
     with open(folder / "lock", "a", encoding="utf-8") as lock:
         if not files.try_lock(lock):
             raise UserError(f"Another process is writing {folder}. Wait for it, or name another --out.")
-        yield
+        try:
+            yield
+        finally:
+            if not (folder / "parts").is_dir():
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 def settings_of(

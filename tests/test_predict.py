@@ -384,12 +384,20 @@ def test_what_cannot_work_is_refused_with_a_sentence(run, folder, tmp_path, caps
     assert "has no thresholds.json" in refused(capsys, *words, "--out", out)
 
 
+def test_where_nothing_was_finished_nothing_is_left(run, folder, tmp_path, capsys):
+    words = ["--run", str(run()), "--images", str(folder), "--out", str(tmp_path / "out")]
+    (tmp_path / "run" / "models" / "binary" / "model.json").unlink()
+    assert "another network binary" in refused(capsys, *words)
+    assert not list(tmp_path.glob(".*"))
+
+
 def test_two_at_once_do_not_write_into_one_folder(run, folder, tmp_path, capsys):
     hidden = tmp_path / ".out.unfinished"
     with predict.alone(hidden):
         sentence = refused(
             capsys, "--run", str(run()), "--images", str(folder), "--out", str(tmp_path / "out")
         )
+        assert hidden.is_dir()
     assert "Another process is writing" in sentence
 
 

@@ -65,7 +65,8 @@ class OutputFolder:
     def begin(self) -> None:
         """Take the hidden folder, or go on with it; UserError where it was begun with other settings."""
         begun = self.unfinished / SETTINGS
-        if begun.is_file() and (others := _differing(files.read_json(begun), self.settings)):
+        has_parts = self._part(0).parent.is_dir()
+        if has_parts and begun.is_file() and (others := _differing(files.read_json(begun), self.settings)):
             raise UserError(
                 f"{self.unfinished} holds the beginning of a prediction with other {', '.join(others)}. Go on with that one, or "
                 "delete the folder."
