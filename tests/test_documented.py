@@ -370,6 +370,7 @@ HOW = [  # the first that fits the whole command
     (r"python run_all\.py --resume --run X --only X", run(says="90_inference")),
     (r"python run_all\.py --only 40,90 --run ID", run(says="90_inference")),
     (r"python run_all\.py --from 40 --run ID --resume", judged_again),
+    (r"python run_all\.py --only 40 --run ID -p .*", in_the_other(says="40_evaluation +started.*done")),
     (r"python run_all\.py (?:--list|-p .*)", run("--list", says="10_binary")),
     (r"python run_all\.py --profile full.*", run("--list", says=r"full\.yaml")),
     (r"python run_all\.py --prepare full", in_the_other(says="10 notebooks with the profile full")),
@@ -559,7 +560,10 @@ def tried():
         *test_notebooks.BY_HAND.items(),
         *test_small_data.OUT_OF_FOLD.items(),
     ]
-    of_40 = dict(setting.partition(".")[2].split("=") for setting in settings_of("(?:-p )?40"))
+    of_40 = {}
+    for setting in settings_of("(?:-p )?40"):
+        key, value = setting.partition(".")[2].split("=")
+        of_40[key] = float(value) if re.fullmatch(r"[\d.]+", value) else value
     found = {}
     for name, given in [*runs, ("40_evaluation", of_40), ("20_multilabel", {})]:  # the last for data/mine
         for key, values in values_of(name, given).items():

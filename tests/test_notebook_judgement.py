@@ -327,6 +327,36 @@ def test_thresholds_are_chosen_for_the_score_and_it_stands_everywhere(score, jud
     assert scores.TITLES[score] in variables.learned[0]
 
 
+def test_operating_points_are_handed_on_with_what_they_achieved(judged, tmp_path):
+    """The binary classifier parts clean strips (0.2) from defective ones (0.6); the same is drawn on each."""
+
+    def answer(name, image_id, members):
+        if name in ("binary", "multilabel"):
+            return [0.2 + 0.4 * classes_of(image_id).any()] if name == "binary" else [1.0, 1.0]
+        areas = np.zeros((HEIGHT, WIDTH))
+        areas[:20, 10:12] = 0.9
+        return areas
+
+    for name in paths.network_names(2):
+        write_json(tmp_path / "models" / name / "model.json", {"weights_sha256": name})
+    given = {"max_false_alarms": 20.0, "min_recall": 0.5, "defective_share": 0.01, "engine": "float32"}
+    variables = judged("40_evaluation", answer, n_bootstrap=20, score="miou", **given, **SHARES)
+    points = read_json(tmp_path / "thresholds.json")["operating_points"]
+    assert list(points) == ["max_false_alarms", "min_recall"]
+    few, found = (read_thresholds(tmp_path, name) for name in points)
+    assert 0.2 < few.binary_threshold < 0.6 and found.binary_threshold == pytest.approx(0.6)
+    assert few.models == read_thresholds(tmp_path).models and few.shape == (HEIGHT, WIDTH)
+    assert points["max_false_alarms"]["promised"] == {"max_false_alarms": 20, "class_max_false_alarms": []}
+    for point in points.values():
+        row = point["achieved"]["all classes"]
+        assert (row["false_alarms"], row["recall"], row["alarms"]) == (0, 1, pytest.approx(10))
+    few_text, found_text = variables.remarks
+    assert few_text.endswith("it takes 149, even if none of them is a false alarm.")
+    assert found_text.startswith("all classes, a recall of 0.5: achieved 1.000 (95 % interval 0.")
+    assert metrics_of(tmp_path, "40_evaluation")["budgets_kept"] == variables.remarks
+    assert variables.learned[-2:] == variables.remarks
+
+
 def test_what_is_handed_on_is_chosen_on_all_held_out_strips(two_halves, tmp_path):
     variables, recorded, ((first, first_without), (second, second_without)) = two_halves
     pairs = first + first_without + second + second_without

@@ -1,6 +1,7 @@
-"""Folds and bootstrap intervals in which near-duplicates stay together."""
+"""Folds and intervals in which near-duplicates stay together."""
 
 import numpy as np
+from scipy.stats import norm
 
 
 def assign_folds(group: np.ndarray, cv_folds: int, seed: int = 0) -> np.ndarray:
@@ -40,3 +41,27 @@ def bootstrap_interval(
     means = [total[draw].sum() / max(size[draw].sum(), 1e-12) for draw in draws]
     low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
+
+
+def effective_number(group: np.ndarray) -> float:
+    """As good as how many independent images those of these groups (N,) are, if all of a group are alike: (sum of
+    sizes)^2 / sum of sizes^2.
+
+    Source: Kish, Survey Sampling, 1965.
+    """
+    sizes = np.unique(group, return_counts=True)[1].astype(float)
+    return float(sizes.sum() ** 2 / (sizes**2).sum()) if len(sizes) else 0.0
+
+
+def wilson(wrong: np.ndarray, group: np.ndarray) -> tuple[float, float]:
+    """95 % interval (low, high) of the share of True in (N,) bool, of which a group counts as one; also where
+    none or all are. NaN twice without images.
+
+    Source: Wilson, Probable inference, the law of succession, and statistical inference, 1927.
+    """
+    if not len(wrong):
+        return float("nan"), float("nan")
+    size, share, z = effective_number(group), float(np.mean(wrong)), float(norm.ppf(0.975))
+    centre = (share + z**2 / (2 * size)) / (1 + z**2 / size)
+    half = z * np.sqrt(share * (1 - share) / size + z**2 / (4 * size**2)) / (1 + z**2 / size)
+    return max(float(centre - half), 0.0), min(float(centre + half), 1.0)

@@ -221,6 +221,37 @@ def operating_point(
     return figure
 
 
+def alarms(curve: pd.DataFrame, achieved: Mapping[str, pd.Series], limits: Mapping[str, float]) -> Figure:
+    """Recall over false alarms in 1,000: the curve of the binary threshold, what was achieved as crosses as
+    wide as the intervals.
+
+    Arguments:
+        curve: from `alarms.curve`; achieved: {name: first row of `alarms.achieved`}; limits: what was asked
+            for, "max_false_alarms" in 1,000 and "min_recall", 0 for nothing.
+    """
+    figure, axes = plt.subplots(figsize=(6.4, 4.2), layout="constrained")
+    axes.step(
+        1000 * curve["false_alarms"], curve["recall"], where="post", color=GREY, label="binary filter alone"
+    )
+    for index, (name, point) in enumerate(achieved.items()):
+        across, up = (
+            abs(np.array(point[f"{what}_interval"]) - point[what])[:, None] * scale
+            for what, scale in (("false_alarms", 1000), ("recall", 1))
+        )
+        where = 1000 * point["false_alarms"], point["recall"]
+        axes.errorbar(*where, xerr=across, yerr=up, fmt="o", color=colour(index), label=name)
+    dotted: dict[str, Any] = {"color": "black", "linewidth": 1, "linestyle": "dotted"}
+    if limits["max_false_alarms"]:
+        axes.axvline(limits["max_false_alarms"], label="budget", **dotted)
+    if limits["min_recall"]:
+        axes.axhline(limits["min_recall"], label="wanted recall", **dotted)
+    axes.set(xlabel="false alarms in 1,000 defect-free strips", ylabel="defective strips found")
+    axes.set(xlim=(-10, 1010), ylim=(-0.02, 1.02))
+    axes.grid(alpha=0.3)
+    axes.legend(frameon=False, fontsize=8, loc="lower right")
+    return figure
+
+
 def side_by_side(
     features: pd.DataFrame,
     is_test: np.ndarray,

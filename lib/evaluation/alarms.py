@@ -1,0 +1,137 @@
+"""What alarms are worth: false ones, defects found, precision, with intervals; and what that says of a budget.
+
+An image is an alarm if anything is left on it, a false one if it has no defect at all.
+"""
+
+import numpy as np
+import pandas as pd
+
+from lib.evaluation.budgets import FALSE_ALARMS, Budget, alarm_probability, images_needed, without_filters
+from lib.evaluation.predictions import CascadePredictions
+from lib.evaluation.records import as_json
+from lib.evaluation.statistics import effective_number, wilson
+from lib.inference import postprocess
+from lib.inference.postprocess import PostprocessConfig
+
+
+def achieved(
+    predictions: CascadePredictions, alarms: np.ndarray, class_names: list[str], defective_share: float = 0.0
+) -> pd.DataFrame:
+    """What alarms (N, C) bool are worth: a row for all classes, one for each.
+
+    Arguments:
+        defective_share: share of images with a defect, by which precision and alarms are weighted; 0 for the
+            data's. Another one changes that of each class in the same ratio.
+
+    Columns: false_alarms, the share of defect-free images, with its interval; recall, of the images with a
+    defect or the class; precision of the alarms, with the interval that the ends of the two give; alarms in
+    1,000 images; defect_free, defective, the images that are counted. Shares are NaN where there are none.
+    """
+    has_defect, group = predictions.has_defect, predictions.group
+    defective = has_defect.any(axis=1)
+    of_data = float(defective.mean())
+    ratio = defective_share / of_data if defective_share and of_data else 1.0
+    rows = []
+    for alarm, positive in [(alarms.any(axis=1), defective), *zip(alarms.T, has_defect.T, strict=True)]:
+        # an alarm of a class is also wrong on images that have other defects alone
+        parts = positive, ~defective, defective & ~positive
+        recall, false_alarms, others = (float(alarm[of].mean()) if of.any() else np.nan for of in parts)
+        recall_ends, false_ends = (wilson(alarm[of], group[of]) for of in parts[:2])
+        weights = ratio * positive.mean(), 1 - ratio * of_data, ratio * parts[2].mean()
+
+        def alarmed(hit: float, false: float) -> tuple[float, float]:  # shares of all images: rightly, in all
+            right, *wrong = np.nan_to_num([hit, false, others]) * weights  # noqa: B023
+            return right, right + sum(wrong)
+
+        (right, every), *ends = (
+            alarmed(*pair)
+            for pair in [(recall, false_alarms), *zip(recall_ends, false_ends[::-1], strict=True)]
+        )
+        precision = float(right / every) if every else np.nan
+        precision_ends = tuple(float(one / total) if total else np.nan for one, total in ends)
+        counts = int(parts[1].sum()), int(positive.sum())
+        rows.append(
+            (false_alarms, false_ends, recall, recall_ends, precision, precision_ends, 1000 * every, *counts)
+        )
+    names = ["false_alarms", "false_alarms_interval", "recall", "recall_interval", "precision"]
+    names += ["precision_interval", "alarms", "defect_free", "defective"]
+    return pd.DataFrame(rows, columns=names, index=["all classes", *class_names])
+
+
+def shown(result: pd.DataFrame) -> pd.DataFrame:
+    """A table of `achieved` for readers, with false alarms in 1,000 defect-free strips."""
+
+    def in_1000(pair: tuple[float, float]) -> tuple[float, float]:
+        return 1000 * pair[0], 1000 * pair[1]
+
+    names = {"recall": "recall", "recall_interval": "its interval", "precision": "precision"}
+    names |= {"precision_interval": "interval of precision", "alarms": "alarms in 1,000 strips"}
+    names |= {"defect_free": "defect-free strips", "defective": "strips with it"}
+    table = result[list(names)].rename(columns=names)
+    table.insert(0, "95 % interval", [in_1000(pair) for pair in result["false_alarms_interval"]])
+    table.insert(0, "false alarms in 1,000", 1000 * result["false_alarms"])
+    return table
+
+
+def curve(predictions: CascadePredictions, thresholds: PostprocessConfig) -> pd.DataFrame:
+    """False alarms and recall, shares, at each threshold of the binary filter, where it stands alone.
+
+    Arguments:
+        thresholds: for the score.
+    """
+    probability = alarm_probability(predictions, without_filters(thresholds)).max(axis=1)
+    defective = predictions.has_defect.any(axis=1)
+    steps = np.unique(np.append(probability[probability >= 0], 1.0))
+    false_alarms, recall = (
+        1 - np.searchsorted(np.sort(probability[of]), steps) / max(of.sum(), 1)
+        for of in (~defective, defective)
+    )
+    return pd.DataFrame({"threshold": steps, "false_alarms": false_alarms, "recall": recall})
+
+
+def remarks(predictions: CascadePredictions, budget: Budget, result: pd.DataFrame) -> list[str]:
+    """Whether each limit of a budget was kept, or how many images it would take to promise it, as sentences.
+
+    Arguments:
+        result: from `achieved`, of the budget's cross-fitted alarms.
+    """
+    has_defect, texts = predictions.has_defect, []
+    defective = has_defect.any(axis=1)
+    positives = [defective, *has_defect.T]
+    for row, positive, limit in zip(
+        result.index, positives, (budget.limit, *budget.class_limits), strict=True
+    ):
+        if limit >= 1:
+            continue
+        few, one = budget.name == FALSE_ALARMS, result.loc[row]
+        rows = ~defective if few else positive
+        n_effective, needed = effective_number(predictions.group[rows]), images_needed(limit)
+        aim, unit = (
+            (f"at most {1000 * limit:g} false alarms in 1,000", "defect-free")
+            if few
+            else (f"a recall of {1 - limit:g}", "defective")
+        )
+        low, high = one["false_alarms_interval"] if few else one["recall_interval"]
+        value = f"{1000 * one['false_alarms']:.1f} in 1,000" if few else f"{one['recall']:.3f}"
+        ends = f"{1000 * low:.1f} to {1000 * high:.1f}" if few else f"{low:.3f} to {high:.3f}"
+        text = f"{row}, {aim}: achieved {value} (95 % interval {ends}) on strips that did not choose"
+        if n_effective < needed:
+            text += (
+                f". That is no promise: {n_effective:.0f} {unit} strips are too few, it takes {needed}, even if "
+                f"none of them is {'a false alarm' if few else 'missed'}"
+            )
+        elif low > limit if few else high < 1 - limit:
+            text += ". The budget is not kept: the networks do not part these strips well enough"
+        texts.append(f"{text}.")
+    return texts
+
+
+def entry(thresholds: PostprocessConfig, budget: Budget, result: pd.DataFrame) -> dict:
+    """An operating point as `thresholds.json` has it: its thresholds, what is promised, as the parameters
+    have it, and what was achieved."""
+    point = {
+        "strategy": thresholds.strategy,
+        "binary_threshold": thresholds.binary_threshold,
+        **{name: getattr(thresholds, name) for name in postprocess.PER_CLASS},
+    }
+    return as_json(point | {"promised": budget.stated, "achieved": result})
