@@ -142,6 +142,9 @@ def test_what_alarms_are_worth_by_hand():
     least, most = weighted.loc["all classes", "precision_interval"]
     assert least < weighted.loc["all classes", "precision"] < most
     assert weighted["recall"].tolist() == result["recall"].tolist()
+    counted, shares = alarms.shown({"point": weighted})
+    assert counted.loc[("point", "a"), "false alarms in 1,000"] == "142.9"
+    assert shares.loc[("point", "all classes"), "alarms in 1,000 strips"] == "158.6"
     nothing = alarms.achieved(some, np.zeros((10, 2), bool), ["a", "b"])
     assert np.isnan(nothing["precision"]).all() and nothing["alarms"].tolist() == [0] * 3
 
@@ -152,7 +155,10 @@ def test_too_few_strips_end_in_how_many_it_takes():
     marked = np.array([[index < 57] for index in range(100)])
     result = alarms.achieved(some, marked, ["a"])
     (few,) = alarms.remarks(some, of(max_false_alarms=10), result)
-    assert "achieved 0.0 in 1,000 (95 % interval 0.0 to 87.6) on strips that did not choose" in few
+    assert (
+        "achieved 0.0 in 1,000 (95 % interval 0.0 to 87.6) on strips that did not choose, at a recall of 0.950."
+        in few
+    )
     assert "40 defect-free strips are too few, it takes 299, even if none of them is a false alarm." in few
     (found,) = alarms.remarks(some, of(min_recall=0.9), result)
     assert found.startswith("all classes, a recall of 0.9: achieved 0.950 (95 % interval 0.863 to 0.983)")

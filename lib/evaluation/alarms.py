@@ -58,19 +58,25 @@ def achieved(
     return pd.DataFrame(rows, columns=names, index=["all classes", *class_names])
 
 
-def shown(result: pd.DataFrame) -> pd.DataFrame:
-    """A table of `achieved` for readers, with false alarms in 1,000 defect-free strips."""
-
-    def in_1000(pair: tuple[float, float]) -> tuple[float, float]:
-        return 1000 * pair[0], 1000 * pair[1]
-
-    names = {"recall": "recall", "recall_interval": "its interval", "precision": "precision"}
-    names |= {"precision_interval": "interval of precision", "alarms": "alarms in 1,000 strips"}
-    names |= {"defect_free": "defect-free strips", "defective": "strips with it"}
-    table = result[list(names)].rename(columns=names)
-    table.insert(0, "95 % interval", [in_1000(pair) for pair in result["false_alarms_interval"]])
-    table.insert(0, "false alarms in 1,000", 1000 * result["false_alarms"])
-    return table
+def shown(results: dict[str, pd.DataFrame]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Tables of `achieved` under their names for readers: false alarms in 1,000 and recall, as they were
+    counted; and what the share of defective strips makes of them."""
+    whole = pd.concat(results)
+    ends = [(round(1000 * low, 1), round(1000 * high, 1)) for low, high in whole["false_alarms_interval"]]
+    counted = {
+        "false alarms in 1,000": [f"{1000 * value:.1f}" for value in whole["false_alarms"]],
+        "95 % interval": [f"{low} to {high}" for low, high in ends],
+        "of defect-free strips": whole["defect_free"],
+        "recall": whole["recall"],
+        "its interval": whole["recall_interval"],
+        "of strips with it": whole["defective"],
+    }
+    weighted = {
+        "precision": whole["precision"],
+        "95 % interval": whole["precision_interval"],
+        "alarms in 1,000 strips": [f"{value:.1f}" for value in whole["alarms"]],
+    }
+    return pd.DataFrame(counted, index=whole.index), pd.DataFrame(weighted, index=whole.index)
 
 
 def curve(predictions: CascadePredictions, thresholds: PostprocessConfig) -> pd.DataFrame:
@@ -115,6 +121,10 @@ def remarks(predictions: CascadePredictions, budget: Budget, result: pd.DataFram
         value = f"{1000 * one['false_alarms']:.1f} in 1,000" if few else f"{one['recall']:.3f}"
         ends = f"{1000 * low:.1f} to {1000 * high:.1f}" if few else f"{low:.3f} to {high:.3f}"
         text = f"{row}, {aim}: achieved {value} (95 % interval {ends}) on strips that did not choose"
+        if few:
+            text += f", at a recall of {one['recall']:.3f}"
+        else:
+            text += f", at {1000 * one['false_alarms']:.0f} false alarms in 1,000"
         if n_effective < needed:
             text += (
                 f". That is no promise: {n_effective:.0f} {unit} strips are too few, it takes {needed}, even if "

@@ -240,13 +240,15 @@ def alarms(curve: pd.DataFrame, achieved: Mapping[str, pd.Series], limits: Mappi
         )
         where = 1000 * point["false_alarms"], point["recall"]
         axes.errorbar(*where, xerr=across, yerr=up, fmt="o", color=colour(index), label=name)
+    ends = [1000 * point["false_alarms_interval"][1] for point in achieved.values()]
+    right = max([100.0, 2 * limits["max_false_alarms"], *(end for end in ends if np.isfinite(end))])
     dotted: dict[str, Any] = {"color": "black", "linewidth": 1, "linestyle": "dotted"}
     if limits["max_false_alarms"]:
         axes.axvline(limits["max_false_alarms"], label="budget", **dotted)
     if limits["min_recall"]:
         axes.axhline(limits["min_recall"], label="wanted recall", **dotted)
     axes.set(xlabel="false alarms in 1,000 defect-free strips", ylabel="defective strips found")
-    axes.set(xlim=(-10, 1010), ylim=(-0.02, 1.02))
+    axes.set(xlim=(-0.01 * right, 1.05 * right), ylim=(-0.02, 1.02))
     axes.grid(alpha=0.3)
     axes.legend(frameon=False, fontsize=8, loc="lower right")
     return figure
