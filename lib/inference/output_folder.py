@@ -97,8 +97,10 @@ class OutputFolder:
             for result, image in predict(chunk):
                 self._write_pictures(result, image)
                 of_chunk.append(result)
-            pixels = np.array([np.prod(result.shape) if result.shape else 0.0 for result in of_chunk])
-            seconds = (time.monotonic() - began) * pixels / max(pixels.sum(), 1)
+            shares = np.array(
+                [result.shape[1] / result.shape[0] if result.shape else 0.0 for result in of_chunk]
+            )
+            seconds = (time.monotonic() - began) * shares / max(shares.sum(), 1e-9)
             rows = [asdict(result) for result in of_chunk]
             content = {"stamps": self.stamps[start:end], "results": rows, "seconds": seconds.tolist()}
             files.write_json(self._part(index), content)

@@ -94,7 +94,7 @@ def coco_json(results: Sequence[ImageResult], titles: Sequence[str]) -> str:
 
 
 def seconds(results: Sequence[ImageResult], taken: Sequence[float]) -> str:
-    """seconds.csv: what each image took, by its share of the pixels that were predicted together with it. A
-    table of its own, as all others come out the same again."""
+    """seconds.csv: what each image took, by its share of the lengths, at one height, of those that were
+    predicted together with it. A table of its own, as all others come out the same again."""
     rows = [(result.name, f"{value:.4f}") for result, value in zip(results, taken, strict=True)]
     return csv_text(("image", "seconds"), rows)
