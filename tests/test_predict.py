@@ -19,6 +19,7 @@ from test_inspector import BLACK, H, W, strip
 from lib import files, paths, predict
 from lib.data import coco, depth, listing, rle
 from lib.errors import UserError
+from lib.evaluation import prediction_page
 from lib.inference import output_folder, results, sources
 from lib.inference.results import ImageResult, Severity
 
@@ -568,3 +569,15 @@ def test_masks_of_test_images_are_those_of_the_submission(whole_project, tmp_pat
     pairs = zip(table["image_id"], table["defect_class"], strict=True)
     assert predicted == dict(zip(pairs, table["rle"], strict=True))
     assert whole_project != paths.PROJECT
+
+
+def test_images_of_12_bits_are_named_also_beside_those_of_16():
+    stated = {"a.png": 0, "b.png": 60000, "c.png": 4000, "d.png": 3000}
+    image_results = [results.ImageResult(name, highest=value) for name, value in stated.items()]
+    said = prediction_page.deep_remark(image_results, 0)
+    assert said.startswith(
+        "2 of 3 images of 16 bits, such as c.png, have no value above 4000, of which 16 grey"
+    )
+    assert "--white 4095" in said
+    assert prediction_page.deep_remark(image_results, 4095) == ""
+    assert prediction_page.deep_remark(image_results[:2], 0) == ""

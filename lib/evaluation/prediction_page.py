@@ -129,11 +129,15 @@ def area_text(pixels: int, pixel_mm: float) -> str:
 
 
 def deep_remark(results: Sequence[ImageResult], white: float) -> str:
-    """A sentence where images of more than 8 bits use few of their levels and nobody said what is white; "" elsewhere."""
-    highest = max((result.highest for result in results), default=0)
-    if white or not 0 < highest < 2**14:
+    """A sentence where some images of more than 8 bits use few of their levels and nobody said what is white; ""
+    elsewhere."""
+    deep = [result for result in results if result.highest]
+    dim = [result for result in deep if result.highest < 2**14]
+    if white or not dim:
         return ""
+    highest = max(result.highest for result in dim)
     return (
-        f"No image of 16 bits has a value above {highest}, of which {highest // 256 + 1} grey levels are left: if these have "
-        f"fewer bits, say which value is white, such as --white {2 ** highest.bit_length() - 1}."
+        f"{len(dim)} of {len(deep)} images of 16 bits, such as {dim[0].name}, have no value above {highest}, of which "
+        f"{highest // 256 + 1} grey levels are left: if they have fewer bits, say which value is white, such as "
+        f"--white {2 ** highest.bit_length() - 1}, and predict others apart."
     )
