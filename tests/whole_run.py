@@ -48,6 +48,7 @@ PARAMETERS = {  # in the order of the notebooks' needs
     },
     "34_seg_class4": {**SEGMENTER, "loss": "bce_dice", "crop_width": 0, "augmentation": {"flips": "none"}},
     "40_evaluation": {
+        "max_false_alarms": 500.0,
         "n_bootstrap": 50,
         "n_examples": 1,
         "tta": list(choices.FLIPS),
