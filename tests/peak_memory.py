@@ -1,6 +1,7 @@
 """What an Inspector takes for one strip of a length, with networks of known answers; for test_inspector.py.
 
-Called with a run and a length in pixels. The run holds thresholds and cards for strips of 256 x 1600. The strip has a defect every 400 pixels, some on joints.
+Called with a run and a length in pixels. The run holds thresholds and cards for strips of 256 x 1600. The strip has a
+defect every 400 pixels, some on joints.
 """
 
 import sys
