@@ -25,7 +25,7 @@ import measure  # noqa: E402
 
 from lib import errors, files  # noqa: E402
 from lib.data import dataset  # noqa: E402
-from lib.evaluation import predictions, statistics, threshold_search  # noqa: E402
+from lib.evaluation import metrics, predictions, statistics, threshold_search  # noqa: E402
 from lib.inference import sources  # noqa: E402
 
 OUT_OF_FOLD = ("all.held_out=0", "all.n_members=3", "all.keep=last")
@@ -68,12 +68,18 @@ def area_under(truth, probability):
     return roc_auc_score(truth, probability) if 0 < truth.sum() < len(truth) else float("nan")
 
 
+def unfiltered_dice(collected):
+    """Dice (N, C, T) at each pixel threshold, no piece dropped."""
+    return metrics.dice(
+        collected.intersection[..., 0], collected.area[..., 0], collected.true_area[..., None]
+    )
+
+
 def dice_by_others(collected):
     """Dice (N, C) without any filter, each strip with a class at the pixel threshold that has the highest mean Dice
     over the other groups with it; a class of one group at one half; 0 elsewhere."""
     half = predictions.nearest_index(collected.pixel_thresholds, 0.5)
-    area, common = collected.area[..., 0], collected.intersection[..., 0]
-    dices = 2 * common / np.maximum(area + collected.true_area[..., None], 1)
+    dices = unfiltered_dice(collected)
     result = np.zeros(collected.true_area.shape)
     for class_index, positive in enumerate((collected.true_area > 0).T):
         for group in np.unique(collected.group[positive]):
@@ -95,11 +101,7 @@ def numbers_of(collected, scored):
     has_defect = collected.true_area > 0
     gain = (scored - ~has_defect).mean(axis=1)
     half = predictions.nearest_index(collected.pixel_thresholds, 0.5)
-    plain = (
-        2
-        * collected.intersection[:, :, half, 0]
-        / np.maximum(collected.area[:, :, half, 0] + collected.true_area, 1)
-    )
+    plain = unfiltered_dice(collected)[..., half]
     chosen = dice_by_others(collected)
     dices = [
         tuple(np.where(positive, one[:, class_index], np.nan) for one in (plain, chosen, scored))

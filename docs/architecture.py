@@ -22,7 +22,6 @@ MOST_LINES = 300
 GROUND = ("errors", "files", "paths")  # drawn as one
 COMMANDS = (
     "importer",
-    "lookup",
     "overlap",
     "predict",
 )  # in lib's root, for engineers to type: they may import anything, and nothing imports them

@@ -11,6 +11,6 @@ evaluation/            what a cascade is worth: thresholds, scores with interval
 pipeline/              run_all.py: parameters, the graph of notebooks, processes, what must run again
 kaggle/                Kaggle's data in, a packed run out
 
-`importer`, `lookup`, `overlap` and `predict` are commands that engineers type: they import from any room, and
+`importer`, `overlap` and `predict` are commands that engineers type: they import from any room, and
 no room from them.
 """

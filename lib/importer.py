@@ -13,7 +13,7 @@ import argparse
 import sys
 
 from lib import errors, files
-from lib.data import images, importing
+from lib.data import decoding, images, importing
 from lib.errors import UserError
 
 
@@ -43,8 +43,7 @@ def act(arguments: list[str] | None) -> None:
         raise UserError(
             f"--names {args.names[:80]}: a name is missing or there twice. Give each class a name of its own."
         )
-    if not 0 <= args.white < 2**32:
-        raise UserError(f"--white {args.white}: it is a number above 0, such as 4095 for 12 bits.")
+    decoding.insist_on_white(args.white)
     size = importing.size_of(args.size) if args.size else None
     out = importing.import_data(
         args.images,

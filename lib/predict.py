@@ -27,7 +27,7 @@ from typing import Any
 import numpy as np
 
 from lib import errors, files, paths
-from lib.data import depth, images, listing
+from lib.data import decoding, depth, images, listing
 from lib.data.duplicates import find_duplicates
 from lib.data.listing import ImageFile
 from lib.errors import UserError
@@ -37,6 +37,7 @@ from lib.inference.inspector import HEIGHTS, FoundDefects, Inspector
 from lib.inference.output_folder import SETTINGS, OutputFolder
 from lib.inference.postprocess import PostprocessConfig
 from lib.inference.results import ImageResult, Severity
+from lib.inference.windows import Strip
 from lib.models import environment
 from lib.report import prediction
 
@@ -87,8 +88,7 @@ def parser() -> argparse.ArgumentParser:
 def act(arguments: list[str] | None) -> int:
     """Do what the command line says; the exit code."""
     args = parser().parse_args(arguments)
-    if not 0 <= args.white < 2**32:
-        raise UserError(f"--white {args.white:g}: it is a number above 0, such as 4095 for 12 bits.")
+    decoding.insist_on_white(args.white)
     if not 0 <= args.pixel_mm < 1e6:
         raise UserError(f"--pixel-mm {args.pixel_mm:g}: it is a number above 0, such as 0.25.")
     run = sources.run_folder(args.run)
@@ -188,30 +188,27 @@ def predict_chunk(
     """Yield the result of every image of a chunk, in order, with its grey levels (H, W) uint8, or None of one
     that could not be read."""
     problems: dict[int, str] = {}
-    readings: list[tuple[int, depth.Reading]] = []
+    readable: list[tuple[int, tuple[str, ...], int]] = []  # row, remarks and highest value
 
-    def readable() -> Iterator[str | np.ndarray]:
+    def strips() -> Iterator[Strip]:
         for index, image_file in enumerate(chunk):
             try:
                 if image_file.problem:
                     raise UserError(image_file.problem)
                 reading = depth.read(image_file.path, white)
-                image = reading.image if reading.rescaled else str(image_file.path)
-                inspector.open(image)
+                strip = inspector.open(reading.image, "" if reading.rescaled else str(image_file.path))
             except UserError as error:
                 problems[index] = str(error)
                 continue
-            readings.append(
-                (index, depth.Reading(reading.image[:0], False, reading.remarks, reading.highest))
-            )
-            yield image
+            readable.append((index, reading.remarks, reading.highest))
+            yield strip
 
     done = 0
-    for count, result in enumerate(inspector.inspect_all(readable())):
-        index, reading = readings[count]
+    for count, result in enumerate(inspector.inspect_all(strips())):
+        index, remarks, highest = readable[count]
         yield from ((ImageResult(chunk[row].name, problems[row]), None) for row in range(done, index))
         name = chunk[index].name
-        yield results.of_found(name, result, severity, reading.remarks, reading.highest), result.image
+        yield results.of_found(name, result, severity, remarks, highest), result.image
         done = index + 1
     yield from ((ImageResult(chunk[row].name, problems[row]), None) for row in range(done, len(chunk)))
 

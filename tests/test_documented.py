@@ -266,7 +266,7 @@ sys.stdout.write("\\n" + json.dumps(found))
 """.replace("RIVALS", repr(RIVALS))
 HELPS = [[*name, "--help"] for name in (
     ["run_all.py"], ["tests/kills.py"],
-    *(["-m", f"lib.{name}"] for name in ("importer", "overlap", "lookup", "predict", "kaggle.archive", "synthetic", "kaggle")),
+    *(["-m", f"lib.{name}"] for name in ("importer", "overlap", "evaluation.lookup", "predict", "kaggle.archive", "synthetic", "kaggle")),
     *(["-m", "lib.kaggle", name] for name in ("pack", "push", "download")),
 )]  # fmt: skip
 
@@ -381,7 +381,7 @@ HOW = [  # the first that fits the whole command
     (r"python -m lib\.importer --images DIR.*", run(says="python run_all.py --data")),
     (r"python -m lib\.importer --images NEU.*", run(says="python run_all.py --data")),
     (r"python -m lib\.overlap .*", run(says="mean_iou")),
-    (r"python -m lib\.lookup .*", run(says="mean_iou")),
+    (r"python -m lib\.evaluation\.lookup .*", run(says="mean_iou")),
     (r"python -m lib\.predict --run .*", run(says="Open ")),
     (r"python -m lib\.kaggle\.archive FILE.zip FOLDER", run(says="files in")),
     (r"python -m lib\.synthetic --out .*", run("--processes", "1")),

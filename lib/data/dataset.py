@@ -275,8 +275,13 @@ def check(data_dir: str | Path, progress: Callable[[str], Any] | None = None) ->
 
 def write_table(path: str | Path, header: Sequence[str], rows: Iterable[Sequence]) -> None:
     """Write rows as a CSV file, atomically."""
+    write_atomic(path, csv_text(header, rows))
+
+
+def csv_text(header: Sequence[str], rows: Iterable[Sequence]) -> str:
+    """Rows as the text of a CSV file."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(header)
     writer.writerows(rows)
-    write_atomic(path, text.getvalue())
+    return text.getvalue()

@@ -220,6 +220,12 @@ def pixel_kind(data: bytes) -> tuple[int, str, int]:
     )
 
 
+def insist_on_white(white: float) -> None:
+    """UserError if what --white says cannot be a pixel's value; 0 is that nothing was said."""
+    if not 0 <= white < 2**32:
+        raise UserError(f"--white {white:g}: it is a number above 0, such as 4095 for 12 bits.")
+
+
 def on_scale(path: str | Path, white: float = 0) -> tuple[np.ndarray, int]:
     """An image's grey levels uint8 (H, W), and its highest value as stored (255 of 8 bits).
 

@@ -45,10 +45,11 @@ def read(path: str | Path, white: float = 0) -> Reading:
     count = decoding.picture_count(data)
     if count > 1:
         remarks.append(f"It holds {count} pictures: the first alone is used.")
-    if white and not has_8_bits(data, path):
+    is_deep = not has_8_bits(data, path)
+    if white and is_deep:
         return Reading(decoding.on_scale(path, white)[0], True, tuple(remarks))
     image = decoding.decode_image(data, path)
-    highest = 0 if has_8_bits(data, path) else decoding.pixel_kind(data)[2]
+    highest = decoding.pixel_kind(data)[2] if is_deep else 0
     return Reading(image, False, tuple(remarks), int(highest))
 
 

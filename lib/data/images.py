@@ -184,6 +184,6 @@ def file_stamps(paths: Iterable[str | Path]) -> list[tuple]:
         try:
             status = path.stat()
             stamps.append((path.name, status.st_size, status.st_mtime_ns))
-        except OSError:
+        except (OSError, ValueError):  # NUL in a name
             stamps.append((path.name,))
     return stamps

@@ -10,7 +10,7 @@ import pandas as pd
 from lib import files
 from lib.data import dataset, duplicates, likeness, reporting, rle, splitting
 from lib.errors import UserError
-from lib.evaluation import metrics, scores
+from lib.evaluation import scores
 
 COPIES = "copies.json"  # in a run's folder: how many test images are copies, and what looking them up scores
 MOST = 20_000  # images up to which copies are looked for before a run
@@ -68,13 +68,9 @@ def baseline(
     if not truth or any(row is None for row in truth):
         return {**result, "score": None, "all_empty": None, "other_scores": None, "predicted": None}
     predicted = copied_masks(texts, nearest[rows], turns[rows], shape)
-    score, all_empty = metrics.competition_score(truth, predicted), metrics.all_empty_score(truth)
     pairs = scores.of_rles(truth, predicted)
-    others = {
-        name: [scores.value(name, pairs), scores.value(name, pairs.all_empty)]
-        for name in scores.TITLES
-        if name != scores.SEVERSTAL
-    }
+    others = {name: [scores.value(name, one) for one in (pairs, pairs.all_empty)] for name in scores.TITLES}
+    score, all_empty = others.pop(scores.SEVERSTAL)
     return {**result, "score": score, "all_empty": all_empty, "other_scores": others, "predicted": predicted}
 
 

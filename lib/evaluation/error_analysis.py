@@ -8,7 +8,7 @@ import numpy as np
 
 from lib.data import rle
 from lib.evaluation.metrics import dice
-from lib.evaluation.predictions import CascadePredictions, pair_scores, passing_pairs
+from lib.evaluation.predictions import CascadePredictions, passing_pairs
 from lib.evaluation.scores import SEVERSTAL, losses
 from lib.evaluation.threshold_search import cross_fitted_pixels
 from lib.inference.postprocess import PostprocessConfig
@@ -99,23 +99,14 @@ def lost_points(
     dropped it; no mask: the segmenter predicted nothing or too little; imperfect mask: Dice below 1; false
     alarm: a mask where none is.
     """
-    if score != SEVERSTAL:
-        everywhere = np.ones(len(predictions.true_area), bool)
-        by_fold = thresholds if isinstance(thresholds, list) else [(everywhere, thresholds)]
-        loss = losses(score, cross_fitted_pixels(predictions, by_fold))
-        lost: dict[str, np.ndarray] = {}
-        for inside, of_fold in by_fold:
-            for name, chosen in stages_of(predictions.take(inside), of_fold).items():
-                lost[name] = lost.get(name, np.zeros(1)) + (loss[inside] * chosen).sum(axis=0)
-        return lost
-    if isinstance(thresholds, list):
-        shares = [
-            (inside.mean(), lost_points(predictions.take(inside), of_fold)) for inside, of_fold in thresholds
-        ]
-        return {name: sum(share * lost[name] for share, lost in shares) for name in shares[0][1]}
-    loss = 1 - pair_scores(predictions, thresholds)
-    stages = stages_of(predictions, thresholds)
-    return {name: (loss * chosen).sum(axis=0) / loss.size for name, chosen in stages.items()}
+    everywhere = np.ones(len(predictions.true_area), bool)
+    by_fold = thresholds if isinstance(thresholds, list) else [(everywhere, thresholds)]
+    loss = losses(score, cross_fitted_pixels(predictions, by_fold))
+    lost: dict[str, np.ndarray] = {}
+    for inside, of_fold in by_fold:
+        for name, chosen in stages_of(predictions.take(inside), of_fold).items():
+            lost[name] = lost.get(name, np.zeros(1)) + (loss[inside] * chosen).sum(axis=0)
+    return lost
 
 
 def stages_of(predictions: CascadePredictions, thresholds: PostprocessConfig) -> dict[str, np.ndarray]:

@@ -1,6 +1,6 @@
 """The look-up baseline: what does turning the mask of the nearest copy back score, without learning?
 
-python -m lib.lookup --data DIR
+python -m lib.evaluation.lookup --data DIR
 
 Where test images have copies among the training images, turned or not, a score on them tells what is
 remembered. This is what memory alone scores there.
@@ -19,7 +19,9 @@ from lib.evaluation import copy_lookup, metrics
 def act(arguments: list[str] | None) -> None:
     """Do what the command line says."""
     parser = errors.Parser(
-        prog="python -m lib.lookup", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+        prog="python -m lib.evaluation.lookup",
+        description=__doc__,
+        formatter_class=argparse.RawTextHelpFormatter,
     )
     parser.add_argument("--data", required=True, help="data folder with test_images and test_truth.csv")
     args = parser.parse_args(arguments)

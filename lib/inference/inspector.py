@@ -31,7 +31,7 @@ from lib.inference.windows import Joiner, Strip
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-Image = str | Path | np.ndarray
+Image = str | Path | np.ndarray | Strip  # a Strip: what `Inspector.open` made of one of the others
 HEIGHTS = ("scale", "refuse")
 CHUNK = 64  # windows that go through the cascade together
 AHEAD = 4  # images that are read while others are predicted
@@ -124,7 +124,7 @@ class Inspector:
 
         Raises UserError where an image cannot be read, is turned, or is refused.
         """
-        if isinstance(images, str | Path | np.ndarray):
+        if isinstance(images, Image):
             return next(self.inspect_all([images]))
         return list(self.inspect_all(images))
 
@@ -149,14 +149,19 @@ class Inspector:
                     yield from self.predict(strips)
                     strips = []
 
-    def open(self, image: Image) -> Strip:
-        """An image as a Strip, at the height of the training strips."""
-        path, what = "", "The image"
+    def open(self, image: Image, path: str = "") -> Strip:
+        """An image as a Strip, at the height of the training strips.
+
+        Arguments:
+            path: of the file from which `read_image` gave the array that `image` then is. Errors as of a call.
+        """
+        if isinstance(image, Strip):
+            return image
         if isinstance(image, np.ndarray):
             grey = as_grey(image)
         else:
-            path, what = str(image), f"The image {image}"
-            grey = read_image(image)
+            path, grey = str(image), read_image(image)
+        what = f"The image {path}" if path else "The image"
         (height, width), (wanted, length) = grey.shape, self.shape
         if height > width and height > wanted and length > wanted:
             raise UserError(

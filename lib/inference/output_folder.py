@@ -3,7 +3,6 @@ gone on with after a kill to the same bytes."""
 
 import hashlib
 import json
-import os
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -15,6 +14,7 @@ import cv2
 import numpy as np
 
 from lib import files
+from lib.data.images import file_stamps
 from lib.data.listing import ImageFile, output_names
 from lib.errors import UserError
 from lib.inference.results import ImageResult, index_mask
@@ -43,7 +43,8 @@ class OutputFolder:
         self.folder = self.unfinished / "out"
         self.image_files = image_files
         self.names = output_names(one.name for one in image_files)
-        self.stamps = [_stamp(one) for one in image_files]
+        stamps = file_stamps(one.path for one in image_files)
+        self.stamps = [[one.name, *stamp[1:]] for one, stamp in zip(image_files, stamps, strict=True)]
         digest = hashlib.sha256(json.dumps(self.stamps).encode()).hexdigest()
         self.settings = json.loads(json.dumps(settings))  # tuples become lists, as in the file
         self.complete = {**self.settings, "images": {"count": len(image_files), "sha256": digest}}
@@ -165,15 +166,6 @@ class OutputFolder:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_bytes(encoded[part])
                 files.sync(path)
-
-
-def _stamp(image_file: ImageFile) -> list:
-    """What tells whether a file is the one that was predicted: name, bytes, time of the last change."""
-    try:
-        status = os.stat(image_file.path)
-        return [image_file.name, status.st_size, status.st_mtime_ns]
-    except (OSError, ValueError):
-        return [image_file.name]
 
 
 def _differing(stored: Any, wanted: dict[str, Any]) -> list[str]:

@@ -1,12 +1,10 @@
 """The tables of a prediction: defects.csv, images.csv, coco.json, from the results of its images."""
 
-import csv
-import io
 import json
 from collections.abc import Sequence
-from typing import Any
 
 from lib.data import coco
+from lib.data.dataset import csv_text
 from lib.inference.results import CONFIDENCE, MEASURES, ImageResult
 
 VERDICTS = {"defect": "a mask is there", "clean": "no mask", "unread": "the file could not be read"}
@@ -20,15 +18,6 @@ def verdict(result: ImageResult) -> str:
 def share(value: float | None) -> str:
     """A probability for a table, with four digits; "" where it was not asked."""
     return "" if value is None else f"{value:.4f}"
-
-
-def csv_text(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
-    """A table as the text of a CSV file."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(header)
-    writer.writerows(rows)
-    return text.getvalue()
 
 
 def defects(results: Sequence[ImageResult], titles: Sequence[str], pixel_mm: float = 0.0) -> str:

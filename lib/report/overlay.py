@@ -1,6 +1,5 @@
 """A strip with the outlines of its masks, as pixels: for files that lie beside a page, and for pages."""
 
-import base64
 from collections.abc import Sequence
 
 import cv2
@@ -8,7 +7,7 @@ import numpy as np
 
 from lib.data import rle
 from lib.plots import colour
-from lib.report.picture import encode_jpeg
+from lib.report.picture import jpeg_address
 
 PAGE_WIDTH = 960  # pixels of a strip in a page
 
@@ -65,4 +64,4 @@ def data_address(canvas: np.ndarray) -> str:
     scale = min(1.0, PAGE_WIDTH / canvas.shape[1], PAGE_WIDTH / canvas.shape[0])
     size = max(1, round(canvas.shape[1] * scale)), max(1, round(canvas.shape[0] * scale))
     small = cv2.resize(canvas, size, interpolation=cv2.INTER_AREA) if scale < 1 else canvas
-    return "data:image/jpeg;base64," + base64.b64encode(encode_jpeg(small, quality=82)).decode()
+    return jpeg_address(small)

@@ -67,6 +67,11 @@ def picture_html(content: str, kind: str, alt: str) -> Markup:
     return Markup('<figure><img src="data:{};base64,{}" alt="{}"></figure>').format(kind, content, alt)
 
 
+def jpeg_address(image: np.ndarray) -> str:
+    """A picture (H, W, 3) uint8, blue first, as the data address of a JPEG inside a page."""
+    return "data:image/jpeg;base64," + base64.b64encode(encode_jpeg(image, quality=82)).decode()
+
+
 def card_image(image: np.ndarray) -> np.ndarray:
     """A picture cut and shrunk for a card: at most THUMBNAIL_WIDTH wide, half as high or a little more."""
     width = image.shape[1]
@@ -91,6 +96,5 @@ def thumbnail(ipynb: str | Path) -> str:
             png = decode_base64("".join(output.get("data", {}).get("image/png") or ""))
             image = decode(png, cv2.IMREAD_COLOR)
             if image is not None:
-                jpeg = encode_jpeg(card_image(image), quality=82)
-                return "data:image/jpeg;base64," + base64.b64encode(jpeg).decode()
+                return jpeg_address(card_image(image))
     return ""
