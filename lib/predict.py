@@ -93,7 +93,7 @@ def act(arguments: list[str] | None) -> int:
         raise UserError(f"--pixel-mm {args.pixel_mm:g}: it is a number above 0, such as 0.25.")
     run = sources.run_folder(args.run)
     thresholds = sources.read_thresholds(run, args.operating_point)
-    titles = sources.class_titles(run, thresholds.classes)
+    titles = sources.class_titles(run, thresholds)
     severity = Severity(
         results.per_class(args.min_area, titles, "--min-area"),
         results.per_class(args.min_length, titles, "--min-length"),

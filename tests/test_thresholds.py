@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from lib.data import rle, targets
 from lib.evaluation import metrics, predictions, threshold_search
-from lib.inference import cascade, postprocess
+from lib.errors import UserError
+from lib.inference import cascade, postprocess, sources
 from lib.inference.postprocess import PostprocessConfig
 
 SHAPE = (40, 60)
@@ -231,3 +232,15 @@ def test_crops_begin_anywhere_about_the_defect():
     mask[:, 80] = 1
     both = np.array([targets.crop_start(random, mask, 10) for _ in range(400)])
     assert 120 < (both <= 50).sum() < 280
+
+
+def test_thresholds_know_what_the_classes_are_called(tmp_path):
+    """So does a pack, which has no evaluation.json."""
+    plain = PostprocessConfig("segment everything", 0.5, (0.5, 0.5), (0.5, 0.5), (0, 0), (0, 0))
+    replace(plain, class_names=("1 spots", "2 cracks")).write(tmp_path / "thresholds.json")
+    assert sources.class_titles(tmp_path, sources.read_thresholds(tmp_path)) == ["1 spots", "2 cracks"]
+    plain.write(tmp_path / "thresholds.json")
+    assert sources.class_titles(tmp_path, sources.read_thresholds(tmp_path)) == ["class 1", "class 2"]
+    replace(plain, class_names=("1 spots",)).write(tmp_path / "thresholds.json")
+    with pytest.raises(UserError, match="1 classes in class_names"):
+        sources.read_thresholds(tmp_path)

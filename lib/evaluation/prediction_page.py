@@ -48,7 +48,8 @@ def caption(result: ImageResult) -> str:
     """What the classifiers state of an image, and how many pieces it has, in words."""
     class_probability = np.array(result.class_probability, float)
     words = error_analysis.probabilities(float(np.array(result.defect_probability, float)), class_probability)
-    return f"{words}; {len(result.pieces)} defects; {' x '.join(map(str, result.shape))} pixels"
+    pieces = f"{len(result.pieces)} defect{'' if len(result.pieces) == 1 else 's'}"
+    return f"{words}; {pieces}; {' x '.join(map(str, result.shape))} pixels"
 
 
 def worst(results: Sequence[ImageResult]) -> list[ImageResult]:

@@ -110,7 +110,7 @@ class Inspector:
                 f"{sources.file_in(self.run, sources.THRESHOLDS)} has no shape. Run 40_evaluation again."
             )
         self.shape = thresholds.shape[0], thresholds.shape[1]
-        self.classes = sources.class_titles(self.run, thresholds.classes)
+        self.classes = sources.class_titles(self.run, thresholds)
         folders = sources.networks_of(self.run, thresholds, thresholds.classes)
         self.networks = cascade.open_networks(
             folders, thresholds.tta, thresholds.classifier_tta, batch_size, thresholds.engine

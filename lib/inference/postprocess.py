@@ -38,7 +38,7 @@ class PostprocessConfig:
     tta: entries of choices.TTA; classifier_tta: those of the two classifiers, where they have others;
     engine: see `runtime.ENGINES`; shape: (H, W) of the masks; models: {name: SHA-256 of the weights} of every
     network, further members of ensembles included; score: that they were chosen for, see
-    `evaluation.scores`.
+    `evaluation.scores`; class_names: what tables and figures call the classes, one each, or none.
     """
 
     strategy: str
@@ -53,6 +53,7 @@ class PostprocessConfig:
     shape: tuple[int, ...] = ()
     models: dict[str, str] = field(default_factory=dict)
     score: str = "severstal"
+    class_names: tuple[str, ...] = ()
 
     @property
     def classes(self) -> int:
@@ -100,7 +101,8 @@ class PostprocessConfig:
             described, is_valid = VALUES[name]
             if not is_valid(value):
                 raise UserError(f"{path}: {name} is {value!r}, not {described}. {again}")
-        lengths = {name: len(stored[name]) for name in PER_CLASS}
+        named = ("class_names",) if stored.get("class_names") else ()
+        lengths = {name: len(stored[name]) for name in (*PER_CLASS, *named)}
         if len(set(lengths.values())) > 1:
             raise UserError(
                 f"{path} has values for "
@@ -134,7 +136,7 @@ VALUES = {  # entry of thresholds.json: what it is, and whether a value is one
     "binary_threshold": ("a number from 0 to 1", _is_share),
     **dict.fromkeys(PER_CLASS[:2], ("a list of numbers from 0 to 1", _list_of(_is_share))),
     **dict.fromkeys(PER_CLASS[2:], ("a list of whole numbers from 0", _list_of(_is_count))),
-    **dict.fromkeys(("tta", "classifier_tta"), ("a list of names", _list_of(_is_text))),
+    **dict.fromkeys(("tta", "classifier_tta", "class_names"), ("a list of names", _list_of(_is_text))),
     **dict.fromkeys(("engine", "score"), ("a name", _is_text)),
     "shape": ("a list of whole numbers from 0", _list_of(_is_count)),
     "models": (

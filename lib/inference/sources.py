@@ -171,13 +171,15 @@ def run_folder(run: str | Path) -> Path:
     )
 
 
-def class_titles(run: Path, classes: int) -> list[str]:
-    """The titles of the classes that a run's evaluation.json names; "class 1" to "class C" where it names
-    none."""
+def class_titles(run: Path, thresholds: PostprocessConfig) -> list[str]:
+    """The titles of the classes that a run's thresholds name, or, in older runs, its evaluation.json; "class 1" to
+    "class C" where neither does."""
+    if thresholds.class_names:
+        return list(thresholds.class_names)
     path = run / "evaluation.json"
     with contextlib.suppress(UserError, OSError):
         content = files.read_json(path)
         titles = list(content.get("classes", ())) if isinstance(content, dict) else []
-        if len(titles) == classes:
+        if len(titles) == thresholds.classes:
             return titles
-    return [f"class {defect_class}" for defect_class in range(1, classes + 1)]
+    return [f"class {defect_class}" for defect_class in range(1, thresholds.classes + 1)]
