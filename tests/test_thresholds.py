@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lib.data import rle, targets
-from lib.evaluation import metrics, predictions, threshold_search
 from lib.errors import UserError
+from lib.evaluation import metrics, predictions, threshold_search
 from lib.inference import cascade, postprocess, sources
 from lib.inference.postprocess import PostprocessConfig
 
