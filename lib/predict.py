@@ -55,7 +55,9 @@ def parser() -> argparse.ArgumentParser:
         "--images", required=True, nargs="+", help="folders, patterns, lists (.txt) or images"
     )
     options.add_argument("--out", required=True, help="folder to write, which is not there yet")
-    options.add_argument("--truth", default="", help="train.csv or folder of masks: score what is predicted")
+    options.add_argument(
+        "--truth", default="", help="train.csv, COCO file or folder of masks: score what is predicted"
+    )
     options.add_argument("--operating-point", default="", help="thresholds other than those of the score")
     options.add_argument(
         "--white",
@@ -102,7 +104,7 @@ def act(arguments: list[str] | None) -> int:
     true_source = paths.resolve_path(args.truth, "--truth") if args.truth else None
     if true_source and not true_source.exists():
         raise UserError(
-            f"--truth {true_source} does not exist. Name a table as train.csv, or a folder of masks."
+            f"--truth {true_source} does not exist. Name a table as train.csv, a COCO file, or a folder of masks."
         )
     out = paths.resolve_path(args.out, "--out")
     refuse_inside(out, run, "the run, which stays as it is")

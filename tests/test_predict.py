@@ -17,7 +17,8 @@ from pycocotools import mask as cocomask
 from test_inspector import BLACK, H, W, strip
 
 from lib import files, paths, predict
-from lib.data import coco, depth, listing, rle
+from lib.data import depth, listing, rle
+from lib.data.labels import coco
 from lib.errors import UserError
 from lib.evaluation import prediction_page
 from lib.inference import output_folder, results, sources
@@ -467,6 +468,63 @@ def test_masks_as_truth_score_as_the_table_does(run, folder, tmp_path):
         ) == (0 if source != folder else 2)
     score = json.loads((tmp_path / "out day 1" / "score.json").read_text())
     assert score["value"] == pytest.approx((2 / 3 + 1 + 1 + 0) / 4)
+
+
+def coco_truth(path, **changes):
+    """TRUTH as a COCO file, a mask of each kind; `changes` in its last annotation."""
+    image_entries = [
+        {"id": 7, "file_name": "day 1/a.png", "height": H, "width": W},
+        {"id": 3, "file_name": "a.png", "height": H, "width": W},
+        {"id": 4, "file_name": "gone.png", "height": H, "width": W},
+    ]
+    plain = [int(length) for length in coco.counts(rle.encode(SPOT), (H, W))]
+    compressed = coco.segmentation(rle.encode(SPOT), (H, W))
+    content = coco.document(
+        image_entries,
+        [
+            {"image_id": 3, "category_id": 2, "segmentation": {"size": [H, W], "counts": plain}},
+            {"image_id": 3, "category_id": 1, "segmentation": compressed},
+            {"image_id": 7, "category_id": 1, "segmentation": [[10, 4, 20, 4, 20, 9, 10, 9]], **changes},
+        ],
+        ["spots", "2"],
+    )
+    path.write_text(json.dumps(content))
+    return path
+
+
+def test_a_coco_file_as_truth_scores_as_the_table_does(run, folder, tmp_path):
+    (folder / "a.bmp").unlink()
+    out = tmp_path / "out"
+    words = ["--run", str(run()), "--images", str(folder), "--out", str(out)]
+    assert predict.main([*words, "--truth", str(coco_truth(tmp_path / "labels.json"))]) == 0
+    score = json.loads((out / "score.json").read_text())
+    assert score["value"] == pytest.approx((1 + 1 + 2 / 3 + 1 + 1 + 0) / 6)
+    assert [one["images_with_it"] for one in score["classes"]] == [2, 1]
+    assert score["remarks"] == [
+        "labels.json names 1 images that are not among those predicted.",
+        "1 of 3 images are not in labels.json and count as free of defects.",
+    ]
+
+
+@pytest.mark.parametrize(
+    "changes, says",
+    [
+        ({"image_id": 9}, "annotation 3: there is no image with the id 9"),
+        ({"segmentation": [[1, 2, 3]]}, "annotation 3: a list of points is"),
+        ({"segmentation": {"size": [H, W], "counts": [1, 2]}}, "add up to 3 pixels, and 16 x 40 are 640"),
+    ],
+)
+def test_a_coco_file_that_is_wrong_is_refused(run, folder, tmp_path, capsys, changes, says):
+    path = coco_truth(tmp_path / "labels.json", **changes)
+    words = ("--run", str(run()), "--images", str(folder), "--out", str(tmp_path / "out"))
+    assert says in refused(capsys, *words, "--truth", str(path))
+
+
+def test_a_prediction_is_its_own_truth(run, folder, tmp_path):
+    words = ["--run", str(run()), "--images", str(folder), "--out"]
+    assert predict.main([*words, str(tmp_path / "one")]) == 0
+    assert predict.main([*words, str(tmp_path / "two"), "--truth", str(tmp_path / "one" / "coco.json")]) == 0
+    assert json.loads((tmp_path / "two" / "score.json").read_text())["value"] == 1
 
 
 def test_filters_that_dropped_a_defect_are_named(run, tmp_path):

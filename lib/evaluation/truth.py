@@ -10,6 +10,8 @@ import pandas as pd
 
 from lib.data import dataset, rle, validation
 from lib.data.images import as_listed
+from lib.data.labels import reading
+from lib.data.labels.record import match
 from lib.data.mask_layout import Masks
 from lib.errors import UserError
 from lib.evaluation import error_analysis, scores, statistics
@@ -27,8 +29,9 @@ def read_truth(
     """The true masks of images that were predicted, and remarks.
 
     Arguments:
-        source: a table as train.csv, in either schema, whose images are called as those predicted, with their
-            folders or without; or a folder of masks, as `lib.importer` takes them, in folders as the images.
+        source: a table as train.csv, in either schema, or a COCO file (.json), whose images are called as
+            those predicted, with their folders or without; or a folder of masks, as `lib.importer` takes them,
+            in folders as the images.
         results: of images that could be read.
 
     An image that neither names is free of defects. Raises UserError where nothing fits, or a row or mask is
@@ -36,6 +39,8 @@ def read_truth(
     """
     if source.is_dir():
         return _of_masks(source, results, class_names)
+    if source.suffix.lower() == ".json":
+        return _of_labels(source, results, class_names)
     return _of_table(source, results, len(class_names))
 
 
@@ -65,13 +70,46 @@ def _of_table(path: Path, results: Sequence[ImageResult], classes: int) -> tuple
         findings = validation.row_findings(of_shape, path, set(known), classes, (shape[0], shape[1]))
         validation.insist_on_none(findings)
     table = dataset.with_rles(pd.DataFrame({"image_id": list(known)}), rows, classes)
+    remarks = _coverage(path, len(others), len(set(known) - set(rows["image_id"])), len(known))
+    return table[dataset.rle_columns(table)].to_numpy().tolist(), remarks
+
+
+def _coverage(path: Path, others: int, bare: int, count: int) -> list[str]:
+    """Remarks on images that a file names and were not predicted, and on those that it does not name."""
     remarks = []
     if others:
-        remarks.append(f"{path.name} names {len(others)} images that are not among those predicted.")
-    bare = len(set(known) - set(rows["image_id"]))
+        remarks.append(f"{path.name} names {others} images that are not among those predicted.")
     if bare:
-        remarks.append(f"{bare} of {len(known)} images are not in {path.name} and count as free of defects.")
-    return table[dataset.rle_columns(table)].to_numpy().tolist(), remarks
+        remarks.append(f"{bare} of {count} images are not in {path.name} and count as free of defects.")
+    return remarks
+
+
+def _of_labels(
+    path: Path, results: Sequence[ImageResult], class_names: Sequence[str]
+) -> tuple[Rles, list[str]]:
+    """As `read_truth`, from the file of a labelling tool."""
+    shapes = {result.name: (result.shape[0], result.shape[1]) for result in results}
+
+    def shape_of(name: str) -> tuple[int, int] | None:
+        return shapes.get(match([name], shapes, str(path)).get(name, ""))
+
+    labels = reading.read(path, shape_of)
+    images = match((image.name for image in labels.images), shapes, str(path))
+    if not images:
+        raise UserError(f"{path} names none of the images that were predicted. Name their labels.")
+    truth: dict[str, list[list[str]]] = {name: [[] for _ in class_names] for name in shapes}
+    for image in labels.images:
+        name = images.get(image.name, "")
+        if name and image.shape != shapes[name]:
+            raise UserError(
+                f"{path} has {image.name} with {image.shape[0]} x {image.shape[1]} pixels, and the image has {shapes[name][0]} x "
+                f"{shapes[name][1]}. Label the images as they are."
+            )
+        for label, text in image.rles().items() if name else ():
+            truth[name][_known_class(label, class_names, str(path), "labels") - 1].append(text)
+    remarks = labels.notes.sentences()
+    remarks += _coverage(path, len(labels.images) - len(images), len(shapes) - len(images), len(shapes))
+    return [[rle.union(texts) for texts in row] for row in truth.values()], remarks
 
 
 def _of_masks(
@@ -103,12 +141,17 @@ def _of_masks(
 
 def _class_of(layout: Masks, value: int, class_names: Sequence[str], folder: Path) -> int:
     """The class, from 1, that a mask's number, or the folder that it lies in, stands for."""
-    names = [str(defect_class) for defect_class in range(1, len(class_names) + 1)]
     name = str(value) if layout.index_valued else layout.names[value - 1]
-    for known in (names, list(class_names)):
-        if name in known:
-            return known.index(name) + 1
-    raise UserError(f"{folder} has masks of a class {name!r}, and the run's are {', '.join(class_names)}.")
+    return _known_class(name, class_names, str(folder), "masks")
+
+
+def _known_class(name: str, class_names: Sequence[str], source: str, what: str) -> int:
+    """The class, from 1, of the run that a name stands for: its number, its title as "2 cracks", or the title
+    without the number."""
+    for index, title in enumerate(class_names, 1):
+        if name in (str(index), title, title.removeprefix(f"{index} ")):
+            return index
+    raise UserError(f"{source} has {what} of a class {name!r}, and the run's are {', '.join(class_names)}.")
 
 
 def evaluate(

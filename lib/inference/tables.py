@@ -3,8 +3,8 @@
 import json
 from collections.abc import Sequence
 
-from lib.data import coco
 from lib.data.dataset import csv_text
+from lib.data.labels import coco
 from lib.inference.results import CONFIDENCE, MEASURES, ImageResult
 
 VERDICTS = {"defect": "a mask is there", "clean": "no mask", "unread": "the file could not be read"}

@@ -1,0 +1,106 @@
+"""The parts of a labelling tool's file, each held to its type: what is missing or of another kind is a
+sentence."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lib.data.decoding import MOST_PIXELS
+from lib.errors import UserError, shorten
+
+FARTHEST = 1e7  # pixels; no coordinate lies beyond
+MISSING = object()
+
+
+def wrong(where: str, what: str, value: Any, wanted: str) -> UserError:
+    """The error of a value that is not what it should be."""
+    has = "missing" if value is MISSING else shorten(repr(value)[:400], 80)
+    return UserError(f"{where}: {what} is {has}. It must be {wanted}.")
+
+
+def record(content: Any, where: str, what: str = "this") -> dict[str, Any]:
+    """A JSON object."""
+    if not isinstance(content, dict):
+        raise wrong(where, what, content, "an object with names and values")
+    return content
+
+
+def entries(content: dict, name: str, where: str, optional: bool = False) -> list:
+    """A list in an object; [] where an optional one is missing or null."""
+    value = content.get(name, MISSING)
+    if optional and (value is MISSING or value is None):
+        return []
+    if not isinstance(value, list):
+        raise wrong(where, name, value, "a list")
+    return value
+
+
+def text(content: dict, name: str, where: str) -> str:
+    """A text in an object, not empty."""
+    value = content.get(name, MISSING)
+    if not isinstance(value, str) or not value.strip():
+        raise wrong(where, name, value, "a text")
+    return value.strip()
+
+
+def identity(content: dict, name: str, where: str) -> int | str:
+    """An id in an object: a whole number or a text."""
+    value = content.get(name, MISSING)
+    if isinstance(value, bool) or not isinstance(value, int | str):
+        raise wrong(where, name, value, "a whole number or a text")
+    return value
+
+
+def decimal(value: Any, what: str, where: str, low: float = -FARTHEST, high: float = FARTHEST) -> float:
+    """A number from `low` to `high`; texts that hold one, as XML has them, will do."""
+    try:
+        result = math.nan if isinstance(value, bool) else float(value)
+    except (TypeError, ValueError, OverflowError):
+        result = math.nan
+    if not low <= result <= high:
+        raise wrong(where, what, value, f"a number from {low:g} to {high:g}")
+    return result
+
+
+def whole(value: Any, what: str, where: str, low: int = 0, high: int = 2**40) -> int:
+    """A whole number from `low` to `high`, also as 3.0 or as a text."""
+    try:
+        result = math.nan if isinstance(value, bool) else float(value)
+    except (TypeError, ValueError, OverflowError):
+        result = math.nan
+    if not low <= result <= high or result != int(result):
+        raise wrong(where, what, value, f"a whole number from {low} to {high}")
+    return int(result)
+
+
+def shape(height: Any, width: Any, where: str) -> tuple[int, int]:
+    """(H, W) of an image."""
+    size = whole(height, "height", where, 1, 2**20), whole(width, "width", where, 1, 2**20)
+    if size[0] * size[1] > MOST_PIXELS:
+        raise UserError(f"{where}: {size[0]} x {size[1]} pixels are more than {MOST_PIXELS:,}.")
+    return size
+
+
+def points(values: Any, where: str, least: int = 3) -> np.ndarray:
+    """Corners (n, 2) float64, x and y, from [[x, y], ...] or [x, y, x, y, ...], at least so many."""
+    pairs = np.empty(0)
+    try:
+        if isinstance(values, list):
+            pairs = np.array(values, dtype=np.float64).reshape(-1, 2)
+    except (TypeError, ValueError, OverflowError):
+        pass
+    if len(pairs) < least or not (np.abs(pairs) <= FARTHEST).all():
+        raise wrong(where, "a list of points", values, f"pairs of numbers, {least} or more")
+    return pairs
+
+
+def file_text(path: Path) -> str:
+    """A file's text; UserError where it is none."""
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is not UTF-8 text (byte {error.start}). Save it as UTF-8.") from None
+    except OSError as error:
+        raise UserError(f"{path} cannot be read ({error.strerror}).") from None

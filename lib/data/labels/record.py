@@ -1,0 +1,125 @@
+"""What the file of a labelling tool says, whichever tool wrote it: images, and in each the classes' masks."""
+
+import re
+import unicodedata
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import unquote
+
+from lib.data import rle
+from lib.data.images import name_form
+from lib.errors import UserError
+
+ShapeOf = Callable[[str], tuple[int, int] | None]  # (H, W) of the image file that a name stands for, if any
+
+
+class Notes:
+    """Things of one kind, counted, with the first of them, for a report."""
+
+    def __init__(self) -> None:
+        self.counts: dict[str, int] = {}
+        self.first: dict[str, str] = {}
+
+    def add(self, words: str, where: str) -> None:
+        """Count one more of `words`, such as "boxes are filled"."""
+        self.counts[words] = self.counts.get(words, 0) + 1
+        self.first.setdefault(words, where)
+
+    def sentences(self) -> list[str]:
+        """A sentence a kind."""
+        return [f"{count:,} {words}, such as {self.first[words]}." for words, count in self.counts.items()]
+
+
+@dataclass
+class LabelledImage:
+    """One image of a label file.
+
+    name: as the file calls it; shape: (H, W); regions: (class, run-length string) of each label, in order;
+    image_id: what the tool calls it by, for the way back.
+    """
+
+    name: str
+    shape: tuple[int, int]
+    regions: list[tuple[str, str]] = field(default_factory=list)
+    image_id: int | str | None = None
+
+    def rles(self) -> dict[str, str]:
+        """{class: run-length string of all its labels}, without empty ones."""
+        classes = dict.fromkeys(name for name, _ in self.regions)
+        united = {name: rle.union(text for one, text in self.regions if one == name) for name in classes}
+        return {name: text for name, text in united.items() if text}
+
+
+@dataclass
+class LabelSet:
+    """All of a label file, or of a folder of them.
+
+    format: one of `reading.FORMATS`; class_ids: {class: its id in the tool, None where it has none}, in the
+    tool's order.
+    """
+
+    format: str
+    class_ids: dict[str, int | str | None] = field(default_factory=dict)
+    images: list[LabelledImage] = field(default_factory=list)
+    notes: Notes = field(default_factory=Notes)
+
+
+def base_name(name: str) -> str:
+    """The file's name in a path or address of any system, letters composed."""
+    last = re.split(r"[/\\]", name.partition("?d=")[2] or name.partition("?")[0])[-1]
+    return unicodedata.normalize("NFC", unquote(last))
+
+
+def match(names: Iterable[str], files: Iterable[str], what: str) -> dict[str, str]:
+    """{name in a label file: image file it stands for}, of those that stand for one.
+
+    Arguments:
+        files: names of image files, with folders; what: the label file, for errors.
+
+    The same path, else the same file name, with as many folders before it as can be, else that without the eight digits that
+    Label Studio puts before it, else without the ending. UserError where several files are meant alike, or two
+    names are the same file.
+    """
+    listed = list(files)
+    steps: list[Callable[[str], str]] = [
+        name_form,
+        lambda name: name_form(base_name(name)),
+        lambda name: name_form(re.sub(r"^[0-9a-f]{8}-", "", base_name(name))),
+        lambda name: name_form(Path(re.sub(r"^[0-9a-f]{8}-(?=.)", "", base_name(name))).stem),
+    ]
+    tables: list[dict[str, list[str]]] = []
+    for step in steps:
+        table: dict[str, list[str]] = {}
+        for file in listed:
+            table.setdefault(step(file), []).append(file)
+        tables.append(table)
+    result: dict[str, str] = {}
+    taken: dict[str, str] = {}
+    for name in dict.fromkeys(names):
+        alike = next(
+            (table[step(name)] for step, table in zip(steps, tables, strict=True) if step(name) in table), []
+        )
+        if len(alike) > 1:
+            ends = {file: _common_end(name, file) for file in alike}
+            alike = [file for file in alike if ends[file] == max(ends.values())]
+        if len(alike) > 1:
+            raise UserError(
+                f"{what} names {name[:200]}, and that is what {' and '.join(alike[:2])} are called. Write the folders into "
+                "it, too."
+            )
+        if alike:
+            if alike[0] in taken:
+                raise UserError(
+                    f"{what} has {taken[alike[0]][:200]} and {name[:200]}, which are both {alike[0]}. Take one of them out."
+                )
+            taken[alike[0]] = name
+            result[name] = alike[0]
+    return result
+
+
+def _common_end(one: str, two: str) -> int:
+    """How many folders and names at the end of two paths are equal."""
+    parts = [re.split(r"[/\\]", name_form(path))[::-1] for path in (one, two)]
+    equal = [a == b for a, b in zip(*parts, strict=False)]
+    return (*equal, False).index(False)
