@@ -281,6 +281,34 @@ def test_every_image_is_predicted_or_named(run, tmp_path, capsys):
     assert "<img src=x" not in page and "&lt;img src=x onerror=alert(1)&gt;.png" in page
 
 
+def test_an_image_longer_than_a_jpeg_can_be_has_an_overlay_and_a_part_of_it_stands_on_the_page(run, tmp_path):
+    strips = [BLACK] * (70_000 // W)
+    strips[3000 // W] = SPOT
+    long = save(tmp_path / "in" / "long.png", np.hstack(strips))
+    out = tmp_path / "out"
+    assert predict.main(["--run", str(run()), "--images", str(long.parent), "--out", str(out)]) == 0
+    written = Image.open(out / "overlays" / "long.jpg")
+    assert written.width == 65_500 and written.height == H * 65_500 // (W * len(strips))
+    assert {row["class"]: int(row["left"]) for row in rows(out / "defects.csv")} == dict.fromkeys(
+        "12", 3000 // W * W + 5
+    )
+    page = (out / "index.html").read_text(encoding="utf-8")
+    first = 3000 // W * W + 5 - prediction_page.LONGEST * H // 2
+    assert f"columns {first:,} to {first + prediction_page.LONGEST * H:,} are shown" in page
+
+
+def test_of_a_long_image_the_page_shows_where_most_is_in_masks():
+    shape = (2, 100)
+    mask = np.zeros(shape, np.uint8)
+    mask[:, 80], mask[0, 10:13] = 1, 1
+    found = ImageResult("a", shape=shape, rles=["", rle.encode(mask)])
+    assert prediction_page.part_shown(found)[0] == slice(68, 92)
+    missed = ImageResult("a", shape=shape, rles=["", ""])
+    assert prediction_page.part_shown(missed, ["", rle.encode(mask)])[0] == slice(68, 92)
+    assert prediction_page.part_shown(missed)[0] == slice(0, 24)
+    assert prediction_page.part_shown(ImageResult("a", shape=(2, 24), rles=["", ""])) == (slice(None), "")
+
+
 def png_of_floats(path):
     """A file that says it is a PNG and holds one that no decoder takes."""
     chunk = struct.pack(">I", 13) + b"IHDR" + struct.pack(">IIBBBBB", W, H, 32, 0, 0, 0, 0)

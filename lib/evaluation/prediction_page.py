@@ -15,6 +15,7 @@ from lib.report.overlay import data_address, overlay
 from lib.report.prediction import Contents, Picture, link_to
 
 SHOWN = 6  # images of each kind
+LONGEST = 12  # times its height that is shown of an image
 TRUTH_KINDS = {  # of `error_analysis.worst`
     "missed": ("Defects that got no mask", "The largest ones before the others."),
     "false alarm": ("Masks where there is no such defect", "Those of the surest classifier before the others."),
@@ -40,8 +41,26 @@ class Gallery:
             image = depth.read(self.paths[result.name], self.white).image
         except UserError:  # it was there before
             return Picture(result.name, caption(result), "", link)
-        true = data_address(overlay(image, truth)) if truth else ""
-        return Picture(result.name, caption(result), data_address(overlay(image, result.rles)), link, true)
+        columns, words = part_shown(result, truth)
+        predicted, true = (
+            data_address(overlay(image, rles)[:, columns]) if rles else "" for rles in (result.rles, truth)
+        )
+        return Picture(result.name, caption(result) + words, predicted, link, true)
+
+
+def part_shown(result: ImageResult, truth: Sequence[str] = ()) -> tuple[slice, str]:
+    """Which columns of an image the page shows, and words on that: all, or, of one longer than LONGEST times its
+    height, as many about the column with most pixels in masks, in true ones where nothing was found."""
+    height, width = result.shape
+    shown = LONGEST * height
+    if width <= shown:
+        return slice(None), ""
+    texts = [text for text in (result.rles if result.has_mask else truth) if text]
+    in_masks = sum(
+        (rle.decode(text, (height, width)).sum(axis=0, dtype=int) for text in texts), np.zeros(width, int)
+    )
+    first = int(np.clip(in_masks.argmax() - shown // 2, 0, width - shown))
+    return slice(first, first + shown), f"; columns {first:,} to {first + shown:,} are shown"
 
 
 def caption(result: ImageResult) -> str:

@@ -16,6 +16,7 @@ PHOTOGRAPH = (
     0.4  # bytes a pixel of a PNG from which it holds photographs: charts take 0.02 to 0.3, strips 0.5 to 0.9
 )
 THUMBNAIL_WIDTH = 480  # pixels: sharp at the 240 that a card shows on a dense screen
+MOST_SIDE = 65_500  # pixels of a JPEG's side, of which libjpeg writes no more
 FULL_COLOUR = (cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444)
 
 
@@ -36,7 +37,12 @@ def decode(content: bytes, flags: int) -> np.ndarray | None:
 
 
 def encode_jpeg(image: np.ndarray, quality: int) -> bytes:
-    """A uint8 image, blue first, as a JPEG. Colours keep their resolution, for the sake of thin outlines."""
+    """A uint8 image, blue first, as a JPEG; longer ones than there are (MOST_SIDE) shrunk to that. Colours keep
+    their resolution, for the sake of thin outlines."""
+    scale = MOST_SIDE / max(image.shape[:2])
+    if scale < 1:
+        size = (max(1, int(image.shape[1] * scale)), max(1, int(image.shape[0] * scale)))
+        image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
     options = [cv2.IMWRITE_JPEG_QUALITY, quality, cv2.IMWRITE_JPEG_OPTIMIZE, 1, *FULL_COLOUR]
     return cv2.imencode(".jpg", image, options)[1].tobytes()
 
