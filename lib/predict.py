@@ -18,12 +18,14 @@ import hashlib
 import os
 import shutil
 import sys
+import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 
 from lib import errors, files, paths
@@ -112,8 +114,12 @@ def act(arguments: list[str] | None) -> int:
         if source.is_dir():
             refuse_inside(out, source.resolve(), "the images, and would be predicted next time")
     image_files, remarks = listing.find_images(args.images)
-    settings = settings_of(args, run, thresholds, titles, severity, true_source)
-    folder = OutputFolder(out, settings, image_files)
+    if true_source:
+        image_files, of_truth = without_masks(image_files, true_source)
+        remarks += of_truth
+        truth.insist_on_fit(true_source, [one.name for one in image_files])
+    settings = settings_of(args, run, thresholds, titles, severity)
+    folder = OutputFolder(out, settings, image_files, truth=digest_of(true_source))
     if folder.is_complete:
         folder.clear()
         errors.print_line(f"{out / 'index.html'} is there already, from these images and settings.")
@@ -157,21 +163,29 @@ def alone(folder: Path) -> Iterator[None]:
                 shutil.rmtree(folder, ignore_errors=True)
 
 
+def without_masks(image_files: list[ImageFile], true_source: Path) -> tuple[list[ImageFile], list[str]]:
+    """The images that do not lie in the folder of the true masks, and a remark on the others; all of them where
+    no other lies elsewhere."""
+    kept = [one for one in image_files if true_source.resolve() not in one.path.resolve().parents]
+    if not kept or len(kept) == len(image_files):
+        return image_files, []
+    return kept, [f"{len(image_files) - len(kept)} images in {true_source} are the truth and not predicted."]
+
+
+def digest_of(true_source: Path | None) -> str:
+    """What identifies a truth: a hash, "" for none."""
+    if true_source is None:
+        return ""
+    if true_source.is_file():
+        return hashlib.sha256(true_source.read_bytes()).hexdigest()
+    inside = sorted(path for path in true_source.rglob("*") if path.is_file())
+    return hashlib.sha256(repr(images.file_stamps(inside)).encode()).hexdigest()
+
+
 def settings_of(
-    args: argparse.Namespace,
-    run: Path,
-    thresholds: PostprocessConfig,
-    titles: list[str],
-    severity: Severity,
-    true_source: Path | None,
+    args: argparse.Namespace, run: Path, thresholds: PostprocessConfig, titles: list[str], severity: Severity
 ) -> dict[str, Any]:
     """What the results follow from, images aside."""
-    digest = hashlib.sha256()
-    if true_source and true_source.is_file():
-        digest.update(true_source.read_bytes())
-    elif true_source:
-        inside = sorted(path for path in true_source.rglob("*") if path.is_file())
-        digest.update(repr(images.file_stamps(inside)).encode())
     return {
         "run": run.name,
         "operating_point": args.operating_point,
@@ -180,7 +194,6 @@ def settings_of(
         "white": args.white,
         "height": args.height,
         "severity": asdict(severity),
-        "truth": digest.hexdigest() if true_source else "",
     }
 
 
@@ -234,7 +247,9 @@ def write_tables(
     true_masks, score = None, {}
     if true_source and read:
         true_masks, of_truth = truth.read_truth(true_source, read, titles)
-        group = find_duplicates([paths_by_name[result.name] for result in read])
+        group = near_duplicates(
+            [paths_by_name[result.name] for result in read], args.white, folder.unfinished
+        )
         score = truth.evaluate(true_masks, read, thresholds, titles, group)
         score["remarks"] = [*filter(None, [truth.learned_from(run, read)]), *of_truth]
         files.write_json(where / "score.json", score)
@@ -256,6 +271,22 @@ def write_tables(
         low, high = score["interval"]
         summary += f"; {score['title']} {score['value']:.4f} ({low:.4f} to {high:.4f}), all empty {score['all_empty_score']:.4f}"
     return summary
+
+
+def near_duplicates(image_paths: Sequence[Path], white: float, folder: Path) -> np.ndarray:
+    """Groups as `find_duplicates` numbers them, of images as `depth.read` gives them: those that `white` changes are
+    written into a folder that is removed again."""
+    if not white:
+        return find_duplicates(image_paths)
+    with tempfile.TemporaryDirectory(dir=folder) as scratch:
+        files_to_compare = []
+        for index, path in enumerate(image_paths):
+            reading = depth.read(path, white)
+            if reading.rescaled:
+                path = Path(scratch) / f"{index}.png"
+                path.write_bytes(cv2.imencode(".png", reading.image)[1].tobytes())
+            files_to_compare.append(path)
+        return find_duplicates(files_to_compare)
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -167,6 +167,23 @@ def test_too_few_strips_end_in_how_many_it_takes():
     assert missed.endswith("The budget is not kept: the networks do not part these strips well enough.")
 
 
+def test_without_a_defect_free_strip_nothing_is_claimed_of_false_alarms():
+    some = strips(np.linspace(0, 1, 20), [[True]] * 20, [[50]] * 20)
+    result = alarms.achieved(some, np.ones((20, 1), bool), ["a"], defective_share=0.02)
+    assert result["recall"].tolist() == [1, 1]
+    for unknown in ("false_alarms", "precision", "alarms"):
+        assert np.isnan(result[unknown]).all()
+    assert np.isnan(np.array(result["precision_interval"].tolist())).all()
+    assert alarms.achieved(some, np.ones((20, 1), bool), ["a"])["precision"].tolist() == [1, 1]
+    (said,) = alarms.remarks(some, of(max_false_alarms=20), result)
+    assert said.endswith("nothing is known, as there are no defect-free strips. It takes 149.")
+    (found,) = alarms.remarks(some, of(min_recall=0.5), result)
+    assert "achieved 1.000" in found and "nan" not in found
+    counted, weighted = alarms.shown({"point": result})
+    assert counted.iloc[0, 0] == weighted.iloc[0, 2] == "unknown"
+    assert counted.iloc[0, 1] == "unknown to unknown"
+
+
 def test_the_curve_falls_with_the_threshold():
     some = strips([0.1, 0.4, 0.6, 0.8], [[False], [True], [False], [True]], [[5], [5], [5], [0]])
     points = alarms.curve(some, base())

@@ -344,6 +344,18 @@ def test_white_leaves_8_bits_as_they_are_and_floats_need_it(tmp_path):
         depth.read(tmp_path / "f.png", 4095)
 
 
+def test_images_that_white_makes_readable_are_scored(run, tmp_path):
+    """Three images of floats, of which two are alike."""
+    for name, image in (("a", SPOT), ("b", SPOT), ("c", FAINT)):
+        save(tmp_path / "in" / f"{name}.tif", np.float32(image / 255))
+    (tmp_path / "train.csv").write_text(f"ImageId,ClassId,EncodedPixels\na.tif,1,{rle.encode(SPOT > 0)}\n")
+    out, truth = tmp_path / "out", tmp_path / "train.csv"
+    words = ["--run", str(run()), "--images", str(tmp_path / "in"), "--out", str(out), "--white", "1"]
+    assert predict.main([*words, "--truth", str(truth)]) == 0
+    score = json.loads((out / "score.json").read_text())
+    assert score["classes"][0]["dice_positives"] == 1
+
+
 def test_images_of_12_bits_without_white_are_told(run, tmp_path, capsys):
     save(tmp_path / "in" / "a.png", SPOT.astype(np.uint16) * 20)
     words = ["--run", str(run()), "--images", str(tmp_path / "in"), "--out", str(tmp_path / "out")]
@@ -387,6 +399,33 @@ def test_names_of_outputs_never_meet():
     assert listing.output_names(reversed(names)) == chosen
 
 
+def test_no_output_is_called_as_a_folder_or_too_long(run, tmp_path):
+    source, long = tmp_path / "in", "x" * 251
+    for name in ("scan.jpg", "scan.png/x.png", "tile.png", "tile.jpg/x.png", f"{long}.png", f"{long}.bmp"):
+        (source / name).parent.mkdir(parents=True, exist_ok=True)
+        (source / name).write_bytes(cv2.imencode(os.path.splitext(name)[1], SPOT)[1].tobytes())
+    out = tmp_path / "out"
+    assert predict.main(["--run", str(run()), "--images", str(source), "--out", str(out)]) == 0
+    for part, end in (("masks", "png"), ("overlays", "jpg")):
+        written = {
+            path.relative_to(out / part).as_posix()
+            for path in (out / part).rglob(f"*.{end}")
+            if path.is_file()
+        }
+        assert len(written) == 6 and {f"scan_.{end}", f"tile_.{end}", f"scan.png/x.{end}"} <= written
+
+
+def test_an_earlier_prediction_holds_no_images(run, folder, tmp_path):
+    words = ["--run", str(run()), "--images", str(folder)]
+    assert predict.main([*words, "--out", str(tmp_path / "out")]) == 0
+    (tmp_path / "out").rename(folder / "monday")
+    for source in (folder, folder / "**" / "*"):
+        listed, remarks = listing.find_images([str(source)])
+        assert len(listed) == 4 and remarks == [
+            f"{folder / 'monday'} holds an earlier prediction and is left out."
+        ]
+
+
 def refused(capsys, *words):
     """The sentence with which the command ends."""
     assert predict.main(list(words)) == 2
@@ -403,7 +442,8 @@ def test_what_cannot_work_is_refused_with_a_sentence(run, folder, tmp_path, caps
     assert "does not exist" in refused(capsys, *words[:3], str(tmp_path / "gone"), "--out", out)
     assert "of the run, which stays as it is" in refused(capsys, *words, "--out", f"{its_run}/deep/out")
     assert "of the images" in refused(capsys, *words, "--out", str(folder / "out"))
-    assert "is there already. Delete it" in refused(capsys, *words, "--out", str(folder.parent))
+    assert "with other things in it" in refused(capsys, *words, "--out", str(folder.parent))
+    assert "is no folder that can be made" in refused(capsys, *words, "--out", os.path.abspath(os.sep))
     assert "one number from 0 up" in refused(capsys, *words, "--out", out, "--min-area", "1,2,3")
     assert "one number from 0 up" in refused(capsys, *words, "--out", out, "--min-length", "-1")
     assert "--pixel-mm" in refused(capsys, *words, "--out", out, "--pixel-mm", "-1")
@@ -488,14 +528,61 @@ def test_truth_gives_the_score_page(run, folder, tmp_path):
 def test_masks_as_truth_score_as_the_table_does(run, folder, tmp_path):
     (folder / "a.bmp").unlink()
     save(tmp_path / "truth" / "day 1" / "a.png", TRUTH["day 1/a.png"][1].astype(np.uint8))
+    expected = {"day 1": (2 / 3 + 1 + 1 + 0) / 4, "in": (2 / 3 + 1 + 1 + 0 + 0 + 0) / 6}
     for source in (folder / "day 1", folder):
         out = tmp_path / f"out {source.name}"
         truth = tmp_path / "truth" / ("day 1" if source != folder else "")
-        assert predict.main(
-            ["--run", str(run()), "--images", str(source), "--out", str(out), "--truth", str(truth)]
-        ) == (0 if source != folder else 2)
-    score = json.loads((tmp_path / "out day 1" / "score.json").read_text())
-    assert score["value"] == pytest.approx((2 / 3 + 1 + 1 + 0) / 4)
+        words = ["--run", str(run()), "--images", str(source), "--out", str(out), "--truth", str(truth)]
+        assert predict.main(words) == 0
+        assert json.loads((out / "score.json").read_text())["value"] == pytest.approx(expected[source.name])
+
+
+def test_masks_lie_in_folders_as_the_images_also_beside_some(run, folder, tmp_path):
+    """A folder that holds images is no class's."""
+    (folder / "a.bmp").unlink()
+    save(tmp_path / "truth" / "a.png", TRUTH["a.png"][1].astype(np.uint8))
+    save(tmp_path / "truth" / "day 1" / "a.png", TRUTH["day 1/a.png"][1].astype(np.uint8))
+    words = ["--run", str(run()), "--images", str(folder), "--out", str(tmp_path / "out")]
+    assert predict.main([*words, "--truth", str(tmp_path / "truth")]) == 0
+    score = json.loads((tmp_path / "out" / "score.json").read_text())
+    assert score["classes"][0]["images_with_it"] == 2
+
+
+def test_the_truth_among_the_images_is_not_predicted(run, folder, tmp_path, capsys):
+    save(folder / "masks" / "a.png", TRUTH["a.png"][1].astype(np.uint8))
+    words = ["--run", str(run()), "--images", str(folder), "--out", str(tmp_path / "out")]
+    assert predict.main([*words, "--truth", str(folder / "masks")]) == 0
+    assert len(rows(tmp_path / "out" / "images.csv")) == 4
+    assert "1 images in" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("line", ["nowhere.png,1,1 1", "a.png,1,one two", "a.png,9,1 1"])
+def test_a_wrong_truth_costs_no_prediction(run, folder, tmp_path, capsys, monkeypatch, line):
+    """What can be seen beforehand is said beforehand; where only the truth was mended, what was predicted stays."""
+    table = tmp_path / "train.csv"
+    words = [
+        "--run",
+        str(run()),
+        "--images",
+        str(folder),
+        "--out",
+        str(tmp_path / "out"),
+        "--truth",
+        str(table),
+    ]
+    table.write_text(f"ImageId,ClassId,EncodedPixels\n{line}\n")
+    said = refused(capsys, *words)
+    assert "train.csv" in said
+    begun = (tmp_path / ".out.unfinished" / "parts").is_dir()
+    assert begun == (not line.startswith("nowhere"))
+
+    def asked_again(*_):
+        raise AssertionError("predicted again")
+
+    table.write_text("ImageId,ClassId,EncodedPixels\na.png,1,1 1\n")
+    if begun:
+        monkeypatch.setattr(predict, "predict_chunk", asked_again)
+    assert predict.main(words) == 0 and (tmp_path / "out" / "score.json").is_file()
 
 
 def coco_truth(path, **changes):

@@ -65,7 +65,9 @@ def read_bytes(path: str | Path) -> bytes:
         data = Path(path).read_bytes()
     except FileNotFoundError:
         what = "is a link that leads nowhere" if os.path.islink(path) else "does not exist"
-        raise UserError(f"The image {path} {what}. Put it there or take its rows out of the table.") from None
+        raise UserError(
+            f"The image {path} {what}. Put it there, or take it out of the table or list that names it."
+        ) from None
     except (OSError, ValueError) as error:
         raise UserError(
             f"The image {path} cannot be read ({error}). Replace it by the original file."

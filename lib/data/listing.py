@@ -1,17 +1,22 @@
 """Images by folder, pattern or list: which files are meant, what each is called, and what is passed over."""
 
 import glob
+import hashlib
 import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from lib.data import images
 from lib.errors import UserError
 from lib.paths import resolve_path
 
 LISTS = {".txt", ".lst"}  # endings of files that list images, one a line
+PREDICTION = (
+    "predict.json"  # lies in every folder that `lib.predict` wrote, whose masks and overlays are no images
+)
+LONGEST_NAME = 250  # bytes of a file's name without ".png": file systems have room for 255
 OTHER_KIND = "is an image of a kind that is not read. Save it as PNG."
 
 
@@ -75,7 +80,7 @@ def _of_source(source: str, what: str) -> tuple[Path, list[Path], list[str]]:
         parts = Path(pattern).parts
         fixed = next(index for index, part in enumerate(parts) if glob.has_magic(part))
         matches = [Path(match) for match in sorted(glob.glob(pattern, recursive=True))]
-        return Path(*parts[:fixed]), [match for match in matches if _is_meant(match)], []
+        return Path(*parts[:fixed]), *_without_predictions(filter(_is_meant, matches))
     raise UserError(f"{what} {path} does not exist. Name a folder, a pattern, a list or an image.")
 
 
@@ -92,7 +97,25 @@ def _of_folder(folder: Path) -> tuple[list[Path], list[str]]:
         remarks += [f"{os.path.join(where, name)} is a link to a folder and is left out." for name in links]
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         inside += [path for path in (Path(where, name) for name in sorted(names)) if _is_meant(path)]
-    return inside, remarks
+    images_inside, of_predictions = _without_predictions(inside)
+    return images_inside, remarks + of_predictions
+
+
+def _without_predictions(files: Iterable[Path]) -> tuple[list[Path], list[str]]:
+    """The files that lie in no folder of a prediction, and remarks on the others."""
+    holds: dict[Path, Path | None] = {}  # folder: of the prediction that it lies in
+
+    def prediction_of(folder: Path) -> Path | None:
+        if folder not in holds:
+            is_one = (folder / PREDICTION).is_file() and (folder / "masks").is_dir()
+            above = None if folder == folder.parent else prediction_of(folder.parent)
+            holds[folder] = folder if is_one else above
+        return holds[folder]
+
+    within = {path: prediction_of(path.parent) for path in files}
+    kept = [path for path, folder in within.items() if folder is None]
+    folders = sorted({folder for folder in within.values() if folder})
+    return kept, [f"{folder} holds an earlier prediction and is left out." for folder in folders]
 
 
 def _of_list(path: Path, what: str) -> tuple[Path, list[Path], list[str]]:
@@ -136,18 +159,32 @@ def _problem(path: Path, root: Path) -> str:
 
 def output_names(names: Iterable[str]) -> dict[str, str]:
     """What the files that belong to each image are called, without their endings: the image's name without
-    its own, or with it where two would be the same, in small letters or capitals.
+    its own, or with it where two would be the same, in small letters or capitals; none is called as a folder
+    of the images.
 
     `names`: all different, with /. So a.jpg and a.png in one folder give "a.jpg" and "a.png", b.jpg gives "b".
     """
     stems = {name: os.path.splitext(name)[0] for name in names}
     often = Counter(stem.casefold() for stem in stems.values())
+    folders = {str(folder).casefold() for name in stems for folder in PurePosixPath(name).parents}
     taken: set[str] = set()
     result = {}
     for name, stem in sorted(stems.items(), key=lambda pair: (often[pair[1].casefold()], pair[0])):
-        chosen = stem if often[stem.casefold()] == 1 else name
-        while chosen.casefold() in taken:  # an a.jpg.png beside a.jpg and a.png
-            chosen += "_"
+        chosen = _short(stem if often[stem.casefold()] == 1 else name)
+        while chosen.casefold() in taken or folders & {
+            f"{chosen}{end}".casefold() for end in (".png", ".jpg")
+        }:
+            chosen += "_"  # an a.jpg.png beside a.jpg and a.png; a folder a.png beside a.jpg
         taken.add(chosen.casefold())
         result[name] = chosen
     return result
+
+
+def _short(stem: str) -> str:
+    """A path whose last part, if it is too long for an ending more, ends in a hash of what is cut off."""
+    folder, name = os.path.split(stem)
+    coded = os.fsencode(name)
+    if len(coded) <= LONGEST_NAME:
+        return stem
+    cut = coded[:200].decode("utf-8", errors="ignore") + "-" + hashlib.sha256(coded).hexdigest()[:16]
+    return f"{folder}/{cut}" if folder else cut

@@ -18,16 +18,24 @@ class Masks:
     Arguments:
         folder: with files, or with a folder a class; names: of the classes; with folders their names, in the
             wanted order.
-        some: whether folders of some of these classes will do.
+        some: whether folders of some of these classes will do; apart: names of folders that are no class's.
     """
 
-    def __init__(self, folder: str | Path, names: Sequence[str] = (), some: bool = False) -> None:
+    def __init__(
+        self,
+        folder: str | Path,
+        names: Sequence[str] = (),
+        some: bool = False,
+        apart: Collection[str] = (),
+    ) -> None:
         self.folder = Path(folder)
         if not self.folder.is_dir():
             raise UserError(f"The folder {folder} does not exist. Name the folder with the masks.")
         hidden = (".", "@", "__")
         inside = sorted(
-            path.name for path in self.folder.iterdir() if path.is_dir() and not path.name.startswith(hidden)
+            path.name
+            for path in self.folder.iterdir()
+            if path.is_dir() and not path.name.startswith(hidden) and path.name not in apart
         )
         if inside and images.list_images(self.folder):
             raise UserError(

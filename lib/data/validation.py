@@ -146,11 +146,7 @@ def row_findings(
         findings += [reporting.finding(file, row, what, remedy)] if what else []
         if defect_class not in accepted:
             what = f"the class {defect_class!r} is not a whole number from 1 to {classes}"
-            findings.append(
-                reporting.finding(
-                    file, row, what, "Correct the class, or the number of classes in dataset.json."
-                )
-            )
+            findings.append(reporting.finding(file, row, what, f"Correct the class: there are {classes}."))
         problem = _rle_problem(text, shape)
         if problem:
             findings.append(reporting.finding(file, row, *problem))

@@ -25,7 +25,8 @@ def achieved(
 
     Columns: false_alarms, the share of defect-free images, with its interval; recall, of the images with a
     defect or the class; precision of the alarms, with the interval that the ends of the two give; alarms in
-    1,000 images; defect_free, defective, the images that are counted. Shares are NaN where there are none.
+    1,000 images; defect_free, defective, the images that are counted. Shares are NaN where there are none, and so is
+    what follows from them.
     """
     has_defect, group = predictions.has_defect, predictions.group
     defective = has_defect.any(axis=1)
@@ -40,7 +41,8 @@ def achieved(
         weights = ratio * positive.mean(), 1 - ratio * of_data, ratio * parts[2].mean()
 
         def alarmed(hit: float, false: float) -> tuple[float, float]:  # shares of all images: rightly, in all
-            right, *wrong = np.nan_to_num([hit, false, others]) * weights  # noqa: B023
+            parts_of_all = zip((hit, false, others), weights, strict=True)  # noqa: B023
+            right, *wrong = (share * weight if weight else 0.0 for share, weight in parts_of_all)
             return right, right + sum(wrong)
 
         (right, every), *ends = (
@@ -62,10 +64,13 @@ def shown(results: dict[str, pd.DataFrame]) -> tuple[pd.DataFrame, pd.DataFrame]
     """Tables of `achieved` under their names for readers: false alarms in 1,000 and recall, as they were
     counted; and what the share of defective strips makes of them."""
     whole = pd.concat(results)
-    ends = [(round(1000 * low, 1), round(1000 * high, 1)) for low, high in whole["false_alarms_interval"]]
+
+    def in_thousand(share: float) -> str:
+        return f"{1000 * share:.1f}" if np.isfinite(share) else "unknown"
+
     counted = {
-        "false alarms in 1,000": [f"{1000 * value:.1f}" for value in whole["false_alarms"]],
-        "95 % interval": [f"{low} to {high}" for low, high in ends],
+        "false alarms in 1,000": list(map(in_thousand, whole["false_alarms"])),
+        "95 % interval": [" to ".join(map(in_thousand, ends)) for ends in whole["false_alarms_interval"]],
         "of defect-free strips": whole["defect_free"],
         "recall": whole["recall"],
         "its interval": whole["recall_interval"],
@@ -74,7 +79,7 @@ def shown(results: dict[str, pd.DataFrame]) -> tuple[pd.DataFrame, pd.DataFrame]
     weighted = {
         "precision": whole["precision"],
         "95 % interval": whole["precision_interval"],
-        "alarms in 1,000 strips": [f"{value:.1f}" for value in whole["alarms"]],
+        "alarms in 1,000 strips": [in_thousand(value / 1000) for value in whole["alarms"]],
     }
     return pd.DataFrame(counted, index=whole.index), pd.DataFrame(weighted, index=whole.index)
 
@@ -117,13 +122,16 @@ def remarks(predictions: CascadePredictions, budget: Budget, result: pd.DataFram
             if few
             else (f"a recall of {1 - limit:g}", "defective")
         )
+        if not rows.any():
+            texts.append(f"{row}, {aim}: nothing is known, as there are no {unit} strips. It takes {needed}.")
+            continue
         low, high = one["false_alarms_interval"] if few else one["recall_interval"]
         value = f"{1000 * one['false_alarms']:.1f} in 1,000" if few else f"{one['recall']:.3f}"
         ends = f"{1000 * low:.1f} to {1000 * high:.1f}" if few else f"{low:.3f} to {high:.3f}"
         text = f"{row}, {aim}: achieved {value} (95 % interval {ends}) on strips that did not choose"
-        if few:
+        if few and np.isfinite(one["recall"]):
             text += f", at a recall of {one['recall']:.3f}"
-        else:
+        elif not few and np.isfinite(one["false_alarms"]):
             text += f", at {1000 * one['false_alarms']:.0f} false alarms in 1,000"
         if n_effective < needed:
             text += (

@@ -21,6 +21,8 @@ from lib.inference.postprocess import PostprocessConfig
 from lib.inference.results import ImageResult
 
 Rles = list[list[str]]  # (N x C)
+NO_IMAGE = "{path} names none of the images that are predicted. Name their table."
+NO_MASK = "No mask in {folder} has the name of an image that is predicted. Name their folder."
 
 
 def read_truth(
@@ -44,6 +46,25 @@ def read_truth(
     return _of_table(source, results, len(class_names))
 
 
+def insist_on_fit(source: Path, names: Sequence[str]) -> None:
+    """UserError, before anything is predicted, where a table or a folder of masks cannot be read or is of none of the
+    images; `names`: as `listing.find_images` has them."""
+    if source.is_dir():
+        layouts = _layouts(source, names)
+        paths = map(PurePosixPath, names)
+        if not any(path.parent in layouts and _stem(path) in layouts[path.parent].stems() for path in paths):
+            raise UserError(NO_MASK.format(folder=source))
+    elif source.suffix.lower() != ".json":
+        known = [*names, *(PurePosixPath(name).name for name in names)]
+        if not set(as_listed(validation.read_rows(source)["image_id"], known)) & set(known):
+            raise UserError(NO_IMAGE.format(path=source))
+
+
+def _stem(path: PurePosixPath) -> str:
+    """What the mask of an image is called, without its ending."""
+    return unicodedata.normalize("NFC", path.stem)
+
+
 def _of_table(path: Path, results: Sequence[ImageResult], classes: int) -> tuple[Rles, list[str]]:
     """As `read_truth`, from a table."""
     rows = validation.read_rows(path)
@@ -63,7 +84,7 @@ def _of_table(path: Path, results: Sequence[ImageResult], classes: int) -> tuple
     others = set(rows["image_id"]) - set(known)
     rows = rows[rows["image_id"].isin(known)]
     if not len(rows):
-        raise UserError(f"{path} names none of the images that were predicted. Name their table.")
+        raise UserError(NO_IMAGE.format(path=path))
     shapes = rows["image_id"].map(known)
     for shape in dict.fromkeys(shapes):
         of_shape = rows[shapes == shape]
@@ -112,17 +133,27 @@ def _of_labels(
     return [[rle.union(texts) for texts in row] for row in truth.values()], remarks
 
 
+def _layouts(folder: Path, names: Sequence[str]) -> dict[PurePosixPath, Masks]:
+    """{folder of images: its masks}, of those that have any. A folder that holds images is no class's."""
+    parents = sorted({PurePosixPath(name).parent for name in names})
+    holding = {above for parent in parents for above in (parent, *parent.parents)}
+    return {
+        parent: Masks(folder / parent, apart={one.name for one in holding if one.parent == parent})
+        for parent in parents
+        if (folder / parent).is_dir()
+    }
+
+
 def _of_masks(
     folder: Path, results: Sequence[ImageResult], class_names: Sequence[str]
 ) -> tuple[Rles, list[str]]:
     """As `read_truth`, from masks."""
-    parents = sorted({PurePosixPath(result.name).parent for result in results})
-    masks = {parent: Masks(folder / parent) for parent in parents if (folder / parent).is_dir()}
+    masks = _layouts(folder, [result.name for result in results])
     truth, bare = [], 0
     for result in results:
         path = PurePosixPath(result.name)
         layout, texts = masks.get(path.parent), [""] * len(class_names)
-        stem = unicodedata.normalize("NFC", path.stem)
+        stem = _stem(path)
         if layout is None or stem not in layout.stems():
             bare += 1
         elif layout is not None:
@@ -132,9 +163,7 @@ def _of_masks(
                 texts[defect_class - 1] = rle.encode(mask)
         truth.append(texts)
     if bare == len(results):
-        raise UserError(
-            f"No mask in {folder} has the name of an image that was predicted. Name their folder."
-        )
+        raise UserError(NO_MASK.format(folder=folder))
     remarks = [f"{bare} of {len(results)} images have no mask and count as free of defects."] if bare else []
     return truth, remarks
 

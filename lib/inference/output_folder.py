@@ -15,14 +15,14 @@ import numpy as np
 
 from lib import files
 from lib.data.images import file_stamps
-from lib.data.listing import ImageFile, output_names
+from lib.data.listing import PREDICTION, ImageFile, output_names
 from lib.errors import UserError
 from lib.inference.results import ImageResult, index_mask
 from lib.report.overlay import overlay
 from lib.report.picture import encode_jpeg
 
 CHUNK = 32  # images that are finished together: batches do not reach across, so that a kill changes none
-SETTINGS = "predict.json"  # in the folder: what it was made from
+SETTINGS = PREDICTION  # in the folder: what it was made from
 Predicted = tuple[ImageResult, np.ndarray | None]  # image: (H, W) uint8, None where it could not be read
 
 
@@ -31,13 +31,17 @@ class OutputFolder:
 
     Arguments:
         out: the folder; settings: what the results follow from, plain values; image_files: all images, in
-            order.
+            order; more: what else the folder follows from, but not what is predicted for an image.
 
     Raises UserError where something else is there, or is being made or half made with other settings.
     `is_complete`: whether all of it is there already, from the same images.
     """
 
-    def __init__(self, out: Path, settings: dict[str, Any], image_files: Sequence[ImageFile]) -> None:
+    def __init__(
+        self, out: Path, settings: dict[str, Any], image_files: Sequence[ImageFile], **more: Any
+    ) -> None:
+        if not out.name:
+            raise UserError(f"--out {out} is no folder that can be made. Name one that is not there yet.")
         self.out = out
         self.unfinished = out.with_name(f".{out.name}.unfinished")
         self.folder = self.unfinished / "out"
@@ -47,7 +51,7 @@ class OutputFolder:
         self.stamps = [[one.name, *stamp[1:]] for one, stamp in zip(image_files, stamps, strict=True)]
         digest = hashlib.sha256(json.dumps(self.stamps).encode()).hexdigest()
         self.settings = json.loads(json.dumps(settings))  # tuples become lists, as in the file
-        self.complete = {**self.settings, "images": {"count": len(image_files), "sha256": digest}}
+        self.complete = {**self.settings, **more, "images": {"count": len(image_files), "sha256": digest}}
         self.is_complete = self._is_complete()
 
     def _is_complete(self) -> bool:
@@ -55,7 +59,9 @@ class OutputFolder:
         if not self.out.exists() or (self.out.is_dir() and not any(self.out.iterdir())):
             return False
         if not (self.out / SETTINGS).is_file():
-            raise UserError(f"{self.out} is there already. Delete it or name another folder.")
+            raise UserError(
+                f"{self.out} is there already, with other things in it. Name a folder that is not there yet."
+            )
         others = _differing(files.read_json(self.out / SETTINGS), self.complete)
         if others:
             raise UserError(
