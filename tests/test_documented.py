@@ -158,6 +158,7 @@ def unix(command):
 VALUES = {"--data": "data/set", "--run": "ID", "--images": "NEU/images/training", "--masks": "NEU/annotations/training", "--owner": "me",
           "--out": "data/made", "--submission": "runs/ID/submission.csv", "--train": "4", "--test": "2", "--seed": "1", "--only": "40,90",
           "--seeds": "1", "--strips": "4", "--fresh": "4", "--way": "torch float32",
+          "--labels": "NEU/labels.json", "--test-labels": "NEU/labels.json",
           "--truth": "NEU/annotations/training", "--test-images": "NEU/images/test", "--test-masks": "NEU/annotations/test"}  # fmt: skip
 FREE = {"RUN": "ID", "FILE.zip": "set.zip", "FOLDER": "unpacked"}
 
@@ -466,6 +467,7 @@ def project(tmp_path_factory, whole_project):
     shutil.copytree(made, project / "data" / "set")
     shutil.make_archive(str(project / "set"), "zip", made / "test_images")
     random = np.random.default_rng(0)
+    labels = {"images": [], "annotations": [], "categories": [{"id": 1, "name": "spots"}]}
     for part in ("training", "test"):
         for kind in ("images", "annotations"):
             (project / "NEU" / kind / part).mkdir(parents=True)
@@ -475,6 +477,11 @@ def project(tmp_path_factory, whole_project):
             picture = random.integers(60, 120, mask.shape, np.uint8) + 40 * mask
             cv2.imwrite(str(project / "NEU" / "images" / part / f"{part}{number}.png"), picture)
             cv2.imwrite(str(project / "NEU" / "annotations" / part / f"{part}{number}.png"), mask)
+            size = {"height": 64, "width": 64}
+            labels["images"].append({"id": f"{part}{number}", "file_name": f"{part}{number}.png", **size})
+            box = {"bbox": [10, 10, 10 + 2 * number, 20]}
+            labels["annotations"].append({"image_id": f"{part}{number}", "category_id": 1, **box})
+    files.write_json(project / "NEU" / "labels.json", labels)
     for out in ("data/mine", "data/neu"):
         where = [
             f"--{word}={place}"

@@ -585,6 +585,13 @@ def test_a_wrong_truth_costs_no_prediction(run, folder, tmp_path, capsys, monkey
     assert predict.main(words) == 0 and (tmp_path / "out" / "score.json").is_file()
 
 
+def test_white_masks_are_no_truth_of_several_classes(run, folder, tmp_path, capsys):
+    save(tmp_path / "truth" / "a.png", np.where(SPOT, 255, 0).astype(np.uint8))
+    words = ("--run", str(run()), "--images", str(folder), "--out", str(tmp_path / "out"))
+    sentence = refused(capsys, *words, "--truth", str(tmp_path / "truth"))
+    assert "a.png" in sentence and "has the value 255, and the run has 2 classes" in sentence
+
+
 def coco_truth(path, **changes):
     """TRUTH as a COCO file, a mask of each kind; `changes` in its last annotation."""
     image_entries = [

@@ -14,8 +14,10 @@ import numpy as np
 from lib import paths
 from lib.data import decoding, images, mask_files, rle
 from lib.data.dataset import write_table
+from lib.data.labels import class_table
+from lib.data.labels.masks import LabelledMasks
 from lib.data.mask_files import by_stem
-from lib.data.mask_layout import Masks
+from lib.data.mask_layout import Masks, MaskSource
 from lib.errors import UserError
 from lib.files import put, scratch, write_json
 
@@ -67,7 +69,7 @@ class Levels:
 
 def import_part(
     source: Path,
-    masks: Masks | None,
+    masks: MaskSource | None,
     target: Path,
     size: tuple[int, int] | None,
     shape: tuple[int, ...] | None = None,
@@ -113,7 +115,7 @@ def import_part(
     bare = len(set(files) - masks.stems()) if masks else 0
     if bare:
         remarks.append(
-            f"{bare} of {len(files)} images in {source} have no mask and count as free of defects."
+            f"{bare} of {len(files)} images in {source} {masks.absent if masks else ''} and count as free of defects."
         )
     return rows, shape, remarks
 
@@ -129,6 +131,36 @@ def copy_image(path: Path, image: np.ndarray, target: Path, shape: tuple[int, ..
     return name
 
 
+@dataclass(frozen=True)
+class Coding:
+    """How masks are written down.
+
+    format: of a labelling tool, one of `reading.FORMATS`, or "auto" for what the file is; "" for pixels;
+    colours: file with a table of the classes' colours or numbers, "" for none.
+    """
+
+    format: str = ""
+    colours: str = ""
+
+    def source(
+        self, path: str | Path, image_dir: Path, names: Sequence[str], some: bool = False
+    ) -> MaskSource:
+        """The masks of a folder or file, as `Masks` and `LabelledMasks`."""
+        if self.format:
+            return LabelledMasks(
+                Path(path), image_dir, "" if self.format == "auto" else self.format, names, some
+            )
+        table = class_table.read(paths.resolve_path(self.colours, "--colours")) if self.colours else None
+        return Masks(path, names, some, table=table)
+
+    def files(self, path: str | Path) -> set[Path]:
+        """The files of labels, which may lie beside the images that they belong to."""
+        if not self.format or not path:
+            return set()
+        inside = [file for file in Path(path).rglob("*") if file.suffix.lower() in mask_files.OUTLINES]
+        return {file.resolve() for file in [Path(path), *inside]}
+
+
 def import_data(
     image_dir: str | Path,
     mask_dir: str | Path,
@@ -139,29 +171,41 @@ def import_data(
     size: tuple[int, int] | None = None,
     white: float = 0,
     report: Callable[[str], Any] = lambda text: None,
+    coding: Coding | None = None,
 ) -> Path:
     """Write a data folder in the competition's layout; its path. With test masks, they are kept aside as
-    test_truth.csv.
+    test_truth.csv; with labels of a tool, what it calls classes and images is kept as labels.json.
 
-    `report` is called with a line about each thing that was left out or looks odd.
+    Arguments:
+        mask_dir, test_masks: folders of masks; with `coding.format` the labels of a tool.
+        report: called with a line about each thing that was left out or looks odd.
+
     Raises UserError, and leaves nothing behind, where an image or a mask is unfit.
     """
+    coding = coding or Coding()
+    what = "labels" if coding.format else "masks"
     target = paths.resolve_path(out, "--out")
-    image_dir, mask_dir = paths.resolve_path(image_dir, "--images"), paths.resolve_path(mask_dir, "--masks")
+    image_dir, mask_dir = (
+        paths.resolve_path(image_dir, "--images"),
+        paths.resolve_path(mask_dir, f"--{what}"),
+    )
     test_images = paths.resolve_path(test_images, "--test-images") if test_images else ""
-    test_masks = paths.resolve_path(test_masks, "--test-masks") if test_masks else ""
+    test_masks = paths.resolve_path(test_masks, f"--test-{what}") if test_masks else ""
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise UserError(f"{target} is there already. Delete it or name another folder.")
     with scratch(target) as partial:
-        masks = Masks(mask_dir, names)
-        tests = Masks(test_masks, masks.names, some=True) if test_masks else None
+        masks = coding.source(mask_dir, image_dir, names)
+        tests = (
+            coding.source(test_masks, Path(test_images or image_dir), masks.names, some=True)
+            if test_masks
+            else None
+        )
         if tests and masks.index_valued and not (tests.index_valued or names):
             raise UserError(
                 f"{test_masks} has a folder a class, and {mask_dir} numbers. Say with --names which number each name has."
             )
-        beside = {
-            Path(folder).resolve() for folder in (image_dir, mask_dir, test_images, test_masks) if folder
-        }
+        folders = [Path(folder) for folder in (image_dir, mask_dir, test_images, test_masks) if folder]
+        beside = {folder.resolve() for folder in folders} | coding.files(mask_dir) | coding.files(test_masks)
         rows, shape, remarks = import_part(
             Path(image_dir), masks, partial / "train_images", size, None, white, beside
         )
@@ -173,8 +217,12 @@ def import_data(
         if not rows:
             raise UserError(
                 f"No mask in {mask_dir} has a pixel that is not 0. Name the folder with the masks of the defects."
+                if what == "masks"
+                else f"{mask_dir} has no label that covers a pixel of an image in {image_dir}. Name the labels of the defects."
             )
         write_description(partial / "dataset.json", masks, tests, shape)
+        if isinstance(masks, LabelledMasks):
+            write_json(partial / "labels.json", masks.identities())
         if not put(partial, target):
             raise UserError(f"{target} was made by somebody else meanwhile. Name another folder.")
     for text in [*remarks, *masks.doubts()]:
@@ -184,7 +232,7 @@ def import_data(
 
 def import_tests(
     source: Path,
-    masks: Masks | None,
+    masks: MaskSource | None,
     folder: Path,
     size: tuple[int, int] | None,
     shape: tuple[int, ...],
@@ -201,7 +249,9 @@ def import_tests(
     return remarks
 
 
-def write_description(path: Path, masks: Masks, tests: Masks | None, shape: tuple[int, ...]) -> None:
+def write_description(
+    path: Path, masks: MaskSource, tests: MaskSource | None, shape: tuple[int, ...]
+) -> None:
     """Write dataset.json: how many classes the masks have, what they are called, and the images' size."""
     classes = len(masks.names) or max(masks.largest, tests.largest if tests else 0)
     about = {

@@ -23,9 +23,12 @@ OUTLINES = {
 }  # what labelling tools write polygons and boxes into
 
 
-def read_mask(path: str | Path) -> np.ndarray:
+def read_mask(path: str | Path, in_colours: bool = False) -> np.ndarray:
     """A mask file's values, (H, W) of whole numbers; a palette's numbers, not its colours. UserError that
-    names the file."""
+    names the file.
+
+    `in_colours`: 256 * (256 * red + green) + blue instead; what is transparent is 0.
+    """
     try:
         with warnings.catch_warnings(action="ignore"), Image.open(path) as opened:
             if opened.width * opened.height > decoding.MOST_PIXELS:
@@ -37,6 +40,9 @@ def read_mask(path: str | Path) -> np.ndarray:
             if count > 1:
                 raise UserError(f"The mask {path} holds {count} pictures. Save each as a file of its own.")
             values = np.asarray(opened.convert("L") if opened.mode == "1" else opened)
+            if in_colours:
+                parts = np.asarray(opened.convert("RGBA")).astype(np.int32)
+                values = (parts[..., :3] @ np.array([65536, 256, 1])) * (parts[..., 3] > 0)
             if opened.format in ("JPEG", "MPO"):
                 # Where there is a hole in it, Pillow fills it without a word.
                 decoding.decode_image(decoding.read_bytes(path), path)
@@ -50,7 +56,8 @@ def read_mask(path: str | Path) -> np.ndarray:
         values = values[..., 0]  # grey, saved as colour
     if values.ndim != 2:
         raise UserError(
-            f"The mask {path} has {values.shape[-1]} channels. Save it with one number a pixel, 0 for no defect."
+            f"The mask {path} has {values.shape[-1]} channels. Name a table of its colours with --colours, or save it with one "
+            "number a pixel, 0 for no defect."
         )
     if not np.issubdtype(values.dtype, np.integer):
         raise UserError(
@@ -150,18 +157,24 @@ def defects(values: np.ndarray, path: Path) -> tuple[np.ndarray, int | None]:
     return (values > full // 2).astype(np.uint8), None
 
 
+def insist_on_no_jpeg(values: np.ndarray, path: Path) -> None:
+    """UserError if a mask of numbers or colours is a JPEG, unless it is empty."""
+    if values.any() and path.suffix.lower() in (".jpg", ".jpeg"):
+        raise UserError(
+            f"The mask {path} is a JPEG, which changes numbers. Save masks of class numbers or colours as PNG."
+        )
+
+
 def insist_on_numbers(values: np.ndarray, path: Path, highest: int) -> None:
     """UserError if a mask of class numbers has one above `highest`, or numbers that are but the blurred edge
     of a higher one."""
+    insist_on_no_jpeg(values, path)
     numbers = np.unique(values[values > 0]).tolist()
-    if numbers and path.suffix.lower() in (".jpg", ".jpeg"):
-        raise UserError(
-            f"The mask {path} is a JPEG, which changes numbers. Save masks of class numbers as PNG."
-        )
     if numbers and numbers[-1] > highest:
         raise UserError(
             f"The mask {path} has the value {numbers[-1]}, and {highest} is the highest. Use 0 for no defect, 1 and up for the "
-            "classes; black-and-white masks go into a folder a class."
+            "classes, or name a table of the numbers with --colours; black-and-white masks of several classes go into a folder a "
+            "class."
         )
     levels = values.astype(np.float32)
     low, high = cv2.erode(levels, np.ones((3, 3))), cv2.dilate(levels, np.ones((3, 3)))

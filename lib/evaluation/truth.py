@@ -11,7 +11,7 @@ import pandas as pd
 from lib.data import dataset, rle, validation
 from lib.data.images import as_listed
 from lib.data.labels import reading
-from lib.data.labels.record import match
+from lib.data.labels.record import ImageNames
 from lib.data.mask_layout import Masks
 from lib.errors import UserError
 from lib.evaluation import error_analysis, scores, statistics
@@ -21,6 +21,7 @@ from lib.inference.postprocess import PostprocessConfig
 from lib.inference.results import ImageResult
 
 Rles = list[list[str]]  # (N x C)
+OF_TOOLS = (".json", ".xml")  # endings of labelling tools' files
 NO_IMAGE = "{path} names none of the images that are predicted. Name their table."
 NO_MASK = "No mask in {folder} has the name of an image that is predicted. Name their folder."
 
@@ -31,9 +32,9 @@ def read_truth(
     """The true masks of images that were predicted, and remarks.
 
     Arguments:
-        source: a table as train.csv, in either schema, or a COCO file (.json), whose images are called as
-            those predicted, with their folders or without; or a folder of masks, as `lib.importer` takes them,
-            in folders as the images.
+        source: a table as train.csv, in either schema, or the file of a labelling tool with all images, such as
+            COCO's, whose images are called as those predicted, with their folders or without; or a folder of
+            masks, as `lib.importer` takes them, in folders as the images.
         results: of images that could be read.
 
     An image that neither names is free of defects. Raises UserError where nothing fits, or a row or mask is
@@ -41,7 +42,7 @@ def read_truth(
     """
     if source.is_dir():
         return _of_masks(source, results, class_names)
-    if source.suffix.lower() == ".json":
+    if source.suffix.lower() in OF_TOOLS:
         return _of_labels(source, results, class_names)
     return _of_table(source, results, len(class_names))
 
@@ -54,7 +55,11 @@ def insist_on_fit(source: Path, names: Sequence[str]) -> None:
         paths = map(PurePosixPath, names)
         if not any(path.parent in layouts and _stem(path) in layouts[path.parent].stems() for path in paths):
             raise UserError(NO_MASK.format(folder=source))
-    elif source.suffix.lower() != ".json":
+    elif source.suffix.lower() in OF_TOOLS:
+        labels = reading.read(source, lambda name: None)
+        if not ImageNames(names, str(source)).find_all(image.name for image in labels.images):
+            raise UserError(NO_IMAGE.format(path=source))
+    else:
         known = [*names, *(PurePosixPath(name).name for name in names)]
         if not set(as_listed(validation.read_rows(source)["image_id"], known)) & set(known):
             raise UserError(NO_IMAGE.format(path=source))
@@ -111,13 +116,11 @@ def _of_labels(
     """As `read_truth`, from the file of a labelling tool."""
     shapes = {result.name: (result.shape[0], result.shape[1]) for result in results}
 
-    def shape_of(name: str) -> tuple[int, int] | None:
-        return shapes.get(match([name], shapes, str(path)).get(name, ""))
-
-    labels = reading.read(path, shape_of)
-    images = match((image.name for image in labels.images), shapes, str(path))
+    names = ImageNames(shapes, str(path))
+    labels = reading.read(path, lambda name: shapes.get(names.find(name)))
+    images = names.find_all(image.name for image in labels.images)
     if not images:
-        raise UserError(f"{path} names none of the images that were predicted. Name their labels.")
+        raise UserError(NO_IMAGE.format(path=path))
     truth: dict[str, list[list[str]]] = {name: [[] for _ in class_names] for name in shapes}
     for image in labels.images:
         name = images.get(image.name, "")
@@ -159,6 +162,11 @@ def _of_masks(
         elif layout is not None:
             shape = result.shape[0], result.shape[1]
             for value, mask in layout.read(stem, Path(path), shape, shape).items():
+                if layout.white_mask and len(class_names) > 1:
+                    raise UserError(
+                        f"The mask {layout.white_mask} in {folder / path.parent} has the value 255, and the run has "
+                        f"{len(class_names)} classes. Use the classes' numbers, or a folder a class."
+                    )
                 defect_class = _class_of(layout, value, class_names, folder)
                 texts[defect_class - 1] = rle.encode(mask)
         truth.append(texts)

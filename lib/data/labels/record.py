@@ -71,51 +71,62 @@ def base_name(name: str) -> str:
     return unicodedata.normalize("NFC", unquote(last))
 
 
-def match(names: Iterable[str], files: Iterable[str], what: str) -> dict[str, str]:
-    """{name in a label file: image file it stands for}, of those that stand for one.
+class ImageNames:
+    """The image files that the names in a label file stand for.
 
     Arguments:
         files: names of image files, with folders; what: the label file, for errors.
 
-    The same path, else the same file name, with as many folders before it as can be, else that without the eight digits that
-    Label Studio puts before it, else without the ending. UserError where several files are meant alike, or two
-    names are the same file.
+    A name stands for the same path, else for the same file name, with as many folders before it as can be, else
+    for that without the eight digits that Label Studio puts before it, else without the ending.
     """
-    listed = list(files)
-    steps: list[Callable[[str], str]] = [
-        name_form,
-        lambda name: name_form(base_name(name)),
-        lambda name: name_form(re.sub(r"^[0-9a-f]{8}-", "", base_name(name))),
-        lambda name: name_form(Path(re.sub(r"^[0-9a-f]{8}-(?=.)", "", base_name(name))).stem),
-    ]
-    tables: list[dict[str, list[str]]] = []
-    for step in steps:
-        table: dict[str, list[str]] = {}
-        for file in listed:
-            table.setdefault(step(file), []).append(file)
-        tables.append(table)
-    result: dict[str, str] = {}
-    taken: dict[str, str] = {}
-    for name in dict.fromkeys(names):
-        alike = next(
-            (table[step(name)] for step, table in zip(steps, tables, strict=True) if step(name) in table), []
-        )
+
+    def __init__(self, files: Iterable[str], what: str) -> None:
+        self.what = what
+        listed = list(files)
+        self.tables: list[dict[str, list[str]]] = [{} for _ in FORMS]
+        for table, form in zip(self.tables, FORMS, strict=True):
+            for file in listed:
+                table.setdefault(form(file), []).append(file)
+
+    def find(self, name: str) -> str:
+        """The file that a name stands for, "" for none. UserError where several are meant alike."""
+        alike: list[str] = []
+        for table, form in zip(self.tables, FORMS, strict=True):
+            alike = alike or table.get(form(name), [])
         if len(alike) > 1:
             ends = {file: _common_end(name, file) for file in alike}
             alike = [file for file in alike if ends[file] == max(ends.values())]
         if len(alike) > 1:
             raise UserError(
-                f"{what} names {name[:200]}, and that is what {' and '.join(alike[:2])} are called. Write the folders into "
-                "it, too."
+                f"{self.what} names {name[:200]}, and that is what {' and '.join(alike[:2])} are called. Write the folders "
+                "into it, too."
             )
-        if alike:
-            if alike[0] in taken:
+        return alike[0] if alike else ""
+
+    def find_all(self, names: Iterable[str]) -> dict[str, str]:
+        """{name: the file that it stands for}, of those that stand for one. UserError where two names are one
+        file."""
+        result: dict[str, str] = {}
+        taken: dict[str, str] = {}
+        for name in dict.fromkeys(names):
+            file = self.find(name)
+            if file in taken:
                 raise UserError(
-                    f"{what} has {taken[alike[0]][:200]} and {name[:200]}, which are both {alike[0]}. Take one of them out."
+                    f"{self.what} has {taken[file][:200]} and {name[:200]}, which are both {file}. Take one of them out."
                 )
-            taken[alike[0]] = name
-            result[name] = alike[0]
-    return result
+            if file:
+                taken[file] = name
+                result[name] = file
+        return result
+
+
+FORMS: tuple[Callable[[str], str], ...] = (
+    name_form,
+    lambda name: name_form(base_name(name)),
+    lambda name: name_form(re.sub(r"^[0-9a-f]{8}-(?=.)", "", base_name(name))),
+    lambda name: name_form(Path(re.sub(r"^[0-9a-f]{8}-(?=.)", "", base_name(name))).stem),
+)
 
 
 def _common_end(one: str, two: str) -> int:
