@@ -362,8 +362,9 @@ def test_what_is_handed_on_is_chosen_on_all_held_out_strips(two_halves, tmp_path
     pairs = first + first_without + second + second_without
     written = read_thresholds(tmp_path)
     by_all = threshold_search.choose_thresholds(variables.predictions, "segment everything")
-    passes = {"tta": by_all.tta, "classifier_tta": by_all.classifier_tta}
-    assert replace(written, **passes, shape=by_all.shape, models=by_all.models) == by_all
+    names = ("tta", "classifier_tta", "shape", "models", "class_names")
+    assert replace(written, **{name: getattr(by_all, name) for name in names}) == by_all
+    assert written.class_names == ("class 1", "class 2")
     assert (written.tta, written.classifier_tta) == (("none", "vertical"), ("both",))
     assert written.shape == (HEIGHT, WIDTH)
     assert written.models == {name: name for name in paths.network_names(2)}
