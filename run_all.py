@@ -8,7 +8,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent))  # with PYTHONSAFEPATH Python leaves it out
 
 from lib import errors
-from lib.pipeline import run
+from lib.pipeline import compare, run
 from lib.pipeline.graph import DEFAULT_PROJECT, Project
 from lib.pipeline.options import Options
 
@@ -58,6 +58,12 @@ def parse(arguments: list[str] | None) -> tuple[argparse.Namespace, Options]:
     add("--list", action="store_true", help="print every parameter with its value and where that comes from")
     add("--prepare", metavar="PROFILE", help="write the notebooks with a profile's parameters, not executed")
     add("--check", action="store_true", help="check the data and print what is wrong with them")
+    add(
+        "--compare",
+        nargs="+",
+        metavar="ID",
+        help="write a page that compares finished runs on the images that all of them held out",
+    )
     options = parser.parse_args(arguments)
     for name, value in vars(options).items():
         if isinstance(value, str) and not value.strip():  # such as of a variable that is not set
@@ -78,14 +84,16 @@ def act(arguments: list[str] | None) -> int:
 
 
 def perform(command: argparse.Namespace, options: Options, project: Project = DEFAULT_PROJECT) -> int:
-    """Run the notebooks of a project, or do what one of --list, --prepare and --check asks for; the exit
-    code."""
+    """Run the notebooks of a project, or do what one of --list, --prepare, --check and --compare asks
+    for; the exit code."""
     if command.list:
         return run.print_values(options, project)
     if command.prepare:
         return run.prepare(command.prepare, options, project)
     if command.check:
         return run.check(options, project)
+    if command.compare:
+        return compare.compare(command.compare, project.runs)
     return run.run(options, project)
 
 

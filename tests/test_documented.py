@@ -160,7 +160,7 @@ VALUES = {"--data": "data/set", "--run": "ID", "--images": "NEU/images/training"
           "--seeds": "1", "--strips": "4", "--fresh": "4", "--way": "torch float32",
           "--labels": "NEU/labels.json", "--test-labels": "NEU/labels.json",
           "--truth": "NEU/annotations/training", "--test-images": "NEU/images/test", "--test-masks": "NEU/annotations/test"}  # fmt: skip
-FREE = {"RUN": "ID", "FILE.zip": "set.zip", "FOLDER": "unpacked"}
+FREE = {"A": "ID", "B": "ID", "RUN": "ID", "FILE.zip": "set.zip", "FOLDER": "unpacked"}
 
 
 def filled(words):
@@ -372,6 +372,7 @@ HOW = [  # the first that fits the whole command
     (r"python run_all\.py --only 40,90 --run ID", run(says="90_inference")),
     (r"python run_all\.py --from 40 --run ID --resume", judged_again),
     (r"python run_all\.py --only 40 --run ID -p .*", in_the_other(says="40_evaluation +started.*done")),
+    (r"python run_all\.py --compare A B", run(says="95 % interval .*0.0000 to .*Open ")),
     (r"python run_all\.py (?:--list|-p .*)", run("--list", says="10_binary")),
     (r"python run_all\.py --profile full.*", run("--list", says=r"full\.yaml")),
     (r"python run_all\.py --prepare full", in_the_other(says="10 notebooks with the profile full")),

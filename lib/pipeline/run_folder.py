@@ -23,7 +23,7 @@ def open_new(name: str, profile: str, runs: Path) -> tuple[Path, TextIO]:
         name: of the run; "": made from the time and the profile.
     """
     check_name(name)
-    if name in ("latest", "interactive"):
+    if name in ("latest", "interactive", "comparisons"):
         raise UserError(f"--run {name}: this name is taken. Choose another.")
     run_dir = runs / name if name else new_folder(profile, runs)
     if os.path.lexists(run_dir) and not run_dir.is_dir():

@@ -16,6 +16,7 @@ from markupsafe import Markup
 from lib import files
 from lib.data import dataset
 from lib.errors import UserError, shorten
+from lib.report.links import comparisons_of
 from lib.report.picture import thumbnail
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -291,5 +292,6 @@ def write_index(run_dir: str | Path) -> None:
         facts=[(name, number_text(value)) for name, value in flat(data) if name not in NO_FACTS],
         parameters=parameter_tables(state),
         files=[name for name in FILES if (run_dir / name).is_file()],
+        comparisons=comparisons_of(run_dir),
     )
     files.write_atomic(run_dir / "index.html", text)
