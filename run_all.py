@@ -8,7 +8,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent))  # with PYTHONSAFEPATH Python leaves it out
 
 from lib import errors
-from lib.pipeline import compare, run
+from lib.pipeline import compare, run, sweep
 from lib.pipeline.graph import DEFAULT_PROJECT, Project
 from lib.pipeline.options import Options
 
@@ -47,6 +47,13 @@ def parse(arguments: list[str] | None) -> tuple[argparse.Namespace, Options]:
         metavar="NOTEBOOK.KEY=VALUE",
         help="set a parameter; all.KEY=VALUE "
         "sets it wherever it is, segmenters.KEY=VALUE in those of the classes; may be repeated",
+    )
+    add(
+        "--sweep",
+        action="append",
+        default=[],
+        metavar="NOTEBOOK.KEY=A,B",
+        help="a run for each value, and a page that compares them; repeated: for each combination",
     )
     add(
         "--jobs",
@@ -94,6 +101,8 @@ def perform(command: argparse.Namespace, options: Options, project: Project = DE
         return run.check(options, project)
     if command.compare:
         return compare.compare(command.compare, project.runs)
+    if command.sweep:
+        return sweep.sweep(command.sweep, options, project)
     return run.run(options, project)
 
 

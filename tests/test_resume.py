@@ -180,9 +180,7 @@ def tasks_of(tmp_path, only, made, used):
         for name in graph.GRAPH
     }
     selected = graph.DEFAULT_PROJECT.select(only, "")
-    return tasks.begin(
-        graph.DEFAULT_PROJECT, selected, keys, tmp_path, finished_run(tmp_path, notebooks=before), set()
-    )
+    return tasks.begin(graph.DEFAULT_PROJECT, selected, keys, tmp_path, before, set())
 
 
 def test_thresholds_of_other_networks_are_outdated_and_so_is_what_they_decided(tmp_path):

@@ -20,6 +20,7 @@ from lib.pipeline import (
     profiles,
     progress,
     resume,
+    reuse,
     run_folder,
     run_state,
     tasks,
@@ -50,9 +51,13 @@ def fitting_project(options: Options, project: Project) -> Project:
     return project.for_classes(dataset.describe(data)["classes"]) if data else project
 
 
-def run(options: Options, project: Project = DEFAULT_PROJECT) -> int:
+def run(options: Options, project: Project = DEFAULT_PROJECT, take_over: bool = False) -> int:
     """Run the notebooks; 0 if all that were selected are done, 1 if one failed. UserError before the first
-    cell."""
+    cell.
+
+    Arguments:
+        take_over: let a new run begin with what other runs have of its notebooks, see `reuse`.
+    """
     if options.jobs is not None and options.jobs < 1:
         raise UserError(f"--jobs {options.jobs}: at least one notebook must run at a time.")
     environment.check_keras_file()
@@ -94,6 +99,9 @@ def run(options: Options, project: Project = DEFAULT_PROJECT) -> int:
         values = params.with_folders(values, folder, run_dir)
         keys = tasks.keys_of(project, selected, values, fingerprint, previous)
         forced = set(selected) if options.start else set()
+        before = previous.notebooks if previous else {}
+        if take_over and not previous:
+            before = reuse.take_over(project, selected, keys, run_dir)
         jobs = options.jobs or (previous.jobs if previous else 0) or JOBS
         state = RunState(
             run=run_dir.name,
@@ -103,7 +111,7 @@ def run(options: Options, project: Project = DEFAULT_PROJECT) -> int:
             jobs=jobs,
             data=facts,
             overrides=overrides,
-            notebooks=tasks.begin(project, selected, keys, run_dir, previous, forced),
+            notebooks=tasks.begin(project, selected, keys, run_dir, before, forced),
         )
         if previous:
             waiting = [name for name in selected if state.notebooks[name].status is Status.WAITING]

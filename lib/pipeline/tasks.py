@@ -73,20 +73,20 @@ def begin(
     selected: list[str],
     keys: dict[str, str],
     run_dir: Path,
-    previous: RunState | None,
+    previous: Tasks,
     forced: set[str],
 ) -> Tasks:
     """The tasks of a run at its start: cached, or waiting; those that are not selected are as they were.
 
     Arguments:
-        keys: see `keys_of`; previous: the state of the run that is gone on with; forced: notebooks that run
-            even if unchanged.
+        keys: see `keys_of`; previous: the tasks of the run that is gone on with, or those that a new run takes
+            over; forced: notebooks that run even if unchanged.
 
     Raises UserError if a notebook needs one that is neither finished nor to be run.
     """
     tasks: Tasks = {}
     for name, needs in project.graph.items():
-        before = previous.notebooks.get(name) if previous else None
+        before = previous.get(name)
         task = tasks[name] = dataclasses.replace(before) if before else NotebookTask()
         task.needs = list(needs)
         if name not in selected:
