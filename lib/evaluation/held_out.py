@@ -92,11 +92,13 @@ def read(run_dir: Path, name: str, parameters: dict[str, Any]) -> HeldOut:
     score = str(parameters.get("score", scores.SEVERSTAL))
     scores.check(score)
     held_out = None
-    if len(inside) == len(chosen) and all(entry.strategy in postprocess.STRATEGIES for entry in chosen):
+    classes = predictions.true_area.shape[1]
+    fits = all(entry.strategy in postprocess.STRATEGIES and entry.classes == classes for entry in chosen)
+    if len(inside) == len(chosen) and fits:
         pairs, passed = _cut(predictions, inside, chosen)
-        titles = sources.class_titles(run_dir, predictions.true_area.shape[1])
+        titles = sources.class_titles(run_dir, chosen[0])
         probabilities = predictions.defect_probability, predictions.class_probability
-        masks = _masks(content.get("masks"), len(titles))
+        masks = _masks(content.get("masks"), classes)
         held_out = HeldOut(name, score, ids, group, pairs, *probabilities, passed, titles, masks)
     value = recorded.get("competition_score")
     if (
