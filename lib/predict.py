@@ -166,10 +166,12 @@ def alone(folder: Path) -> Iterator[None]:
 def without_masks(image_files: list[ImageFile], true_source: Path) -> tuple[list[ImageFile], list[str]]:
     """The images that do not lie in the folder of the true masks, and a remark on the others; all of them where
     no other lies elsewhere."""
-    kept = [one for one in image_files if true_source.resolve() not in one.path.resolve().parents]
-    if not kept or len(kept) == len(image_files):
+    others = [one for one in image_files if true_source.resolve() not in one.path.resolve().parents]
+    if not others or len(others) == len(image_files):
         return image_files, []
-    return kept, [f"{len(image_files) - len(kept)} images in {true_source} are the truth and not predicted."]
+    return others, [
+        f"{len(image_files) - len(others)} images in {true_source} are the truth and not predicted."
+    ]
 
 
 def digest_of(true_source: Path | None) -> str:

@@ -395,6 +395,7 @@ HOW = [  # the first that fits the whole command
     (r"(?:\.venv-bench/bin/)?python benchmarks/\w+\.py.*", parsed),
     (r"python tests/\w+\.py.*", parsed),
     (r"python docs/architecture\.py", not_here("it is run in test_architecture.py")),
+    (r"python docs/example_report\.py", run(says="example_report.html: .* bytes")),
     (r"make .*", make_only_says),
     (r"(?:\S*python -m |%)?pip .*", pins_are_there),
     (r"nbstripout .*", strips_notebooks),

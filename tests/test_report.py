@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import pytest
 
-from lib import errors, files
+from lib import errors, files, paths
 from lib.report import cells, pages, parameters, picture
 
 HOSTILE = "<script>document.title='run'</script><img src=x onerror=\"document.title='run'\">.jpg"
@@ -560,3 +560,14 @@ def test_browser_runs_nothing_and_asks_for_nothing(tmp_path):
         dom, asked = browse((tmp_path / f"{name}.html").as_uri(), tmp_path)
         assert "</main>" in dom and "<title>run</title>" not in dom
         assert asked == set()
+
+
+def test_the_example_report_is_small_and_names_no_folder_of_a_machine():
+    """docs/example_report.html, as docs/example_report.py writes it."""
+    path = paths.PROJECT / "docs" / "example_report.html"
+    text = path.read_text(encoding="utf-8")
+    assert path.stat().st_size < 1_000_000 and "What was learned" in text
+    assert not re.search(
+        r"[\"' ](/(home|root|tmp|work|Users|mnt)/|[A-Z]:\\)", re.sub(r"base64,[A-Za-z0-9+/=]+", "", text)
+    )
+    assert "data:image/webp" in text and "data:image/jpeg" not in text

@@ -113,9 +113,9 @@ def _without_predictions(files: Iterable[Path]) -> tuple[list[Path], list[str]]:
         return holds[folder]
 
     within = {path: prediction_of(path.parent) for path in files}
-    kept = [path for path, folder in within.items() if folder is None]
+    others = [path for path, folder in within.items() if folder is None]
     folders = sorted({folder for folder in within.values() if folder})
-    return kept, [f"{folder} holds an earlier prediction and is left out." for folder in folders]
+    return others, [f"{folder} holds an earlier prediction and is left out." for folder in folders]
 
 
 def _of_list(path: Path, what: str) -> tuple[Path, list[Path], list[str]]:
