@@ -2,8 +2,8 @@
 
     python docs/example_report.py
 
-It writes docs/example_report.html from runs/latest, or from the run that is named after it. Pictures become WebP, charts without loss; links to the run's other pages lead to the README,
-and folders are told from the project's.
+It writes docs/example_report.html from runs/latest, or from the run that is named after it. Pictures become WebP,
+charts without loss; links to the run's other pages lead to the README, and folders are told from the project's.
 """
 
 import base64
