@@ -8,9 +8,9 @@ python -m lib.predict --run latest --images DIR --out DIR
     found = inspector("image.jpg")
 
 The folder holds masks/ (0 is no defect, else the class), overlays/ of the images with defects, defects.csv,
-images.csv, coco.json for labelling tools, and index.html to read. It is complete or not there; a prediction
-that was cut off goes on where it was when the same command is given again. The exit code is 1 where an image
-could not be read.
+images.csv, coco.json for labelling tools (--format names others), and index.html to read. It is complete or
+not there; a prediction that was cut off goes on where it was when the same command is given again. The exit
+code is 1 where an image could not be read.
 """
 
 import argparse
@@ -18,23 +18,20 @@ import hashlib
 import os
 import shutil
 import sys
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 
 from lib import errors, files, paths
 from lib.data import decoding, depth, images, listing
-from lib.data.duplicates import find_duplicates
 from lib.data.listing import ImageFile
 from lib.errors import UserError
 from lib.evaluation import prediction_page, truth
-from lib.inference import results, sources, tables
+from lib.inference import label_files, results, sources, tables
 from lib.inference.inspector import HEIGHTS, FoundDefects, Inspector
 from lib.inference.output_folder import SETTINGS, OutputFolder
 from lib.inference.postprocess import PostprocessConfig
@@ -60,6 +57,10 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument(
         "--truth", default="", help="train.csv, COCO file or folder of masks: score what is predicted"
     )
+    options.add_argument(
+        "--format", default="coco", choices=label_files.FORMATS, help="labelling tool to write files for, too"
+    )
+    options.add_argument("--ids", default="", help="labels.json of a data folder: the tool's names and ids")
     options.add_argument("--operating-point", default="", help="thresholds other than those of the score")
     options.add_argument(
         "--white",
@@ -119,7 +120,10 @@ def act(arguments: list[str] | None) -> int:
         remarks += of_truth
         truth.insist_on_fit(true_source, [one.name for one in image_files])
     settings = settings_of(args, run, thresholds, titles, severity)
-    folder = OutputFolder(out, settings, image_files, truth=digest_of(true_source))
+    ids = paths.resolve_path(args.ids, "--ids") if args.ids else None
+    identities = label_files.identities_of(ids, titles, [one.name for one in image_files])
+    of_tools = {"format": args.format, "ids": digest_of(ids)} if ids or args.format != "coco" else {}
+    folder = OutputFolder(out, settings, image_files, truth=digest_of(true_source), **of_tools)
     if folder.is_complete:
         folder.clear()
         errors.print_line(f"{out / 'index.html'} is there already, from these images and settings.")
@@ -134,6 +138,7 @@ def act(arguments: list[str] | None) -> int:
                 lambda chunk: predict_chunk(inspector, chunk, args.white, severity), errors.print_line
             )
         predicted = folder.results()
+        label_files.write(folder, args.format, predicted[0], identities, run.name)
         summary = write_tables(folder, *predicted, args, thresholds, titles, remarks, run, true_source)
         folder.put()
     folder.clear()
@@ -249,7 +254,7 @@ def write_tables(
     true_masks, score = None, {}
     if true_source and read:
         true_masks, of_truth = truth.read_truth(true_source, read, titles)
-        group = near_duplicates(
+        group = depth.find_duplicates(
             [paths_by_name[result.name] for result in read], args.white, folder.unfinished
         )
         score = truth.evaluate(true_masks, read, thresholds, titles, group)
@@ -257,7 +262,6 @@ def write_tables(
         files.write_json(where / "score.json", score)
     files.write_atomic(where / "defects.csv", tables.defects(image_results, titles, args.pixel_mm))
     files.write_atomic(where / "images.csv", tables.images(image_results, titles))
-    files.write_atomic(where / "coco.json", tables.coco_json(image_results, titles))
     files.write_atomic(where / "seconds.csv", tables.seconds(image_results, seconds))
     overlays = {name: f"overlays/{stem}.jpg" for name, stem in folder.names.items()}
     gallery = prediction_page.Gallery(paths_by_name, overlays, args.white)
@@ -265,7 +269,8 @@ def write_tables(
     contents.run, contents.settings, contents.score = run.name, folder.complete, score
     deep = prediction_page.deep_remark(image_results, args.white)
     contents.remarks = [*score.get("remarks", ()), *filter(None, [deep]), *remarks]
-    prediction.write_page(where / "index.html", contents, [*LISTED, *(["score.json"] if score else [])])
+    listed = [*LISTED, *label_files.FORMATS[args.format], *(["score.json"] if score else [])]
+    prediction.write_page(where / "index.html", contents, listed)
     for remark in contents.remarks:
         errors.print_line(f"Note: {remark}")
     summary = ", ".join(f"{count:,} {words}" for words, count in contents.counts)
@@ -273,22 +278,6 @@ def write_tables(
         low, high = score["interval"]
         summary += f"; {score['title']} {score['value']:.4f} ({low:.4f} to {high:.4f}), all empty {score['all_empty_score']:.4f}"
     return summary
-
-
-def near_duplicates(image_paths: Sequence[Path], white: float, folder: Path) -> np.ndarray:
-    """Groups as `find_duplicates` numbers them, of images as `depth.read` gives them: those that `white` changes are
-    written into a folder that is removed again."""
-    if not white:
-        return find_duplicates(image_paths)
-    with tempfile.TemporaryDirectory(dir=folder) as scratch:
-        files_to_compare = []
-        for index, path in enumerate(image_paths):
-            reading = depth.read(path, white)
-            if reading.rescaled:
-                path = Path(scratch) / f"{index}.png"
-                path.write_bytes(cv2.imencode(".png", reading.image)[1].tobytes())
-            files_to_compare.append(path)
-        return find_duplicates(files_to_compare)
 
 
 def main(arguments: list[str] | None = None) -> int:

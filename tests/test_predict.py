@@ -104,7 +104,7 @@ def test_coco_is_as_pycocotools_reads_it(run, folder, tmp_path):
         "day 1/a.png",
         "day 1/b.tif",
     ]
-    assert [(one["id"], one["name"]) for one in content["categories"]] == [(1, "1 spots"), (2, "2 cracks")]
+    assert [(one["id"], one["name"]) for one in content["categories"]] == [(1, "spots"), (2, "cracks")]
     spot = content["annotations"][0]
     assert np.array_equal(cocomask.decode(spot["segmentation"]), (SPOT > 0).astype(np.uint8))
     assert cocomask.toBbox(spot["segmentation"]).tolist() == spot["bbox"] == [5, 2, 6, 4]

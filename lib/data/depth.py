@@ -2,6 +2,8 @@
 should know of each."""
 
 import io
+import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,7 +11,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from lib.data import decoding
+from lib.data import decoding, duplicates
 
 TURNED = "A rotation mark (EXIF) is not followed, as in training: its pixels lie as in the file."
 
@@ -74,3 +76,19 @@ def rotation_mark(data: bytes) -> int:
     except (OSError, ValueError, SyntaxError, EOFError, KeyError, TypeError, Image.DecompressionBombError):
         return 1
     return mark if isinstance(mark, int) and 1 <= mark <= 8 else 1
+
+
+def find_duplicates(image_paths: Sequence[Path], white: float, folder: Path) -> np.ndarray:
+    """Groups as `duplicates.find_duplicates` numbers them, of images as `read` gives them: those that `white` changes are
+    written into a folder that is removed again."""
+    if not white:
+        return duplicates.find_duplicates(image_paths)
+    with tempfile.TemporaryDirectory(dir=folder) as scratch:
+        files_to_compare = []
+        for index, path in enumerate(image_paths):
+            reading = read(path, white)
+            if reading.rescaled:
+                path = Path(scratch) / f"{index}.png"
+                path.write_bytes(cv2.imencode(".png", reading.image)[1].tobytes())
+            files_to_compare.append(path)
+        return duplicates.find_duplicates(files_to_compare)

@@ -1,10 +1,8 @@
-"""The tables of a prediction: defects.csv, images.csv, coco.json, from the results of its images."""
+"""The tables of a prediction: defects.csv, images.csv, seconds.csv, from the results of its images."""
 
-import json
 from collections.abc import Sequence
 
 from lib.data.dataset import csv_text
-from lib.data.labels import coco
 from lib.inference.results import CONFIDENCE, MEASURES, ImageResult
 
 VERDICTS = {"defect": "a mask is there", "clean": "no mask", "unread": "the file could not be read"}
@@ -58,28 +56,6 @@ def images(results: Sequence[ImageResult], titles: Sequence[str]) -> str:
         row += [*map(share, values), *(result.shape or ("", ""))]
         rows.append([*row, result.problem or " ".join(result.remarks)])
     return csv_text([*header, "remark"], rows)
-
-
-def coco_json(results: Sequence[ImageResult], titles: Sequence[str]) -> str:
-    """coco.json: images that were read, and an annotation a piece, with its mean probability as score."""
-    read = [result for result in results if not result.problem]
-    entries, annotations = [], []
-    for image_id, result in enumerate(read, 1):
-        height, width = result.shape
-        entries.append({"id": image_id, "file_name": result.name, "width": width, "height": height})
-        for piece in result.pieces:
-            annotations.append(
-                {
-                    "image_id": image_id,
-                    "category_id": piece["class"],
-                    "segmentation": coco.segmentation(piece["rle"], (height, width)),
-                    "area": piece["area"],
-                    "bbox": [piece[name] for name in ("left", "top", "width", "height")],
-                    "iscrowd": 0,
-                    "score": round(piece["mean_probability"], 4),
-                }
-            )
-    return json.dumps(coco.document(entries, annotations, titles), indent=1) + "\n"
 
 
 def seconds(results: Sequence[ImageResult], taken: Sequence[float]) -> str:

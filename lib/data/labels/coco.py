@@ -3,7 +3,7 @@
 Source: the format of https://cocodataset.org/#format-data, and maskApi.c of pycocotools for `compress`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -83,14 +83,20 @@ def segmentation(text: str, shape: tuple[int, int]) -> dict[str, Any]:
     return {"size": list(shape), "counts": compress(counts(text, shape))}
 
 
-def document(images: list[dict], annotations: list[dict], class_names: Sequence[str]) -> dict[str, Any]:
+def document(
+    images: list[dict],
+    annotations: list[dict],
+    class_names: Sequence[str],
+    class_ids: Mapping[int, int | str] | None = None,
+) -> dict[str, Any]:
     """The file's content; images and annotations as the format has them, but for the ids of annotations, which
-    are given here; categories are the classes, from 1."""
+    are given here; categories are the classes, from 1, or with ids of their own."""
+    ids = class_ids or {}
     return {
         "images": images,
         "annotations": [{"id": index, **annotation} for index, annotation in enumerate(annotations, 1)],
         "categories": [
-            {"id": defect_class, "name": name, "supercategory": "defect"}
+            {"id": ids.get(defect_class, defect_class), "name": name, "supercategory": "defect"}
             for defect_class, name in enumerate(class_names, 1)
         ],
     }
