@@ -116,6 +116,32 @@ def test_no_word_of_the_left_column_names_anything():
     assert set(STILL.split()) - set(found) == set(), "These are gone: strike them from STILL."
 
 
+def written(run):
+    """(file, names) of what a run wrote: the keys of its JSON files, and in its pages what is set as code or heads a
+    table."""
+    for path in sorted(run.rglob("*.json")):
+        if "saved_model" not in path.parts:
+            yield (
+                path.relative_to(run).as_posix(),
+                list(keys_of(json.loads(path.read_text(encoding="utf-8")))),
+            )
+    for path in sorted(run.glob("*.html")):
+        text = re.sub(r"<pre.*?</pre>", "", path.read_text(encoding="utf-8"), flags=re.DOTALL)
+        marked = re.findall(r"<(code|th)\b[^>]*>(.*?)</\1>", text, flags=re.DOTALL)
+        yield path.name, [word for _, inside in marked for word in re.findall(r"\w+_\w+", inside)]
+
+
+@pytest.mark.slow
+def test_no_word_of_the_left_column_stands_in_what_a_run_writes(whole_project):
+    words = table((PROJECT / "CONTRIBUTING.md").read_text(encoding="utf-8"))
+    names = list(written(whole_project / "runs" / "ID"))
+    assert {"metrics.json", "thresholds.json", "index.html", "40_evaluation.html"} <= {
+        where for where, _ in names
+    }
+    assert sum(len(of_file) for _, of_file in names) > 300
+    assert uses(words, names) == {}
+
+
 @pytest.mark.parametrize(
     "source, expected",
     [
