@@ -8,39 +8,36 @@ python -m lib.predict --run latest --images DIR --out DIR
     found = inspector("image.jpg")
 
 The folder holds masks/ (0 is no defect, else the class), overlays/ of the images with defects, defects.csv,
-images.csv, coco.json for labelling tools (--format names others), and index.html to read. It is complete or
-not there; a prediction that was cut off goes on where it was when the same command is given again. The exit
-code is 1 where an image could not be read.
+images.csv, coco.json for labelling tools (--format names others), index.html to read and explore.html to look
+around in. It is complete or not there; a prediction that was cut off goes on where it was when the same command
+is given again. The exit code is 1 where an image could not be read.
 """
 
 import argparse
 import hashlib
 import os
-import shutil
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from lib import errors, files, paths
 from lib.data import decoding, depth, images, listing
 from lib.data.listing import ImageFile
 from lib.errors import UserError
-from lib.evaluation import prediction_page, truth
+from lib.evaluation import exploring, prediction_page, truth
 from lib.inference import label_files, results, sources, tables
 from lib.inference.inspector import HEIGHTS, FoundDefects, Inspector
-from lib.inference.output_folder import SETTINGS, OutputFolder
+from lib.inference.output_folder import SETTINGS, OutputFolder, Predicted, alone
 from lib.inference.postprocess import PostprocessConfig
 from lib.inference.results import ImageResult, Severity
 from lib.inference.windows import Strip
 from lib.models import environment
-from lib.report import prediction
+from lib.report import explore, prediction
 
 __all__ = ["FoundDefects", "Inspector"]
+MOST_EXPLORED = 1000
 LISTED = ["masks/", "overlays/", "defects.csv", "images.csv", "coco.json", "seconds.csv", SETTINGS]
 
 
@@ -87,6 +84,12 @@ def parser() -> argparse.ArgumentParser:
         default="",
         help="shortest defect in pixels (mm with --pixel-mm); one number or one a class",
     )
+    options.add_argument(
+        "--explore",
+        default=exploring.MOST,
+        type=int,
+        help=f"images in explore.html, {exploring.MOST} where it is not said; 0: no such page",
+    )
     return options
 
 
@@ -96,6 +99,8 @@ def act(arguments: list[str] | None) -> int:
     decoding.insist_on_white(args.white)
     if not 0 <= args.pixel_mm < 1e6:
         raise UserError(f"--pixel-mm {args.pixel_mm:g}: it is a number above 0, such as 0.25.")
+    if not 0 <= args.explore <= MOST_EXPLORED:
+        raise UserError(f"--explore {args.explore}: it is a whole number from 0 to {MOST_EXPLORED}.")
     run = sources.run_folder(args.run)
     thresholds = sources.read_thresholds(run, args.operating_point)
     titles = sources.class_titles(run, thresholds)
@@ -122,8 +127,9 @@ def act(arguments: list[str] | None) -> int:
     settings = settings_of(args, run, thresholds, titles, severity)
     ids = paths.resolve_path(args.ids, "--ids") if args.ids else None
     identities = label_files.identities_of(ids, titles, [one.name for one in image_files])
-    of_tools = {"format": args.format, "ids": digest_of(ids)} if ids or args.format != "coco" else {}
-    folder = OutputFolder(out, settings, image_files, truth=digest_of(true_source), **of_tools)
+    more = {"format": args.format, "ids": digest_of(ids)} if ids or args.format != "coco" else {}
+    more["explore"] = args.explore
+    folder = OutputFolder(out, settings, image_files, truth=digest_of(true_source), **more)
     if folder.is_complete:
         folder.clear()
         errors.print_line(f"{out / 'index.html'} is there already, from these images and settings.")
@@ -133,13 +139,15 @@ def act(arguments: list[str] | None) -> int:
         if folder.has_gaps:  # if all are there already, no network is needed
             os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # what fails is an exception
             environment.set_up()
-            inspector = Inspector(run, args.operating_point, height=args.height)
+            inspector = Inspector(run, args.operating_point, height=args.height, maps_from=explore.FAINTEST)
             folder.fill(
                 lambda chunk: predict_chunk(inspector, chunk, args.white, severity), errors.print_line
             )
         predicted = folder.results()
         label_files.write(folder, args.format, predicted[0], identities, run.name)
-        summary = write_tables(folder, *predicted, args, thresholds, titles, remarks, run, true_source)
+        summary = write_tables(
+            folder, *predicted, args, thresholds, titles, remarks, run, true_source, severity
+        )
         folder.put()
     folder.clear()
     errors.print_line(summary)
@@ -151,21 +159,6 @@ def refuse_inside(out: Path, other: Path, why: str) -> None:
     """UserError if a folder is to lie in another, or to be it."""
     if out == other or other in out.parents:
         raise UserError(f"--out {out} lies in the folder of {why}. Name another folder.")
-
-
-@contextmanager
-def alone(folder: Path) -> Iterator[None]:
-    """A context in which no other process writes into a hidden folder; UserError if one does. If nothing was
-    finished in it, it is removed."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / "lock", "a", encoding="utf-8") as lock:
-        if not files.try_lock(lock):
-            raise UserError(f"Another process is writing {folder}. Wait for it, or name another --out.")
-        try:
-            yield
-        finally:
-            if not (folder / "parts").is_dir():
-                shutil.rmtree(folder, ignore_errors=True)
 
 
 def without_masks(image_files: list[ImageFile], true_source: Path) -> tuple[list[ImageFile], list[str]]:
@@ -206,9 +199,8 @@ def settings_of(
 
 def predict_chunk(
     inspector: Inspector, chunk: Sequence[ImageFile], white: float, severity: Severity
-) -> Iterator[tuple[ImageResult, np.ndarray | None]]:
-    """Yield the result of every image of a chunk, in order, with its grey levels (H, W) uint8, or None of one
-    that could not be read."""
+) -> Iterator[Predicted]:
+    """Yield the result of every image of a chunk, in order, with its grey levels and its maps."""
     problems: dict[int, str] = {}
     readable: list[tuple[int, tuple[str, ...], int]] = []  # row, remarks and highest value
 
@@ -225,14 +217,17 @@ def predict_chunk(
             readable.append((index, reading.remarks, reading.highest))
             yield strip
 
+    def unread(first: int, end: int) -> Iterator[Predicted]:
+        return ((ImageResult(chunk[row].name, problems[row]), None, ()) for row in range(first, end))
+
     done = 0
     for count, result in enumerate(inspector.inspect_all(strips())):
         index, remarks, highest = readable[count]
-        yield from ((ImageResult(chunk[row].name, problems[row]), None) for row in range(done, index))
+        yield from unread(done, index)
         name = chunk[index].name
-        yield results.of_found(name, result, severity, remarks, highest), result.image
+        yield results.of_found(name, result, severity, remarks, highest), result.image, result.maps
         done = index + 1
-    yield from ((ImageResult(chunk[row].name, problems[row]), None) for row in range(done, len(chunk)))
+    yield from unread(done, len(chunk))
 
 
 def write_tables(
@@ -245,6 +240,7 @@ def write_tables(
     remarks: list[str],
     run: Path,
     true_source: Path | None,
+    severity: Severity,
 ) -> str:
     """Write everything but masks and overlays into the hidden folder; a summary in one line."""
     where = folder.folder
@@ -269,6 +265,9 @@ def write_tables(
     contents.run, contents.settings, contents.score = run.name, folder.complete, score
     deep = prediction_page.deep_remark(image_results, args.white)
     contents.remarks = [*score.get("remarks", ()), *filter(None, [deep]), *remarks]
+    if args.explore and read:
+        words = run.name, read, thresholds, titles, severity, args.white, true_masks, args.explore
+        contents.explored = exploring.explore_prediction(folder, *words)
     listed = [*LISTED, *label_files.FORMATS[args.format], *(["score.json"] if score else [])]
     prediction.write_page(where / "index.html", contents, listed)
     for remark in contents.remarks:

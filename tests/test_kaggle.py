@@ -117,6 +117,7 @@ def test_the_data_set_holds_lib_and_its_manifest_lists_it(run_dir):
         "lib/data/rle.py",
         "lib/inference/cascade.py",
         "lib/report/templates/base.html",
+        "lib/report/templates/explore.js",
     } <= set(shipped)
     assert all((paths.PROJECT / name).read_bytes() == content for name, content in shipped.items())
     assert all(shipped.values()) and not any("__pycache__" in name for name in shipped)

@@ -171,6 +171,7 @@ def test_runs_on_a_few_strips(name, run):
     assert set(METRICS[name]) <= set(handed_on["metrics"])
     if name == "40_evaluation":
         assert {"filter_curve", "reliability", "gallery"} <= set(files.read_json(run / "evaluation.json"))
+        assert (run / "explore.html").read_text(encoding="utf-8").count('"maps": [') > 0
         named = files.read_json(run / "thresholds.json")["class_names"]
         assert named == ["class 1", "class 2", "class 3", "class 4"]
     assert {path.name for path in run.glob("scratch/*")} <= set(

@@ -1,8 +1,10 @@
 """`python -m lib.predict` on networks whose answers are known: a strip's grey levels are its probabilities."""
 
+import base64
 import csv
 import json
 import os
+import re
 import signal
 import struct
 import warnings
@@ -488,6 +490,51 @@ def test_nothing_of_the_run_changes(run, folder, tmp_path):
     assert contents(tmp_path / "run") == before
 
 
+def explored(out):
+    """The strips that explore.html has."""
+    text = (out / "explore.html").read_text(encoding="utf-8")
+    content = re.search('(?s)<script type="application/json" id="data">(.*?)</script>', text)
+    return json.loads(content[1])["strips"]
+
+
+def levels(map_of_page):
+    """A map of explore.html, (h, w) uint8."""
+    rows = zlib.decompress(base64.b64decode(map_of_page["data"]))
+    differences = np.frombuffer(rows, np.uint8).reshape(map_of_page["height"], map_of_page["width"])
+    return np.cumsum(differences, axis=1, dtype=np.uint8)
+
+
+def test_a_page_to_look_around_in(run, folder, tmp_path):
+    """A long strip and a strip that is scaled beside those of the training's size; grey levels are the
+    probabilities, and below 0.05 x 255 = 12.75 there are none."""
+    long = strip((2, 30, 4, 30), width=3 * W, grey=180)
+    long[12, 50:55] = [11, 12, 13, 14, 50]
+    save(folder / "long.png", long)
+    save(folder / "twice.png", strip((4, 10, 8, 12), width=2 * W, height=2 * H))
+    out = tmp_path / "out"
+    words = ["--run", str(run()), "--images", str(folder), "--out", str(out)]
+    assert predict.main(words) == 0
+    strips = {one["name"]: one for one in explored(out)}
+    assert set(strips) == {"a.bmp", "a.png", "day 1/a.png", "day 1/b.tif", "long.png", "twice.png"}
+    long[long < 13] = 0
+    assert np.array_equal(levels(strips["long.png"]["maps"][0]), long)
+    assert np.array_equal(levels(strips["a.png"]["maps"][1]), SPOT)
+    assert levels(strips["twice.png"]["maps"][0]).shape == (H, W)  # as the networks saw it
+    assert strips["twice.png"]["shape"] == [2 * H, 2 * W]
+    assert strips["a.bmp"]["maps"] == [None, None] and strips["a.bmp"]["passed"] == [False, False]
+    masks = cv2.imread(str(out / "masks" / "day 1" / "a.png"), cv2.IMREAD_UNCHANGED)
+    assert strips["day 1/a.png"]["predicted"] == [rle.encode((masks == 1).astype(np.uint8)), ""]
+    assert 'href="explore.html"' in (out / "index.html").read_text(encoding="utf-8")
+    few = tmp_path / "few"
+    assert predict.main([*words[:-1], str(few), "--explore", "2"]) == 0
+    # nearest to the binary threshold of 0.5 is 150 / 255; two have most of their area in masks, a.png is the first
+    assert [one["name"] for one in explored(few)] == ["day 1/a.png", "a.png"]
+    none = tmp_path / "none"
+    assert predict.main([*words[:-1], str(none), "--explore", "0"]) == 0
+    assert not (none / "explore.html").exists()
+    assert "explore.html" not in (none / "index.html").read_text(encoding="utf-8")
+
+
 TRUTH = {  # image: class: mask; the classes of a.png are found, FAINT's is half found, b.tif's is a false alarm
     "a.png": {1: SPOT > 0, 2: SPOT > 0},
     "day 1/a.png": {1: strip((4, 10, 5, 10)) > 0},
@@ -507,6 +554,10 @@ def test_truth_gives_the_score_page(run, folder, tmp_path):
     out = tmp_path / "out"
     words = ["--run", str(run()), "--images", str(folder), "--out", str(out), "--truth", str(table)]
     assert predict.main(words) == 0
+    first = explored(out)[
+        0
+    ]  # the image whose defect got half a mask; of the two with a mistake, the false alarm
+    assert (first["name"], first["dice"]) == ("day 1/b.tif", [1, 0]) and first["truth"] == ["", ""]
     score = json.loads((out / "score.json").read_text())
     assert score["value"] == pytest.approx((1 + 1 + 2 / 3 + 1 + 1 + 0) / 6)
     assert score["all_empty_score"] == 0.5 and score["images_with_defects"] == 2

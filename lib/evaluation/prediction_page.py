@@ -71,24 +71,28 @@ def caption(result: ImageResult) -> str:
     return f"{words}; {pieces}; {' x '.join(map(str, result.shape))} pixels"
 
 
-def worst(results: Sequence[ImageResult]) -> list[ImageResult]:
+def worst(results: Sequence[ImageResult], most: int = SHOWN) -> list[ImageResult]:
     """The images with the largest share of their pixels in masks, that first."""
     shares = [sum(map(rle.area, result.rles)) / np.prod(result.shape) for result in results]
     order = sorted(range(len(results)), key=lambda index: -shares[index])
-    return [results[index] for index in order if results[index].has_mask][:SHOWN]
+    return [results[index] for index in order if results[index].has_mask][:most]
 
 
-def least_sure(results: Sequence[ImageResult], thresholds: PostprocessConfig) -> list[ImageResult]:
-    """The images whose probability of a defect is nearest to the binary threshold; where none was asked for
-    it, those with the defects of the lowest mean probability."""
+def doubt(result: ImageResult, thresholds: PostprocessConfig) -> float:
+    """How near an image's probability of a defect is to the binary threshold, 0 for least sure; where none was
+    asked for it, the lowest mean probability of its defects; infinite without any."""
+    if result.defect_probability is not None:
+        return abs(result.defect_probability - thresholds.binary_threshold)
+    return min((piece["mean_probability"] for piece in result.pieces), default=np.inf)
 
-    def distance(result: ImageResult) -> float:
-        if result.defect_probability is not None:
-            return abs(result.defect_probability - thresholds.binary_threshold)
-        return min((piece["mean_probability"] for piece in result.pieces), default=np.inf)
 
-    ordered = sorted((result for result in results if np.isfinite(distance(result))), key=distance)
-    return ordered[:SHOWN]
+def least_sure(
+    results: Sequence[ImageResult], thresholds: PostprocessConfig, most: int = SHOWN
+) -> list[ImageResult]:
+    """The images of least `doubt`, that first."""
+    distances = [doubt(result, thresholds) for result in results]
+    order = sorted(range(len(results)), key=distances.__getitem__)
+    return [results[index] for index in order if np.isfinite(distances[index])][:most]
 
 
 def of_truth(

@@ -44,7 +44,8 @@ class FoundDefects:
     image: (H, W) uint8, as given, grey; rles: C run-length strings of the masks, at the image's own size;
     defect_probability: 0..1, of any defect, and class_probability: (C,) float32, of each class: the highest
     of all windows, NaN where the cascade did not ask; defects: one row a piece, see `defects.table`; classes:
-    their C titles; panel_width: pixels of the image that a training strip's length comes to.
+    their C titles; panel_width: pixels of the image that a training strip's length comes to; maps: C maps of
+    the pixels' probabilities, as from `Joiner.packed_map`, b"" where they were not kept.
     """
 
     image: np.ndarray
@@ -54,6 +55,7 @@ class FoundDefects:
     defects: pd.DataFrame
     classes: tuple[str, ...]
     panel_width: int
+    maps: tuple[bytes, ...] = ()
 
     @property
     def masks(self) -> np.ndarray:
@@ -86,6 +88,7 @@ class Inspector:
         batch_size: windows at a time in each network.
         height: what becomes of images that are not as high as the training strips: "scale" to that height,
             the aspect kept, and the masks back; or "refuse".
+        maps_from: probability from which on a pixel is in the `maps` of results; 0: they have none.
 
     Raises UserError where the run has no thresholds, or not the networks that they were chosen with.
     """
@@ -96,12 +99,13 @@ class Inspector:
         operating_point: str = "",
         batch_size: int = 16,
         height: str = "scale",
+        maps_from: float = 0.0,
     ):
         from lib.inference import cascade  # imports Keras, for which --help need not wait
 
         if height not in HEIGHTS:
             raise UserError(f"There is no height {height!r}. Choose one of: {', '.join(HEIGHTS)}.")
-        self.height = height
+        self.height, self.maps_from = height, maps_from
         self.run = sources.run_folder(run)
         manifest.check_data_set(self.run)
         self.thresholds = thresholds = sources.read_thresholds(self.run, operating_point)
@@ -179,7 +183,8 @@ class Inspector:
             scaled = resize_image(grey, (wanted, max(round(width * wanted / height), 1)))
         plan = windows.plan(scaled.shape[1], length)
         joiners = [
-            Joiner(plan, self.shape, self.thresholds, class_index) for class_index in range(len(self.classes))
+            Joiner(plan, self.shape, self.thresholds, class_index, self.maps_from)
+            for class_index in range(len(self.classes))
         ]
         return Strip(grey, scaled, path if grey.shape == self.shape else "", plan, joiners)
 
@@ -235,6 +240,7 @@ class Inspector:
             defects.table(rows),
             tuple(self.classes),
             max(round(self.shape[1] * own_size[0] / self.shape[0]), 1),
+            tuple(joiner.packed_map() for joiner in strip.joiners),
         )
 
 

@@ -6,6 +6,7 @@ import json
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,8 @@ from lib.report.picture import encode_jpeg
 
 CHUNK = 32  # images that are finished together: batches do not reach across, so that a kill changes none
 SETTINGS = PREDICTION  # in the folder: what it was made from
-Predicted = tuple[ImageResult, np.ndarray | None]  # image: (H, W) uint8, None where it could not be read
+# image: (H, W) uint8, None where it could not be read; maps: see `FoundDefects`
+Predicted = tuple[ImageResult, np.ndarray | None, Sequence[bytes]]
 
 
 class OutputFolder:
@@ -101,8 +103,9 @@ class OutputFolder:
             if self._stored(index, start, end):
                 continue
             began, of_chunk = time.monotonic(), []
-            for result, image in predict(chunk):
+            for result, image, maps in predict(chunk):
                 self._write_pictures(result, image)
+                self._write_maps(result.name, maps)
                 of_chunk.append(result)
             shares = np.array(
                 [result.shape[1] / result.shape[0] if result.shape else 0.0 for result in of_chunk]
@@ -122,6 +125,14 @@ class OutputFolder:
             results += [ImageResult.of_json(row) for row in content["results"]]
             seconds += content["seconds"]
         return results, seconds
+
+    def maps_of(self, name: str) -> list[bytes]:
+        """The maps of an image, for as long as the hidden folder is there; none where none were kept."""
+        path = self._maps(name)
+        if not path.is_file():
+            return []
+        with np.load(path, allow_pickle=False) as stored:
+            return [stored[key].tobytes() for key in stored.files]
 
     def put(self) -> None:
         """Move the finished folder to its place; files of an earlier beginning with other images go first."""
@@ -158,6 +169,18 @@ class OutputFolder:
     def _picture(self, part: str, name: str) -> Path:
         return self.folder / part / f"{self.names[name]}{'.png' if part == 'masks' else '.jpg'}"
 
+    def _maps(self, name: str) -> Path:
+        return self.unfinished / "maps" / f"{self.names[name]}.npz"
+
+    def _write_maps(self, name: str, maps: Sequence[bytes]) -> None:
+        """Keep an image's maps beside the folder of results; remove those of an earlier try."""
+        path = self._maps(name)
+        path.unlink(missing_ok=True)
+        if any(maps):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            np.savez(path, *(np.frombuffer(png, np.uint8) for png in maps))
+            files.sync(path)
+
     def _write_pictures(self, result: ImageResult, image: np.ndarray | None) -> None:
         """Write an image's mask and, where it has a defect, its overlay; remove those of an earlier try."""
         encoded: dict[str, bytes] = {}
@@ -172,6 +195,21 @@ class OutputFolder:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_bytes(encoded[part])
                 files.sync(path)
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """A context in which no other process writes into a hidden folder; UserError if one does. If nothing was
+    finished in it, it is removed."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(folder / "lock", "a", encoding="utf-8") as lock:
+        if not files.try_lock(lock):
+            raise UserError(f"Another process is writing {folder}. Wait for it, or name another --out.")
+        try:
+            yield
+        finally:
+            if not (folder / "parts").is_dir():
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 def _differing(stored: Any, wanted: dict[str, Any]) -> list[str]:

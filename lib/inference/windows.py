@@ -94,13 +94,18 @@ class Joiner:
 
     Arguments:
         windows: as from `plan`; shape: (H, W) pixels of a window; thresholds, class_index: what a map becomes
-            a mask with.
+            a mask with; maps_from: see `Inspector`.
     """
 
     def __init__(
-        self, windows: list[Window], shape: tuple[int, int], thresholds: PostprocessConfig, class_index: int
+        self,
+        windows: list[Window],
+        shape: tuple[int, int],
+        thresholds: PostprocessConfig,
+        class_index: int,
+        maps_from: float = 0.0,
     ):
-        self.windows, self.shape = windows, shape
+        self.windows, self.shape, self.maps_from = windows, shape, maps_from
         self.threshold = thresholds.pixel_thresholds[class_index]
         self.smallest_component = thresholds.smallest_components[class_index]
         self.minimum_area = thresholds.minimum_areas[class_index]
@@ -109,6 +114,7 @@ class Joiner:
         self.begin = 0
         self.painted = 0  # from this column on the buffer is 0
         self.runs: list[np.ndarray] = []
+        self.packed: list[tuple[int, bytes]] = []  # first column and map of what is settled, if it is kept
 
     def add(self, index: int, probability: np.ndarray) -> None:
         """Take the map (h, w) float32 of the window at an index. Windows come in order; those that are passed
@@ -127,6 +133,17 @@ class Joiner:
             (window.left, window.left + self.shape[1]) for window in self.windows if not window.is_bridge
         ]
         return pieces.drop_small(runs, self.smallest_component, self.minimum_area, cores)
+
+    def packed_map(self) -> bytes:
+        """The joined map (H, length), as from `postprocess.pack`, 0 below `maps_from`; b"" where no
+        window was asked or nothing reaches that. After `finish`."""
+        if not self.packed:
+            return b""
+        levels = np.zeros((self.shape[0], self.windows[-1].settled), np.float32)
+        for left, block in self.packed:
+            part = postprocess.unpack(block)
+            levels[:, left : left + part.shape[1]] = part
+        return self.packed[0][1] if len(self.windows) == 1 else postprocess.pack(levels)
 
     def _take(self, probability: np.ndarray | None) -> None:
         window = self.windows[self.next]
@@ -156,6 +173,11 @@ class Joiner:
             assert self.buffer is not None, "it was painted"
             count = column - self.begin
             self.runs.append(pieces.runs_of(self.buffer[:, :count], self.threshold, self.begin))
+            if self.maps_from:
+                settled = self.buffer[:, :count]
+                inside = postprocess.reaches(settled, self.maps_from)
+                if inside.any():
+                    self.packed.append((self.begin, postprocess.pack(settled * inside)))
             waiting = self.buffer[:, count:].copy()
             self.buffer[:, : waiting.shape[1]] = waiting
             self.buffer[:, waiting.shape[1] :] = 0

@@ -123,7 +123,7 @@ def files_of_lib() -> list[str]:
     Empty ones stay behind: an upload may lose them, and a room without its __init__.py is imported all the
     same.
     """
-    known = [path for path in manifest.LIB.rglob("*") if path.suffix in (".py", ".html", ".css")]
+    known = [path for path in manifest.LIB.rglob("*") if path.suffix in (".py", ".html", ".css", ".js")]
     return sorted(path.relative_to(manifest.LIB.parent).as_posix() for path in known if path.stat().st_size)
 
 

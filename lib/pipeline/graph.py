@@ -42,7 +42,7 @@ PRODUCTS: Graph = {
 }
 # Files that it must leave as well, and that no other notebook of the run reads.
 FURTHER: Graph = {
-    "40_evaluation": ("predictions.npz", "evaluation.json"),
+    "40_evaluation": ("predictions.npz", "evaluation.json", "explore.html"),
     "90_inference": ("pseudo_labels.csv",),
 }
 # Parameters that all notebooks that divide the images must have alike.

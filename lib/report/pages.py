@@ -293,5 +293,6 @@ def write_index(run_dir: str | Path) -> None:
         parameters=parameter_tables(state),
         files=[name for name in FILES if (run_dir / name).is_file()],
         comparisons=comparisons_of(run_dir),
+        explore=(run_dir / "explore.html").is_file(),
     )
     files.write_atomic(run_dir / "index.html", text)
