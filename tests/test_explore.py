@@ -65,7 +65,7 @@ def strips_of_a_kind_each():
 
 def about(has_truth=True):
     classes = [ClassRules(SCRIPT, 0.5, 2, 3), ClassRules("scratch", 0.5, 0, None)]
-    return About(HOSTILE, "Run", "all of them", classes, has_truth)
+    return About(HOSTILE, "Run", 5, "all of a kind", classes, has_truth)
 
 
 def stored(path):
@@ -101,6 +101,7 @@ def test_large_strip_is_shown_smaller_and_the_page_ends_where_it_is_full(tmp_pat
     monkeypatch.setattr(explore, "MOST_BYTES", int(2.5 * len(json.dumps(entry))))
     assert explore.write_page(tmp_path / "a.html", about(has_truth=False), [large] * 4) == 2
     assert [one["name"] for one in stored(tmp_path / "a.html")["strips"]] == ["large"] * 2
+    assert "2 of 5 strips: all of a kind." in (tmp_path / "a.html").read_text(encoding="utf-8")
 
 
 def test_the_most_interesting_come_first():
@@ -274,6 +275,17 @@ def test_zoom_stays_at_the_pointer_and_help_opens(page):
     assert page.value("element('keys').open")
     page.click("#close")
     assert not page.value("element('keys').open")
+
+
+def test_small_maps_are_enlarged_as_the_cascade_does(page):
+    levels = np.random.default_rng(0).integers(0, 256, (3, 4), np.uint8)
+    map_of_page = json.dumps({"height": 3, "width": 4})
+    for shape in ((7, 10), (6, 8), (3, 4)):
+        result = page.value(
+            f"Array.from(enlarged({levels.ravel().tolist()}, {map_of_page}, {shape[0]}, {shape[1]}))"
+        )
+        expected = postprocess.full_size(levels.astype(np.float32), shape)
+        np.testing.assert_allclose(np.reshape(result, shape), expected, atol=1e-3)
 
 
 def test_nothing_is_asked_for_and_names_do_nothing(page):

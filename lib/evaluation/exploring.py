@@ -76,8 +76,8 @@ def explore_run(
                 float(doubt[row]),
             )
 
-    chosen = f"{len(order)} of {len(ids)} judged strips: {WITH_TRUTH}."
-    about = About(title, "Run", chosen, rules_of(titles, thresholds), has_truth=True, judged=True)
+    rules = rules_of(titles, thresholds)
+    about = About(title, "Run", len(ids), WITH_TRUTH, rules, has_truth=True, judged=True)
     return explore.write_page(path, about, strips())
 
 
@@ -143,9 +143,8 @@ def explore_prediction(
             )
 
     rule = WITHOUT if truth is None else WITH_TRUTH
-    chosen = f"{min(most, len(results))} of {len(results)} images: {rule}."
     rules = rules_of(titles, thresholds, severity)
-    about = About(title, "Prediction", chosen, rules, has_truth=truth is not None)
+    about = About(title, "Prediction", len(results), rule, rules, has_truth=truth is not None)
     return explore.write_page(folder.folder / "explore.html", about, strips())
 
 

@@ -74,12 +74,14 @@ class Strip:
 
 @dataclass(frozen=True)
 class About:
-    """What the page says of itself: `title` of run or prediction, `back`: what its index is called, `chosen`:
-    which strips it has; judged: whether they are predicted under thresholds that other strips chose."""
+    """What the page says of itself: `title` of run or prediction, `back`: what its index is called, `total`: of
+    how many strips those that it has were chosen, `rule`: by which rule; judged: whether they are predicted
+    under thresholds that other strips chose."""
 
     title: str
     back: str
-    chosen: str
+    total: int
+    rule: str
     classes: Sequence[ClassRules]
     has_truth: bool
     judged: bool = False
@@ -103,6 +105,7 @@ def write_page(path: str | Path, about: About, strips: Iterable[Strip]) -> int:
     html = page(
         "explore.html",
         about=about,
+        chosen=f"{len(texts):,} of {about.total:,} strips: {about.rule}.",
         lossy=lossy(about),
         keys=KEYS,
         script=Markup(script),
@@ -181,5 +184,5 @@ def packed(png: bytes, most: tuple[int, int]) -> dict[str, Any] | None:
     if not levels.any():
         return None
     differences = np.diff(levels, axis=1, prepend=np.uint8(0))  # modulo 256
-    data = base64.b64encode(zlib.compress(differences.tobytes(), 9)).decode()
+    data = base64.b64encode(zlib.compress(differences.tobytes())).decode()
     return {"height": levels.shape[0], "width": levels.shape[1], "data": data}
