@@ -62,6 +62,11 @@ def parse(arguments: list[str] | None) -> tuple[argparse.Namespace, Options]:
         metavar="N",
         help=f"notebooks to run side by side; default: {run.JOBS}, or what the run had",
     )
+    add(
+        "--track",
+        metavar="TOOL",
+        help="mlflow or tensorboard: hand it the finished run's parameters, metrics and curves",
+    )
     add("--list", action="store_true", help="print every parameter with its value and where that comes from")
     add("--prepare", metavar="PROFILE", help="write the notebooks with a profile's parameters, not executed")
     add("--check", action="store_true", help="check the data and print what is wrong with them")

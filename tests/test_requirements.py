@@ -14,7 +14,7 @@ from packaging.specifiers import SpecifierSet
 from lib.paths import PROJECT
 from lib.pipeline import params
 
-OPTIONAL = {"kaggle", "openvino"}  # asked for by name where they are missed
+OPTIONAL = {"kaggle", "mlflow", "openvino", "tensorboard"}  # asked for by name where they are missed
 
 
 def imported(source):

@@ -15,3 +15,4 @@ class Options:
     start: str = ""  # --from, a name
     overrides: tuple[str, ...] | list[str] = ()  # of every -p, "10_binary.epochs=3"
     jobs: int | None = None
+    track: str = ""  # --track, the name of a tool that collects runs

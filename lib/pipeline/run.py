@@ -24,6 +24,7 @@ from lib.pipeline import (
     run_folder,
     run_state,
     tasks,
+    tracking,
     worker,
 )
 from lib.pipeline.executor import LocalExecutor
@@ -61,6 +62,7 @@ def run(options: Options, project: Project = DEFAULT_PROJECT, take_over: bool = 
     if options.jobs is not None and options.jobs < 1:
         raise UserError(f"--jobs {options.jobs}: at least one notebook must run at a time.")
     environment.check_keras_file()
+    tracking.insist_on(options.track)
     options = resume.implied(options, project.runs)
     project = fitting_project(options, project)
     selected = project.select(options.only, options.start)
@@ -124,7 +126,10 @@ def run(options: Options, project: Project = DEFAULT_PROJECT, take_over: bool = 
             Scheduler(
                 project, run_dir, state, selected, keys, settings, project.declarations(), executor
             ).run()
-            return print_summary(state, run_dir, selected)
+            code = print_summary(state, run_dir, selected)
+            if options.track:
+                tracking.track(options.track, run_dir, state)
+            return code
 
 
 def settle(

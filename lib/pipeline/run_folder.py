@@ -13,6 +13,7 @@ from lib.pipeline import products, profiles, run_state
 from lib.pipeline.run_state import RunState
 
 LOCK = ".lock"
+TAKEN = ("latest", "interactive", "comparisons", "mlflow", "tensorboard")  # folders in runs/ that are no run
 FORWARDED = re.compile(r"url=\.\./([^/]+)/index\.html")  # in the page that stands for the link
 
 
@@ -23,7 +24,7 @@ def open_new(name: str, profile: str, runs: Path) -> tuple[Path, TextIO]:
         name: of the run; "": made from the time and the profile.
     """
     check_name(name)
-    if name in ("latest", "interactive", "comparisons"):
+    if name in TAKEN:
         raise UserError(f"--run {name}: this name is taken. Choose another.")
     run_dir = runs / name if name else new_folder(profile, runs)
     if os.path.lexists(run_dir) and not run_dir.is_dir():
