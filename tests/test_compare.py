@@ -6,6 +6,8 @@ import re
 import shutil
 from pathlib import Path
 
+import browser
+import cv2
 import numpy as np
 import pandas as pd
 import pytest
@@ -13,7 +15,7 @@ import pytest
 from lib import files
 from lib.data import rle
 from lib.errors import UserError
-from lib.evaluation import comparison, held_out, histories, scores, threshold_search
+from lib.evaluation import comparison, comparison_page, held_out, histories, scores, threshold_search
 from lib.evaluation.held_out import HeldOut
 from lib.evaluation.predictions import CascadePredictions
 from lib.evaluation.records import write_evaluation
@@ -386,3 +388,48 @@ def test_a_run_of_the_project_is_compared_with_itself(whole_project, tmp_path):
     page, numbers = page_of(runs, "ID", "latest")
     assert numbers["images"] == len(run.ids) and "No difference at all" in page
     assert "Trained the same way in all runs: 10_binary, 20_multilabel, 31_seg_class1" in page
+
+
+def test_the_images_that_changed_most_are_shown_with_the_outlines_of_each_run(tmp_path):
+    data, masks = tmp_path / "data", {}
+    (data / "train_images").mkdir(parents=True)
+    files.write_json(data / "dataset.json", {"classes": 2, "height": 32, "width": 64})
+    for row in range(8):
+        cv2.imwrite(str(data / "train_images" / f"{row}.jpg"), np.full((32, 64), 90, np.uint8))
+        masks[f"{row}.jpg"] = ["1 5", ""]
+    (data / "train.csv").write_text("ImageId,ClassId,EncodedPixels\n0.jpg,1,1 9\n")
+    runs = []
+    for seed, name in enumerate("ab"):
+        folder = make_run(tmp_path / "runs", name, seed)
+        content = files.read_json(folder / "evaluation.json") | {"masks": masks}
+        files.write_json(folder / "evaluation.json", content)
+        runs.append(held_out.read(folder, name, PARAMETERS))
+    common = held_out.in_common(runs)
+    shown, why = comparison_page.changed_images(common, ["gone", str(data)])
+    assert why == "" and len(shown) > 1
+    for image in shown:
+        assert [caption for caption, _ in image.views] == ["truth", "run A", "run B"]
+        assert all(address.startswith("data:image/jpeg;base64,") for _, address in image.views)
+        assert re.fullmatch(r"Dice, class [12]: A \d\.\d\d, B \d\.\d\d", image.lines[0])
+    many, _ = comparison_page.changed_images(common * 3, [str(data)])
+    assert len(many[0].views) == 3  # of more than four runs the best and the worst
+    shown, why = comparison_page.changed_images(common, ["gone"])
+    assert why.startswith("The images are not where they were") and not any(image.views for image in shown)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(browser.CHROMIUM is None, reason="no Chromium on this machine")
+def test_a_browser_runs_nothing_of_hostile_names_and_asks_for_nothing(tmp_path):
+    make_run(tmp_path, HOSTILE, parameters={"tta": [HOSTILE]})
+    make_run(tmp_path, "b", 1, parameters={HOSTILE: 1})
+    page_of(tmp_path, HOSTILE, "b")
+    (address,) = (tmp_path / "comparisons").glob("*.html")
+    with browser.opened(address.as_uri(), tmp_path / "profile") as page:
+        assert [one for one in page.asked if one != address.as_uri()] == [] and page.complaints == []
+        assert (
+            page.value("document.querySelector('h1').textContent")
+            == "2 runs on the 8 images that all held out"
+        )
+        assert page.value("document.querySelectorAll('[onerror]').length") == 0
+        page.value("document.querySelector('table a').click()")
+        page.until("document.title.startsWith('Run ')")  # the link leads to the run's index

@@ -101,7 +101,7 @@ def call(tmp_path, data, capsys):
 @pytest.mark.slow
 def test_every_run_of_a_sweep_runs_only_what_differs(tmp_path, call):
     code, printed = call("--run", "a", "--sweep", "20.factor=2,3,4")
-    assert code == 0 and "nothing is compared" in printed  # the small project evaluates nothing
+    assert code == 0 and "Nothing is compared" in printed  # the small project evaluates nothing
     runs = [tmp_path / "runs" / f"a-20.factor-{factor}" for factor in (2, 3, 4)]
     states = [run_state.read(run) for run in runs]
     for run, state, factor in zip(runs, states, (2, 3, 4), strict=True):

@@ -47,9 +47,12 @@ def sweep(texts: Sequence[str], options: Options, project: Project = DEFAULT_PRO
     print_line()
     evaluated = [name for name in names if has_evaluation(project, name)]
     if len(evaluated) > 1:
-        compare.compare(evaluated, project.runs, title=f"{base}-sweep")
+        try:
+            compare.compare(evaluated, project.runs, title=f"{base}-sweep")
+        except UserError as error:  # such as a sweep of seeds, which divide the images otherwise
+            print_line(f"Nothing is compared: {error}")
     else:
-        print_line("There are not two runs whose 40_evaluation is done, so that nothing is compared.")
+        print_line("Nothing is compared: there are not two runs whose 40_evaluation is done.")
     return max(codes)
 
 

@@ -115,7 +115,7 @@ def differences_figure(contents: Contents) -> Figure:
         label = f"{letter(run + 1)} - {letter(0)}"
         axes.errorbar(values, places, xerr=[below, above], label=label, **look)
     axes.axvline(0, color=GREY, linewidth=1)
-    axes.set_yticks(range(len(rows)), [row[0] for row in rows])
+    axes.set_yticks(range(len(rows)), [row[0].replace("$", "") for row in rows])
     axes.invert_yaxis()
     axes.set_xlabel(f"difference to run {letter(0)}, 95 % interval")
     axes.grid(alpha=0.3, axis="x")
