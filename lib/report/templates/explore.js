@@ -3,6 +3,7 @@
 "use strict";
 
 const page = JSON.parse(document.getElementById("data").textContent);
+const unpacks = "DecompressionStream" in window; // else all works but maps and what is drawn anew from them
 const element = (id) => document.getElementById(id);
 const state = {
   layers: { truth: page.has_truth, prediction: true, probability: false },
@@ -215,7 +216,8 @@ function fillList() {
 function markCurrent() {
   [...element("list").children].forEach((item, index) => {
     const current = state.visible[index] === state.strip;
-    item.firstChild.toggleAttribute("aria-current", current);
+    if (current) item.firstChild.setAttribute("aria-current", "true");
+    else item.firstChild.removeAttribute("aria-current");
     if (current) item.scrollIntoView({ block: "nearest" });
   });
 }
@@ -241,7 +243,7 @@ async function show(strip) {
   picture.src = strip.image;
   const decoded = picture.decode().catch(() => null);
   const levels = await Promise.all(
-    strip.maps.map(async (map) => map && enlarged(await levelsOf(map), map, strip.height, strip.width)),
+    strip.maps.map(async (map) => map && unpacks && enlarged(await levelsOf(map), map, strip.height, strip.width)),
   );
   await decoded;
   if (state.strip !== strip) return; // another was asked for meanwhile
@@ -300,6 +302,7 @@ function fillDice(column, values) {
   [...element("classes").querySelectorAll("tbody tr, tfoot tr")].forEach((row, index) => {
     const value = index < page.classes.length ? values[index] : mean;
     row.cells[column].textContent = opened ? number(value) : "";
+    row.cells[column].classList.toggle("moved", column === 3 && row.cells[3].textContent !== row.cells[2].textContent);
   });
 }
 
@@ -308,7 +311,10 @@ function remarkOn(strip, index) {
   const reasons = [{ found: "", empty: page.has_truth ? "neither true nor predicted" : "" }[kind] ?? kind];
   if (page.classes[index].minimum_area === null) reasons.push("the run never predicts this class");
   else if (!strip.passed[index]) reasons.push("a filter dropped it");
-  if (!opened.levels[index] && kind !== "empty") reasons.push(strip.passed[index] ? "no probability above " + page.faintest : "no probabilities stored");
+  if (!unpacks) reasons.push("this browser cannot unpack probabilities");
+  else if (!opened.levels[index] && kind !== "empty") {
+    reasons.push(strip.passed[index] ? `no probability above ${page.faintest}` : "no probabilities stored");
+  }
   return reasons.filter(Boolean).join("; ");
 }
 
@@ -495,7 +501,7 @@ const KEYS = {
 };
 
 document.addEventListener("keydown", (event) => {
-  const types = event.target.matches("select, input[type=range]") && event.key.startsWith("Arrow");
+  const types = event.target.matches("select") || (event.target.matches("input[type=range]") && event.key.startsWith("Arrow"));
   if (types || event.ctrlKey || event.altKey || event.metaKey || element("keys").open) return;
   const digit = Number(event.key) - 1;
   if (digit >= 0 && digit < page.classes.length) {
