@@ -12,6 +12,7 @@ from lib.inference import pieces, postprocess
 from lib.inference.postprocess import PostprocessConfig
 
 REACH = 0.25  # of a window's width, to either side of a joint, where the window across it has a say
+LONGEST_MAP = 8192  # pixels of a strip of which a map is kept: memory does not grow with its length
 
 
 @dataclass(frozen=True)
@@ -105,7 +106,8 @@ class Joiner:
         class_index: int,
         maps_from: float = 0.0,
     ):
-        self.windows, self.shape, self.maps_from = windows, shape, maps_from
+        self.windows, self.shape = windows, shape
+        self.maps_from = maps_from if windows[-1].settled <= LONGEST_MAP else 0.0
         self.threshold = thresholds.pixel_thresholds[class_index]
         self.smallest_component = thresholds.smallest_components[class_index]
         self.minimum_area = thresholds.minimum_areas[class_index]
@@ -135,15 +137,17 @@ class Joiner:
         return pieces.drop_small(runs, self.smallest_component, self.minimum_area, cores)
 
     def packed_map(self) -> bytes:
-        """The joined map (H, length), as from `postprocess.pack`, 0 below `maps_from`; b"" where no
-        window was asked or nothing reaches that. After `finish`."""
+        """The joined map (H, length), as from `postprocess.pack`, 0 below `maps_from`; b"" where no window was
+        asked or nothing reaches that, and of what is longer than LONGEST_MAP. After `finish`."""
         if not self.packed:
             return b""
-        levels = np.zeros((self.shape[0], self.windows[-1].settled), np.float32)
+        if len(self.windows) == 1:
+            return self.packed[0][1]
+        levels = np.zeros((self.shape[0], self.windows[-1].settled), np.uint8)
         for left, block in self.packed:
-            part = postprocess.unpack(block)
+            part = np.asarray(cv2.imdecode(np.frombuffer(block, np.uint8), cv2.IMREAD_GRAYSCALE))
             levels[:, left : left + part.shape[1]] = part
-        return self.packed[0][1] if len(self.windows) == 1 else postprocess.pack(levels)
+        return cv2.imencode(".png", levels)[1].tobytes()
 
     def _take(self, probability: np.ndarray | None) -> None:
         window = self.windows[self.next]
