@@ -41,8 +41,8 @@ def explore_run(
     maps: list[list[bytes]],
     titles: Sequence[str],
     most: int = MOST,
-) -> int:
-    """Write the page of the strips that a run was judged on; how many it has.
+) -> list[str]:
+    """Write the page of the strips that a run was judged on; the names of those that it has.
 
     Arguments:
         title: of the run; rows: N strips (image_id, path); truth, predicted: (N x C) run-length strings, of
@@ -98,8 +98,8 @@ def explore_prediction(
     white: float = 0.0,
     truth: list[list[str]] | None = None,
     most: int = MOST,
-) -> int:
-    """Write the page of a prediction; how many images it has.
+) -> list[str]:
+    """Write the page of a prediction; the names of the images that it has.
 
     Arguments:
         folder: of the results, not yet put to its place; title: of the run; results: of the N images that were

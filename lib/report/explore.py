@@ -87,8 +87,10 @@ class About:
     judged: bool = False
 
 
-def write_page(path: str | Path, about: About, strips: Iterable[Strip]) -> int:
-    """Write the page, atomically; how many strips it has: those that come first, up to MOST_BYTES."""
+def write_page(path: str | Path, about: About, strips: Iterable[Strip]) -> list[str]:
+    """Write the page, atomically; the names of the strips that it has: those that come first, up to MOST_BYTES.
+    `#NAME` behind its address opens it at one."""
+    names: list[str] = []
     texts: list[str] = []
     size = 0
     for strip in strips:
@@ -96,6 +98,7 @@ def write_page(path: str | Path, about: About, strips: Iterable[Strip]) -> int:
         size += len(text)
         if size > MOST_BYTES:
             break
+        names.append(strip.name)
         texts.append(text)
     classes = [asdict(one) | {"colour": colour(index)} for index, one in enumerate(about.classes)]
     head = json.dumps({"classes": classes, "has_truth": about.has_truth, "faintest": FAINTEST})
@@ -114,7 +117,7 @@ def write_page(path: str | Path, about: About, strips: Iterable[Strip]) -> int:
         data=Markup(data.replace("<", "\\u003c")),  # in JSON's strings alone: no tag begins there
     )
     files.write_atomic(path, html)
-    return len(texts)
+    return names
 
 
 def lossy(about: About) -> list[str]:

@@ -34,8 +34,8 @@ class Contents:
 
     run: its name; counts: (words, number); classes: (title, images with it, pieces, area in words); remarks:
     sentences; galleries: (heading, words, pictures); unread: (name, why); score: as `truth.evaluate` has it,
-    or {}; settings: what the prediction was made from; explored: how many images explore.html has, 0: it is not
-    there.
+    or {}; settings: what the prediction was made from; explored: names of the images that explore.html has;
+    none: it is not there.
     """
 
     run: str
@@ -46,7 +46,7 @@ class Contents:
     unread: list[tuple[str, str]] = field(default_factory=list)
     score: dict[str, Any] = field(default_factory=dict)
     settings: dict[str, Any] = field(default_factory=dict)
-    explored: int = 0
+    explored: Sequence[str] = ()
 
 
 def write_page(path: str | Path, contents: Contents, listed: Sequence[str]) -> None:

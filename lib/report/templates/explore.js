@@ -259,6 +259,7 @@ async function show(strip) {
   fit();
   redraw();
   document.body.dataset.shown = strip.name;
+  history.replaceState(null, "", `#${encodeURIComponent(strip.name)}`);
 }
 
 /** Make masks, Dice and picture anew after anything has changed. */
@@ -583,5 +584,18 @@ view.addEventListener(
   },
   { passive: false },
 );
+/** The strip that the address names behind #. */
+function named() {
+  try {
+    const name = decodeURIComponent(location.hash.slice(1));
+    return page.strips.find((strip) => strip.name === name) ?? null;
+  } catch {
+    return null; // a % that stands for nothing
+  }
+}
+
+window.addEventListener("hashchange", () => named() && named() !== state.strip && show(named()));
 window.addEventListener("resize", () => (state.fitted ? whole() : draw()));
+state.strip = named();
 applyFilters();
+if (state.strip && !opened) show(state.strip);
