@@ -405,11 +405,13 @@ def test_the_images_that_changed_most_are_shown_with_the_outlines_of_each_run(tm
         files.write_json(folder / "evaluation.json", content)
         runs.append(held_out.read(folder, name, PARAMETERS))
     common = held_out.in_common(runs)
-    shown, why = comparison_page.changed_images(common, ["gone", str(data)])
+    closer = ["", "../b/explore.html"]
+    shown, why = comparison_page.changed_images(common, ["gone", str(data)], closer)
     assert why == "" and len(shown) > 1
     for image in shown:
-        assert [caption for caption, _ in image.views] == ["truth", "run A", "run B"]
-        assert all(address.startswith("data:image/jpeg;base64,") for _, address in image.views)
+        link = f"../b/explore.html#{image.name}"
+        assert [view[::2] for view in image.views] == [("truth", ""), ("run A", ""), ("run B", link)]
+        assert all(view[1].startswith("data:image/jpeg;base64,") for view in image.views)
         assert re.fullmatch(r"Dice, class [12]: A \d\.\d\d, B \d\.\d\d", image.lines[0])
     many, _ = comparison_page.changed_images(common * 3, [str(data)])
     assert len(many[0].views) == 3  # of more than four runs the best and the worst

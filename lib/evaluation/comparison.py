@@ -143,11 +143,10 @@ def best_of(runs: Sequence[HeldOut]) -> Best:
     """The best of runs that have the same images, and how much of its score is expected to be owed to picking it
     on these very images.
 
-    In every bootstrap draw the best is picked by the images drawn and scored on those that were not; what is
-    left of its lead over the mean of all runs is the lead to expect on new images, and the excess is what is
-    not left. Equal runs have none. Source: Tsamardinos, Greasidou and Borboudakis, Bootstrapping the
-    out-of-sample predictions for efficient and accurate cross-validation, 2018; the lead in place of the score,
-    because what all runs share then cancels.
+    In every bootstrap draw the best is picked by the images drawn and scored on those that were not; how far it
+    falls short there of the run that is best on all images is the excess. Equal runs have none. Source:
+    Tsamardinos, Greasidou and Borboudakis, Bootstrapping the out-of-sample predictions for efficient and accurate
+    cross-validation, 2018; both on the images that were not drawn, so that what they share cancels.
     """
     pairs = [run.pairs for run in runs]
     values = np.array([scores.value(runs[0].score, one) for one in pairs])
@@ -162,10 +161,8 @@ def best_of(runs: Sequence[HeldOut]) -> Best:
         for weights in (inside, outside)
     )
     picked = of_draw.argmax(axis=0)  # of the runs, in each draw
-    of_rest -= of_rest[0]  # so that equal runs differ by nothing at all
-    remaining = (of_rest[picked, np.arange(len(picked))] - of_rest.mean(axis=0)).mean()
-    lead = values[index] - values[0] - (values - values[0]).mean()
-    return Best(index, float(values[index]), max(0.0, float(lead - remaining)))
+    short = of_rest[index] - of_rest[picked, np.arange(len(picked))]
+    return Best(index, float(values[index]), max(0.0, float(short.mean())))
 
 
 def identical(one: HeldOut, other: HeldOut) -> bool:

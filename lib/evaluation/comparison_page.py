@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 
@@ -49,9 +50,12 @@ def contents(
         )
         for one in comparison.measures(common)
     ]
-    changed, no_pictures = changed_images(
-        common, [state.get("data", {}).get("folder", "") for state in states]
-    )
+    closer = [
+        link.replace("index.html", "explore.html") if link and (folder / "explore.html").is_file() else ""
+        for folder, link in zip(folders, links, strict=True)
+    ]
+    data_folders = [state.get("data", {}).get("folder", "") for state in states]
+    changed, no_pictures = changed_images(common, data_folders, closer)
     trained = [histories.read(folder) for folder in folders]
     names = list(dict.fromkeys(name for of_run in trained for name in of_run))
     same = [name for name in names if histories.alike([of_run.get(name, []) for of_run in trained])]
@@ -121,11 +125,14 @@ def _remarks(runs: Sequence[HeldOut], first: HeldOut, states: Sequence[dict[str,
     return remarks
 
 
-def changed_images(runs: Sequence[HeldOut], data_folders: Sequence[str]) -> tuple[list[Changed], str]:
+def changed_images(
+    runs: Sequence[HeldOut], data_folders: Sequence[str], closer: Sequence[str] = ()
+) -> tuple[list[Changed], str]:
     """(the images that changed most, why they are shown without masks or "").
 
     Arguments:
-        runs: with the same images; data_folders: where the runs had their images.
+        runs: with the same images; data_folders: where the runs had their images; closer: of each run the address
+            of the page that shows an image by itself, with # and its name, or "".
     """
     most_changed = comparison.changes(runs, SHOWN)
     if not most_changed:
@@ -153,9 +160,9 @@ def changed_images(runs: Sequence[HeldOut], data_folders: Sequence[str]) -> tupl
     changed = []
     for change in most_changed:
         image_id = str(runs[0].ids[change.row])
-        views = []
+        views: list[tuple[str, str, str]] = []
         if image_id in paths:
-            views = _outlined(runs, change, image_id, paths[image_id], truth[image_id], shape)
+            views = _outlined(runs, change, image_id, paths[image_id], truth[image_id], shape, closer)
         changed.append(Changed(image_id, change.points, _lines(change, runs[0].titles), views))
     return changed, why
 
@@ -178,9 +185,10 @@ def _outlined(
     path: str,
     truth: list[str],
     shape: tuple[int, int],
-) -> list[tuple[str, str]]:
-    """(caption, address) of an image with the true outlines, and with those of the runs; none where it cannot be
-    read."""
+    closer: Sequence[str],
+) -> list[tuple[str, str, str]]:
+    """(caption, address, address of the page to look closer or "") of an image with the true outlines, and with
+    those of the runs; none where it cannot be read."""
     try:
         image = images.read_image(path, expected=shape)
     except UserError:
@@ -189,8 +197,9 @@ def _outlined(
     if len(runs) > MOST_OUTLINED:
         mean = change.dice.mean(axis=1)
         shown = [int(mean.argmax()), int(mean.argmin())]
-    views = [("truth", data_address(overlay(image, truth)))]
+    views = [("truth", data_address(overlay(image, truth)), "")]
     for index in shown:
         rles = runs[index].masks.get(image_id, [""] * len(truth))
-        views.append((f"run {report.letter(index)}", data_address(overlay(image, rles))))
+        link = f"{closer[index]}#{quote(image_id)}" if closer and closer[index] else ""
+        views.append((f"run {report.letter(index)}", data_address(overlay(image, rles)), link))
     return views

@@ -41,12 +41,12 @@ class Compared:
 @dataclass(frozen=True)
 class Changed:
     """An image of which runs think differently. name; points: how far they are apart; lines: what changed, a
-    class a line; views: (caption, address of its pixels)."""
+    class a line; views: (caption, address of its pixels, address of the page to look closer or "")."""
 
     name: str
     points: float
     lines: list[str]
-    views: list[tuple[str, str]]
+    views: list[tuple[str, str, str]]
 
 
 @dataclass
@@ -75,6 +75,11 @@ class Contents:
     remarks: list[str] = field(default_factory=list)
     no_pictures: str = ""
     identical: bool = False
+
+    @property
+    def has_gaps(self) -> bool:
+        """Whether a run lacks a setting that another has."""
+        return any("–" in values for rows in self.differing.values() for _, values in rows)
 
 
 def letter(index: int) -> str:
