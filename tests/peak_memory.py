@@ -1,14 +1,13 @@
-"""What an Inspector takes for one strip of a length, with networks of known answers; for test_inspector.py.
+"""What `lib.predict` takes for one strip of a length, with networks of known answers; for test_predict.py.
 
-Called with a run and a length in pixels. The run holds thresholds and cards for strips of 256 x 1600. The strip has a
-defect every 400 pixels, some on joints.
+Called with a run, an image and a folder to write. The run holds thresholds and cards for strips of 256 x 1600.
 """
 
 import sys
 
 import numpy as np
 
-from lib.inference.inspector import Inspector
+from lib import predict
 from lib.models import saving
 
 
@@ -21,14 +20,6 @@ def predictor(folder, _):
     return lambda images: images / np.float32(255), {"input": [256, 1600]}
 
 
-def main(run, length):
-    """Print how many defects were found."""
-    saving.predictor = predictor
-    image = np.zeros((256, length), np.uint8)
-    for left in range(0, length - 100, 400):
-        image[50:150, left : left + 100] = 255
-    print(len(Inspector(run)(image).defects))
-
-
-if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]))
+saving.predictor = predictor
+run, image, out = sys.argv[1:]
+sys.exit(predict.main(["--run", run, "--images", image, "--out", out]))

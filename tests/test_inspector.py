@@ -1,9 +1,5 @@
 """An Inspector on networks whose answers are known: a strip's grey levels are its probabilities."""
 
-import os
-import subprocess
-import sys
-
 import cv2
 import numpy as np
 import pandas as pd
@@ -378,33 +374,3 @@ def test_show_has_a_row_for_a_strips_length_those_with_defects_first(run):
     assert len(titles) == 10 and titles[:2] == [f"columns 0 to {W}  defect 0.78", f"columns {W} to {2 * W}"]
     few = [axes.get_title(loc="left").split()[1] for axes in result.show(most=4).axes]
     assert few == [str(W * index) for index in (1, 3, 6, 8)]
-
-
-PEAK = """
-import resource, subprocess, sys
-done = subprocess.run(sys.argv[1:], check=True, capture_output=True, text=True)
-print(done.stdout.split()[-1], resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
-"""
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(os.name == "nt", reason="Windows counts memory otherwise")
-def test_memory_does_not_grow_with_the_length(run):
-    """But for the image itself. A small process starts the one that is measured: Linux counts the memory of
-    whoever starts one as its own."""
-    folder = run(shape=[256, 1600])
-    peaks = {}
-    for length in (16_000, 160_000):
-        program = [sys.executable, "tests/peak_memory.py", str(folder), str(length)]
-        done = subprocess.run(
-            [sys.executable, "-c", PEAK, *program],
-            check=True,
-            capture_output=True,
-            text=True,
-            cwd=paths.PROJECT,
-            env=os.environ | {"PYTHONPATH": str(paths.PROJECT)},
-        )
-        count, peaks[length] = map(int, done.stdout.split())
-        assert count == 2 * length // 400
-    print({length: f"{peak / 1024:.0f} MiB" for length, peak in peaks.items()})
-    assert peaks[160_000] < 1.2 * peaks[16_000]

@@ -7,6 +7,8 @@ import os
 import re
 import signal
 import struct
+import subprocess
+import sys
 import warnings
 import zlib
 
@@ -25,6 +27,7 @@ from lib.errors import UserError
 from lib.evaluation import prediction_page
 from lib.inference import output_folder, results, sources
 from lib.inference.results import ImageResult, Severity
+from lib.report import overlay
 
 run = test_inspector.run
 SPOT = strip((2, 5, 4, 6))  # of 200: class 1 and, as 200 / 255 is above 0.75, class 2
@@ -299,16 +302,37 @@ def test_an_image_longer_than_a_jpeg_can_be_has_an_overlay_and_a_part_of_it_stan
     assert f"columns {first:,} to {first + prediction_page.LONGEST * H:,} are shown" in page
 
 
+def test_a_long_overlay_is_drawn_in_parts_as_in_one(monkeypatch):
+    """But for the numbers, which a part that a piece reaches into has, too."""
+    monkeypatch.setattr(overlay, "_label", lambda *_: None)
+    monkeypatch.setattr(results, "PART", 37)
+    rng = np.random.default_rng(0)
+    image = rng.integers(0, 255, (32, 700)).astype(np.uint8)
+    masks = [cv2.GaussianBlur(rng.random((32, 700)).astype(np.float32), (0, 0), 4) > 0.52 for _ in range(2)]
+    rles = [rle.encode(mask) for mask in masks]
+    expected = overlay.overlay(image, rles)
+    monkeypatch.setattr(overlay, "PART", 128)
+    assert np.array_equal(overlay.whole(image, rles), expected)
+    assert np.array_equal(overlay.of_columns(image, rles, 100, 300), expected[:, 100:300])
+    by_size = sorted((0, 1), key=lambda index: (masks[index].sum(), index))
+    index = np.zeros(image.shape, int)
+    for class_index in by_size[::-1]:
+        index[masks[class_index]] = class_index + 1
+    assert np.array_equal(results.index_mask(ImageResult("a", shape=image.shape, rles=rles)), index)
+    monkeypatch.setattr(overlay, "MOST_SIDE", 350)
+    assert overlay.whole(image, rles).shape == (16, 350, 3)
+
+
 def test_of_a_long_image_the_page_shows_where_most_is_in_masks():
     shape = (2, 100)
     mask = np.zeros(shape, np.uint8)
     mask[:, 80], mask[0, 10:13] = 1, 1
     found = ImageResult("a", shape=shape, rles=["", rle.encode(mask)])
-    assert prediction_page.part_shown(found)[0] == slice(68, 92)
+    assert prediction_page.part_shown(found)[0] == (68, 92)
     missed = ImageResult("a", shape=shape, rles=["", ""])
-    assert prediction_page.part_shown(missed, ["", rle.encode(mask)])[0] == slice(68, 92)
-    assert prediction_page.part_shown(missed)[0] == slice(0, 24)
-    assert prediction_page.part_shown(ImageResult("a", shape=(2, 24), rles=["", ""])) == (slice(None), "")
+    assert prediction_page.part_shown(missed, ["", rle.encode(mask)])[0] == (68, 92)
+    assert prediction_page.part_shown(missed)[0] == (0, 24)
+    assert prediction_page.part_shown(ImageResult("a", shape=(2, 24), rles=["", ""])) == ((0, 24), "")
 
 
 def png_of_floats(path):
@@ -812,3 +836,37 @@ def test_images_of_12_bits_are_named_also_beside_those_of_16():
     assert "--white 4095" in said
     assert prediction_page.deep_remark(image_results, 4095) == ""
     assert prediction_page.deep_remark(image_results[:2], 0) == ""
+
+
+PEAK = """
+import resource, subprocess, sys
+subprocess.run(sys.argv[1:], check=True, capture_output=True)
+print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name == "nt", reason="Windows counts memory otherwise")
+def test_memory_does_not_grow_with_the_length(run, tmp_path):
+    """But for the image itself. A small process starts the one that is measured: Linux counts the memory of
+    whoever starts one as its own."""
+    folder = run(shape=[256, 1600])
+    peaks = {}
+    for length in (16_000, 160_000):
+        image = np.zeros((256, length), np.uint8)
+        for left in range(0, length - 100, 400):
+            image[50:150, left : left + 100] = 255
+        path, out = save(tmp_path / f"{length}.png", image), tmp_path / f"out {length}"
+        program = [sys.executable, "tests/peak_memory.py", str(folder), str(path), str(out)]
+        done = subprocess.run(
+            [sys.executable, "-c", PEAK, *program],
+            check=True,
+            capture_output=True,
+            text=True,
+            cwd=paths.PROJECT,
+            env=os.environ | {"PYTHONPATH": str(paths.PROJECT)},
+        )
+        peaks[length] = int(done.stdout)
+        assert len(rows(out / "defects.csv")) == 2 * length // 400
+    print({length: f"{peak / 1024:.0f} MiB" for length, peak in peaks.items()})
+    assert peaks[160_000] < 1.2 * peaks[16_000]

@@ -211,3 +211,13 @@ def test_the_union_covers_what_any_covers(masks):
     masks = [np.array(mask, np.uint8).reshape(3, 4) for mask in masks]
     either = np.any([np.zeros((3, 4), np.uint8), *masks], axis=0)
     assert rle.union([rle.encode(mask) for mask in masks]) == rle.encode(either)
+
+
+@given(
+    mask=arrays(np.uint8, st.tuples(st.integers(1, 6), st.integers(1, 9)), elements=st.integers(0, 1)),
+    data=st.data(),
+)
+def test_columns_are_those_of_the_mask(mask, data):
+    first = data.draw(st.integers(0, mask.shape[1] - 1))
+    last = data.draw(st.integers(first + 1, mask.shape[1]))
+    assert rle.columns(rle.encode(mask), len(mask), first, last) == rle.encode(mask[:, first:last])

@@ -257,8 +257,11 @@ def check(data_dir: str | Path, progress: Callable[[str], Any] | None = None) ->
     files = [(folder / "train_images" / name, shape, "error") for name in names]
     tests = list_images(folder / "test_images") if (folder / "test_images").is_dir() else []
     if not tests:
-        what = "there are no test images, and 05_shift, 40_evaluation and 90_inference need some"
-        remedy = "Put them there, or run the others with --only."
+        what = "there are no test images: 05_shift compares with none, and 90_inference predicts none"
+        remedy = "That is no harm where new images are to be predicted with python -m lib.predict."
+        if not (folder / "test_images").is_dir():
+            what = "there is no such folder, and 05_shift, 40_evaluation and 90_inference need it"
+            remedy = "Make it, empty if there are no test images."
         findings.append(reporting.finding(folder / "test_images", 0, what, remedy, "warning"))
     if (folder / "test_images").is_dir():
         findings += validation.folder_findings(folder / "test_images", tests)

@@ -86,6 +86,19 @@ def union(rles: Iterable[str]) -> str:
     return from_runs(np.column_stack([starts[first], ends[np.append(first[1:], True)] - starts[first]]))
 
 
+def columns(rle: str, height: int, first: int, last: int) -> str:
+    """The run-length string of an image's columns first to last, the last left out, as an image of their own.
+
+    Arguments:
+        rle: valid; height: of the image, in pixels.
+    """
+    pairs = runs(rle)
+    starts = np.maximum(pairs[:, 0] - 1, first * height)
+    ends = np.minimum(pairs.sum(axis=1) - 1, last * height)
+    inside = ends > starts
+    return from_runs(np.column_stack([starts - first * height + 1, ends - starts])[inside])
+
+
 def from_runs(runs: np.ndarray) -> str:
     """The run-length string of int64 (n, 2) starts (from 1) and lengths; "" for none."""
     numbers = np.asarray(runs).ravel().tolist()

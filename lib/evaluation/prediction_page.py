@@ -11,7 +11,7 @@ from lib.errors import UserError
 from lib.evaluation import error_analysis, metrics
 from lib.inference.postprocess import PostprocessConfig
 from lib.inference.results import ImageResult
-from lib.report.overlay import data_address, overlay
+from lib.report.overlay import data_address, of_columns
 from lib.report.prediction import Contents, Picture, link_to
 
 SHOWN = 6  # images of each kind
@@ -43,24 +43,22 @@ class Gallery:
             return Picture(result.name, caption(result), "", link)
         columns, words = part_shown(result, truth)
         predicted, true = (
-            data_address(overlay(image, rles)[:, columns]) if rles else "" for rles in (result.rles, truth)
+            data_address(of_columns(image, rles, *columns)) if rles else "" for rles in (result.rles, truth)
         )
         return Picture(result.name, caption(result) + words, predicted, link, true)
 
 
-def part_shown(result: ImageResult, truth: Sequence[str] = ()) -> tuple[slice, str]:
-    """Which columns of an image the page shows, and words on that: all, or, of one longer than LONGEST times its
-    height, as many about the column with most pixels in masks, in true ones where nothing was found."""
+def part_shown(result: ImageResult, truth: Sequence[str] = ()) -> tuple[tuple[int, int], str]:
+    """Which columns of an image the page shows, from and to, and words on that: all, or, of one longer than LONGEST
+    times its height, as many about the column with the longest runs of masks, of true ones where nothing was found."""
     height, width = result.shape
     shown = LONGEST * height
     if width <= shown:
-        return slice(None), ""
-    texts = [text for text in (result.rles if result.has_mask else truth) if text]
-    in_masks = sum(
-        (rle.decode(text, (height, width)).sum(axis=0, dtype=int) for text in texts), np.zeros(width, int)
-    )
+        return (0, width), ""
+    runs, _ = rle.runs_of_all(result.rles if result.has_mask else list(truth))
+    in_masks = np.bincount((runs[:, 0] - 1) // height, runs[:, 1], minlength=width)
     first = int(np.clip(in_masks.argmax() - shown // 2, 0, width - shown))
-    return slice(first, first + shown), f"; columns {first:,} to {first + shown:,} are shown"
+    return (first, first + shown), f"; columns {first:,} to {first + shown:,} are shown"
 
 
 def caption(result: ImageResult) -> str:

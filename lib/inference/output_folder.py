@@ -19,7 +19,7 @@ from lib.data.images import file_stamps
 from lib.data.listing import PREDICTION, ImageFile, output_names
 from lib.errors import UserError
 from lib.inference.results import ImageResult, index_mask
-from lib.report.overlay import overlay
+from lib.report import overlay
 from lib.report.picture import encode_jpeg
 
 CHUNK = 32  # images that are finished together: batches do not reach across, so that a kill changes none
@@ -187,7 +187,7 @@ class OutputFolder:
         if not result.problem and image is not None:
             encoded["masks"] = cv2.imencode(".png", index_mask(result))[1].tobytes()
             if result.has_mask:
-                encoded["overlays"] = encode_jpeg(overlay(image, result.rles), quality=90)
+                encoded["overlays"] = encode_jpeg(overlay.whole(image, result.rles), quality=90)
         for part in ("masks", "overlays"):
             path = self._picture(part, result.name)
             path.unlink(missing_ok=True)

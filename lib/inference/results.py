@@ -18,6 +18,9 @@ MEASURES = (*WHOLE, "length", "breadth")
 CONFIDENCE = ("mean_probability", "max_probability")
 
 
+PART = 8192  # columns of an image whose masks are decoded at a time, so that memory does not grow with its length
+
+
 @dataclass(frozen=True)
 class Severity:
     """From what size on a piece counts as a defect, and what a pixel measures.
@@ -109,12 +112,15 @@ def index_mask(result: ImageResult) -> np.ndarray:
     Where classes overlap, the class with fewer pixels on this image lies on top, so that nothing small is
     hidden; of equal ones the lower number.
     """
-    shape = result.shape[0], result.shape[1]
-    mask = np.zeros(shape, np.uint8)
+    height, width = result.shape
+    mask = np.zeros((height, width), np.uint8)
     order = sorted(range(len(result.rles)), key=lambda index: (rle.area(result.rles[index]), index))
     for class_index in reversed(order):
-        if result.rles[class_index]:
-            mask[rle.decode(result.rles[class_index], shape) > 0] = class_index + 1
+        for first in range(0, width, PART) if result.rles[class_index] else ():
+            part = mask[:, first : first + PART]
+            columns = part.shape[1]
+            text = rle.columns(result.rles[class_index], height, first, first + columns)
+            part[rle.decode(text, (height, columns)) > 0] = class_index + 1
     return mask
 
 

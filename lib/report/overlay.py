@@ -7,9 +7,11 @@ import numpy as np
 
 from lib.data import rle
 from lib.plots import colour
-from lib.report.picture import jpeg_address
+from lib.report.picture import MOST_SIDE, jpeg_address
 
 PAGE_WIDTH = 960  # pixels of a strip in a page
+PART = 8192  # columns that are drawn at a time
+BESIDE = 64  # columns beside a part that its lines and numbers may reach into
 
 
 def blue_first(class_index: int) -> tuple[int, int, int]:
@@ -37,6 +39,31 @@ def overlay(image: np.ndarray, rles: Sequence[str]) -> np.ndarray:
         contours, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
         for contour in contours:
             _label(canvas, contour, class_index)
+    return canvas
+
+
+def of_columns(image: np.ndarray, rles: Sequence[str], first: int, last: int) -> np.ndarray:
+    """The columns first to last, the last left out, of an `overlay`, (H, last - first, 3) uint8; a piece that reaches in
+    has its number there, too."""
+    height, width = image.shape[:2]
+    begin, end = max(0, first - BESIDE), min(width, last + BESIDE)
+    texts = [rle.columns(text, height, begin, end) for text in rles]
+    return overlay(image[:, begin:end], texts)[:, first - begin : last - begin]
+
+
+def whole(image: np.ndarray, rles: Sequence[str]) -> np.ndarray:
+    """An `overlay` for a file of its own: of what is longer than a JPEG can be, shrunk to that. It is drawn in parts,
+    so that memory does not grow with the length."""
+    height, width = image.shape[:2]
+    if width <= PART:
+        return overlay(image, rles)
+    scale = min(1.0, MOST_SIDE / width)
+    canvas = np.empty((max(1, int(height * scale)), int(width * scale), 3), np.uint8)
+    for first in range(0, width, PART):
+        last = min(first + PART, width)
+        left, right = int(first * scale), int(last * scale)
+        part = of_columns(image, rles, first, last)
+        canvas[:, left:right] = cv2.resize(part, (right - left, len(canvas)), interpolation=cv2.INTER_AREA)
     return canvas
 
 
