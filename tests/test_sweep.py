@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import shutil
 import signal
 from pathlib import Path
 
@@ -122,8 +123,13 @@ def test_every_run_of_a_sweep_runs_only_what_differs(tmp_path, call):
     )
     code, printed = call("--run", "a", "--sweep", "20.factor=2,3,4")
     assert code == 2 and "already holds a run. Add --resume" in printed
+    shutil.rmtree(runs[1])  # cut off while it took over: a state in which all wait, and a file half copied
+    states[1].notebooks = {name: NotebookTask() for name in small_project.GRAPH}
+    run_state.write(runs[1], states[1])
+    (runs[1] / "value.json").write_text("{")
     code, printed = call("--run", "a", "--resume", "--sweep", "20.factor=2,3")
-    assert code == 0 and printed.count("cached: nothing that it is made from has changed") == 8
+    assert code == 0 and printed.count("cached: nothing that it is made from has changed") == 4 + 3
+    assert run_state.read(runs[1]).notebooks["20_reads_value"].summary == "product 9"
 
 
 def test_a_value_that_is_refused_is_refused_before_the_first_run(tmp_path, call):
@@ -152,13 +158,17 @@ def test_what_another_run_has_changed_is_not_taken(tmp_path):
     run_state.write(donor, RunState("small", "2026-01-01", {}, done))
     (donor / "value.json").write_text("{}")  # after the run
     new, keys = tmp_path / "runs" / "b", dict.fromkeys(names, "k")
-    assert reuse.take_over(project, names, keys, new) == {"30_misbehaves": done["30_misbehaves"]}
+    waiting = {name: NotebookTask() for name in names}
+    taken = reuse.take_over(project, waiting, keys, new)
+    assert taken == waiting | {"30_misbehaves": done["30_misbehaves"]}
     assert not (new / "value.json").exists() and (new / "metrics" / "30_misbehaves.json").is_file()
     (donor / "30_misbehaves.html").write_text("<p>")  # a page can be made again
-    assert list(reuse.take_over(project, names, keys, tmp_path / "runs" / "c")) == ["30_misbehaves"]
+    assert reuse.take_over(project, waiting, keys, tmp_path / "runs" / "c") == taken
     done["30_misbehaves"].outdated = True
     run_state.write(donor, RunState("small", "2026-01-01", {}, done))
-    assert reuse.take_over(project, names, keys | {"10_writes_value": "l"}, tmp_path / "runs" / "d") == {}
+    assert (
+        reuse.take_over(project, waiting, keys | {"10_writes_value": "l"}, tmp_path / "runs" / "d") == waiting
+    )
 
 
 def test_a_network_is_one_file_in_both_runs_and_a_notebook_two(tmp_path):

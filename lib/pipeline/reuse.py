@@ -9,7 +9,7 @@ from lib.errors import print_line
 from lib.pipeline import run_folder, run_state
 from lib.pipeline.graph import Project
 from lib.pipeline.products import SPLIT, files_of, hashes_of
-from lib.pipeline.run_state import NotebookTask, RunState
+from lib.pipeline.run_state import NotebookTask, RunState, Status
 
 # What the project only ever replaces whole, so that two runs may have one file; people open notebooks and save
 # them, so these are copied.
@@ -18,26 +18,26 @@ SHARED_TRAININGS = ("together", "pretraining")  # in scratch/, of several notebo
 
 
 def take_over(
-    project: Project, selected: list[str], keys: dict[str, str], run_dir: Path
+    project: Project, tasks: dict[str, NotebookTask], keys: dict[str, str], run_dir: Path
 ) -> dict[str, NotebookTask]:
-    """Give a new run what finished runs have of its notebooks: {notebook: its task there}, for those whose key is
-    the same and whose files are as that run left them.
+    """Give a run what finished runs have of its notebooks that wait: those whose key is the same and whose files
+    are as that run left them. Returns all its tasks, of these notebooks those of that run.
 
     Arguments:
-        keys: see `tasks.keys_of`. Where several runs have a notebook, the newest one gives it.
+        tasks: of the run; keys: see `tasks.keys_of`. Where several runs have a notebook, the newest one gives it.
     """
-    taken: dict[str, NotebookTask] = {}
+    tasks = dict(tasks)
     for donor, state in finished_runs(project.runs, run_dir):
-        for name in selected:
-            task = state.notebooks.get(name)
-            if name in taken or task is None or not task.status.is_finished or task.outdated:
+        for name, task in state.notebooks.items():
+            waits = name in keys and name in tasks and tasks[name].status is Status.WAITING
+            if not waits or task.key != keys[name] or not task.status.is_finished or task.outdated:
                 continue
-            if task.key == keys[name] and copy_outputs(project, name, task, donor, run_dir):
-                taken[name] = task
+            if copy_outputs(project, name, task, donor, run_dir):
+                tasks[name] = task
                 print_line(
                     f"         {name:16} taken from the run {donor.name}, where it was made from the same"
                 )
-    return taken
+    return tasks
 
 
 def finished_runs(runs: Path, but: Path) -> list[tuple[Path, RunState]]:
@@ -71,11 +71,9 @@ def copy_outputs(project: Project, name: str, task: NotebookTask, donor: Path, r
 
 
 def put(source: Path, target: Path, can_link: bool) -> None:
-    """A file in another place, too: one file with two names where that can be, else a copy; what is there
-    stays."""
+    """A file in another place, too: one file with two names where that can be, else a copy."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    if target.exists():
-        return
+    target.unlink(missing_ok=True)
     if can_link:
         with contextlib.suppress(OSError):  # a file system without links
             os.link(source, target)

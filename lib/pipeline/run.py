@@ -57,7 +57,7 @@ def run(options: Options, project: Project = DEFAULT_PROJECT, take_over: bool = 
     cell.
 
     Arguments:
-        take_over: let a new run begin with what other runs have of its notebooks, see `reuse`.
+        take_over: let a run begin with what other runs have of its notebooks, see `reuse`.
     """
     if options.jobs is not None and options.jobs < 1:
         raise UserError(f"--jobs {options.jobs}: at least one notebook must run at a time.")
@@ -102,8 +102,6 @@ def run(options: Options, project: Project = DEFAULT_PROJECT, take_over: bool = 
         keys = tasks.keys_of(project, selected, values, fingerprint, previous)
         forced = set(selected) if options.start else set()
         before = previous.notebooks if previous else {}
-        if take_over and not previous:
-            before = reuse.take_over(project, selected, keys, run_dir)
         jobs = options.jobs or (previous.jobs if previous else 0) or JOBS
         state = RunState(
             run=run_dir.name,
@@ -115,6 +113,10 @@ def run(options: Options, project: Project = DEFAULT_PROJECT, take_over: bool = 
             overrides=overrides,
             notebooks=tasks.begin(project, selected, keys, run_dir, before, forced),
         )
+        if take_over:
+            run_state.write(run_dir, state)  # a run to go on with, if this is cut off
+            before = reuse.take_over(project, state.notebooks, keys, run_dir)
+            state.notebooks = tasks.begin(project, selected, keys, run_dir, before, forced)
         if previous:
             waiting = [name for name in selected if state.notebooks[name].status is Status.WAITING]
             inputs.divide(values, waiting, folder, run_dir)
