@@ -110,6 +110,8 @@ def act(arguments: list[str] | None) -> int:
         args.pixel_mm,
     )
     true_source = paths.resolve_path(args.truth, "--truth") if args.truth else None
+    if true_source and (true_source / "train.csv").is_file():
+        true_source /= "train.csv"
     if true_source and not true_source.exists():
         raise UserError(
             f"--truth {true_source} does not exist. Name a table as train.csv, a COCO file, or a folder of masks."
@@ -133,7 +135,7 @@ def act(arguments: list[str] | None) -> int:
     if folder.is_complete:
         folder.clear()
         errors.print_line(f"{out / 'index.html'} is there already, from these images and settings.")
-        return 0
+        return 1 if tables.has_unread(out / "images.csv") else 0
     with alone(folder.unfinished):
         folder.begin()
         if folder.has_gaps:  # if all are there already, no network is needed
@@ -264,7 +266,11 @@ def write_tables(
     contents = prediction_page.contents(image_results, titles, thresholds, gallery, args.pixel_mm, true_masks)
     contents.run, contents.settings, contents.score = run.name, folder.complete, score
     deep = prediction_page.deep_remark(image_results, args.white)
-    contents.remarks = [*score.get("remarks", ()), *filter(None, [deep]), *remarks]
+    unread = len(image_results) - len(read)
+    unscored = (
+        f"{unread} images could not be read, so that they are in no score." if true_source and unread else ""
+    )
+    contents.remarks = [*score.get("remarks", ()), *filter(None, [unscored, deep]), *remarks]
     if args.explore and read:
         words = run.name, read, thresholds, titles, severity, args.white, true_masks, args.explore
         contents.explored = exploring.explore_prediction(folder, *words)

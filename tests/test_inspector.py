@@ -363,7 +363,9 @@ def test_a_run_is_named_in_four_ways_and_stays_as_it_is(run, monkeypatch):
     assert sorted((path, path.stat().st_mtime_ns) for path in home.rglob("*")) == before
     (home / "runs" / "tuesday").mkdir()
     (home / "runs" / "latest").symlink_to("tuesday")  # which is not done: no other stands in for it
-    with pytest.raises(UserError, match=r"latest has no thresholds\.json"):
+    with pytest.raises(
+        UserError, match=r"tuesday has no thresholds\.json\. The newest run .* is done is monday\."
+    ):
         Inspector("latest")
 
 

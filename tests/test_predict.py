@@ -425,6 +425,11 @@ def test_names_of_outputs_never_meet():
     assert listing.output_names(reversed(names)) == chosen
 
 
+def test_areas_are_in_square_millimetres_where_a_pixel_has_a_size():
+    assert prediction_page.area_text(1000, 0) == "1,000 pixels"
+    assert prediction_page.area_text(1000, 0.5) == "250.0 mm²"
+
+
 def test_no_output_is_called_as_a_folder_or_too_long(run, tmp_path):
     source, long = tmp_path / "in", "x" * 251
     for name in ("scan.jpg", "scan.png/x.png", "tile.png", "tile.jpg/x.png", f"{long}.png", f"{long}.bmp"):
@@ -597,6 +602,7 @@ def test_truth_gives_the_score_page(run, folder, tmp_path):
         "1 of 3 images are not in train.csv and count as free of defects.",
     ]
     page = (out / "index.html").read_text(encoding="utf-8")
+    assert "1 spots: defect" in page  # of which class a mistake is
     assert "Against the truth" in page and f"{score['value']:.4f}" in page and "Outlined worst" in page
 
 
@@ -621,6 +627,36 @@ def test_masks_lie_in_folders_as_the_images_also_beside_some(run, folder, tmp_pa
     assert predict.main([*words, "--truth", str(tmp_path / "truth")]) == 0
     score = json.loads((tmp_path / "out" / "score.json").read_text())
     assert score["classes"][0]["images_with_it"] == 2
+
+
+def test_a_lone_folder_of_masks_is_the_class_of_its_name(run, folder, tmp_path):
+    """Neither the first class, nor that of the folder's place."""
+    (folder / "a.bmp").unlink()
+    save(tmp_path / "truth" / "2 cracks" / "a.png", TRUTH["a.png"][2].astype(np.uint8))
+    words = ["--run", str(run()), "--images", str(folder), "--out", str(tmp_path / "out")]
+    assert predict.main([*words, "--truth", str(tmp_path / "truth")]) == 0
+    score = json.loads((tmp_path / "out" / "score.json").read_text())
+    assert [one["images_with_it"] for one in score["classes"]] == [0, 1]
+
+
+def test_what_could_not_be_read_is_in_no_score_and_the_exit_code_stays(run, folder, tmp_path, capsys):
+    (folder / "broken.png").write_bytes(b"no image")
+    (folder / "train.csv").write_text(
+        f"ImageId,ClassId,EncodedPixels\na.png,1,{rle.encode(SPOT > 0)}\nbroken.png,1,1 5\n"
+    )
+    words = [
+        "--run",
+        str(run()),
+        "--images",
+        str(folder),
+        "--out",
+        str(tmp_path / "out"),
+        "--truth",
+        str(folder),
+    ]
+    assert predict.main(words) == 1
+    assert "Note: 1 images could not be read, so that they are in no score." in capsys.readouterr().out
+    assert predict.main(words) == 1 and "there already" in capsys.readouterr().out
 
 
 def test_the_truth_among_the_images_is_not_predicted(run, folder, tmp_path, capsys):

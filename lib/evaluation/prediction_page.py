@@ -34,18 +34,20 @@ class Gallery:
     def __init__(self, paths: Mapping[str, Path], overlays: Mapping[str, str], white: float) -> None:
         self.paths, self.overlays, self.white = paths, overlays, white
 
-    def picture(self, result: ImageResult, truth: Sequence[str] = ()) -> Picture:
-        """An image with its masks, and with the true ones, where these are given."""
+    def picture(self, result: ImageResult, truth: Sequence[str] = (), title: str = "") -> Picture:
+        """An image with its masks, and with the true ones, where these are given; `title`: of the class that it is
+        shown for, or ""."""
+        words = f"{title}: {caption(result)}" if title else caption(result)
         link = link_to(self.overlays[result.name]) if result.has_mask else ""
         try:
             image = depth.read(self.paths[result.name], self.white).image
         except UserError:  # it was there before
-            return Picture(result.name, caption(result), "", link)
-        columns, words = part_shown(result, truth)
+            return Picture(result.name, words, "", link)
+        columns, on_columns = part_shown(result, truth)
         predicted, true = (
             data_address(of_columns(image, rles, *columns)) if rles else "" for rles in (result.rles, truth)
         )
-        return Picture(result.name, caption(result) + words, predicted, link, true)
+        return Picture(result.name, words + on_columns, predicted, link, true)
 
 
 def part_shown(result: ImageResult, truth: Sequence[str] = ()) -> tuple[tuple[int, int], str]:
@@ -94,7 +96,7 @@ def least_sure(
 
 
 def of_truth(
-    results: Sequence[ImageResult], truth: list[list[str]], gallery: Gallery
+    results: Sequence[ImageResult], titles: Sequence[str], truth: list[list[str]], gallery: Gallery
 ) -> list[tuple[str, str, list[Picture]]]:
     """Galleries of the mistakes, the true outlines beside the predicted ones."""
     predicted = [result.rles for result in results]
@@ -103,7 +105,7 @@ def of_truth(
         truth, predicted, metrics.dice_of_rles(truth, predicted), probability, SHOWN // 2
     )
     return [
-        (*words, [gallery.picture(results[row], truth[row]) for row, _ in shown[kind]])
+        (*words, [gallery.picture(results[row], truth[row], titles[index]) for row, index in shown[kind]])
         for kind, words in TRUTH_KINDS.items()
     ]
 
@@ -135,7 +137,7 @@ def contents(
         classes.append(
             (title, with_it, len(pieces), area_text(sum(piece["area"] for piece in pieces), pixel_mm))
         )
-    galleries = of_truth(read, truth, gallery) if truth is not None else []
+    galleries = of_truth(read, titles, truth, gallery) if truth is not None else []
     words = "Those with the largest share of their pixels in masks."
     galleries.append(("Worst images", words, [gallery.picture(result) for result in worst(read)]))
     words = "Those whose probability of a defect is nearest to the filter's threshold: look here for what it may have got wrong."

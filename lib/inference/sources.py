@@ -165,7 +165,10 @@ def run_folder(run: str | Path) -> Path:
     if Path(text) in (Path("latest"), Path("runs/latest")) and not latest.is_symlink():
         return paths.find_run("", [THRESHOLDS])
     for folder in filter(Path.is_dir, candidates):
-        raise UserError(f"{folder} has no {THRESHOLDS}. Name a run whose 40_evaluation is done.")
+        remedy = "Name a run whose 40_evaluation is done."
+        with contextlib.suppress(UserError):
+            remedy = f"The newest run whose 40_evaluation is done is {paths.find_run('', [THRESHOLDS]).name}."
+        raise UserError(f"{folder.resolve()} has no {THRESHOLDS}. {remedy}")
     raise UserError(
         f"There is no run {text}. Name a run's folder, or one of those in {paths.home() / 'runs'}."
     )

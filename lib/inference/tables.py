@@ -1,6 +1,8 @@
 """The tables of a prediction: defects.csv, images.csv, seconds.csv, from the results of its images."""
 
+import csv
 from collections.abc import Sequence
+from pathlib import Path
 
 from lib.data.dataset import csv_text
 from lib.inference.results import CONFIDENCE, MEASURES, ImageResult
@@ -11,6 +13,12 @@ VERDICTS = {"defect": "a mask is there", "clean": "no mask", "unread": "the file
 def verdict(result: ImageResult) -> str:
     """One of VERDICTS."""
     return "unread" if result.problem else "defect" if result.has_mask else "clean"
+
+
+def has_unread(path: Path) -> bool:
+    """Whether an images.csv names an image that could not be read."""
+    with open(path, encoding="utf-8", newline="") as file:
+        return any(row["verdict"] == "unread" for row in csv.DictReader(file))
 
 
 def share(value: float | None) -> str:
