@@ -26,7 +26,7 @@ from lib import errors, files, paths
 from lib.data import decoding, depth, images, listing
 from lib.data.listing import ImageFile
 from lib.errors import UserError
-from lib.evaluation import exploring, prediction_page, truth
+from lib.evaluation import exploring, prediction_page, review, truth
 from lib.inference import label_files, results, sources, tables
 from lib.inference.inspector import HEIGHTS, FoundDefects, Inspector
 from lib.inference.output_folder import SETTINGS, OutputFolder, Predicted, alone
@@ -58,6 +58,7 @@ def parser() -> argparse.ArgumentParser:
         "--format", default="coco", choices=label_files.FORMATS, help="labelling tool to write files for, too"
     )
     options.add_argument("--ids", default="", help="labels.json of a data folder: the tool's names and ids")
+    review.add_options(options)
     options.add_argument("--operating-point", default="", help="thresholds other than those of the score")
     options.add_argument(
         "--white",
@@ -130,7 +131,7 @@ def act(arguments: list[str] | None) -> int:
     ids = paths.resolve_path(args.ids, "--ids") if args.ids else None
     identities = label_files.identities_of(ids, titles, [one.name for one in image_files])
     more = {"format": args.format, "ids": digest_of(ids)} if ids or args.format != "coco" else {}
-    more["explore"] = args.explore
+    more |= {"explore": args.explore, **review.insist_on_options(args)}
     folder = OutputFolder(out, settings, image_files, truth=digest_of(true_source), **more)
     if folder.is_complete:
         folder.clear()
@@ -275,6 +276,7 @@ def write_tables(
         words = run.name, read, thresholds, titles, severity, args.white, true_masks, args.explore
         contents.explored = exploring.explore_prediction(folder, *words)
     listed = [*LISTED, *label_files.FORMATS[args.format], *(["score.json"] if score else [])]
+    listed += review.write(folder, image_results, thresholds, args)
     prediction.write_page(where / "index.html", contents, listed)
     for remark in contents.remarks:
         errors.print_line(f"Note: {remark}")

@@ -45,7 +45,8 @@ class FoundDefects:
     defect_probability: 0..1, of any defect, and class_probability: (C,) float32, of each class: the highest
     of all windows, NaN where the cascade did not ask; defects: one row a piece, see `defects.table`; classes:
     their C titles; panel_width: pixels of the image that a training strip's length comes to; maps: C maps of
-    the pixels' probabilities, as from `Joiner.packed_map`, b"" where they were not kept.
+    the pixels' probabilities, as from `Joiner.packed_map`, b"" where they were not kept; disagreement: of the
+    classifiers' members, the largest standard deviation of their answers, NaN where there is one of each.
     """
 
     image: np.ndarray
@@ -56,6 +57,7 @@ class FoundDefects:
     classes: tuple[str, ...]
     panel_width: int
     maps: tuple[bytes, ...] = ()
+    disagreement: float = float("nan")
 
     @property
     def masks(self) -> np.ndarray:
@@ -205,6 +207,9 @@ class Inspector:
             strip = strips[key[0]]
             return strip.view(strip.windows[key[1]].left, self.shape[1], size)
 
+        classifiers = [network for name, network in self.networks.items() if not name.startswith("seg_")]
+        for network in classifiers:
+            network.disagreement = {}
         for start in range(0, len(keys), CHUNK):
             rows = np.arange(start, min(start + CHUNK, len(keys)))
             probabilities = defect_probability, class_probability
@@ -214,17 +219,23 @@ class Inspector:
                 ):
                     strip_index, window_index = keys[row]
                     strips[strip_index].joiners[class_index].add(window_index, probability)
+        measured = [(network.disagreement or {}).get(key, np.nan) for network in classifiers for key in keys]
+        disagreement = np.fmax.reduce(np.reshape(measured, (len(classifiers), len(keys))), initial=np.nan)
         done = 0
         while strips:
             strip = strips.pop(0)
             here = slice(done, done + len(strip.windows))
             done = here.stop
-            yield self.found_in(strip, defect_probability[here], class_probability[here])
+            yield self.found_in(strip, defect_probability[here], class_probability[here], disagreement[here])
 
     def found_in(
-        self, strip: Strip, defect_probability: np.ndarray, class_probability: np.ndarray
+        self,
+        strip: Strip,
+        defect_probability: np.ndarray,
+        class_probability: np.ndarray,
+        disagreement: np.ndarray,
     ) -> FoundDefects:
-        """What is in a strip whose windows were all asked; the probabilities are theirs."""
+        """What is in a strip whose windows were all asked; the probabilities and the disagreement are theirs."""
         own_size = strip.image.shape[0], strip.image.shape[1]
         size = strip.scaled.shape[0], strip.scaled.shape[1]
         rles, rows = [], []
@@ -241,6 +252,7 @@ class Inspector:
             tuple(self.classes),
             max(round(self.shape[1] * own_size[0] / self.shape[0]), 1),
             tuple(joiner.packed_map() for joiner in strip.joiners),
+            float(np.fmax.reduce(disagreement)),
         )
 
 

@@ -31,6 +31,8 @@ class Network:
             machine.
 
     `seconds`, `images` and `passes` count what it was used for; a pass is one image through one member once.
+    `disagreement`: a dict is filled with {path: standard deviation of the members' answers, the largest of its
+    outputs} where it is an ensemble of classifiers; None: nothing is measured.
     """
 
     def __init__(
@@ -62,6 +64,8 @@ class Network:
         self.clock = clock
         self.name = folder.name
         self.pace = 0.0  # seconds of a pass in the last batch
+        self.disagreement: dict[Any, float] | None = None
+        self.deviations: list[np.ndarray] = []  # of the batch at hand
         self.use(len(self.augmentations), len(self.members))
         self.reset()
 
@@ -155,8 +159,11 @@ class Network:
         `broken`, or it raises."""
         if not images:
             return {}
+        self.deviations = []
         try:
             answers = self.answer(np.stack(list(images.values()))[..., None])
+            if self.disagreement is not None and self.deviations:
+                self.disagreement |= zip(images, np.concatenate(self.deviations).tolist(), strict=True)
             return dict(zip(images, answers, strict=True))
         except Exception as error:
             if broken is None:
@@ -186,11 +193,16 @@ class Network:
         names = self.augmentations[: self.used[0]]
         members = self.members[self.first : self.first + self.used[1]]
         total: np.ndarray | float = 0.0
+        of_members: list[Any] = [0.0] * len(members)
         for name in names:
             shown = passes.show(images, name, self.variation)
-            for predict in members:
+            for index, predict in enumerate(members):
                 result = predict(shown)
                 total = total + (passes.mirror(result[..., 0], name) if result.ndim == 4 else result)
+                if self.disagreement is not None and result.ndim == 2:
+                    of_members[index] = of_members[index] + result / len(names)
+        if len(members) > 1 and isinstance(of_members[0], np.ndarray):
+            self.deviations.append(np.std(of_members, axis=0).max(axis=1))
         return np.asarray(total / (len(names) * len(members)))
 
 

@@ -46,7 +46,8 @@ class ImageResult:
 
     name: as `listing.find_images` has it; problem: why it could not be read, a sentence, or ""; shape: (H, W)
     pixels, () if unread; defect_probability, class_probability: 0..1, None where not asked; rles: one a class;
-    pieces: rows of `FoundDefects.defects`; remarks: sentences; highest: see `depth.Reading`.
+    pieces: rows of `FoundDefects.defects`; remarks: sentences; highest: see `depth.Reading`;
+    disagreement: see `FoundDefects`, None where there is none.
     """
 
     name: str
@@ -58,6 +59,7 @@ class ImageResult:
     pieces: list[dict[str, Any]] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
     highest: int = 0
+    disagreement: float | None = None
 
     @property
     def has_mask(self) -> bool:
@@ -92,6 +94,7 @@ def of_found(
         counting,
         list(remarks),
         highest,
+        json_float(result.disagreement),
     )
 
 
