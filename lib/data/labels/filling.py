@@ -50,16 +50,21 @@ def fill(rings: Sequence[np.ndarray], shape: tuple[int, int]) -> np.ndarray:
 
 def fill_nested(rings: Sequence[np.ndarray], shape: tuple[int, int]) -> tuple[np.ndarray, int]:
     """The mask of one object's outlines, and how many of them are holes: a ring within what larger ones cover
-    is a hole, others add to the object."""
-    masks = sorted((fill([ring], shape) for ring in rings), key=lambda mask: -int(mask.sum()))
+    is a hole, others add to the object. A ring that is there twice counts once."""
+    once = {ring.tobytes(): ring for ring in rings}
     whole, holes = np.zeros(shape, np.uint8), 0
-    for index, mask in enumerate(masks):
-        inside = mask.any() and not (mask & ~whole & 1).any()
-        if inside and any(np.array_equal(mask, other) for other in masks[:index]):
-            continue  # the same ring twice
-        holes += bool(inside)
-        whole = whole & ~mask & 1 if inside else whole | mask
+    for ring in sorted(once.values(), key=_area, reverse=True):
+        mask = fill([ring], shape)
+        is_hole = bool(mask.any()) and not (mask > whole).any()
+        whole = whole - mask if is_hole else whole | mask
+        holes += is_hole
     return whole, holes
+
+
+def _area(ring: np.ndarray) -> float:
+    """What a ring surrounds, in pixels."""
+    x, y = ring.T
+    return abs(float(x @ np.roll(y, -1) - y @ np.roll(x, -1))) / 2
 
 
 def rectangle(left: float, top: float, right: float, bottom: float) -> np.ndarray:
