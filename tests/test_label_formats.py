@@ -42,6 +42,7 @@ LABELME = {
         {"label": "polygon", "points": PAIRS, "shape_type": "polygon"},
         {"label": "old", "points": PAIRS},
         {"label": "box", "points": [[5, 3], [1, 1]], "shape_type": "rectangle"},
+        {"label": "corners", "points": [[1, 1], [5, 1], [5, 3], [1, 3]], "shape_type": "rectangle"},
         {"label": "disc", "points": [[4, 4], [4, 5]], "shape_type": "circle"},
         {
             "label": "mask",
@@ -142,9 +143,16 @@ def test_labelme(tmp_path):
     assert labels.format == "labelme" and labels.images[0].name == "..\\images\\a.png"
     assert masks_of(labels) == {
         name: mask.tolist()
-        for name, mask in {"polygon": FULL, "old": FULL, "box": BOX, "disc": DISC, "mask": RING}.items()
+        for name, mask in {
+            "polygon": FULL,
+            "old": FULL,
+            "box": BOX,
+            "corners": BOX,
+            "disc": DISC,
+            "mask": RING,
+        }.items()
     }
-    assert list(labels.class_ids) == ["box", "disc", "mask", "old", "polygon"]
+    assert list(labels.class_ids) == ["box", "corners", "disc", "mask", "old", "polygon"]
 
 
 def test_label_studio(tmp_path):
@@ -200,16 +208,21 @@ WRONG_LABELME = [
     ([*SHAPE, "points"], [[1, 2], [3, 4]], "pairs of numbers, 3 or more"),
     ([*SHAPE, "points", 0], [1, 2, 3], "pairs of numbers"),
     ([*SHAPE, "shape_type"], "linestrip", "shape 1 is a linestrip, which has no area"),
-    (["shapes", 4, "mask"], "no base64!", "shape 5: mask is .* It must be a PNG in base64"),
+    (["shapes", 5, "mask"], "no base64!", "shape 6: mask is .* It must be a PNG in base64"),
     (
-        ["shapes", 4, "points"],
+        ["shapes", 5, "points"],
         [[10, 2], [13, 4]],
-        "shape 5: its mask of 3 x 4 pixels at row 2, column 10 is outside",
+        "shape 6: its mask of 3 x 4 pixels at row 2, column 10 is outside",
     ),
 ]
 WRONG_STUDIO = [
     ([0], 3, "task 1: this is 3. It must be an object"),
     ([0, "data"], None, "task 1: data is missing"),
+    (
+        [1],
+        {"image": "a.png", "label": []},
+        "task 2 has no data and no annotations. Export as JSON, not as JSON-MIN",
+    ),
     ([0, "data"], {"one": "x", "two": "y"}, "image in its data is missing. It must be a text"),
     ([0, "annotations"], "x", "annotations is 'x'. It must be a list"),
     ([*VALUE, 0, "image_rotation"], 90, "its image was turned by 90 degrees"),

@@ -30,6 +30,8 @@ def read(path: Path, shape_of: ShapeOf) -> LabelSet:
     for index, task in enumerate(tasks, 1):
         where = f"{path}: task {index}"
         task = fields.record(task, where)
+        if "data" not in task and "annotations" not in task:
+            raise UserError(f"{where} has no data and no annotations. Export as JSON, not as JSON-MIN.")
         data = fields.record(task.get("data", fields.MISSING), where, "data")
         results = chosen(task, where, labels.notes)
         name = address(data, results, where)

@@ -49,7 +49,7 @@ def read(files: Sequence[Path], shape_of: ShapeOf) -> LabelSet:
 def region(entry: dict, shape: tuple[int, int], where: str, notes: Notes) -> np.ndarray:
     """The mask of a shape, uint8 (H, W)."""
     kind = entry.get("shape_type") or "polygon"
-    if kind in ("polygon", "oriented_rectangle"):
+    if kind in ("polygon", "oriented_rectangle", "rotation"):  # the last of tools that took over the format
         return filling.fill([fields.points(entry.get("points"), where)], shape)
     if kind not in ("rectangle", "circle", "mask"):
         raise UserError(
