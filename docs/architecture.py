@@ -21,6 +21,7 @@ PICTURE = PROJECT / "docs" / "architecture.svg"
 MOST_LINES = 300
 GROUND = ("errors", "files", "paths")  # drawn as one
 COMMANDS = (
+    "export",
     "importer",
     "overlap",
     "predict",
@@ -161,6 +162,7 @@ COLUMNS = {
     "inference": 0,
     "evaluation": 0,
     "commands": 0,
+    "bundle": 2,
     "plots": 2,
     "report": 2,
 }  # the others in the middle

@@ -21,6 +21,7 @@ ORDER = (
     "report",
     "inference",
     "evaluation",
+    "bundle",
     "pipeline",
     "kaggle",
 )

@@ -267,7 +267,8 @@ sys.stdout.write("\\n" + json.dumps(found))
 """.replace("RIVALS", repr(RIVALS))
 HELPS = [[*name, "--help"] for name in (
     ["run_all.py"], ["tests/kills.py"],
-    *(["-m", f"lib.{name}"] for name in ("importer", "overlap", "evaluation.lookup", "predict", "kaggle.archive", "synthetic", "kaggle")),
+    *(["-m", f"lib.{name}"] for name in ("importer", "overlap", "evaluation.lookup", "predict", "export", "synthetic")),
+    *(["-m", f"lib.{name}"] for name in ("kaggle.archive", "kaggle")),
     *(["-m", "lib.kaggle", name] for name in ("pack", "push", "download")),
 )]  # fmt: skip
 
@@ -386,6 +387,8 @@ HOW = [  # the first that fits the whole command
     (r"python -m lib\.overlap .*", run(says="mean_iou")),
     (r"python -m lib\.evaluation\.lookup .*", run(says="mean_iou")),
     (r"python -m lib\.predict --run .*", run(says="Open ")),
+    (r"python -m lib\.export .*", parsed),  # test_export.py makes bundles
+    (r"(?:python )?detect\.py .*", not_here("in a bundle; detect.py is run in test_export.py")),
     (r"python -m lib\.kaggle\.archive FILE.zip FOLDER", run(says="files in")),
     (r"python -m lib\.synthetic --out .*", run("--processes", "1")),
     (r"(?:python -m lib\.kaggle )?(?:pack|push|download).*", parsed),

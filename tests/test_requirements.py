@@ -14,7 +14,14 @@ from packaging.specifiers import SpecifierSet
 from lib.paths import PROJECT
 from lib.pipeline import params
 
-OPTIONAL = {"kaggle", "mlflow", "openvino", "tensorboard"}  # asked for by name where they are missed
+OPTIONAL = {
+    "kaggle",
+    "mlflow",
+    "onnxruntime",
+    "openvino",
+    "tensorboard",
+    "tf2onnx",
+}  # asked for by name where they are missed
 
 
 def imported(source):
