@@ -167,6 +167,16 @@ def test_too_few_strips_end_in_how_many_it_takes():
     assert missed.endswith("The budget is not kept: the networks do not part these strips well enough.")
 
 
+def test_a_recall_of_a_class_that_no_strip_has_asks_for_nothing():
+    has_defect = [[True, False]] * 10 + [[False, False]] * 10
+    some = strips(np.linspace(0, 1, 20), has_defect, [[50, 50]] * 20)
+    budget = of(min_recall=0.5, of_classes=((), (0, 0.5)), classes=2)
+    chosen = budgets.choose(some, base(2), budget)
+    assert chosen == budgets.choose(some, base(2), of(min_recall=0.5, classes=2))
+    (_, unknown) = alarms.remarks(some, budget, alarms.achieved(some, np.ones((20, 2), bool), ["a", "b"]))
+    assert unknown.startswith("b, a recall of 0.5: nothing is known, as there are no defective strips.")
+
+
 def test_without_a_defect_free_strip_nothing_is_claimed_of_false_alarms():
     some = strips(np.linspace(0, 1, 20), [[True]] * 20, [[50]] * 20)
     result = alarms.achieved(some, np.ones((20, 1), bool), ["a"], defective_share=0.02)
@@ -175,7 +185,9 @@ def test_without_a_defect_free_strip_nothing_is_claimed_of_false_alarms():
         assert np.isnan(result[unknown]).all()
     assert np.isnan(np.array(result["precision_interval"].tolist())).all()
     assert alarms.achieved(some, np.ones((20, 1), bool), ["a"])["precision"].tolist() == [1, 1]
-    (said,) = alarms.remarks(some, of(max_false_alarms=20), result)
+    budget = of(max_false_alarms=20)
+    assert budgets.choose(some, base(), budget) == budgets.without_filters(base())
+    (said,) = alarms.remarks(some, budget, result)
     assert said.endswith("nothing is known, as there are no defect-free strips. It takes 149.")
     (found,) = alarms.remarks(some, of(min_recall=0.5), result)
     assert "achieved 1.000" in found and "nan" not in found

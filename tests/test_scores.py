@@ -92,6 +92,24 @@ def test_the_interval_of_severstal_is_that_of_a_mean_and_others_draw_groups_toge
         assert scores.interval(score, HAND, group, 200, weights=np.full(3, 2)) == pytest.approx((low, high))
 
 
+@pytest.mark.parametrize("score", ["positives_and_empties", "miou"])
+def test_the_interval_has_95_percent(score):
+    """Of 400 pairs, half right and half not, the mean has a standard error of 0.5 / 20."""
+    right = np.random.default_rng(0).permutation(400)[:, None] < 200
+    ones = np.ones_like(right, int)
+    low, high = scores.interval(score, PairPixels(right * ones, right * ones, ones), np.arange(400), 4000)
+    assert (high - low) / 2 == pytest.approx(1.96 * 0.025, rel=0.05)
+
+
+def test_a_class_that_neither_has_loses_nothing_for_miou():
+    pairs = PairPixels(np.array([[1, 0]]), np.array([[2, 0]]), np.array([[3, 0]]))
+    assert (
+        scores.losses("miou", pairs).sum()
+        == pytest.approx(1 - scores.value("miou", pairs))
+        == pytest.approx(0.75)
+    )
+
+
 def table(count, seed=0, classes=2, groups=None):
     """Predictions whose defects are found the better, the higher the probabilities are; a tenth of the pairs
     has a defect."""
