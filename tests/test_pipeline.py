@@ -740,6 +740,7 @@ def test_whatever_a_notebook_left_is_missed_where_it_is_gone_or_changed(tmp_path
             "thresholds.json": "d",
             "predictions.npz": "e",
             "evaluation.json": "v",
+            "explore.html": "x",
             "split.csv": "s",
         },
         "90_inference": {"submission.csv": "s", "pseudo_labels.csv": "p"},

@@ -29,7 +29,7 @@ from lib.inference import defects, sources, windows
 from lib.inference.windows import Joiner, Strip
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+    from lib.plots import Figure  # which is no result: another matplotlib runs nothing again
 
 Image = str | Path | np.ndarray | Strip  # a Strip: what `Inspector.open` made of one of the others
 HEIGHTS = ("scale", "refuse")
