@@ -17,6 +17,7 @@ from lib.evaluation import exploring
 from lib.evaluation.predictions import PIXEL_THRESHOLDS, SMALLEST_COMPONENTS, CascadePredictions
 from lib.inference import postprocess
 from lib.inference.postprocess import PostprocessConfig
+from lib.inference.results import ImageResult
 from lib.report import explore
 from lib.report.explore import About, ClassRules, Strip
 
@@ -158,6 +159,22 @@ def test_a_run_has_each_strip_under_the_thresholds_of_its_fold(tmp_path):
     assert soft[2, 5] == pytest.approx(0.3, abs=1 / 255) and exploring.weighted(png, 0.5, config()) == png
 
 
+def test_of_a_long_image_there_is_the_part_with_most_found(monkeypatch):
+    """12 times its height is shown; nothing else but the masks of that part."""
+    image = np.zeros((H, 200), np.uint8)
+    image[1:4, 150:154] = 200
+    text = rle.encode((image > 0).astype(np.uint8))
+    result = ImageResult("long", shape=image.shape, rles=[text, ""])
+    part = exploring.part_of(strip("long", [text, ""], [text, ""], [1, 1], image=image), result)
+    assert part.image.shape == (H, 12 * H) and (part.image > 0).sum() == 12
+    expected = rle.encode((part.image > 0).astype(np.uint8))
+    assert (part.predicted, part.truth) == ([expected, ""], [expected, ""])
+    entry = explore.entry(part)
+    assert (
+        entry["shape"] == [H, 200] and not entry["has_maps"] and "columns 114 to 186 are shown" in entry["remark"]
+    )
+
+
 @pytest.fixture(scope="module")
 def page(tmp_path_factory):
     """The page of three strips, in a browser."""
@@ -274,6 +291,12 @@ def test_filters_sort_and_arrows_choose_strips(page):
 def test_address_names_the_strip(page):
     page.value("location.hash = 'alarm'")
     page.until("document.body.dataset.shown == 'alarm'")
+    slide(page, 0.9, 1)  # nothing is stored of which it could be drawn anew
+    assert np.array_equal(drawn(page, 1), mask((1, 2, 3, 4))) and dices(page, 1) == ["0.000", "0.000"]
+    assert "no probabilities stored" in page.value(
+        "document.querySelectorAll('#classes tbody tr')[1].textContent"
+    )
+    page.press("r")
     for nothing in ("gone", "%"):
         page.value(f"location.hash = '{nothing}'")
     assert page.value("document.body.dataset.shown") == "alarm"

@@ -553,7 +553,8 @@ def test_a_page_to_look_around_in(run, folder, tmp_path):
     assert strips["a.bmp"]["maps"] == [None, None] and strips["a.bmp"]["passed"] == [False, False]
     masks = cv2.imread(str(out / "masks" / "day 1" / "a.png"), cv2.IMREAD_UNCHANGED)
     assert strips["day 1/a.png"]["predicted"] == [rle.encode((masks == 1).astype(np.uint8)), ""]
-    assert 'href="explore.html"' in (out / "index.html").read_text(encoding="utf-8")
+    index = (out / "index.html").read_text(encoding="utf-8")
+    assert 'href="explore.html"' in index and 'href="explore.html#day%201/a.png"' in index
     few = tmp_path / "few"
     assert predict.main([*words[:-1], str(few), "--explore", "2"]) == 0
     # nearest to the binary threshold of 0.5 is 150 / 255; two have most of their area in masks, a.png is the first

@@ -2,13 +2,14 @@
 a person should look at first."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import zip_longest
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from lib.data import depth
+from lib.data import depth, rle
 from lib.data.images import read_image
 from lib.errors import UserError
 from lib.evaluation import error_analysis, metrics, prediction_page
@@ -124,12 +125,12 @@ def explore_prediction(
 
     def strips() -> Iterator[Strip]:
         for row in order[:most]:
-            result = results[row]
+            result, true = results[row], None if truth is None else truth[row]
             try:
                 image = depth.read(paths[result.name], white).image
             except UserError:  # it was there before
                 continue
-            yield Strip(
+            strip = Strip(
                 result.name,
                 image,
                 result.rles,
@@ -137,15 +138,35 @@ def explore_prediction(
                 passed[row].tolist(),
                 result.defect_probability,
                 result.class_probability,
-                None if truth is None else truth[row],
+                true,
                 [] if dice is None else dice[row].tolist(),
                 float(doubt[row]),
             )
+            yield strip if image.shape[1] <= explore.LONGEST_SIDE else part_of(strip, result)
 
     rule = WITHOUT if truth is None else WITH_TRUTH
     rules = rules_of(titles, thresholds, severity)
     about = About(title, "Prediction", len(results), rule, rules, has_truth=truth is not None)
     return explore.write_page(folder.folder / "explore.html", about, strips())
+
+
+def part_of(strip: Strip, result: ImageResult) -> Strip:
+    """The part of a long image that is shown of it elsewhere, too; its maps were not kept."""
+    (first, last), remark = prediction_page.part_shown(result, strip.truth or ())
+    height = strip.image.shape[0]
+    predicted, true = (
+        [rle.columns(text, height, first, last) for text in texts]
+        for texts in (strip.predicted, strip.truth or ())
+    )
+    return replace(
+        strip,
+        image=strip.image[:, first:last],
+        predicted=predicted,
+        maps=(),
+        truth=None if strip.truth is None else true,
+        shape=strip.image.shape,
+        remark=remark,
+    )
 
 
 def rules_of(

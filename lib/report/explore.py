@@ -57,7 +57,8 @@ class Strip:
     image: (H, W) uint8; truth, predicted: C run-length strings, truth None where it is not known; dice: (C,)
     of the two, 0..1; maps: C PNGs of 256 levels, as from `postprocess.pack`, of any size, b"" where there is
     none; passed: (C,) whether the filters let the class through; defect_probability, class_probability: None
-    where not asked; doubt: how sure the prediction is, 0 for least.
+    where not asked; doubt: how sure the prediction is, 0 for least; shape: of the whole image, where `image`
+    and all masks are a part of it, and remark: words on that.
     """
 
     name: str
@@ -70,6 +71,8 @@ class Strip:
     truth: Sequence[str] | None = None
     dice: Sequence[float] = ()
     doubt: float = 0.0
+    shape: tuple[int, ...] = ()
+    remark: str = ""
 
 
 @dataclass(frozen=True)
@@ -148,7 +151,8 @@ def entry(strip: Strip) -> dict[str, Any]:
     jpeg = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, QUALITY, cv2.IMWRITE_JPEG_OPTIMIZE, 1])[1]
     return {
         "name": strip.name,
-        "shape": [height, width],
+        "shape": list(strip.shape or (height, width)),
+        "remark": strip.remark,
         "height": shape[0],
         "width": shape[1],
         "scale": scale,
@@ -158,6 +162,7 @@ def entry(strip: Strip) -> dict[str, Any]:
         if strip.truth is None
         else [scaled(text, (height, width), shape) for text in strip.truth],
         "dice": [float(value) for value in strip.dice],
+        "has_maps": any(strip.maps),
         "maps": [packed(png, shape) for png in strip.maps] or [None] * len(strip.predicted),
         "passed": [bool(value) for value in strip.passed],
         "defect_probability": strip.defect_probability,

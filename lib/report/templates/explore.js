@@ -107,7 +107,8 @@ function drawnOf(index) {
   const settings = `${state.thresholds[index]} ${state.rules}`;
   if (opened.drawn[index]?.settings === settings) return opened.drawn[index];
   const mask = drawnMask(index);
-  return { settings, mask, dice: opened.truth ? dice(opened.truth[index], mask) : null };
+  const unchanged = mask === opened.predicted[index]; // then its Dice is that of the whole strip, at its own size
+  return { settings, mask, dice: unchanged || !opened.truth ? opened.strip.dice[index] : dice(opened.truth[index], mask) };
 }
 
 /** The mask of a class as the thresholds and rules on the page have it: as predicted where nothing was changed. */
@@ -115,8 +116,9 @@ function drawnMask(index) {
   const { strip, levels, predicted } = opened;
   const { threshold, smallest_component, minimum_area } = page.classes[index];
   if (state.rules && state.thresholds[index] === threshold) return predicted[index];
+  if (!levels[index]) return predicted[index];
   const mask = new Uint8Array(predicted[index].length);
-  if (!levels[index] || (state.rules && !strip.passed[index])) return mask;
+  if (state.rules && !strip.passed[index]) return mask;
   const lowest = 255 * state.thresholds[index] - 1e-3;
   for (let pixel = 0; pixel < mask.length; pixel++) mask[pixel] = levels[index][pixel] >= lowest ? 1 : 0;
   if (!state.rules) return mask;
@@ -255,7 +257,7 @@ async function show(strip) {
     stated.push(`classes ${strip.class_probability.map(number).join(" ")}`);
   }
   const size = strip.scale < 1 ? `, shown at ${Math.round(100 * strip.scale)} % of its size` : "";
-  element("facts").textContent = `classifiers: ${stated.join(", ")}; ${strip.shape.join(" x ")} pixels${size}`;
+  element("facts").textContent = `classifiers: ${stated.join(", ")}; ${strip.shape.join(" x ")} pixels${size}${strip.remark}`;
   fit();
   redraw();
   document.body.dataset.shown = strip.name;
@@ -314,7 +316,7 @@ function remarkOn(strip, index) {
   else if (!strip.passed[index]) reasons.push("a filter dropped it");
   if (!unpacks) reasons.push("this browser cannot unpack probabilities");
   else if (!opened.levels[index] && kind !== "empty") {
-    reasons.push(strip.passed[index] ? `no probability above ${page.faintest}` : "no probabilities stored");
+    reasons.push(strip.has_maps && strip.passed[index] ? `no probability above ${page.faintest}` : "no probabilities stored");
   }
   return reasons.filter(Boolean).join("; ");
 }
