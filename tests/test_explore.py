@@ -171,7 +171,9 @@ def test_of_a_long_image_there_is_the_part_with_most_found(monkeypatch):
     assert (part.predicted, part.truth) == ([expected, ""], [expected, ""])
     entry = explore.entry(part)
     assert (
-        entry["shape"] == [H, 200] and not entry["has_maps"] and "columns 114 to 186 are shown" in entry["remark"]
+        entry["shape"] == [H, 200]
+        and not entry["has_maps"]
+        and "columns 114 to 186 are shown" in entry["remark"]
     )
 
 
