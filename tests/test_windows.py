@@ -15,7 +15,8 @@ import pytest
 HERE = Path(__file__).resolve().parent
 COMPUTE = ("networks", "training", "normalization", "pretrained", "rle", "generators", "metrics", "threshold_search", "evaluation",
            "thresholds", "notebook_judgement", "duplicates", "doubts", "time_budget", "lessons", "architecture", "words",
-           "requirements", "synthetic", "budgets", "inspector", "scores", "copy_lookup", "passes", "fuzz", "plots", "export")  # fmt: skip
+           "requirements", "synthetic", "budgets", "inspector", "scores", "copy_lookup", "passes", "fuzz", "plots", "export",
+           "dockerfile")  # fmt: skip
 
 
 @pytest.mark.slow
