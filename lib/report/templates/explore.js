@@ -534,7 +534,7 @@ function addClassRow(one, index) {
   slider.addEventListener("input", () => setThreshold(index, Number(slider.value)));
   row.insertCell().append(label);
   row.insertCell().append(slider, make("output"));
-  for (let column = 2; column < 5; column++) row.insertCell();
+  for (let column = 2; column < 5; column++) row.insertCell().hidden = column < 4 && !page.has_truth;
 }
 
 function choices(id, names, values = names) {
