@@ -39,6 +39,7 @@ def act(arguments: list[str] | None) -> None:
     parser.add_argument("--test-images", default="", help="folder with the test images")
     parser.add_argument("--test-masks", default="", help="their masks, where they are known")
     parser.add_argument("--test-labels", default="", help="their labels, where they are known")
+    parser.add_argument("--chosen", default="", help="review.csv of a prediction: these images only train")
     parser.add_argument("--names", default="", help="names of the classes, with commas between them")
     parser.add_argument("--size", default="", help="bring all images to this height and width")
     parser.add_argument(
@@ -66,7 +67,7 @@ def act(arguments: list[str] | None) -> None:
         size,
         args.white,
         errors.print_line,
-        importing.Coding((args.format or "auto") if args.labels else "", args.colours),
+        importing.Coding((args.format or "auto") if args.labels else "", args.colours, args.chosen),
     )
     about = files.read_json(out / "dataset.json")
     counts = [len(images.list_images(out / part)) for part in ("train_images", "test_images")]

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 
 from lib import paths
-from lib.data import decoding, images, mask_files, rle
+from lib.data import chosen, decoding, images, mask_files, rle
 from lib.data.dataset import write_table
 from lib.data.labels import class_table
 from lib.data.labels.masks import LabelledMasks
@@ -133,14 +133,16 @@ def copy_image(path: Path, image: np.ndarray, target: Path, shape: tuple[int, ..
 
 @dataclass(frozen=True)
 class Coding:
-    """How masks are written down.
+    """How masks are written down, and which images were chosen.
 
     format: of a labelling tool, one of `reading.FORMATS`, or "auto" for what the file is; "" for pixels;
-    colours: file with a table of the classes' colours or numbers, "" for none.
+    colours: file with a table of the classes' colours or numbers, "" for none; chosen: file that names training
+    images which were chosen for labelling, see `chosen`.
     """
 
     format: str = ""
     colours: str = ""
+    chosen: str = ""
 
     def source(
         self, path: str | Path, image_dir: Path, names: Sequence[str], some: bool = False
@@ -221,6 +223,13 @@ def import_data(
                 else f"{mask_dir} has no label that covers a pixel of an image in {image_dir}. Name the labels of the defects."
             )
         write_description(partial / "dataset.json", masks, tests, shape)
+        if coding.chosen:
+            source = paths.resolve_path(coding.chosen, "--chosen")
+            listed = chosen.match(source, images.list_images(partial / "train_images"))
+            write_table(partial / chosen.FILE, chosen.HEADERS[:1], [(name,) for name in listed])
+            remarks.append(
+                f"{len(listed):,} images were chosen for labelling: they train, and evaluate nothing."
+            )
         if isinstance(masks, LabelledMasks):
             write_json(partial / "labels.json", masks.identities())
         if not put(partial, target):

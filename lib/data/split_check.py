@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from lib.data import dataset, reporting, splitting
+from lib.data import chosen, dataset, reporting, splitting
 from lib.data.splitting import IN_WORDS, PARTS
 from lib.errors import UserError
 
@@ -96,7 +96,7 @@ def findings(
         folder: of the images; titles: what the classes are called.
 
     Severe, and alone: a part without any defective image, where a classifier is among the notebooks. Else a
-    warning for each class that a part lacks, and for defect-free images.
+    warning for each class that a part lacks, for defect-free images, and for images that only train.
     """
     few = np.minimum.reduce([least(table, count, seed) for count in set(n_members.values())])
     present = dataset.labels(table).astype(bool)
@@ -136,6 +136,9 @@ def findings(
         )
         what = f"{where}: how often images without one are taken for defective stays unknown"
         results.append(reporting.finding(folder, 0, what, "Add some, if such images will come.", "warning"))
+    if what := chosen.remark(table):
+        remedy = "Keep images that were drawn at random for the evaluation."
+        results.append(reporting.finding(folder, 0, what, remedy, "warning"))
     return results
 
 

@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 
 from lib import files, paths
-from lib.data import dataset
+from lib.data import chosen, dataset
+from lib.data.dealing import random_parts, spread
 from lib.data.duplicates import MAX_DISTANCE, find_duplicates
 from lib.errors import UserError
 
@@ -43,6 +44,9 @@ def split(
             same way.
         max_distance: 0..1, closer images are near-duplicates, see `duplicates.find_duplicates`.
 
+    Images that were chosen for labelling (a column `chosen`) and their near-duplicates train; shares are of the
+    others.
+
     Returns a copy of the table with part ("train", "validation", "held_out"), group (int), and fold
     (0..folds-1) if asked for. With three groups or more no part whose share is above 0 is empty. Raises
     UserError for shares or methods that make no sense.
@@ -55,10 +59,13 @@ def split(
         raise UserError(f"There is no split method {method!r}. Use 'grouped' or 'random'.")
     group = find_duplicates(table["path"], max_distance)
     combination = dataset.combinations(dataset.labels(table))
+    free = ~chosen.of_groups(table, group)
+    part = np.zeros(len(table), int)
     if method == "grouped":
-        part = spread(combination, group, [1 - held_out - validation, validation, held_out], seed)
+        dealt = np.unique(group[free], return_inverse=True)[1]
+        part[free] = spread(combination[free], dealt, [1 - held_out - validation, validation, held_out], seed)
     else:
-        part = random_parts(len(table), held_out, validation, seed)
+        part[free] = random_parts(int(free.sum()), held_out, validation, seed)
     table = table.assign(part=np.array(PARTS, dtype=object)[part], group=group)
     if folds > 1:
         table["fold"] = spread(combination, group, [1 / folds] * folds, seed)
@@ -66,15 +73,16 @@ def split(
 
 
 def validated_member(table: pd.DataFrame, n_members: int, seed: int) -> np.ndarray:
-    """The member (from 0) of an ensemble that each image validates, int (N,); -1 where it is held out or
-    pseudo-labelled.
+    """The member (from 0) of an ensemble that each image validates, int (N,); -1 where it is held out,
+    pseudo-labelled or chosen for labelling.
 
     Arguments:
         table: with part and group, as from `split`, and pseudo where it comes from `pseudo_labels`.
 
     UserError where a member would have nothing to learn from, or nothing that validates it.
     """
-    free = np.flatnonzero(table["part"] != "held_out")
+    trains = chosen.of_groups(table, table["group"].to_numpy())
+    free = np.flatnonzero((table["part"] != "held_out") & ~trains)
     if "pseudo" in table:
         free = free[~table["pseudo"].to_numpy()[free]]
     combination = dataset.combinations(dataset.labels(table))[free]
@@ -147,49 +155,6 @@ def validation_images(table: pd.DataFrame, n_members: int = 1, seed: int = 0) ->
     return fold_parts(table, n_members, 0, seed).query("part == 'validation'").assign(member=0)
 
 
-def random_parts(count: int, held_out: float, validation: float, seed: int) -> np.ndarray:
-    """Part numbers (N,) at random: two calls of train_test_split, first for the held-out images."""
-    from sklearn.model_selection import train_test_split  # a second to import, needed here alone
-
-    part, rest = np.zeros(count, int), np.arange(count)
-    for index, share in ((2, held_out), (1, validation)):
-        size = max(round(share * count), 1)
-        if share > 0 and len(rest) > size:
-            rest, taken = train_test_split(rest, test_size=size, random_state=seed)
-            part[taken] = index
-    return part
-
-
-def spread(kind: np.ndarray, group: np.ndarray, shares: Sequence[float], seed: int) -> np.ndarray:
-    """Deal groups into parts so that each part gets its share of every kind of image.
-
-    Arguments:
-        kind, group: int (N,); a group counts as its rarest kind's, alike kinds have neighbouring numbers.
-        shares: of the parts, sum 1.
-
-    Returns int (N,) part numbers. Each group goes to the part that lacks most; what a kind leaves over or
-    short is carried to the next kind, so that rare kinds don't all land in the largest part.
-    """
-    wanted = np.asarray(shares, float)
-    sizes = np.bincount(group)
-    kind_of = np.full(group.max(initial=-1) + 1, -1)
-    np.maximum.at(kind_of, group, kind)
-    lacking = np.zeros(len(wanted))
-    owner = np.zeros(len(sizes), int)
-    rng = np.random.default_rng(seed)
-    for rarest in np.unique(kind_of)[::-1]:
-        members = rng.permutation(np.flatnonzero(kind_of == rarest))
-        lacking += wanted * sizes[members].sum()
-        for member in members:
-            owner[member] = np.argmax(np.where(wanted > 0, lacking, -np.inf))
-            lacking[owner[member]] -= sizes[member]
-    for empty in np.flatnonzero((wanted > 0) & (np.bincount(owner, minlength=len(wanted)) == 0)):
-        counts = np.bincount(owner, minlength=len(wanted))
-        if counts.max(initial=0) > 1:
-            owner[np.flatnonzero(owner == counts.argmax())[0]] = empty
-    return owner[group]
-
-
 def load_split(
     run_dir: str | Path,
     table: pd.DataFrame,
@@ -237,7 +202,8 @@ def load_split(
         return table.assign(**{column: saved[column].to_numpy() for column in columns})
     divided = split(table, **settings)
     insist_on_parts(divided, held_out)
-    rows = divided[["image_id", *columns]].assign(split_hash=digest)
+    marked = [chosen.COLUMN] if chosen.COLUMN in divided else []
+    rows = divided[["image_id", *columns, *marked]].assign(split_hash=digest)
     files.write_atomic(path, rows.to_csv(index=False, lineterminator="\n"))
     return divided
 
@@ -256,6 +222,8 @@ def insist_on_parts(table: pd.DataFrame, held_out: float) -> None:
 def hash_split(table: pd.DataFrame, settings: dict) -> str:
     """What names a split, 16 hexadecimal digits: a hash of its settings, the labels and the files' sizes."""
     digest = hashlib.sha256(repr(sorted(settings.items())).encode())
+    if chosen.COLUMN in table:
+        digest.update(repr(table["image_id"][table[chosen.COLUMN]].tolist()).encode())
     for row in table[["image_id", "path", *dataset.rle_columns(table)]].itertuples(index=False):
         digest.update(repr((row[0], os.path.getsize(row[1]), *row[2:])).encode())
     return digest.hexdigest()[:16]

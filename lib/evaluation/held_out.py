@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from lib import files
-from lib.data import splitting
+from lib.data import chosen, splitting
 from lib.errors import UserError
 from lib.evaluation import scores, statistics
 from lib.evaluation.predictions import CascadePredictions, pair_pixels, passing_filters
@@ -123,6 +123,8 @@ def _images(run_dir: Path) -> tuple[np.ndarray, np.ndarray]:
         return np.array([], str), np.array([], int)
     if (table["part"] == "held_out").any():
         table = table[table["part"] == "held_out"]
+    else:
+        table = table[~chosen.of_groups(table, table["group"].to_numpy())]
     return table["image_id"].to_numpy(str), table["group"].to_numpy()
 
 
