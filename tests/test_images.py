@@ -86,6 +86,8 @@ DAMAGED = {
     "a hole near the end": (hole(JPEG, 200, 0.8), "damaged", strict),
     "noise": (JPEG[:900] + np.random.default_rng(1).bytes(900) + JPEG[1800:], "damaged", strict),
     "a middle that is missing": (JPEG[:900] + JPEG[1400:], "damaged", strict),
+    "a mark that there is not": (JPEG[:900] + b"\xff\x6e" + JPEG[902:], "damaged", strict),
+    "a second header": (JPEG[:900] + JPEG[: JPEG.index(b"\xff\xda")] + JPEG[900:], "damaged", strict),
     "cut off, with an end mark": (JPEG[:1500] + b"\xff\xd9", "damaged", strict),
     "cut off, with an end mark and padding": (JPEG[:1500] + b"\xff\xd9" + bytes(2048), "damaged", strict),
     "a progressive one, cut off with an end mark": (PROGRESSIVE[:900] + b"\xff\xd9", "damaged", strict),

@@ -16,6 +16,11 @@ try:
 except ImportError:  # Kaggle's image
     simplejpeg = None
 MOST_PIXELS = 2**26  # of an image or a mask; below what Pillow warns of
+OPENCV_KNOWS = (
+    "olor conversion",
+    "olorspace",
+    "ICC",
+)  # what simplejpeg refuses a sound JPEG for, such as CMYK
 TOO_WHITE = "The image {path} has 8 bits, of which --white {white:g} would leave next to nothing. Import it with others of 8 bits alone."
 REDUCED = {1: cv2.IMREAD_GRAYSCALE, 2: cv2.IMREAD_REDUCED_GRAYSCALE_2, 4: cv2.IMREAD_REDUCED_GRAYSCALE_4,
            8: cv2.IMREAD_REDUCED_GRAYSCALE_8}  # fmt: skip
@@ -118,7 +123,7 @@ def strict_jpeg(data: bytes, shape: tuple[int, ...], step: int, path: str | Path
             raise UserError(
                 f"The image {path} is cut off: its end is missing. Replace it by the original file."
             ) from None
-        if "Corrupt JPEG data" in str(error) and "ICC" not in str(error):
+        if not any(words in str(error) for words in OPENCV_KNOWS):
             raise UserError(
                 f"The image {path} is damaged ({error}). Replace it by the original file."
             ) from None
