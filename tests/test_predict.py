@@ -668,7 +668,7 @@ def test_the_truth_among_the_images_is_not_predicted(run, folder, tmp_path, caps
     assert "1 images in" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("line", ["nowhere.png,1,1 1", "a.png,1,one two", "a.png,9,1 1"])
+@pytest.mark.parametrize("line", ["nowhere.png,1,1 1", "a.png,1,one two", "a.png,9,1 1", "a.png,1,640 2"])
 def test_a_wrong_truth_costs_no_prediction(run, folder, tmp_path, capsys, monkeypatch, line):
     """What can be seen beforehand is said beforehand; where only the truth was mended, what was predicted stays."""
     table = tmp_path / "train.csv"
@@ -686,7 +686,7 @@ def test_a_wrong_truth_costs_no_prediction(run, folder, tmp_path, capsys, monkey
     said = refused(capsys, *words)
     assert "train.csv" in said
     begun = (tmp_path / ".out.unfinished" / "parts").is_dir()
-    assert begun == (not line.startswith("nowhere"))
+    assert begun == line.endswith("640 2")  # outside of this image, not of any
 
     def asked_again(*_):
         raise AssertionError("predicted again")

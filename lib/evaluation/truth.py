@@ -22,6 +22,7 @@ from lib.inference.results import ImageResult
 
 Rles = list[list[str]]  # (N x C)
 OF_TOOLS = (".json", ".xml")  # endings of labelling tools' files
+LARGEST = 2**15, 2**15  # (H, W) of an image that is read
 NO_IMAGE = "{path} names none of the images that are predicted. Name their table."
 NO_MASK = "No mask in {folder} has the name of an image that is predicted. Name their folder."
 
@@ -47,9 +48,9 @@ def read_truth(
     return _of_table(source, results, len(class_names))
 
 
-def insist_on_fit(source: Path, names: Sequence[str]) -> None:
-    """UserError, before anything is predicted, where a table or a folder of masks cannot be read or is of none of the
-    images; `names`: as `listing.find_images` has them."""
+def insist_on_fit(source: Path, names: Sequence[str], classes: int) -> None:
+    """UserError, before anything is predicted, where a truth cannot be read, is of none of the images, or has rows that
+    fit no image of any size; `names`: as `listing.find_images` has them."""
     if source.is_dir():
         layouts = _layouts(source, names)
         paths = map(PurePosixPath, names)
@@ -61,8 +62,12 @@ def insist_on_fit(source: Path, names: Sequence[str]) -> None:
             raise UserError(NO_IMAGE.format(path=source))
     else:
         known = [*names, *(PurePosixPath(name).name for name in names)]
-        if not set(as_listed(validation.read_rows(source)["image_id"], known)) & set(known):
+        rows = validation.read_rows(source)
+        rows["image_id"] = as_listed(rows["image_id"], known)
+        rows = rows[rows["image_id"].isin(known)]
+        if not len(rows):
             raise UserError(NO_IMAGE.format(path=source))
+        validation.insist_on_none(validation.row_findings(rows, source, set(known), classes, LARGEST))
 
 
 def _stem(path: PurePosixPath) -> str:

@@ -51,9 +51,9 @@ def convert(value: Any, annotation: ast.expr) -> Any:
         raise ValueError(f"{value[:40]!r}, not a whole number: write it in digits alone, such as 1000")
     if type(value) is not kind:
         what = "empty" if value is None else f"of type {type(value).__name__}"
-        remedy = {str: ": put it in quotes", list: f": put it in brackets, such as [{str(value)[:20]}]"}.get(
-            kind, ""
-        )
+        remedy = ": put it in quotes" if kind is str else ""
+        if kind is list and isinstance(value, int | float):
+            remedy = f": put it in brackets, such as [{value}]"
         raise ValueError(f"{what}, not {kind.__name__}" + remedy)
     if isinstance(value, float) and not math.isfinite(value):
         raise ValueError("not a finite number")
