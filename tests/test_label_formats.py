@@ -348,7 +348,7 @@ def spoilt(value, rng):
 )
 def test_whatever_stands_in_a_file_there_is_a_sentence_or_a_result(tmp_path, content, format):
     rng = np.random.default_rng(0)
-    for _ in range(200):
+    for _ in range(100):
         path = write_json(tmp_path / "a.json", spoilt(content, rng))
         try:
             reading.read(path, of_this_size, format)
