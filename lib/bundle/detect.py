@@ -133,8 +133,7 @@ class Detector:
     def __call__(self, data: bytes) -> tuple[np.ndarray, list[list], float, np.ndarray]:
         """Of an image's bytes: the mask (H, W) uint8, rows as of defects.csv from the class on, the
         probability of any defect and of each class (C,), NaN where not asked. ValueError if it is unread."""
-        shape = grey(data).shape
-        maps, any_defect, of_class = self.maps(data)
+        shape, (maps, any_defect, of_class) = grey(data).shape, self.maps(data)
         pieces = [self.pieces(index, probability, shape) for index, probability in enumerate(maps)]
         mask = np.zeros(shape, np.uint8)  # the class with fewer pixels lies on top
         for index in sorted(range(len(pieces)), key=lambda index: (-pieces[index][0].sum(), -index)):
@@ -278,7 +277,8 @@ def main() -> int:
         try:
             mask, rows, any_defect, of_class = detector(path.read_bytes())
         except (OSError, ValueError) as error:
-            table.append([name, "unread", 0, *[""] * (len(detector.names) + 3), f"{path}: {error}"])
+            why = getattr(error, "strerror", "") or error
+            table.append([name, "unread", 0, *[""] * (len(detector.names) + 3), f"{path}: {why}"])
             unread += 1
             continue
         target.parent.mkdir(parents=True, exist_ok=True)
