@@ -27,10 +27,8 @@ def act(arguments: list[str] | None) -> None:
         prog="python -m lib.importer", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("--images", required=True, help="folder with the training images")
-    parser.add_argument(
-        "--masks", default="", help="folder with their masks, or with a folder of masks a class"
-    )
-    parser.add_argument("--labels", default="", help="file or folder of a labelling tool, in place of masks")
+    parser.add_argument("--masks", help="folder with their masks, or with a folder of masks a class")
+    parser.add_argument("--labels", help="file or folder of a labelling tool, in place of masks")
     parser.add_argument(
         "--format", default="", choices=reading.FORMATS, help="of the labels, where it is not found out"
     )
@@ -59,7 +57,7 @@ def act(arguments: list[str] | None) -> None:
     size = importing.size_of(args.size) if args.size else None
     out = importing.import_data(
         args.images,
-        args.masks or args.labels,
+        args.masks if args.labels is None else args.labels,
         args.out,
         args.test_images,
         args.test_masks or args.test_labels,
@@ -67,7 +65,9 @@ def act(arguments: list[str] | None) -> None:
         size,
         args.white,
         errors.print_line,
-        importing.Coding((args.format or "auto") if args.labels else "", args.colours, args.chosen),
+        importing.Coding(
+            (args.format or "auto") if args.labels is not None else "", args.colours, args.chosen
+        ),
     )
     about = files.read_json(out / "dataset.json")
     counts = [len(images.list_images(out / part)) for part in ("train_images", "test_images")]
@@ -80,9 +80,9 @@ def act(arguments: list[str] | None) -> None:
 
 def insist_on_one_source(args: argparse.Namespace) -> None:
     """UserError where options for masks and for labels are mixed."""
-    if bool(args.masks) == bool(args.labels):
+    if (args.masks is None) == (args.labels is None):
         raise UserError("Name the masks with --masks, or a labelling tool's file with --labels, one of both.")
-    wrong = ("test_masks", "colours") if args.labels else ("test_labels", "format")
+    wrong = ("test_masks", "colours") if args.labels is not None else ("test_labels", "format")
     for name in wrong:
         if getattr(args, name):
             other = "--labels" if args.labels else "--masks"

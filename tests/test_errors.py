@@ -82,7 +82,11 @@ def test_an_empty_path_does_not_mean_the_folder_that_the_command_is_called_in(
     path, tmp_path, monkeypatch, capsys
 ):
     monkeypatch.chdir(tmp_path)
-    files = ["--images", path, "--masks", "m", "--out", "o"], ["--images", "i", "--masks", path, "--out", "o"]
+    files = (
+        ["--images", path, "--masks", "m", "--out", "o"],
+        ["--images", "i", "--masks", path, "--out", "o"],
+        ["--images", "i", "--labels", path, "--out", "o"],
+    )
     for main, arguments in [
         *((importer.main, each) for each in files),
         (archive.main, [path, "out"]),
