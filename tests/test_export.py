@@ -17,6 +17,7 @@ import pytest
 from lib import export, files, paths, predict
 from lib.bundle import card, detect
 from lib.data import rle
+from lib.errors import UserError
 from lib.inference import passes, postprocess, windows
 from lib.inference.inspector import Inspector
 from lib.inference.passes import Variation
@@ -293,6 +294,25 @@ def test_windows_passes_and_pieces_are_those_of_the_project():
         assert np.array_equal(network.varied(image, int(name.split()[-1])), shown)
     for name in ("none", "vertical", "horizontal", "both"):
         assert np.array_equal(detect.flip(image, name), passes.mirror(image[None], name)[0])
+
+
+@needs_onnx
+def test_grouped_convolutions_and_constants_are_converted(tmp_path):
+    """Of which Keras compiles the one apart from the graph, and holds the other outside of it."""
+    import keras
+    from keras import layers
+
+    from lib.bundle import networks
+
+    inputs = keras.Input((16, 24, 1), dtype="uint8", name="image")
+    x = layers.Normalization(mean=[90.0], variance=[3000.0])(layers.Rescaling(1.0)(inputs))
+    x = layers.Conv2D(8, 3)(x)
+    x = layers.GlobalAveragePooling2D()(layers.Conv2D(8, 5, groups=8)(x))
+    network = keras.Model(inputs, layers.Dense(2, activation="sigmoid")(x))
+    assert networks.write(network, (16, 24), tmp_path / "grouped.onnx") < 1e-5
+    unknown = keras.Model(inputs, keras.ops.fft2((x[:, None], x[:, None]))[0])
+    with pytest.raises(UserError, match=r"unknown cannot be converted .*another --format"):
+        networks.write(unknown, (16, 24), tmp_path / "unknown.onnx")
 
 
 def test_what_cannot_work_ends_in_a_sentence(run, tmp_path, capsys, monkeypatch):

@@ -117,11 +117,18 @@ def write(network: keras.Model, size: tuple[int, int], path: Path) -> float:
 
     images = tensorflow.TensorSpec((None, *size, 1), tensorflow.uint8, name="image")
     function = tensorflow.function(lambda image: network(image, training=False), input_signature=[images])
-    with _quiet():
-        _WRITERS[path.suffix](function, images, path)
     noise = np.random.default_rng(0).integers(0, 256, (1, *size, 1), np.uint8)
     expected = keras.ops.convert_to_numpy(network(noise, training=False))
-    difference = float(np.abs(detect.network_of(path)(noise) - expected).max())
+    try:
+        with _quiet(), _inlined():
+            _WRITERS[path.suffix](function, images, path)
+        answer = detect.network_of(path)(noise)
+    except Exception as error:
+        reason = (str(error).splitlines() or [""])[0][:200]
+        raise UserError(
+            f"The network {path.stem} cannot be converted ({type(error).__name__}: {reason}). Choose another --format."
+        ) from error
+    difference = float(np.abs(answer - expected).max())
     if not difference < WRONG:
         raise UserError(
             f"The network {path.stem} answers otherwise once it is converted, by {difference:.4f}. Choose another --format."
@@ -130,9 +137,19 @@ def write(network: keras.Model, size: tuple[int, int], path: Path) -> float:
 
 
 def _write_onnx(function: Any, images: Any, path: Path) -> None:
+    import onnx
     import tf2onnx
 
-    tf2onnx.convert.from_function(function, [images], opset=OPSET, output_path=str(path))
+    model, _ = tf2onnx.convert.from_function(function, [images], opset=OPSET)
+    graph = function.get_concrete_function(images).graph
+    constants = {inside.name: outside for outside, inside in graph.captures if inside.dtype != "resource"}
+    used = {name for node in model.graph.node for name in node.input}
+    for entry in [entry for entry in model.graph.input if entry.name in constants]:
+        model.graph.input.remove(entry)
+        if entry.name in used:
+            value = np.asarray(constants[entry.name])
+            model.graph.initializer.append(onnx.numpy_helper.from_array(value, entry.name))
+    onnx.save(model, str(path))
 
 
 def _write_openvino(function: Any, images: Any, path: Path) -> None:
@@ -143,6 +160,20 @@ def _write_openvino(function: Any, images: Any, path: Path) -> None:
 
 
 _WRITERS: dict[str, Callable[[Any, Any, Path], None]] = {".onnx": _write_onnx, ".xml": _write_openvino}
+
+
+@contextlib.contextmanager
+def _inlined() -> Iterator[None]:
+    """A context in which functions become a part of the graph that calls them: Keras compiles grouped
+    convolutions apart, which ONNX does not know."""
+    import tensorflow
+
+    before = tensorflow.config.functions_run_eagerly()
+    tensorflow.config.run_functions_eagerly(True)
+    try:
+        yield
+    finally:
+        tensorflow.config.run_functions_eagerly(before)
 
 
 @contextlib.contextmanager
