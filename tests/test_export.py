@@ -129,6 +129,7 @@ def table(path):
 
 
 @needs_onnx
+@pytest.mark.slow
 def test_a_bundle_gives_what_predict_gives(run, images, bundle, tmp_path):
     """By its command, with nothing of this project to import."""
     words = [sys.executable, "-I", str(bundle / "detect.py"), str(images), "--out", str(tmp_path / "own")]
@@ -170,6 +171,7 @@ def test_a_bundle_gives_what_predict_gives(run, images, bundle, tmp_path):
 
 
 @needs_onnx
+@pytest.mark.slow
 def test_networks_that_classes_share_are_there_once(bundle):
     entries = files.read_json(bundle / "bundle.json")["networks"]
     assert list(entries) == ["binary", "multilabel", "seg_class1", "seg_class3"]
@@ -185,6 +187,7 @@ def test_networks_that_classes_share_are_there_once(bundle):
 
 
 @needs_onnx
+@pytest.mark.slow
 def test_every_strategy_and_operating_point_filters_as_the_cascade(run, images, bundle):
     detector, inspector = module_of(bundle).Detector(), Inspector(run)
     module, data = module_of(bundle), (images / "a.jpg").read_bytes()
@@ -215,6 +218,7 @@ def test_every_strategy_and_operating_point_filters_as_the_cascade(run, images, 
 
 
 @needs_onnx
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["networks/binary.onnx", "bundle.json", "detect.py", "card.html"])
 def test_a_file_that_was_changed_or_is_missing_is_refused_by_name(bundle, tmp_path, capsys, name):
     copy = shutil.copytree(bundle, tmp_path / "copy")
@@ -232,6 +236,7 @@ def test_a_file_that_was_changed_or_is_missing_is_refused_by_name(bundle, tmp_pa
 
 
 @needs_onnx
+@pytest.mark.slow
 def test_the_card_says_what_was_measured_and_what_not_to_use_it_for(bundle):
     page = re.sub(r"\s+", " ", (bundle / "card.html").read_text(encoding="utf-8"))
     for text in ("0.7123", "0.6000 to 0.8000", "All empty would score <strong>0.6543", "It learned from generated strips",
@@ -315,6 +320,7 @@ def test_grouped_convolutions_and_constants_are_converted(tmp_path):
         networks.write(unknown, (16, 24), tmp_path / "unknown.onnx")
 
 
+@pytest.mark.slow
 def test_what_cannot_work_ends_in_a_sentence(run, tmp_path, capsys, monkeypatch):
     def refused(*words):
         assert export.main(["--run", str(run), *words]) == 2
