@@ -1,6 +1,6 @@
 """A finished run as a bundle that runs where no TensorFlow is.
 
-python -m lib.export --run RUN --format onnx|openvino --out DIR
+python -m lib.export --run RUN --format onnx --out DIR      (or --format openvino)
 
 DIR gets the networks, thresholds and classes, card.html with what it is worth and must not be used for, and
 detect.py, which needs numpy, OpenCV and ONNX Runtime or OpenVINO: python detect.py IMAGES... --out DIR. It is
