@@ -711,7 +711,7 @@ def test_every_package_that_lib_imports_is_known():
         "onnxruntime",
     }
     for path in cache_key.LIB.rglob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text())):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             names += [node.module] if isinstance(node, ast.ImportFrom) and node.module else []
             for top in {name.partition(".")[0] for name in names} - {"lib", *sys.stdlib_module_names}:
