@@ -707,6 +707,7 @@ def test_every_package_that_lib_imports_is_known():
         "pyyaml",
         "mlflow",
         "tensorboard",
+        "onnx",
         "tf2onnx",
         "onnxruntime",
     }
