@@ -20,6 +20,7 @@ OPTIONAL = {
     "onnxruntime",
     "openvino",
     "tensorboard",
+    "onnx",
     "tf2onnx",
 }  # asked for by name where they are missed
 
