@@ -25,8 +25,8 @@ import measure  # noqa: E402
 import pandas as pd  # noqa: E402
 
 from lib import errors, files  # noqa: E402
-from lib.data import dataset, duplicates, importing, rle  # noqa: E402
-from lib.inference import submission  # noqa: E402
+from lib.data import dataset, duplicates, importing  # noqa: E402
+from lib.evaluation import overlap, scores  # noqa: E402
 
 JUDGED = 840  # as many as the published split judges
 DRAWS = 2_000
@@ -71,24 +71,15 @@ def write_drawing(folder, table, about, images, seed):
     return dict(zip(names[id(judged)], judged["group"], strict=True))
 
 
-def overlaps(folder, data, about):
+def overlaps(folder, data):
     """Pixels of the intersection and of the union, each (images, classes), and the images' names."""
-    shape, classes = (about["height"], about["width"]), about["classes"]
-    table = dataset.load_test_table(data)
-    truth = dataset.load_truth(data, table)
-    submitted = submission.check(folder / "submission.csv", list(table["image_id"]), classes, shape)
-    predicted = np.full((len(table), classes), "", dtype=object)
-    row = {name: index for index, name in enumerate(table["image_id"])}
-    for name, defect_class, text in zip(
-        submitted["image_id"], submitted["defect_class"], submitted["rle"], strict=True
-    ):
-        predicted[row[name], defect_class - 1] = text
-    both, either = np.zeros(predicted.shape), np.zeros(predicted.shape)
-    texts = truth[dataset.rle_columns(truth)].to_numpy()
-    for pair in np.ndindex(predicted.shape):
-        known, found = rle.decode(texts[pair], shape), rle.decode(predicted[pair], shape)
-        both[pair], either[pair] = (known & found).sum(), (known | found).sum()
-    return both, either, list(table["image_id"])
+    table, truth, predicted = overlap.read(folder / "submission.csv", data)
+    pairs = scores.of_rles(truth, predicted)
+    return (
+        pairs.intersection,
+        pairs.predicted_area + pairs.true_area - pairs.intersection,
+        list(table["image_id"]),
+    )
 
 
 def iou_of(both, either, group):
@@ -142,7 +133,7 @@ def main():
         group = write_drawing(data, table, about, args.images, drawing)
         for profile in args.profiles.split(","):
             folder = run(profile, drawing, data, args.p)
-            both, either, names = overlaps(folder, data, about)
+            both, either, names = overlaps(folder, data)
             iou, mean, interval = iou_of(both, either, [group[name] for name in names])
             minutes = files.read_json(folder / "run.json")["seconds"] / 60
             span = f"{interval[0]:.3f} to {interval[1]:.3f}"

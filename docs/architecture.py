@@ -23,7 +23,6 @@ GROUND = ("errors", "files", "paths")  # drawn as one
 COMMANDS = (
     "export",
     "importer",
-    "overlap",
     "predict",
 )  # in lib's root, for engineers to type: they may import anything, and nothing imports them
 FLAT = (*GROUND, "plots", *COMMANDS)  # the other modules lie in rooms

@@ -12,6 +12,6 @@ bundle/                a run as a folder that works without TensorFlow
 pipeline/              run_all.py: parameters, the graph of notebooks, processes, what must run again
 kaggle/                Kaggle's data in, a packed run out
 
-`export`, `importer`, `overlap` and `predict` are commands that engineers type: they import from any room, and
+`export`, `importer` and `predict` are commands that engineers type: they import from any room, and
 no room from them.
 """

@@ -10,9 +10,9 @@ import pytest
 from test_notebooks import FOLDER, cells_of
 
 import run_all
-from lib import files, overlap
+from lib import files
 from lib.data import dataset, duplicates, likeness, rle
-from lib.evaluation import copy_lookup, lookup, scores
+from lib.evaluation import copy_lookup, lookup, overlap, scores
 from lib.files import read_json, write_json
 from lib.inference import submission
 from lib.inference.time_budget import Budget

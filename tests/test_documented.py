@@ -209,7 +209,7 @@ def in_the_other(*more, says=""):
         other = project.with_name("other")
         if not other.exists():
             shutil.copytree(project, other, symlinks=True)
-            shutil.rmtree(other / "runs" / "neu")  # no run, but a submission for lib.overlap
+            shutil.rmtree(other / "runs" / "neu")  # no run, but a submission for lib.evaluation.overlap
         return run(*more, says=says)(other, words)
 
     return act
@@ -267,7 +267,7 @@ sys.stdout.write("\\n" + json.dumps(found))
 """.replace("RIVALS", repr(RIVALS))
 HELPS = [[*name, "--help"] for name in (
     ["run_all.py"], ["tests/kills.py"],
-    *(["-m", f"lib.{name}"] for name in ("importer", "overlap", "evaluation.lookup", "predict", "export", "synthetic")),
+    *(["-m", f"lib.{name}"] for name in ("importer", "evaluation.overlap", "evaluation.lookup", "predict", "export", "synthetic")),
     *(["-m", f"lib.{name}"] for name in ("kaggle.archive", "kaggle")),
     *(["-m", "lib.kaggle", name] for name in ("pack", "push", "download")),
 )]  # fmt: skip
@@ -384,7 +384,7 @@ HOW = [  # the first that fits the whole command
     (r"python run_all\.py --profile neu_seg .*", in_the_other("--only", "10", *SMALL, says="done")),
     (r"python -m lib\.importer --images DIR.*", run(says="python run_all.py --data")),
     (r"python -m lib\.importer --images NEU.*", run(says="python run_all.py --data")),
-    (r"python -m lib\.overlap .*", run(says="mean_iou")),
+    (r"python -m lib\.evaluation\.overlap .*", run(says="mean_iou")),
     (r"python -m lib\.evaluation\.lookup .*", run(says="mean_iou")),
     (r"python -m lib\.predict --run .*", run(says="Open ")),
     (r"python -m lib\.export .*", parsed),  # test_export.py makes bundles

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 import run_all
-from lib import errors, importer, overlap, paths
+from lib import errors, importer, paths
 from lib.errors import UserError
-from lib.evaluation import lookup
+from lib.evaluation import lookup, overlap
 from lib.files import put, read_json, scratch, write_atomic
 from lib.kaggle import __main__ as kaggle_command
 from lib.kaggle import archive

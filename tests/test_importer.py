@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lib import files, importer, overlap
+from lib import files, importer
 from lib.data import dataset, images, importing, rle
 from lib.errors import UserError
+from lib.evaluation import overlap
 from lib.inference import submission
 from lib.pipeline import graph
 from lib.pipeline.params import declared
