@@ -11,7 +11,7 @@ import urllib.request
 import websocket
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-OPTIONS = (
+SEALED = (  # no way out, and nothing that a browser does by itself
     "--headless",
     "--no-sandbox",
     "--disable-gpu",
@@ -21,9 +21,12 @@ OPTIONS = (
     "--disable-sync",
     "--disable-default-apps",
     "--disable-extensions",
+    "--host-resolver-rules=MAP * ~NOTFOUND",
+)
+OPTIONS = (
+    *SEALED,
     "--hide-scrollbars",
     "--window-size=1280,900",
-    "--host-resolver-rules=MAP * ~NOTFOUND",
     "--remote-debugging-port=0",
     "--remote-allow-origins=*",
 )

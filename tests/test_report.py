@@ -4,12 +4,12 @@ import base64
 import html.parser
 import json
 import re
-import shutil
 import subprocess
 
 import cv2
 import numpy as np
 import pytest
+from browser import CHROMIUM, SEALED
 
 from lib import errors, files, paths
 from lib.report import cells, pages, parameters, picture
@@ -507,7 +507,6 @@ def test_other_pictures_stay_as_they_are():
 BROWSER = (
     "not an origin"  # who asks, in the browser's log, where the browser does by itself and not for a page
 )
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
 
 def browse(page, folder, *options):
@@ -516,16 +515,7 @@ def browse(page, folder, *options):
     log = folder / "net.json"
     command = [
         CHROMIUM,
-        "--headless",
-        "--no-sandbox",
-        "--disable-gpu",
-        "--no-first-run",
-        "--disable-background-networking",
-        "--disable-component-update",
-        "--disable-sync",
-        "--disable-default-apps",
-        "--disable-extensions",
-        "--host-resolver-rules=MAP * ~NOTFOUND",
+        *SEALED,
         f"--user-data-dir={folder / 'profile'}",
         f"--log-net-log={log}",
         "--virtual-time-budget=3000",
