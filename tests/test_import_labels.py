@@ -212,3 +212,18 @@ def test_a_jpeg_has_no_colours(steel, capsys):
     cv2.imwrite(str(steel / "masks" / "a.png"), np.dstack([DENT] * 2 + [DENT * 2]))
     (steel / "masks" / "a.jpg").unlink()
     assert bring_masks(steel, {}) == 2 and "Name a table of its colours" in capsys.readouterr().err
+
+
+def test_a_rotation_mark_is_named(steel, capsys):
+    """Turned by 180 degrees, the size is the same, and a tool shows the image turned."""
+    image = Image.fromarray(np.zeros(SHAPE, np.uint8))
+    marks = image.getexif()
+    marks[0x0112] = 3
+    image.save(steel / "train" / "b.jpg", exif=marks)
+    assert bring(steel) == 0
+    said = capsys.readouterr().out
+    assert (
+        "1 images" in said
+        and "have a rotation mark (EXIF), such as b.jpg" in said
+        and "label them again" in said
+    )

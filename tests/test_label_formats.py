@@ -26,6 +26,9 @@ def png(mask):
     return base64.b64encode(cv2.imencode(".png", mask)[1].tobytes()).decode()
 
 
+OPAQUE = png(np.dstack([np.zeros((H, W, 3), np.uint8), RING * 255]))  # black, and nothing around it
+
+
 def none(name):
     return None
 
@@ -94,6 +97,7 @@ STUDIO = [
                         "brush",
                         {"format": "rle", "rle": brush.encode(rle.encode(RING), (H, W)), "brushlabels": ["mask"]},
                     ),
+                    result("bitmask", {"imageDataURL": f"data:image/png;base64,{OPAQUE}", "bitmasklabels": ["bitmask"]}),
                     {"id": "c", "type": "choices", "value": {"choices": ["good"]}},
                 ]
             },
@@ -157,7 +161,7 @@ def test_labelme(tmp_path):
 
 def test_label_studio(tmp_path):
     labels = reading.read(write_json(tmp_path / "export.json", STUDIO), none)
-    masks = {"polygon": FULL, "box": BOX, "turned": BOX, "disc": DISC, "mask": RING}
+    masks = {"polygon": FULL, "box": BOX, "turned": BOX, "disc": DISC, "mask": RING, "bitmask": RING}
     assert masks_of(labels) == {name: mask.tolist() for name, mask in masks.items()}
     assert [image.image_id for image in labels.images] == [41]
     words = " ".join(labels.notes.sentences())
@@ -232,6 +236,16 @@ WRONG_STUDIO = [
     ([*VALUE, 1, "value", "height"], None, "a rectanglelabels has no area"),
     ([*VALUE, 4, "value", "rle"], [1, 2, 3], "whole to the end"),
     ([*VALUE, 4, "value", "rle"], [0, 300], "rle is .* It must be brush strokes"),
+    (
+        [*VALUE, 5, "value", "imageDataURL"],
+        "data:image/png;base64,x",
+        "imageDataURL is 'x'. It must be a PNG",
+    ),
+    (
+        [*VALUE, 5, "value", "imageDataURL"],
+        f",{png(RING)}",
+        "imageDataURL is '8 x 12'. It must be a PNG of 8 x 12 pixels",
+    ),
     ([*VALUE, 4, "value", "rle", 3], 4, "the size of its rle is 65. It must be 8 x 12 pixels"),
 ]
 WRONG_CVAT = [
@@ -366,6 +380,11 @@ def test_names_in_labels_find_their_images():
     assert names.find("x/day 2/b.png") == "day 2/b.png"
     assert names.find("\u00e9.png") == "e\u0301.png" and names.find("0a1b2c3d-c.png") == "0a1b2c3d-c.png"
     assert names.find("gone.png") == ""
+    dotted = ImageNames(
+        ["s.1_jpg.rf.0a.jpg", "s.2.png", "s.png"], "labels"
+    )  # a label file's name has no ending
+    assert dotted.find("s.1_jpg.rf.0a") == "s.1_jpg.rf.0a.jpg" and dotted.find("raw/s.2.tif") == "s.2.png"
+    assert dotted.find("s") == "s.png" and dotted.find("s.3") == dotted.find("s.1_jpg.rf.0b") == ""
     with pytest.raises(
         UserError, match=r"labels names b\.png, and that is what day 1/b\.png and day 2/b\.png"
     ):

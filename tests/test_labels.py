@@ -118,6 +118,28 @@ def test_coco_in_all_its_forms(tmp_path):
     assert masks_of(labels, 1) == {}
 
 
+def test_coco_as_other_tools_write_it(tmp_path):
+    """Roboflow names a category as the project, Label Studio knows no size of images without labels, and CVAT keeps
+    a turned box as it was before."""
+    content = coco_content()
+    content["categories"] = [{"id": index, "name": name} for index, name in ((0, "spot"), (1, "spot"))]
+    content["images"][1] |= {"height": None, "width": None}
+    box = {
+        "image_id": 5,
+        "category_id": 1,
+        "segmentation": [],
+        "bbox": [3, 1, 2, 4],
+        "attributes": {"rotation": 90.0},
+    }
+    content["annotations"] = [box]
+    labels = reading.read(write_json(tmp_path / "a.json", content), lambda name: (H, W))
+    turned = np.zeros((H, W), int)
+    turned[2:4, 2:6] = 1
+    assert masks_of(labels) == {"spot": turned.tolist()} and labels.images[1].shape == (H, W)
+    assert labels.class_ids == {"spot": 1}
+    assert "1 categories have the name of another and are one class with it" in labels.notes.sentences()[0]
+
+
 def changed(content, path, value):
     """A copy of JSON content with one value replaced, or taken out where `value` is None."""
     content = json.loads(json.dumps(content))
@@ -139,7 +161,7 @@ def changed(content, path, value):
         (["images", 0, "file_name"], "", "image 1: file_name is ''. It must be a text"),
         (["images", 0, "height"], 2**20 + 1, "height is 1048577. It must be a whole number from 1"),
         (["images", 1, "id"], 5, "image 2: the id 5 is there twice"),
-        (["categories", 1, "name"], "outline", "category 2: its id or its name 'outline' is there twice"),
+        (["categories", 1, "id"], 1, "category 2: the id 1 is there twice"),
         (["annotations", 0], "x", "annotation 1: this is 'x'. It must be an object"),
         (["annotations", 0, "category_id"], 9, "annotation 1: there is no category with the id 9"),
         (["annotations", 0, "segmentation", 0], [1, 2, 3], "annotation 1: a list of points is"),

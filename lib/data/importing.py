@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 
 from lib import paths
-from lib.data import chosen, decoding, images, mask_files, rle
+from lib.data import chosen, decoding, depth, images, mask_files, rle
 from lib.data.dataset import write_table
 from lib.data.labels import class_table
 from lib.data.labels.masks import LabelledMasks
@@ -32,13 +32,17 @@ class Levels:
     brightest: int = 0  # of 255, as imported
     deepest: tuple[int, str] = (0, "")  # highest value as stored, and its file
     several: list[str] = field(default_factory=list)  # files of several pictures
+    turned: list[str] = field(default_factory=list)  # files with a camera's rotation mark
 
     def add(self, path: Path, image: np.ndarray, highest: int) -> None:
         """Look at one image: its pixels as imported, and its highest value as stored."""
         self.brightest = max(self.brightest, int(image.max()))
         self.deepest = max(self.deepest, (highest, path.name))
-        if decoding.picture_count(decoding.read_bytes(path)) > 1:
+        data = decoding.read_bytes(path)
+        if decoding.picture_count(data) > 1:
             self.several.append(path.name)
+        if depth.rotation_mark(data) != 1:
+            self.turned.append(path.name)
 
     def remarks(self, source: Path, white: float) -> list[str]:
         """What a user should know of the images in `source`; UserError where next to no grey levels would be
@@ -63,6 +67,11 @@ class Levels:
         if self.several:
             remarks.append(
                 f"{len(self.several)} images in {source} hold several pictures, such as {self.several[0]}: the first alone is used."
+            )
+        if self.turned:
+            remarks.append(
+                f"{len(self.turned)} images in {source} have a rotation mark (EXIF), such as {self.turned[0]}, and are taken as the "
+                "pixels lie in the file. Labels drawn on the turned image do not fit: turn the files, and label them again."
             )
         return remarks
 

@@ -116,8 +116,10 @@ def read(path: Path, shape_of: ShapeOf) -> LabelSet:
         entry = fields.record(entry, where)
         name = fields.text(entry, "name", where)
         category = fields.identity(entry, "id", where)
-        if category in names or name in labels.class_ids:
-            raise UserError(f"{where}: its id or its name {name[:80]!r} is there twice. Give each its own.")
+        if category in names:
+            raise UserError(f"{where}: the id {category!r} is there twice. Give each category its own.")
+        if name in labels.class_ids:  # as of Roboflow, whose first category is called as the project
+            labels.notes.add("categories have the name of another and are one class with it", where)
         names[category], labels.class_ids[name] = name, category
     by_id: dict[int | str, LabelledImage] = {}
     for index, entry in enumerate(fields.entries(content, "images", str(path)), 1):
@@ -126,8 +128,8 @@ def read(path: Path, shape_of: ShapeOf) -> LabelSet:
         image_id, name = fields.identity(entry, "id", where), fields.text(entry, "file_name", where)
         if image_id in by_id:
             raise UserError(f"{where}: the id {image_id!r} is there twice. Give each image its own.")
-        stated = None if "height" in entry or "width" in entry else shape_of(name)
-        shape = stated or fields.shape(entry.get("height"), entry.get("width"), where)
+        sides = entry.get("height"), entry.get("width")
+        shape = (shape_of(name) if sides == (None, None) else None) or fields.shape(*sides, where)
         by_id[image_id] = LabelledImage(name, shape, image_id=image_id)
     for index, entry in enumerate(fields.entries(content, "annotations", str(path)), 1):
         where = f"{path}: annotation {index}"
@@ -160,7 +162,11 @@ def region(entry: dict, shape: tuple[int, int], where: str, notes: Notes) -> str
         corners = fields.points(entry.get("bbox"), where, 2)
         (left, top), (width, height) = corners[0], corners[1]
         notes.add("labels are boxes alone, which are filled", where)
-        return rle.encode(filling.fill([filling.rectangle(left, top, left + width, top + height)], shape))
+        ring = filling.rectangle(left, top, left + width, top + height)
+        attributes = entry.get("attributes")  # of CVAT, whose turned boxes are there as they were before
+        turn = attributes.get("rotation", 0) if isinstance(attributes, dict) else 0
+        turn = fields.decimal(turn, "rotation", where)
+        return rle.encode(filling.fill([filling.turned(ring, turn, ring.mean(axis=0).tolist())], shape))
     if not isinstance(outline, list):
         raise fields.wrong(where, "segmentation", outline, "a list of outlines or run-lengths")
     rings = [fields.points(ring, where) for ring in (outline if isinstance(outline[0], list) else [outline])]

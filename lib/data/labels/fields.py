@@ -1,10 +1,13 @@
 """The parts of a labelling tool's file, each held to its type: what is missing or of another kind is a
 sentence."""
 
+import base64
+import binascii
 import math
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 
 from lib.data.decoding import MOST_PIXELS
@@ -94,6 +97,18 @@ def points(values: Any, where: str, least: int = 3) -> np.ndarray:
     if len(pairs) < least or not (np.abs(pairs) <= FARTHEST).all():
         raise wrong(where, "a list of points", values, f"pairs of numbers, {least} or more")
     return pairs
+
+
+def picture(text: str, what: str, where: str, flag: int) -> np.ndarray:
+    """The pixels of a PNG in base64, as OpenCV decodes it with a flag."""
+    try:
+        data = np.frombuffer(base64.b64decode(text, validate=True), np.uint8)
+        pixels = cv2.imdecode(data, flag) if len(data) else None
+    except (binascii.Error, ValueError, cv2.error):
+        pixels = None
+    if pixels is None:
+        raise wrong(where, what, text, "a PNG in base64")
+    return pixels
 
 
 def file_text(path: Path) -> str:

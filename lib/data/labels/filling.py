@@ -73,7 +73,9 @@ def rectangle(left: float, top: float, right: float, bottom: float) -> np.ndarra
 
 
 def turned(ring: np.ndarray, degrees: float, around: Sequence[float]) -> np.ndarray:
-    """Corners turned clockwise, as one sees them, around a point."""
+    """Corners turned clockwise, as one sees them, around a point; by 0 degrees the same to the last digit."""
+    if not degrees:
+        return ring
     angle = np.deg2rad(degrees)
     turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
     return (ring - around) @ turn + around

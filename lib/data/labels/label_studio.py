@@ -1,5 +1,5 @@
 """Label Studio: one JSON with all tasks; polygons, rectangles and ellipses in percent, brush strokes in a code of
-their own.
+their own, bitmasks as PNG.
 
 Source: https://labelstud.io/guide/task_format and the pages of its tags.
 """
@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 
 from lib.data import rle
@@ -16,7 +17,7 @@ from lib.data.labels.record import LabelledImage, LabelSet, Notes, ShapeOf
 from lib.errors import UserError
 from lib.files import read_json
 
-KINDS = ("polygonlabels", "rectanglelabels", "ellipselabels", "brushlabels", "labels")
+KINDS = ("polygonlabels", "rectanglelabels", "ellipselabels", "brushlabels", "bitmasklabels", "labels")
 NO_AREA = ("keypoint", "vector", "keypointlabels", "vectorlabels")
 
 
@@ -121,6 +122,8 @@ def region(entry: dict, shape: tuple[int, int], where: str) -> np.ndarray:
     scale = np.array([shape[1], shape[0]]) / 100
     if "rle" in value:
         return brush.decode(fields.entries(value, "rle", where), shape, where)
+    if "imageDataURL" in value:
+        return bitmask(fields.text(value, "imageDataURL", where), shape, where)
     if "points" in value:
         return filling.fill([fields.points(value["points"], where) * scale], shape)
 
@@ -138,7 +141,16 @@ def region(entry: dict, shape: tuple[int, int], where: str) -> np.ndarray:
     sides = np.array([percent("width"), percent("height")]) * scale
     turn = fields.decimal(value.get("rotation") or 0, "rotation", where)
     ring = filling.rectangle(*corner, *(corner + sides))
-    return filling.fill([filling.turned(ring, turn, corner) if turn else ring], shape)
+    return filling.fill([filling.turned(ring, turn, corner)], shape)
+
+
+def bitmask(address: str, shape: tuple[int, int], where: str) -> np.ndarray:
+    """The mask of a bitmask, a PNG of the image's size: what of it is at least half opaque."""
+    pixels = fields.picture(address.partition(",")[2], "imageDataURL", where, cv2.IMREAD_UNCHANGED)
+    if pixels.shape != (*shape, 4) or pixels.dtype != np.uint8:
+        wanted = f"a PNG of {shape[0]} x {shape[1]} pixels with opacity"
+        raise fields.wrong(where, "imageDataURL", " x ".join(map(str, pixels.shape)), wanted)
+    return (pixels[..., 3] >= brush.OPAQUE).astype(np.uint8)
 
 
 def task(

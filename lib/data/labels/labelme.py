@@ -4,7 +4,6 @@ Source: https://github.com/wkentaro/labelme, its label_file.py and utils/shape.p
 """
 
 import base64
-import binascii
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -62,14 +61,7 @@ def region(entry: dict, shape: tuple[int, int], where: str, notes: Notes) -> np.
     low, high = corners.min(axis=0), corners.max(axis=0)
     if kind == "rectangle":
         return filling.fill([filling.rectangle(*low, *high)], shape)
-    text = fields.text(entry, "mask", where)
-    try:
-        data = np.frombuffer(base64.b64decode(text, validate=True), np.uint8)
-        part = cv2.imdecode(data, cv2.IMREAD_GRAYSCALE) if len(data) else None
-    except (binascii.Error, ValueError, cv2.error):
-        part = None
-    if part is None:
-        raise fields.wrong(where, "mask", text, "a PNG in base64")
+    part = fields.picture(fields.text(entry, "mask", where), "mask", where, cv2.IMREAD_GRAYSCALE)
     left, top = (int(value) for value in low)
     height, width = part.shape
     if left < 0 or top < 0 or left + width > shape[1] or top + height > shape[0]:

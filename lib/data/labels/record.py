@@ -8,7 +8,7 @@ from pathlib import Path
 from urllib.parse import unquote
 
 from lib.data import rle
-from lib.data.images import name_form
+from lib.data.images import OTHER_SUFFIXES, SUFFIXES, name_form
 from lib.errors import UserError
 
 ShapeOf = Callable[[str], tuple[int, int] | None]  # (H, W) of the image file that a name stands for, if any
@@ -78,7 +78,7 @@ class ImageNames:
         files: names of image files, with folders; what: the label file, for errors.
 
     A name stands for the same path, else for the same file name, with as many folders before it as can be, else
-    for that without the eight digits that Label Studio puts before it, else without the ending.
+    for that without the eight digits that Label Studio puts before it, else without the ending of an image.
     """
 
     def __init__(self, files: Iterable[str], what: str) -> None:
@@ -121,11 +121,22 @@ class ImageNames:
         return result
 
 
+def _without_digits(name: str) -> str:
+    """A file's name without what Label Studio puts before it."""
+    return re.sub(r"^[0-9a-f]{8}-(?=.)", "", base_name(name))
+
+
+def _without_ending(name: str) -> str:
+    """That without an image's ending; other dots are a part of the name, as of "a_jpg.rf.0a1b", a file of Roboflow's."""
+    path = Path(_without_digits(name))
+    return path.stem if path.suffix.lower() in SUFFIXES | OTHER_SUFFIXES else path.name
+
+
 FORMS: tuple[Callable[[str], str], ...] = (
     name_form,
     lambda name: name_form(base_name(name)),
-    lambda name: name_form(re.sub(r"^[0-9a-f]{8}-(?=.)", "", base_name(name))),
-    lambda name: name_form(Path(re.sub(r"^[0-9a-f]{8}-(?=.)", "", base_name(name))).stem),
+    lambda name: name_form(_without_digits(name)),
+    lambda name: name_form(_without_ending(name)),
 )
 
 

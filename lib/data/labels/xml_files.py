@@ -79,7 +79,7 @@ def cvat_region(shape_element: Element, shape: tuple[int, int], where: str) -> n
         return filling.fill([fields.points(pairs, where)], shape)
     if shape_element.tag == "box":
         ring = filling.rectangle(value("xtl"), value("ytl"), value("xbr"), value("ybr"))
-        return filling.fill([filling.turned(ring, turn, ring.mean(axis=0).tolist()) if turn else ring], shape)
+        return filling.fill([filling.turned(ring, turn, ring.mean(axis=0).tolist())], shape)
     if shape_element.tag == "ellipse":
         return filling.ellipse((value("cx"), value("cy")), (value("rx"), value("ry")), turn, shape)
     if shape_element.tag != "mask":
