@@ -30,6 +30,7 @@ ONLY = {
     "segmentation_models": "models",
     "papermill": "pipeline.worker",
     "nbconvert": "report",
+    "ray": "cluster",
 }  # package: who may import it
 KERAS = {"keras", "tensorflow", "segmentation_models"}
 NO_KERAS = (*FLAT, "data", "synthetic", "report", "inference.submission", "evaluation", "pipeline")

@@ -1,4 +1,4 @@
-"""What the notebooks share, in nine rooms. A room imports only from those above it in this list.
+"""What the notebooks share, in ten rooms. A room imports only from those above it in this list.
 
 errors, files, paths   what a user can mend; files that are complete or absent; where things lie
 data/                  images and tables: read, checked, divided, varied, in batches; other people's masks
@@ -11,6 +11,7 @@ evaluation/            what a cascade is worth: thresholds, scores with interval
 bundle/                a run as a folder that works without TensorFlow
 pipeline/              run_all.py: parameters, the graph of notebooks, processes, what must run again
 kaggle/                Kaggle's data in, a packed run out
+cluster/               the same work on many machines, through Ray
 
 `export`, `importer` and `predict` are commands that engineers type: they import from any room, and
 no room from them.

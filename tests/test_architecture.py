@@ -24,6 +24,7 @@ ORDER = (
     "bundle",
     "pipeline",
     "kaggle",
+    "cluster",
 )
 FOUND = architecture.modules()
 
@@ -79,6 +80,11 @@ def test_every_import_leads_down():
             "kaggle/pack",
             "from nbconvert.exporters import HTMLExporter",
             "kaggle.pack imports nbconvert, which only report may know",
+        ),
+        (
+            "pipeline/run",
+            "def f():\n    from ray import util",
+            "pipeline.run imports ray, which only cluster may know",
         ),
         (
             "evaluation/metrics",

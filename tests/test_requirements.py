@@ -21,6 +21,7 @@ OPTIONAL = {
     "openvino",
     "tensorboard",
     "onnx",
+    "ray",
     "tf2onnx",
 }  # asked for by name where they are missed
 

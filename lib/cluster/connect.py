@@ -1,0 +1,98 @@
+"""The way into a Ray cluster: one on this machine, or one that runs. Ray is imported when it is asked for, and
+nowhere but in this room."""
+
+import contextlib
+import logging
+import os
+import signal
+import socket
+from collections.abc import Iterator
+from typing import Any
+
+from lib.errors import UserError, shorten
+
+INSTALL = "python -m pip install -r requirements-cluster.txt"
+QUIET = {  # nothing is sent to Ray's makers, and nothing of its own stands between a run's lines
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+}
+WAIT = 5.0  # seconds for an address to answer
+HOW = "Start one with `ray start --head`, or use --cluster local."
+
+
+@contextlib.contextmanager
+def connect(cluster: str, cpus: int | None = None) -> Iterator[Any]:
+    """A context in which this process is connected to a Ray cluster; gives the module `ray`.
+
+    Arguments:
+        cluster: "local" starts one on this machine, which ends with the context; "auto" joins the one that runs
+            here, or the one that RAY_ADDRESS names; else an address, "10.0.0.1:6379".
+        cpus: how many processors "local" hands out, None: all of this machine; without effect otherwise.
+
+    Raises UserError where Ray is not installed, or no cluster answers.
+    """
+    ray = import_ray(cluster)
+    address = os.environ.get("RAY_ADDRESS", "") if cluster == "auto" else cluster
+    if address not in ("", "local"):
+        check_answers(address, cluster)
+    settings: dict[str, Any] = {
+        "address": address or "auto",
+        "log_to_driver": False,
+        "configure_logging": False,
+    }
+    if address == "local":
+        settings |= {"include_dashboard": False, "num_cpus": cpus}
+    try:
+        with kept_signals():
+            ray.init(**settings)
+    except (ConnectionError, RuntimeError, ValueError, OSError) as error:
+        reason = "" if isinstance(error, ConnectionError) else f" {shorten(error, 300)}"
+        what = "runs here" if cluster == "auto" else "answers there"
+        raise UserError(f"--cluster {cluster}: no Ray cluster {what}.{reason} {HOW}") from None
+    try:
+        yield ray
+    finally:
+        with kept_signals():
+            ray.shutdown()
+
+
+def import_ray(cluster: str) -> Any:
+    """The module `ray`, told to be quiet; UserError that says how to install it."""
+    os.environ.update({name: os.environ.get(name, value) for name, value in QUIET.items()})
+    try:
+        import ray
+    except ImportError:
+        raise UserError(f"--cluster {cluster}: Ray is not installed. Install it: {INSTALL}.") from None
+    logging.getLogger("ray").setLevel(logging.CRITICAL)
+    return ray
+
+
+@contextlib.contextmanager
+def kept_signals() -> Iterator[None]:
+    """A context after which Ctrl-C and a request to end do what they did before: Ray sets answers of its own."""
+    before = {request: signal.getsignal(request) for request in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for request, answer in before.items():
+            with contextlib.suppress(ValueError, TypeError):  # not the main thread; set by no Python code
+                signal.signal(request, answer)
+
+
+def check_answers(address: str, cluster: str) -> None:
+    """UserError unless something listens at "HOST:PORT": Ray would end this whole process instead."""
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdigit() or "//" in address:
+        raise UserError(f"--cluster {cluster}: write local, auto or an address, such as 10.0.0.1:6379.")
+    if not listens(address, WAIT):
+        raise UserError(f"--cluster {cluster}: no Ray cluster answers at {address}. {HOW}")
+
+
+def listens(address: str, seconds: float) -> bool:
+    """Whether a connection to "HOST:PORT" can be opened within so many seconds."""
+    host, _, port = address.rpartition(":")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), seconds).close()
+    except OSError:
+        return False
+    return True
