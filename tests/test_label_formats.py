@@ -170,7 +170,12 @@ def test_label_studio(tmp_path):
         "1 results have no class or no area" in words
         and "1 tasks without a label and without an image" in words
     )
-    assert len(reading.read(tmp_path / "export.json", lambda name: (H, W)).images) == 2
+    labels = reading.read(tmp_path / "export.json", lambda name: (H, W))
+    assert len(labels.images) == 2
+    assert "1 tasks have no annotation, and count as free of defects" in " ".join(labels.notes.sentences())
+    write_json(tmp_path / "export.json", [STUDIO[1] | {"predictions": STUDIO[0]["annotations"]}])
+    labels = reading.read(tmp_path / "export.json", lambda name: (H, W))
+    assert masks_of(labels) == {} and "have predictions that nobody accepted" in labels.notes.sentences()[0]
 
 
 def test_cvat(tmp_path):
@@ -391,6 +396,16 @@ def test_names_in_labels_find_their_images():
         names.find("b.png")
     with pytest.raises(UserError, match=r"labels has a\.png and x/a\.png, which are both a\.png"):
         names.find_all(["a.png", "x/a.png"])
+
+
+def test_names_of_other_folders_are_not_those_of_this_one():
+    """Many days have an image 1: labels of all of them, and the images of one."""
+    names = ImageNames(["1.png", "2.png"], "labels", "/data/day 2")
+    listed = ["day1/1.png", "/data/local-files/?d=day%202/1.png", "day1/2.png"]
+    assert names.find_all(listed) == {listed[1]: "1.png"}
+    assert names.find_all(["other/1.png", "2"]) == {"other/1.png": "1.png", "2": "2.png"}  # nobody says day 2
+    with pytest.raises(UserError, match="which are both"):
+        names.find_all(["a/1.png", "b/1.png"])
 
 
 @pytest.mark.parametrize("share", [0, 0.02, 0.5, 1])

@@ -226,6 +226,8 @@ def import_data(
         else:
             (partial / "test_images").mkdir()
         if not rows:
+            for text in remarks:
+                report(f"Note: {text}")
             raise UserError(
                 f"No mask in {mask_dir} has a pixel that is not 0. Name the folder with the masks of the defects."
                 if what == "masks"

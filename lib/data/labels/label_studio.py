@@ -34,12 +34,16 @@ def read(path: Path, shape_of: ShapeOf) -> LabelSet:
         if "data" not in task and "annotations" not in task:
             raise UserError(f"{where} has no data and no annotations. Export as JSON, not as JSON-MIN.")
         data = fields.record(task.get("data", fields.MISSING), where, "data")
-        results = chosen(task, where, labels.notes)
+        annotated = chosen(task, where, labels.notes)
+        results = annotated or []
         name = address(data, results, where)
         shape = size(results, where) or shape_of(name)
         if shape is None:
             labels.notes.add("tasks without a label and without an image are left out", where)
             continue
+        if annotated is None:
+            alone = "predictions that nobody accepted" if task.get("predictions") else "no annotation"
+            labels.notes.add(f"tasks have {alone}, and count as free of defects", where)
         task_id = task.get("id")
         image = LabelledImage(name, shape, image_id=task_id if isinstance(task_id, int | str) else None)
         labelled = [result.get("id") for result in results if classes_of(result)]
@@ -56,8 +60,8 @@ def read(path: Path, shape_of: ShapeOf) -> LabelSet:
     return labels
 
 
-def chosen(task: dict, where: str, notes: Notes) -> list[dict]:
-    """The results of a task's last annotation that was not cancelled."""
+def chosen(task: dict, where: str, notes: Notes) -> list[dict] | None:
+    """The results of a task's last annotation that was not cancelled, None where there is none."""
     name = "annotations" if "annotations" in task else "completions"
     annotations = [
         fields.record(one, where, name) for one in fields.entries(task, name, where, optional=True)
@@ -66,7 +70,7 @@ def chosen(task: dict, where: str, notes: Notes) -> list[dict]:
     if len(valid) > 1:
         notes.add("tasks have several annotations, of which the last is taken", where)
     results = fields.entries(valid[-1], "result", where) if valid else []
-    return [fields.record(one, where, "a result") for one in results]
+    return None if not valid else [fields.record(one, where, "a result") for one in results]
 
 
 def address(data: dict, results: list[dict], where: str) -> str:

@@ -29,7 +29,7 @@ class LabelledMasks(MaskSource):
     ) -> None:
         self.path = path
         stems = {file.name: stem for stem, file in mask_files.by_stem(image_dir).items()}
-        image_names = ImageNames(stems, str(path))
+        image_names = ImageNames(stems, str(path), image_dir.resolve())
 
         def shape_of(name: str) -> tuple[int, int] | None:
             file = image_names.find(name)

@@ -65,24 +65,30 @@ class LabelSet:
     notes: Notes = field(default_factory=Notes)
 
 
+def parts_of(name: str) -> list[str]:
+    """The folders and the file's name in a path or address of any system, letters composed."""
+    parts = re.split(r"[/\\]", name.partition("?d=")[2] or name.partition("?")[0])
+    return [unicodedata.normalize("NFC", unquote(part)) for part in parts]
+
+
 def base_name(name: str) -> str:
     """The file's name in a path or address of any system, letters composed."""
-    last = re.split(r"[/\\]", name.partition("?d=")[2] or name.partition("?")[0])[-1]
-    return unicodedata.normalize("NFC", unquote(last))
+    return parts_of(name)[-1]
 
 
 class ImageNames:
     """The image files that the names in a label file stand for.
 
     Arguments:
-        files: names of image files, with folders; what: the label file, for errors.
+        files: names of image files, with folders; what: the label file, for errors; folder: in which they all lie,
+            "" where their names have folders enough to tell them apart.
 
     A name stands for the same path, else for the same file name, with as many folders before it as can be, else
     for that without the eight digits that Label Studio puts before it, else without the ending of an image.
     """
 
-    def __init__(self, files: Iterable[str], what: str) -> None:
-        self.what = what
+    def __init__(self, files: Iterable[str], what: str, folder: str | Path = "") -> None:
+        self.what, self.folder = what, str(folder)
         listed = list(files)
         self.tables: list[dict[str, list[str]]] = [{} for _ in FORMS]
         for table, form in zip(self.tables, FORMS, strict=True):
@@ -106,19 +112,22 @@ class ImageNames:
 
     def find_all(self, names: Iterable[str]) -> dict[str, str]:
         """{name: the file that it stands for}, of those that stand for one. UserError where two names are one
-        file."""
-        result: dict[str, str] = {}
+        file.
+
+        Where names have the folder of the files, those of other folders are none of them.
+        """
+        of_name = {name: file for name in dict.fromkeys(names) if (file := self.find(name))}
+        ends = {name: _common_end(name, f"{self.folder}/{file}") for name, file in of_name.items()}
+        if self.folder and max(ends.values(), default=0) > 1:
+            of_name = {name: of_name[name] for name in of_name if ends[name] > 1 or len(parts_of(name)) == 1}
         taken: dict[str, str] = {}
-        for name in dict.fromkeys(names):
-            file = self.find(name)
+        for name, file in of_name.items():
             if file in taken:
                 raise UserError(
                     f"{self.what} has {taken[file][:200]} and {name[:200]}, which are both {file}. Take one of them out."
                 )
-            if file:
-                taken[file] = name
-                result[name] = file
-        return result
+            taken[file] = name
+        return of_name
 
 
 def _without_digits(name: str) -> str:
@@ -142,6 +151,6 @@ FORMS: tuple[Callable[[str], str], ...] = (
 
 def _common_end(one: str, two: str) -> int:
     """How many folders and names at the end of two paths are equal."""
-    parts = [re.split(r"[/\\]", name_form(path))[::-1] for path in (one, two)]
+    parts = [[name_form(part) for part in parts_of(path)][::-1] for path in (one, two)]
     equal = [a == b for a, b in zip(*parts, strict=False)]
     return (*equal, False).index(False)
