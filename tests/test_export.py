@@ -4,19 +4,23 @@ was measured."""
 import csv
 import importlib.util
 import json
+import os
 import re
 import shutil
+import struct
 import subprocess
 import sys
+import zlib
 from dataclasses import replace
+from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
 from lib import export, files, paths, predict
-from lib.bundle import card, detect
-from lib.data import rle
+from lib.bundle import card, detect, writing
+from lib.data import manifest, rle
 from lib.errors import UserError
 from lib.inference import passes, postprocess, windows
 from lib.inference.inspector import Inspector
@@ -172,6 +176,15 @@ def test_a_bundle_gives_what_predict_gives(run, images, bundle, tmp_path):
 
 @needs_onnx
 @pytest.mark.slow
+def test_every_python_has_a_numpy_for_a_bundle(bundle):
+    """There is none of 2.0 for Python 3.13, and of the others there is the very one."""
+    lines = (bundle / "requirements.txt").read_text(encoding="utf-8").splitlines()
+    pins = [re.fullmatch(r"([a-z-]+)([>=]=)[0-9.]+", line).groups() for line in lines]
+    assert pins == [("numpy", ">="), ("opencv-python-headless", "=="), ("onnxruntime", "==")]
+
+
+@needs_onnx
+@pytest.mark.slow
 def test_networks_that_classes_share_are_there_once(bundle):
     entries = files.read_json(bundle / "bundle.json")["networks"]
     assert list(entries) == ["binary", "multilabel", "seg_class1", "seg_class3"]
@@ -244,6 +257,69 @@ def test_the_card_says_what_was_measured_and_what_not_to_use_it_for(bundle):
                  "measured on 12 images with it (Dice over positives 0.25, 95 % interval 0.10 to 0.40)"):  # fmt: skip
         assert text in page, text
     assert "no operating point" not in page and str(paths.PROJECT) not in page
+
+
+def bare_bundle(folder):
+    """A bundle whose classes are never asked for: it needs no network and no runtime."""
+    folder.mkdir()
+    shutil.copyfile(detect.__file__, folder / "detect.py")
+    never = {"pixel_thresholds": [0.5], "smallest_components": [0], "minimum_areas": [postprocess.NEVER]}
+    thresholds = never | {
+        "strategy": "segment everything",
+        "binary_threshold": 0.5,
+        "label_thresholds": [0.5],
+    }
+    content = {"shape": [8, 16], "classes": [{"name": "spot"}], "thresholds": thresholds, "operating_points": {},
+               "strategies": writing.strategies(), "networks": {}}  # fmt: skip
+    files.write_json(folder / "bundle.json", content)
+    files.write_json(folder / manifest.MANIFEST, manifest.manifest_of(folder))
+    return folder
+
+
+def run_bare(folder, *words):
+    """(exit code, what it printed, its images.csv) of the bundle's command, with nothing of this project to import."""
+    command = [sys.executable, "-I", str(folder / "detect.py"), *map(str, words)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    written = Path(words[-1]) / "images.csv"
+    return done.returncode, done.stdout + done.stderr, table(written) if written.is_file() else []
+
+
+@pytest.fixture(scope="module")
+def bare(tmp_path_factory):
+    return bare_bundle(tmp_path_factory.mktemp("bare") / "bundle")
+
+
+def test_files_that_are_no_images_leave_the_others(bare, tmp_path):
+    (tmp_path / "in").mkdir()
+    image = np.full((8, 16), 90, np.uint8)
+    names = [b"good.png"] if sys.platform in ("darwin", "win32") else [b"bad\xff.png", b"good.png"]
+    for name in names:
+        (tmp_path / "in" / os.fsdecode(name)).write_bytes(cv2.imencode(".png", image)[1].tobytes())
+    (tmp_path / "in" / "empty.png").touch()
+    huge = bytearray(cv2.imencode(".png", image)[1].tobytes())
+    huge[16:24] = struct.pack(">II", 100_000, 100_000)
+    huge[29:33] = struct.pack(">I", zlib.crc32(huge[12:29]))
+    (tmp_path / "in" / "huge.png").write_bytes(huge)
+    code, said, rows = run_bare(bare, tmp_path / "in", "--out", tmp_path / "out")
+    assert code == 1 and f"{len(names) + 2} images, 2 not read, 0 defects" in said, said
+    verdicts = {row["image"]: row["verdict"] for row in rows}
+    assert verdicts.pop("bad\\udcff.png", "clean") == "clean"  # a table has no such letter
+    assert verdicts == {"empty.png": "unread", "good.png": "clean", "huge.png": "unread"}
+    assert "It is cut off, too large, or no image that can be read." in rows[-1]["remark"]
+    assert (tmp_path / "out" / "masks" / "good.png").is_file()
+
+
+def test_what_a_bundle_cannot_do_ends_in_a_sentence(bare, tmp_path):
+    cv2.imwrite(str(tmp_path / "a.png"), np.full((8, 16), 90, np.uint8))
+    begin = tmp_path / "a.png", "--out"
+    code, text, _ = run_bare(bare, *begin, tmp_path / "a.png" / "out")
+    assert code == 2 and text.startswith("error: ") and text.count("\n") == 1 and "out: " in text
+    said = run_bare(bare, tmp_path / "a.png", "--operating-point", "x", "--out", tmp_path / "out")
+    assert said[:2] == (2, "error: --operating-point x: none are there.\n")
+    copy = shutil.copytree(bare, tmp_path / "copy")
+    (copy / manifest.MANIFEST).unlink()
+    code, text, _ = run_bare(copy, *begin, tmp_path / "out")
+    assert code == 2 and text.startswith("error: ") and "manifest.json: No such file" in text
 
 
 def test_limits_follow_from_the_numbers():

@@ -8,6 +8,8 @@ exit code is 1 where an image could not be read, 2 where nothing was done. In Py
 """
 
 import argparse
+import collections
+import contextlib
 import csv
 import functools
 import hashlib
@@ -18,15 +20,14 @@ import sys
 import zlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
 
 HERE = Path(__file__).resolve().parent
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff")
-REDUCED = {1: cv2.IMREAD_GRAYSCALE, 2: cv2.IMREAD_REDUCED_GRAYSCALE_2, 4: cv2.IMREAD_REDUCED_GRAYSCALE_4,
-           8: cv2.IMREAD_REDUCED_GRAYSCALE_8}  # fmt: skip
+REDUCED = {1: cv2.IMREAD_GRAYSCALE} | {n: getattr(cv2, f"IMREAD_REDUCED_GRAYSCALE_{n}") for n in (2, 4, 8)}
 DEFECTS = ["image", "class", "name", "left", "top", "width", "height", "area", "length", "breadth",
            "mean_probability", "max_probability", "defect_probability"]  # fmt: skip
 
@@ -36,8 +37,7 @@ def check(folder: Path = HERE) -> None:
     for name, entry in json.loads((folder / "manifest.json").read_text("utf-8"))["files"].items():
         path = folder / name
         if not path.is_file() or hashlib.sha256(path.read_bytes()).hexdigest() != entry["sha256"]:
-            what = "was changed: its SHA-256 is not the manifest's" if path.is_file() else "is missing"
-            stop(f"{path} {what}. Copy the bundle again.")
+            stop(f"{path} {'was changed' if path.is_file() else 'is missing'}. Copy the bundle again.")
 
 
 def stop(sentence: str) -> None:
@@ -69,11 +69,10 @@ def flip(array: np.ndarray, name: str) -> np.ndarray:
     return array[:: -1 if name in ("vertical", "both") else 1, :: -1 if name in ("horizontal", "both") else 1]
 
 
-class Network:
+class Network(NamedTuple):
     """A network of the bundle: the mean of its members, and of mirrored or random passes of each image."""
 
-    def __init__(self, entry: dict[str, Any]) -> None:
-        self.entry = entry
+    entry: dict[str, Any]  # of bundle.json
 
     def __call__(self, view: Callable[[tuple[int, int]], np.ndarray]) -> np.ndarray:
         """(C,) or (h, w, C) float32 of an image that `view` gives at a size, (h, w) uint8."""
@@ -102,10 +101,11 @@ class Network:
 
 def grey(data: bytes, step: int = 1) -> np.ndarray:
     """An image's bytes as grey levels (H, W) uint8, a JPEG at 1 / step of its size; ValueError says why not."""
-    pixels = np.frombuffer(data or b"?", np.uint8)
-    image = cv2.imdecode(pixels, REDUCED[step] | cv2.IMREAD_IGNORE_ORIENTATION)
+    image, flag = None, REDUCED[step] | cv2.IMREAD_IGNORE_ORIENTATION
+    with contextlib.suppress(cv2.error):  # of more pixels than OpenCV takes
+        image = cv2.imdecode(np.frombuffer(data or b"?", np.uint8), flag)
     if image is None or (data[:2] == b"\xff\xd8" and b"\xff\xd9" not in data):
-        raise ValueError("It is cut off, or no image that can be read.")
+        raise ValueError("It is cut off, too large, or no image that can be read.")
     return image
 
 
@@ -123,9 +123,10 @@ class Detector:
     def __init__(self, operating_point: str = "") -> None:
         check()
         bundle = json.loads((HERE / "bundle.json").read_text("utf-8"))
-        if operating_point and operating_point not in bundle["operating_points"]:
-            stop(f"--operating-point {operating_point}: {', '.join(bundle['operating_points'])} are there.")
-        self.thresholds = bundle["thresholds"] | bundle["operating_points"].get(operating_point, {})
+        points = bundle["operating_points"]
+        if operating_point and operating_point not in points:
+            stop(f"--operating-point {operating_point}: {', '.join(points) or 'none'} are there.")
+        self.thresholds = bundle["thresholds"] | points.get(operating_point, {})
         self.filters = bundle["strategies"][self.thresholds["strategy"]]
         self.shape, self.names = tuple(bundle["shape"]), [entry["name"] for entry in bundle["classes"]]
         self.networks = {name: Network(entry) for name, entry in bundle["networks"].items()}
@@ -160,10 +161,9 @@ class Detector:
 
             *probabilities, answers = self.answers(view)
             asked.append(np.hstack(probabilities))
-            weight = np.float32(1)
-            if is_bridge:
-                distance = np.abs(np.arange(end - begin) + 0.5 - (end - begin) / 2)
-                weight = np.clip(2 - 4 * distance / (end - begin), 0, 1).astype(np.float32)
+            distance = np.abs(np.arange(end - begin) + 0.5 - (end - begin) / 2)
+            fading = np.clip(2 - 4 * distance / (end - begin), 0, 1).astype(np.float32)
+            weight = fading if is_bridge else np.float32(1)
             for class_index, here in enumerate(maps[:, :, begin:end]):
                 if class_index in answers:
                     full = cv2.resize(answers[class_index], (width, height))
@@ -184,8 +184,8 @@ class Detector:
         wanted = np.array(self.thresholds["minimum_areas"]) <= self.shape[0] * self.shape[1]
         if self.filters["label"] or is_soft:
             of_class = self.networks["multilabel"](view)
-            limits = self.thresholds["pixel_thresholds" if is_soft else "label_thresholds"]
-            wanted &= of_class >= np.float32(limits)
+            name = "pixel_thresholds" if is_soft else "label_thresholds"
+            wanted &= of_class >= np.float32(self.thresholds[name])
         for network in self.networks.values():
             classes = network.entry.get("classes", [])
             probability = network(view) if wanted[classes].any() else np.empty(0)
@@ -211,9 +211,7 @@ class Detector:
         full, result = np.where(stays[labels], labels, 0)[rows[:, None], columns], []
         pixels = np.flatnonzero(full)
         pixels = pixels[np.argsort(full.ravel()[pixels], kind="stable")]
-        for piece in (
-            np.split(pixels, np.flatnonzero(np.diff(full.ravel()[pixels])) + 1) if full.any() else []
-        ):
+        for piece in filter(len, np.split(pixels, np.flatnonzero(np.diff(full.ravel()[pixels])) + 1)):
             y, x = np.divmod(piece, shape[1])
             box = [int(value) for value in (x.min(), y.min(), np.ptp(x) + 1, np.ptp(y) + 1, len(piece))]
             corners = [np.column_stack([x - x.min() + i, y + j]) for i in (0, 1) for j in (0, 1)]
@@ -228,8 +226,7 @@ class Detector:
 
 
 def windows(length: int, width: int) -> list[tuple[int, int, int, bool]]:
-    """(left, begin, end, whether it is a bridge) of the windows along a strip: cores side by side, and bridges
-    across their joints; each has a say in the columns from begin to end."""
+    """(left, begin, end, whether it bridges a joint) of a strip's windows: each has a say from begin to end."""
     cores = [*range(0, max(length - width, 0), width), max(length - width, 0)]
     spans = [(cores[0], 0, min(width, length), False)]
     for before, left in itertools.pairwise(cores):
@@ -269,11 +266,12 @@ def main() -> int:
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         stop(f"{out} is there already. Delete it or name another folder.")
     detector = Detector(args.operating_point)
-    stems = [os.path.splitext(name)[0].casefold() for name in images]
+    out.mkdir(parents=True, exist_ok=True)
+    stems = collections.Counter(os.path.splitext(name)[0].casefold() for name in images)
     defects, table, unread = list[list[Any]](), list[list[Any]](), 0
     for name, path in images.items():
         stem = os.path.splitext(name)[0]
-        target = out / "masks" / f"{stem if stems.count(stem.casefold()) == 1 else name}.png"
+        target = out / "masks" / f"{stem if stems[stem.casefold()] == 1 else name}.png"
         try:
             mask, rows, any_defect, of_class = detector(path.read_bytes())
         except (OSError, ValueError) as error:
@@ -289,12 +287,14 @@ def main() -> int:
     shares = [f"probability_{index + 1}" for index in range(len(detector.names))]
     header = ["image", "verdict", "defects", "defect_probability", *shares, "height", "width", "remark"]
     for file, lines in {"defects.csv": [DEFECTS, *defects], "images.csv": [header, *table]}.items():
-        out.mkdir(parents=True, exist_ok=True)
-        with open(out / file, "w", encoding="utf-8", newline="") as opened:
+        with open(out / file, "w", encoding="utf-8", errors="backslashreplace", newline="") as opened:
             csv.writer(opened, lineterminator="\n").writerows(lines)
     print(f"{len(images)} images, {unread} not read, {len(defects)} defects: {out}")
     return 1 if unread else 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except OSError as error:  # such as a full disk
+        stop(f"{error.filename or 'The bundle'}: {error.strerror}.")

@@ -63,9 +63,9 @@ def write(run: Path, kind: str, out: Path, report: Callable[[str], Any]) -> int:
         files.write_json(partial / "bundle.json", bundle)
         shutil.copyfile(detect.__file__, partial / "detect.py")
         packages = ("numpy", "opencv-python-headless", RUNTIME[kind])
-        files.write_atomic(
-            partial / "requirements.txt", "".join(f"{name}=={version(name)}\n" for name in packages)
-        )
+        # A later numpy will do: there are wheels of each for some Pythons alone.
+        needed = [f"{name}{'>=' if name == 'numpy' else '=='}{version(name)}\n" for name in packages]
+        files.write_atomic(partial / "requirements.txt", "".join(needed))
         files.write_atomic(partial / "Dockerfile", DOCKERFILE)
         card.write(partial / "card.html", run, bundle, thresholds, packages)
         files.write_json(partial / manifest.MANIFEST, manifest.manifest_of(partial))
