@@ -4,6 +4,7 @@ import weakref
 from dataclasses import replace
 
 import cv2
+import h5py
 import keras
 import numpy as np
 import pytest
@@ -544,6 +545,22 @@ def test_saving_the_first_member_removes_those_of_another_training(tmp_path, mon
     assert [path.name for path in member_folders(tmp_path / "net")] == ["net", "net.2", "net.3"]
     saving.save(network, tmp_path / "net", card)
     assert [path.name for path in member_folders(tmp_path / "net")] == ["net"]
+
+
+def test_a_saved_network_is_without_what_trained_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(keras.Model, "export", lambda self, path, **_: path.mkdir())
+    network = builders.build_segmenter(height=32)
+    network.compile("adam", "mse")
+    network.optimizer.build(network.trainable_variables)
+    saving.save(
+        network,
+        tmp_path / "net",
+        {"kind": "segmenter", "build": {"height": 32, "width": None}, "input": [32, 64]},
+    )
+    with h5py.File(tmp_path / "net" / "model.weights.h5") as stored:
+        assert "layers" in stored and "optimizer" not in stored
+    assert network.optimizer is not None
+    assert saving.weights_hash(saving.load(tmp_path / "net")) == saving.weights_hash(network)
 
 
 def test_soft_gating_multiplies_maps_by_the_probability_of_the_class(tmp_path):

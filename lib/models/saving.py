@@ -92,7 +92,9 @@ def save(model: keras.Model, folder: str | Path, card: dict) -> None:
 
 def _write(model: keras.Model, partial: Path, card: dict) -> None:
     """Write the files of a saved model into a folder."""
+    optimizer, model.optimizer = getattr(model, "optimizer", None), None  # whose moments are twice as large
     model.save_weights(partial / "model.weights.h5")
+    model.optimizer = optimizer
     if keras.backend.backend() == "tensorflow":
         height, width = card["input"]
         signature = [keras.InputSpec(shape=(None, height, width, 1), dtype="uint8", name="image")]
