@@ -330,7 +330,7 @@ class Elsewhere:
     def __init__(self, failing=""):
         self.failing, self.calls = failing, []
 
-    def start(self, notebook, run_dir, parameters):
+    def start(self, notebook, run_dir, parameters, member=0):
         self.calls.append((notebook.stem, parameters))
         (run_dir / f"{notebook.stem}.txt").write_text("")
         return [notebook.stem]

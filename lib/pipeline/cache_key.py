@@ -6,7 +6,7 @@ import json
 import os
 import platform
 import subprocess
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -136,7 +136,7 @@ def library() -> dict[str, Module]:
 
 
 def code_of(
-    notebook: Path, modules: dict[str, Module], drawings: bool = True
+    notebook: Path, modules: dict[str, Module], drawings: bool = True, last_cell: str = ""
 ) -> tuple[dict[str, str], set[str]]:
     """What of the code counts for a notebook: {"cells": hash of its code cells, module: hash of each module
     of lib that it imports, directly or through others}, and the set of packages that these import.
@@ -145,19 +145,14 @@ def code_of(
     rooms of HARMLESS, and the cell `parameters`, whose values count as such.
 
     Arguments:
-        drawings: whether the cells' calls of modules that only draw count.
+        drawings: whether the cells' calls of modules that only draw count; last_cell: tag of the last one that
+            counts, and then imports that none of them uses do not; "" for all cells.
     """
     cells: list[Any] = []
     waiting: set[str] = set()
     packages: set[str] = set()
-    for cell in params.read_notebook(notebook)["cells"]:
-        if cell["cell_type"] != "code" or "parameters" in cell.get("metadata", {}).get("tags", []):
-            continue
-        lines = "".join(cell["source"]).splitlines()
-        magics = [line for line in lines if line.lstrip().startswith(("%", "!"))]
-        try:
-            tree = ast.parse("\n".join(line for line in lines if line not in magics))
-        except SyntaxError:
+    for tree, lines, magics in parsed_cells(notebook, last_cell):
+        if tree is None:
             cells.append(lines)
             waiting, packages = set(modules), set(PACKAGES)  # not to be read: anything may be used
             continue
@@ -173,6 +168,44 @@ def code_of(
         packages |= modules[name][2]
         waiting = (waiting | modules[name][1]) - imported
     return {"cells": digest(cells), **{name: modules[name][0] for name in sorted(imported)}}, packages
+
+
+def parsed_cells(notebook: Path, last_cell: str = "") -> list[tuple[ast.Module | None, list[str], list[str]]]:
+    """(syntax tree, lines, magics) of the code cells but the parameters, see `code_of`; None for a tree where a
+    cell is no Python."""
+    parsed: list[tuple[ast.Module | None, list[str], list[str]]] = []
+    for cell in params.read_notebook(notebook)["cells"]:
+        tags = cell.get("metadata", {}).get("tags", [])
+        if cell["cell_type"] == "code" and "parameters" not in tags:
+            lines = "".join(cell["source"]).splitlines()
+            magics = [line for line in lines if line.lstrip().startswith(("%", "!"))]
+            try:
+                tree = ast.parse("\n".join(line for line in lines if line not in magics))
+            except SyntaxError:
+                tree = None
+            parsed.append((tree, lines, magics))
+        if last_cell and last_cell in tags:
+            break
+    if last_cell:
+        drop_unused_imports([tree for tree, *_ in parsed if tree])
+    return parsed
+
+
+def names_in(parsed: Iterable[ast.Module | None]) -> set[str]:
+    """The names that the syntax trees of cells use; what is imported counts where it is used."""
+    nodes = [node for tree in parsed if tree for node in ast.walk(tree)]
+    return {node.id for node in nodes if isinstance(node, ast.Name)}
+
+
+def drop_unused_imports(parsed: list[ast.Module]) -> None:
+    """Take the imports of names that no cell uses out of the cells' syntax trees."""
+    used = {"*", *names_in(parsed)}
+    for tree in parsed:
+        for node in tree.body:
+            if isinstance(node, ast.Import | ast.ImportFrom):
+                bound = {name: name.asname or name.name.partition(".")[0] for name in node.names}
+                node.names = [name for name in node.names if bound[name] in used]
+        tree.body = [node for node in tree.body if getattr(node, "names", True)]
 
 
 def only_draws(node: ast.stmt) -> bool:

@@ -12,8 +12,9 @@ from pathlib import Path
 from lib.errors import UserError
 from lib.files import write_atomic, write_json
 from lib.paths import PROJECT
-from lib.pipeline import params, profiles
+from lib.pipeline import params, profiles, units
 from lib.pipeline.products import SPLIT
+from lib.pipeline.units import Unit
 
 Graph = dict[str, tuple[str, ...]]
 SEGMENTERS = ("31_seg_class1", "32_seg_class2", "33_seg_class3", "34_seg_class4")
@@ -65,6 +66,7 @@ class Project:
     graph: {notebook: those whose files it reads}, in an order in which every notebook follows those it needs.
     products: {notebook: files that it must leave in the run folder}; further: as well, which no other
         notebook of the run reads.
+    units: {name: member of an ensemble that is a task of its own}; `divided` puts them into graph and products.
     """
 
     notebooks: Path
@@ -73,10 +75,19 @@ class Project:
     graph: Graph
     products: Graph
     further: Graph = field(default_factory=dict)
+    units: dict[str, Unit] = field(default_factory=dict)
 
     def notebook(self, name: str) -> Path:
-        """A notebook's file."""
-        return self.notebooks / f"{name}.ipynb"
+        """A notebook's file; of a member of its ensemble, too."""
+        return self.notebooks / f"{units.notebook_of(name)}.ipynb"
+
+    def reads(self, name: str) -> tuple[str, ...]:
+        """The notebooks whose files a notebook reads. Its members are none: it would train them itself."""
+        return tuple(need for need in self.graph[name] if need not in self.units)
+
+    def users(self, unit: str) -> list[str]:
+        """The notebooks whose ensembles a unit is a member of."""
+        return [name for name, needs in self.graph.items() if unit in needs]
 
     def products_of(self, name: str) -> tuple[str, ...]:
         """The files that a notebook must leave, relative to the run folder."""
@@ -85,6 +96,8 @@ class Project:
     def outputs_of(self, name: str) -> tuple[str, ...]:
         """The files that a notebook writes, relative to the run folder: its executed form, its report, its
         metrics, its products, and the split that its scores follow from."""
+        if name in self.units:
+            return f"{name}.ipynb", f"{name}.html", self.units[name].training
         split = (SPLIT,) if name == "40_evaluation" else ()
         return f"{name}.ipynb", f"{name}.html", f"metrics/{name}.json", *self.products_of(name), *split
 
@@ -110,7 +123,7 @@ class Project:
 
     def declarations(self) -> dict[str, dict[str, params.Parameter]]:
         """{notebook: its declared parameters}."""
-        return {name: params.declared(self.notebook(name)) for name in self.graph}
+        return {name: params.declared(self.notebook(name)) for name in self.graph if name not in self.units}
 
     def fitting(self, sections: dict[str, dict]) -> dict[str, dict]:
         """The sections of a profile without those for the segmentation of classes that the data don't
@@ -179,6 +192,22 @@ class Project:
         products |= {name: (card_of(name),) for name in segmenters}
         notebooks = copy_notebooks(self, own[-1], more) if more else self.notebooks
         return dataclasses.replace(self, notebooks=notebooks, graph=graph, products=products)
+
+    def divided(self, values: params.Values, selected: Collection[str]) -> "Project":
+        """The project in which each member of the selected notebooks' ensembles is a task of its own, see
+        `units`; the project as it is where each trains one network."""
+        graph: Graph = {}
+        members: dict[str, Unit] = {}
+        known: dict[str, str] = {}
+        for name, needs in self.graph.items():
+            of_name = units.of_notebook(name, self.notebook(name), values[name], known)
+            if name in selected:
+                graph |= dict.fromkeys(of_name, ())
+                members |= of_name
+                needs = (*of_name, *needs)
+            graph[name] = needs
+        products = self.products | {name: (unit.training,) for name, unit in members.items()}
+        return dataclasses.replace(self, graph=graph, products=products, units=members) if members else self
 
 
 DEFAULT_PROJECT = Project(

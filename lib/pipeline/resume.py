@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from lib.errors import UserError
-from lib.pipeline import params, run_state
+from lib.pipeline import params, run_state, units
 from lib.pipeline.options import Options
 from lib.pipeline.run_state import RunState
 
@@ -74,7 +74,7 @@ def check_data(
         fingerprint: of the data in `folder`; is_named: whether the command names the folder; selected: the
             notebooks to run; name: the run's.
     """
-    before, finished = previous.data, previous.finished_notebooks()
+    before, finished = previous.data, {units.notebook_of(name) for name in previous.finished_notebooks()}
     if before.get("sha256") in (None, fingerprint["sha256"]) or not finished:
         return
     counts = [
@@ -87,7 +87,7 @@ def check_data(
             f"holds others ({counts[1]}). "
             "Start a new run for them: without --resume, and with another --run or none."
         )
-    if not set(finished) <= set(selected):
+    if not finished <= set(selected):
         raise UserError(
             f"The data in {folder} have changed since the run {name} was made from them ({counts[0]} then, "
             f"{counts[1]} now). "

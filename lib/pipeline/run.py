@@ -99,8 +99,10 @@ def run(options: Options, project: Project = DEFAULT_PROJECT, take_over: bool = 
         for name, content in divided.items():
             files.write_atomic(run_dir / name, content)
         values = params.with_folders(values, folder, run_dir)
+        notebooks, forced = selected, set(selected) if options.start else set()
+        project = project.divided(values, selected)
+        selected = [name for name in project.graph if name in selected or name in project.units]
         keys = tasks.keys_of(project, selected, values, fingerprint, previous)
-        forced = set(selected) if options.start else set()
         before = previous.notebooks if previous else {}
         jobs = options.jobs or (previous.jobs if previous else 0) or JOBS
         state = RunState(
@@ -118,7 +120,7 @@ def run(options: Options, project: Project = DEFAULT_PROJECT, take_over: bool = 
             before = reuse.take_over(project, state.notebooks, keys, run_dir)
             state.notebooks = tasks.begin(project, selected, keys, run_dir, before, forced)
         if previous:
-            waiting = [name for name in selected if state.notebooks[name].status is Status.WAITING]
+            waiting = [name for name in notebooks if state.notebooks[name].status is Status.WAITING]
             inputs.divide(values, waiting, folder, run_dir)
         print_line(f"run      {run_dir}")
         print_line()
@@ -128,7 +130,7 @@ def run(options: Options, project: Project = DEFAULT_PROJECT, take_over: bool = 
             Scheduler(
                 project, run_dir, state, selected, keys, settings, project.declarations(), executor
             ).run()
-            code = print_summary(state, run_dir, selected)
+            code = print_summary(state, run_dir, notebooks)
             if options.track:
                 tracking.track(options.track, run_dir, state)
             return code

@@ -17,7 +17,8 @@ run.json, a `RunState`:
                 notebooks had them
     overrides   [[section, key, text], ...] of every -p so far
     parameters  {notebook: {key: value}}, what it ran with, or will if it was not started yet
-    notebooks   {name: NotebookTask} in the order of the graph:
+    notebooks   {name: NotebookTask} in the order of the graph; before a notebook the members of its ensemble
+                that are tasks of their own, such as "10_binary.1", see `units`:
         status         see `Status`
         seconds        wall-clock seconds of its execution, report included; 0 before
         summary        the metric a reader wants, in words; "" before
@@ -122,6 +123,7 @@ class RunState:
         self.parameters = {
             name: task.ran.get("parameters", settings["parameters"][name])
             for name, task in self.notebooks.items()
+            if name in settings["parameters"]  # a member of an ensemble has its notebook's
         }
         self.code = ", ".join(dict.fromkeys(execution["code"] for execution in ran))
         self.versions, self.environment = joined(ran, "versions"), joined(ran, "environment")

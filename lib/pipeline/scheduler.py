@@ -11,7 +11,7 @@ from typing import Any
 
 from lib.errors import shorten
 from lib.files import read_metrics
-from lib.pipeline import params, progress, run_folder, run_state, tasks
+from lib.pipeline import params, progress, run_folder, run_state, tasks, units
 from lib.pipeline.cache_key import pages_hash
 from lib.pipeline.executor import Executor, Result
 from lib.pipeline.graph import Project
@@ -57,6 +57,9 @@ class Scheduler:
         self.state.record(self.settings)
         self.save()
         run_folder.point_latest(self.project.runs, self.run_dir.name)
+        for name in self.selected:
+            if name not in self.project.units and self.tasks[name].status is Status.WAITING:
+                units.remove_former(self.run_dir, name, self.tasks)
         try:
             self.run_notebooks()
             tasks.mark_outdated(self.tasks, self.selected, self.project)
@@ -100,6 +103,8 @@ class Scheduler:
         task = self.tasks[name]
         if name not in self.selected or task.status is not Status.CACHED:
             return name not in self.selected
+        if name in self.project.units and tasks.is_gathered(name, self.tasks, self.project):
+            return True
         if task.input_hashes == self.input_hashes(name):
             mend_report(self.run_dir, name, task, self.pages)
             print_event(f"{name:16} cached: nothing that it is made from has changed")
@@ -109,12 +114,13 @@ class Scheduler:
 
     def input_hashes(self, name: str) -> dict[str, str]:
         """See `tasks.input_hashes`, of the products that a notebook would read now."""
-        return tasks.input_hashes(self.project.graph[name], self.tasks, self.project.products)
+        return tasks.input_hashes(self.project.reads(name), self.tasks, self.project.products)
 
     def start(self, name: str) -> None:
         """Remove what an earlier start of a notebook wrote, and start it."""
         self.clear(name)
-        parameters, task = self.settings["parameters"][name], self.tasks[name]
+        notebook, unit, task = units.notebook_of(name), self.project.units.get(name), self.tasks[name]
+        parameters = self.settings["parameters"][notebook]
         task.status = Status.RUNNING
         task.started_key = self.keys[name]
         task.product_hashes = {}
@@ -123,8 +129,9 @@ class Scheduler:
         task.ran = {**self.settings, "parameters": parameters}
         self.state.record(self.settings)
         self.save()
-        changed = params.changed(self.declarations[name], parameters)
-        self.jobs[name] = self.executor.start(self.project.notebook(name), self.run_dir, changed)
+        changed = params.changed(self.declarations[notebook], parameters)
+        member = unit.member if unit else 0
+        self.jobs[name] = self.executor.start(self.project.notebook(name), self.run_dir, changed, member)
         self.begun[name] = time.monotonic()
         print_event(f"{name:16} started")
 
@@ -135,7 +142,7 @@ class Scheduler:
         the last line of code.
         """
         for path in (partial_name(name), *self.project.outputs_of(name)):
-            if path != SPLIT:  # by which networks have learned
+            if path != SPLIT and not path.startswith("scratch/"):  # by which networks have learned
                 (self.run_dir / path).unlink(missing_ok=True)
 
     def finish(self, name: str, result: Result) -> None:

@@ -8,8 +8,9 @@ from typing import Any
 
 from lib.data.manifest import file_hash
 from lib.errors import UserError
+from lib.models import members
 from lib.paths import from_project
-from lib.pipeline import cache_key, params
+from lib.pipeline import cache_key, params, units
 from lib.pipeline.graph import Project
 from lib.pipeline.products import hashes_of
 from lib.pipeline.run_state import NotebookTask, RunState, Status
@@ -31,16 +32,25 @@ def keys_of(
             task = previous.notebooks.get(name) if previous else None
             keys[name] = task.key if task else ""
             continue
+        notebook, unit = project.notebook(name), project.units.get(name)
         parameters = {
             key: content_of(value.value)
-            for key, value in values[name].items()
+            for key, value in values[units.notebook_of(name)].items()
             if key not in params.COMMAND_LINE
         }
-        upstream = {need: keys[need] for need in project.graph[name]}
+        if unit:  # what its cells do not use does not count
+            used = cache_key.names_in(
+                tree for tree, *_ in cache_key.parsed_cells(notebook, members.LAST_CELL)
+            )
+            parameters = {key: value for key, value in parameters.items() if key in used}
+            parameters |= {members.LAST_CELL: unit.member}
+        upstream = {need: keys[need] for need in project.reads(name)}
         # A network is not trained again for another colour; the other notebooks are, so to say, their
         # pictures.
         trains = any(product.endswith("model.json") for product in project.products.get(name, ()))
-        code, packages = cache_key.code_of(project.notebook(name), modules, drawings=not trains)
+        code, packages = cache_key.code_of(
+            notebook, modules, not (trains or unit), members.LAST_CELL if unit else ""
+        )
         keys[name] = cache_key.key(
             parameters, code, fingerprint, upstream, cache_key.versions(sorted(packages))
         )
@@ -87,6 +97,9 @@ def begin(
     tasks: Tasks = {}
     for name, needs in project.graph.items():
         before = previous.get(name)
+        if name not in selected:  # of its ensemble, what was done stays on record
+            done = {unit: task for unit, task in previous.items() if task.status.is_finished}
+            tasks |= {unit: task for unit, task in done.items() if units.notebook_of(unit) == name}
         task = tasks[name] = dataclasses.replace(before) if before else NotebookTask()
         task.needs = list(needs)
         if name not in selected:
@@ -97,10 +110,19 @@ def begin(
             task.status = Status.CACHED
         else:
             task.reset()
+    for unit in project.units:  # trains nothing where its network stands
+        if is_gathered(unit, tasks, project):
+            tasks[unit] = previous.get(unit, tasks[unit])
+            tasks[unit].status = Status.CACHED
     mark_dependents(tasks, selected, project)
     mark_outdated(tasks, selected, project)
     check_needs(tasks, selected, project)
     return tasks
+
+
+def is_gathered(unit: str, tasks: Tasks, project: Project) -> bool:
+    """Whether the notebooks whose ensembles a unit is a member of stand from before."""
+    return all(tasks[name].status is Status.CACHED for name in project.users(unit))
 
 
 def mark_dependents(tasks: Tasks, selected: list[str], project: Project) -> None:
@@ -108,7 +130,7 @@ def mark_dependents(tasks: Tasks, selected: list[str], project: Project) -> None
     that runs again."""
     again = {name for name in selected if tasks[name].status is not Status.CACHED}
     for name in TopologicalSorter(project.graph).static_order():
-        if name not in selected and again & set(project.graph[name]):
+        if name not in selected and again & set(project.reads(name)):
             again.add(name)
             tasks[name].outdated = tasks[name].status.is_finished
 

@@ -3,9 +3,9 @@
 
     python -m lib.pipeline.worker < request.json
 
-The request is one line of JSON: {"notebook", "output", "report", "parameters", "folder"}. The answer, one
-line on standard output: {"ok": true or false, "error": one sentence}. When standard input closes early, the
-command is gone, and the kernel is stopped with everything it started.
+The request is one line of JSON: {"notebook", "output", "report", "parameters", "folder", "member"}, see
+`executor.request_of`. The answer, one line on standard output: {"ok": true or false, "error": one sentence}.
+When standard input closes early, the command is gone, and the kernel is stopped with everything it started.
 """
 
 import contextlib
@@ -21,6 +21,7 @@ from typing import Any
 
 from lib import files
 from lib.errors import FILES, MEMORY, shorten, with_remedy
+from lib.models import members
 from lib.pipeline import processes
 
 # jsonschema, behind papermill and nbconvert, builds a grammar for web addresses at its import if it finds
@@ -108,9 +109,12 @@ def execute(request: dict[str, Any], partial: Path) -> str:
     from papermill.exceptions import PapermillExecutionError
     from papermill.execute import execute_notebook
 
+    member = request.get("member", 0)
+    os.environ[members.VARIABLE] = str(member) if member else ""
+
     def run_cells():
         return execute_notebook(
-            escape(request["notebook"]),
+            cells_of_member(Path(request["notebook"]), member) if member else escape(request["notebook"]),
             escape(partial),
             parameters=request["parameters"],
             cwd=request["folder"],
@@ -141,6 +145,21 @@ def execute(request: dict[str, Any], partial: Path) -> str:
         reason = (str(error).strip() or "no reason given").splitlines()[0]
         return with_remedy(f"{type(error).__name__}{running_cell(partial)}: {reason}")
     return error_in(executed)
+
+
+def cells_of_member(notebook: Path, member: int) -> Any:
+    """A notebook as far as it trains a member of its ensemble, counted from 1, with a line that says so."""
+    import nbformat
+
+    content = nbformat.read(notebook, as_version=4)
+    tags = [cell.metadata.get("tags", []) for cell in content.cells]
+    last = next(index for index, of_cell in enumerate(tags) if members.LAST_CELL in of_cell)
+    note = nbformat.v4.new_markdown_cell(
+        f"*Member {member} of the ensemble, trained alone. [{notebook.stem}]({notebook.stem}.html) begins with the "
+        "same cells, gathers all members and evaluates them.*"
+    )
+    content.cells = [content.cells[0], note, *content.cells[1 : last + 1]]
+    return content
 
 
 def prepare(notebook: Path, output: Path, parameters: dict[str, Any]) -> None:

@@ -70,14 +70,21 @@ def histograms(
     return figure
 
 
-def learning_curves(history: pd.DataFrame) -> Figure:
-    """Every metric of a training's history, an epoch a row, training and validation beside each other."""
-    names = [name for name in history.columns if f"val_{name}" in history.columns]
+def learning_curves(histories: Sequence[pd.DataFrame]) -> Figure:
+    """Every metric of the trainings of an ensemble's members, an epoch a row, or of a single network: training
+    and validation beside each other, of several members in a colour each."""
+    names = [name for name in histories[0].columns if f"val_{name}" in histories[0].columns]
     size = (3.6 * len(names), 3.1)
     figure, panels = plt.subplots(1, len(names), figsize=size, squeeze=False, layout="constrained")
     for axes, name in zip(panels[0], names, strict=True):
-        axes.plot(history["epoch"], history[name], marker=".", color=GREY, label="training")
-        axes.plot(history["epoch"], history[f"val_{name}"], marker=".", color=COLOURS[0], label="validation")
+        for index, history in enumerate(histories):
+            several = len(histories) > 1
+            training = {"color": colour(index) if several else GREY, "alpha": 0.4 if several else 1}
+            labels = ("training", "validation") if not several else ("", f"member {index + 1}")
+            axes.plot(history["epoch"], history[name], marker=".", label=labels[0], **training)
+            axes.plot(
+                history["epoch"], history[f"val_{name}"], marker=".", color=colour(index), label=labels[1]
+            )
         axes.set(xlabel="epoch", title=name)
         axes.grid(alpha=0.3)
     panels[0, 0].legend(frameon=False)

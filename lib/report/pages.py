@@ -16,6 +16,7 @@ from markupsafe import Markup
 from lib import files
 from lib.data import dataset
 from lib.errors import UserError, shorten
+from lib.report.ensembles import gather_members
 from lib.report.links import comparisons_of
 from lib.report.picture import thumbnail
 
@@ -286,7 +287,7 @@ def write_index(run_dir: str | Path) -> None:
         class_dice=class_dice(metrics, data.get("titles", [])),
         stale={metric: name for name in outdated for metric in recorded[name][1]},
         all_metrics=[(name, number_text(value)) for name, value in flat(metrics)] if metrics else [],
-        cards=cards,
+        cards=gather_members(cards),
         seconds=seconds if isinstance(seconds, (int, float)) else 0,
         origin=origin_rows(state),
         facts=[(name, number_text(value)) for name, value in flat(data) if name not in NO_FACTS],
