@@ -17,22 +17,20 @@ import argparse
 import hashlib
 import os
 import sys
-from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from lib import errors, files, paths
-from lib.data import decoding, depth, images, listing
+from lib.data import decoding, depth, images, listing, storage
 from lib.data.listing import ImageFile
 from lib.errors import UserError
 from lib.evaluation import exploring, prediction_page, review, truth
-from lib.inference import label_files, results, sources, tables
+from lib.inference import chunks, label_files, results, sources, tables
 from lib.inference.inspector import HEIGHTS, FoundDefects, Inspector
-from lib.inference.output_folder import SETTINGS, OutputFolder, Predicted, alone
+from lib.inference.output_folder import SETTINGS, OutputFolder
 from lib.inference.postprocess import PostprocessConfig
 from lib.inference.results import ImageResult, Severity
-from lib.inference.windows import Strip
 from lib.models import environment
 from lib.report import explore, prediction
 
@@ -48,9 +46,11 @@ def parser() -> argparse.ArgumentParser:
     )
     options.add_argument("--run", default="latest", help="name or folder of a run, or of a pack's data set")
     options.add_argument(
-        "--images", required=True, nargs="+", help="folders, patterns, lists (.txt) or images"
+        "--images", required=True, nargs="+", help="folders, patterns, lists (.txt), images; or addresses"
     )
-    options.add_argument("--out", required=True, help="folder to write, which is not there yet")
+    options.add_argument(
+        "--out", required=True, help="folder to write, or its address, which is not there yet"
+    )
     options.add_argument(
         "--truth", default="", help="train.csv, COCO file or folder of masks: score what is predicted"
     )
@@ -117,11 +117,12 @@ def act(arguments: list[str] | None) -> int:
         raise UserError(
             f"--truth {true_source} does not exist. Name a table as train.csv, a COCO file, or a folder of masks."
         )
-    out = paths.resolve_path(args.out, "--out")
+    out = storage.resolve(args.out, "--out")
     refuse_inside(out, run, "the run, which stays as it is")
-    for source in map(Path, args.images):
-        if source.is_dir():
-            refuse_inside(out, source.resolve(), "the images, and would be predicted next time")
+    for source in args.images:
+        if storage.is_address(source) or Path(source).is_dir():
+            images_lie = storage.resolve(source, "--images")
+            refuse_inside(out, images_lie, "the images, and would be predicted next time")
     image_files, remarks = listing.find_images(args.images)
     if true_source:
         image_files, of_truth = without_masks(image_files, true_source)
@@ -135,16 +136,18 @@ def act(arguments: list[str] | None) -> int:
     folder = OutputFolder(out, settings, image_files, truth=digest_of(true_source), **more)
     if folder.is_complete:
         folder.clear()
-        errors.print_line(f"{out / 'index.html'} is there already, from these images and settings.")
-        return 1 if tables.has_unread(out / "images.csv") else 0
-    with alone(folder.unfinished):
+        errors.print_line(f"{out}/index.html is there already, from these images and settings.")
+        return (
+            1 if tables.has_unread(storage.directory(out).read(["images.csv"]).get("images.csv", b"")) else 0
+        )
+    with folder.alone():
         folder.begin()
-        if folder.has_gaps:  # if all are there already, no network is needed
+        if folder.missing():  # if all are there already, no network is needed
             os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # what fails is an exception
             environment.set_up()
             inspector = Inspector(run, args.operating_point, height=args.height, maps_from=explore.FAINTEST)
             folder.fill(
-                lambda chunk: predict_chunk(inspector, chunk, args.white, severity), errors.print_line
+                lambda chunk: chunks.predict_chunk(inspector, chunk, args.white, severity), errors.print_line
             )
         predicted = folder.results()
         label_files.write(folder, args.format, predicted[0], identities, run.name)
@@ -154,20 +157,20 @@ def act(arguments: list[str] | None) -> int:
         folder.put()
     folder.clear()
     errors.print_line(summary)
-    errors.print_line(f"Open {out / 'index.html'}")
+    errors.print_line(f"Open {out}/index.html")
     return 1 if any(result.problem for result in predicted[0]) else 0
 
 
-def refuse_inside(out: Path, other: Path, why: str) -> None:
-    """UserError if a folder is to lie in another, or to be it."""
-    if out == other or other in out.parents:
+def refuse_inside(out: Path | str, other: Path | str, why: str) -> None:
+    """UserError if a folder, or its address, is to lie in another, or to be it."""
+    if f"{out}{os.sep}".startswith(f"{other}{os.sep}") or f"{out}/".startswith(f"{other}/"):
         raise UserError(f"--out {out} lies in the folder of {why}. Name another folder.")
 
 
 def without_masks(image_files: list[ImageFile], true_source: Path) -> tuple[list[ImageFile], list[str]]:
     """The images that do not lie in the folder of the true masks, and a remark on the others; all of them where
     no other lies elsewhere."""
-    others = [one for one in image_files if true_source.resolve() not in one.path.resolve().parents]
+    others = [one for one in image_files if true_source.resolve() not in Path(one.path).resolve().parents]
     if not others or len(others) == len(image_files):
         return image_files, []
     return others, [
@@ -200,39 +203,6 @@ def settings_of(
     }
 
 
-def predict_chunk(
-    inspector: Inspector, chunk: Sequence[ImageFile], white: float, severity: Severity
-) -> Iterator[Predicted]:
-    """Yield the result of every image of a chunk, in order, with its grey levels and its maps."""
-    problems: dict[int, str] = {}
-    readable: list[tuple[int, tuple[str, ...], int]] = []  # row, remarks and highest value
-
-    def strips() -> Iterator[Strip]:
-        for index, image_file in enumerate(chunk):
-            try:
-                if image_file.problem:
-                    raise UserError(image_file.problem)
-                reading = depth.read(image_file.path, white)
-                strip = inspector.open(reading.image, "" if reading.rescaled else str(image_file.path))
-            except UserError as error:
-                problems[index] = str(error)
-                continue
-            readable.append((index, reading.remarks, reading.highest))
-            yield strip
-
-    def unread(first: int, end: int) -> Iterator[Predicted]:
-        return ((ImageResult(chunk[row].name, problems[row]), None, ()) for row in range(first, end))
-
-    done = 0
-    for count, result in enumerate(inspector.inspect_all(strips())):
-        index, remarks, highest = readable[count]
-        yield from unread(done, index)
-        name = chunk[index].name
-        yield results.of_found(name, result, severity, remarks, highest), result.image, result.maps
-        done = index + 1
-    yield from unread(done, len(chunk))
-
-
 def write_tables(
     folder: OutputFolder,
     image_results: list[ImageResult],
@@ -254,7 +224,7 @@ def write_tables(
     if true_source and read:
         true_masks, of_truth = truth.read_truth(true_source, read, titles)
         group = depth.find_duplicates(
-            [paths_by_name[result.name] for result in read], args.white, folder.unfinished
+            [paths_by_name[result.name] for result in read], args.white, folder.scratch
         )
         score = truth.evaluate(true_masks, read, thresholds, titles, group)
         score["remarks"] = [*filter(None, [truth.learned_from(run, read)]), *of_truth]

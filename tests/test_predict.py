@@ -505,7 +505,7 @@ def test_where_nothing_was_finished_nothing_is_left(run, folder, tmp_path, capsy
 
 def test_two_at_once_do_not_write_into_one_folder(run, folder, tmp_path, capsys):
     hidden = tmp_path / ".out.unfinished"
-    with predict.alone(hidden):
+    with output_folder.OutputFolder(tmp_path / "out", {}, []).alone():
         sentence = refused(
             capsys, "--run", str(run()), "--images", str(folder), "--out", str(tmp_path / "out")
         )
@@ -693,7 +693,7 @@ def test_a_wrong_truth_costs_no_prediction(run, folder, tmp_path, capsys, monkey
 
     table.write_text("ImageId,ClassId,EncodedPixels\na.png,1,1 1\n")
     if begun:
-        monkeypatch.setattr(predict, "predict_chunk", asked_again)
+        monkeypatch.setattr(predict.chunks, "predict_chunk", asked_again)
     assert predict.main(words) == 0 and (tmp_path / "out" / "score.json").is_file()
 
 

@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from lib.data import storage
 from lib.errors import UserError
 
 try:
@@ -65,9 +66,10 @@ def image_shape(data: bytes) -> tuple[int, int] | None:
 
 
 def read_bytes(path: str | Path) -> bytes:
-    """The bytes of a file; UserError that names it if it cannot be read or is empty."""
+    """The bytes of a file, or of what lies at an address; UserError that names it if it cannot be read or is
+    empty, `storage.Unreachable` where its store does not answer."""
     try:
-        data = Path(path).read_bytes()
+        data = storage.read_bytes(str(path)) if storage.is_address(path) else Path(path).read_bytes()
     except FileNotFoundError:
         what = "is a link that leads nowhere" if os.path.islink(path) else "does not exist"
         raise UserError(

@@ -78,13 +78,13 @@ def rotation_mark(data: bytes) -> int:
     return mark if isinstance(mark, int) and 1 <= mark <= 8 else 1
 
 
-def find_duplicates(image_paths: Sequence[Path], white: float, folder: Path) -> np.ndarray:
+def find_duplicates(image_paths: Sequence[Path | str], white: float, folder: Path) -> np.ndarray:
     """Groups as `duplicates.find_duplicates` numbers them, of images as `read` gives them: those that `white` changes are
     written into a folder that is removed again."""
     if not white:
         return duplicates.find_duplicates(image_paths)
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
-        files_to_compare = []
+        files_to_compare: list[Path | str] = []
         for index, path in enumerate(image_paths):
             reading = read(path, white)
             if reading.rescaled:

@@ -3,12 +3,14 @@
 import glob
 import hashlib
 import os
+import posixpath
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePath, PurePosixPath
 
-from lib.data import images
+from lib.data import images, storage
 from lib.errors import UserError
 from lib.paths import resolve_path
 
@@ -24,13 +26,15 @@ OTHER_KIND = "is an image of a kind that is not read. Save it as PNG."
 class ImageFile:
     """One image that is meant.
 
-    name: its path below the common folder of all, with /, which no other image has; path: of the file;
-    problem: why it is not even tried, a sentence, or "".
+    name: its path below the common folder of all, with /, which no other image has; path: of the file, or its
+    address; problem: why it is not even tried, a sentence, or ""; stamp: of an address, what its store said of
+    it, see `storage.stamp_of`.
     """
 
     name: str
-    path: Path
+    path: Path | str
     problem: str = ""
+    stamp: tuple = ()
 
 
 def find_images(sources: Sequence[str], what: str = "--images") -> tuple[list[ImageFile], list[str]]:
@@ -39,11 +43,18 @@ def find_images(sources: Sequence[str], what: str = "--images") -> tuple[list[Im
     Arguments:
         sources: each a folder, which is gone through with all folders in it but hidden ones and links to
             folders; a pattern with * ? or [], where ** stands for any folders; a .txt or .lst file with a path
-            a line, from its own folder if not in full; or an image. What is named twice is there once.
+            a line, from its own folder if not in full; or an image. What is named twice is there once. Each may
+            be an address: then all are.
         what: the beginning of sentences about a source.
 
     Raises UserError where a source is not there, or where there are no images at all.
     """
+    sources = [str(storage.resolve(one, what)) if one[:5].lower() == "file:" else one for one in sources]
+    addresses = [source for source in sources if storage.is_address(source)]
+    if addresses:
+        if len(addresses) < len(sources):
+            raise UserError(f"{what} names folders and addresses. Predict those of each by themselves.")
+        return _of_addresses(addresses, what)
     files: dict[Path, None] = {}  # in order, each once
     roots: list[Path] = []
     remarks: list[str] = []
@@ -62,7 +73,10 @@ def find_images(sources: Sequence[str], what: str = "--images") -> tuple[list[Im
         raise UserError(
             f"{what} names folders on several drives. Predict those of each by themselves."
         ) from None
-    listed = [ImageFile(path.relative_to(root).as_posix(), path, _problem(path, root)) for path in files]
+    listed = []
+    for path in files:
+        below = path.relative_to(root)
+        listed.append(ImageFile(below.as_posix(), path, _problem(below, path)))
     return sorted(listed, key=lambda one: one.name), remarks
 
 
@@ -82,6 +96,57 @@ def _of_source(source: str, what: str) -> tuple[Path, list[Path], list[str]]:
         matches = [Path(match) for match in sorted(glob.glob(pattern, recursive=True))]
         return Path(*parts[:fixed]), *_without_predictions(filter(_is_meant, matches))
     raise UserError(f"{what} {path} does not exist. Name a folder, a pattern, a list or an image.")
+
+
+def _of_addresses(sources: Sequence[str], what: str) -> tuple[list[ImageFile], list[str]]:
+    """As `find_images`, of addresses alone."""
+    files: dict[str, tuple] = {}
+    roots, remarks = [], []
+    for source in sources:
+        address = str(storage.resolve(source, what))
+        inside, root = storage.below(address), address
+        if list(inside) == [address]:
+            root = storage.parent(address)
+        elif not inside and glob.has_magic(address):
+            inside = storage.below(address, pattern=True)
+            root = storage.parent(re.split(r"[*?[]", address)[0] + "x")
+        if not inside:
+            raise UserError(f"{what} {address}: nothing is there. Name what images lie below, or a pattern.")
+        roots.append(root)
+        meant, passed_over = _meant_below(root, inside)
+        files |= meant
+        remarks += passed_over
+    if not files:
+        raise UserError(f"{what} {' '.join(sources)[:200]}: there are no images. Name what holds them.")
+    if len({root.partition("://")[0] for root in roots}) > 1:
+        raise UserError(f"{what} names several stores. Predict what lies in each by itself.")
+    root = posixpath.commonpath([f"/{one.partition('://')[2]}" for one in roots])
+    start = len(roots[0].partition("://")[0]) + len("://") + len(root.strip("/") + "/" * (root != "/"))
+    listed = [
+        ImageFile(address[start:], address, _problem(PurePosixPath(address[start:]), address), stamp)
+        for address, stamp in files.items()
+    ]
+    return sorted(listed, key=lambda one: one.name), remarks
+
+
+def _meant_below(root: str, inside: dict[str, tuple]) -> tuple[dict[str, tuple], list[str]]:
+    """Of files with stamps below an address, the images that are not hidden and lie in no prediction; remarks."""
+    start = len(root) + 1
+    folders = {storage.parent(address) for address in inside}
+    predictions = [
+        storage.parent(address)
+        for address in inside
+        if address.endswith(f"/{PREDICTION}") and f"{storage.parent(address)}/masks" in folders
+    ]
+    within = tuple(f"{folder}/" for folder in predictions)
+    meant = {
+        address: stamp
+        for address, stamp in inside.items()
+        if _is_image(PurePosixPath(address))
+        and not any(part.startswith(".") for part in address[start:].split("/"))
+        and not address.startswith(within)
+    }
+    return meant, [f"{folder} holds an earlier prediction and is left out." for folder in sorted(predictions)]
 
 
 def _of_folder(folder: Path) -> tuple[list[Path], list[str]]:
@@ -139,20 +204,24 @@ def _of_list(path: Path, what: str) -> tuple[Path, list[Path], list[str]]:
 def _is_meant(path: Path) -> bool:
     """Whether a file that lies in a folder, or fits a pattern, is meant: by its name an image, even of a kind
     that is not read."""
-    is_image = images.is_image_name(path.name) or (
+    return _is_image(path) and images.is_file_or_lost(path)
+
+
+def _is_image(path: PurePath) -> bool:
+    """Whether a file is an image by its name, even of a kind that is not read."""
+    return images.is_image_name(path.name) or (
         path.suffix.lower() in images.OTHER_SUFFIXES - {".npy", ".raw"} and not path.name.startswith(".")
     )
-    return is_image and images.is_file_or_lost(path)
 
 
-def _problem(path: Path, root: Path) -> str:
-    """Why a file is not even tried, a sentence, or ""."""
-    for part in path.relative_to(root).parts:
+def _problem(inside: PurePath, path: Path | str) -> str:
+    """Why a file is not even tried, a sentence, or ""; `inside`: its path below the common folder."""
+    for part in inside.parts:
         if problem := images.name_problem(part):
             return f"{problem[0].upper()}{problem[1:]}. Rename it."
-    if path.suffix.lower() in images.OTHER_SUFFIXES:
+    if inside.suffix.lower() in images.OTHER_SUFFIXES:
         return f"The image {path} {OTHER_KIND}"
-    if path.suffix.lower() not in images.SUFFIXES:
+    if inside.suffix.lower() not in images.SUFFIXES:
         return f"{path} is no image by its name. Images end in {', '.join(sorted(images.SUFFIXES))}."
     return ""
 

@@ -31,7 +31,7 @@ class Gallery:
             `depth.read`.
     """
 
-    def __init__(self, paths: Mapping[str, Path], overlays: Mapping[str, str], white: float) -> None:
+    def __init__(self, paths: Mapping[str, Path | str], overlays: Mapping[str, str], white: float) -> None:
         self.paths, self.overlays, self.white = paths, overlays, white
 
     def picture(self, result: ImageResult, truth: Sequence[str] = (), title: str = "") -> Picture:

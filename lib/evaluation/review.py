@@ -69,7 +69,7 @@ def doubt(result: ImageResult, thresholds: PostprocessConfig) -> float:
     return float(np.fmax.reduce([np.nan, *filters]))
 
 
-def unlikeness(paths: Sequence[Path], labelled: Sequence[Path]) -> np.ndarray:
+def unlikeness(paths: Sequence[Path | str], labelled: Sequence[Path | str]) -> np.ndarray:
     """How unlike all that is labelled an image is, float64 (N,), 0..1: the share of the labelled images that are
     nearer to another labelled one than it is to any.
 
@@ -137,7 +137,7 @@ def write(
         "disagreement": np.array(disagreement),
         "unlike": unlikeness(paths, known) if len(known) > 1 else np.full(len(read), np.nan),
     }
-    group = depth.find_duplicates([*known, *paths], args.white, folder.unfinished)
+    group = depth.find_duplicates([*known, *paths], args.white, folder.scratch)
     taken = set(group[: len(known)].tolist())
     rows = []
     for rank, (row, why) in enumerate(queue(measures, group[len(known) :], taken, args.review), 1):

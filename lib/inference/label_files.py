@@ -101,7 +101,10 @@ def write(
         for result in read:
             target = Path("labelme") / f"{folder.names[result.name]}.json"
             pieces = [(identities.class_names[piece["class"] - 1], piece["rle"]) for piece in result.pieces]
-            address = relative(paths[result.name], (folder.out / target).parent)
+            address = relative(
+                paths[result.name],
+                folder.out if isinstance(folder.out, str) else (folder.out / target).parent,
+            )
             content = labelme.document(address, (result.shape[0], result.shape[1]), pieces)
             files.write_json(where / target, content)
     if format == "label-studio":
@@ -132,8 +135,10 @@ def coco_json(results: Sequence[ImageResult], identities: Identities) -> str:
     return json.dumps(content, indent=1) + "\n"
 
 
-def relative(path: Path, folder: Path) -> str:
-    """A file's path from a folder, with /; its full path from another drive."""
+def relative(path: Path | str, folder: Path | str) -> str:
+    """A file's path from a folder, with /; its full path from another drive; an address as it is."""
+    if isinstance(path, str) or isinstance(folder, str):
+        return str(path)
     try:
         return Path(os.path.relpath(path, folder)).as_posix()
     except ValueError:

@@ -1,8 +1,8 @@
 """The tables of a prediction: defects.csv, images.csv, seconds.csv, from the results of its images."""
 
 import csv
+import io
 from collections.abc import Sequence
-from pathlib import Path
 
 from lib.data.dataset import csv_text
 from lib.inference.results import CONFIDENCE, MEASURES, ImageResult
@@ -15,10 +15,11 @@ def verdict(result: ImageResult) -> str:
     return "unread" if result.problem else "defect" if result.has_mask else "clean"
 
 
-def has_unread(path: Path) -> bool:
-    """Whether an images.csv names an image that could not be read."""
-    with open(path, encoding="utf-8", newline="") as file:
-        return any(row["verdict"] == "unread" for row in csv.DictReader(file))
+def has_unread(table: bytes) -> bool:
+    """Whether the bytes of an images.csv name an image that could not be read."""
+    return any(
+        row["verdict"] == "unread" for row in csv.DictReader(io.StringIO(table.decode("utf-8"), newline=""))
+    )
 
 
 def share(value: float | None) -> str:
