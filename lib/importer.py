@@ -37,7 +37,12 @@ def act(arguments: list[str] | None) -> None:
     parser.add_argument("--test-images", default="", help="folder with the test images")
     parser.add_argument("--test-masks", default="", help="their masks, where they are known")
     parser.add_argument("--test-labels", default="", help="their labels, where they are known")
-    parser.add_argument("--chosen", default="", help="review.csv of a prediction: these images only train")
+    parser.add_argument(
+        "--chosen",
+        nargs="+",
+        default=[],
+        help="review.csv of each round of labelling: these images only train",
+    )
     parser.add_argument("--names", default="", help="names of the classes, with commas between them")
     parser.add_argument("--size", default="", help="bring all images to this height and width")
     parser.add_argument(
@@ -66,7 +71,7 @@ def act(arguments: list[str] | None) -> None:
         args.white,
         errors.print_line,
         importing.Coding(
-            (args.format or "auto") if args.labels is not None else "", args.colours, args.chosen
+            (args.format or "auto") if args.labels is not None else "", args.colours, tuple(args.chosen)
         ),
     )
     about = files.read_json(out / "dataset.json")

@@ -92,6 +92,14 @@ def test_the_importer_keeps_what_was_chosen(steel, capsys):
     }
 
 
+def test_what_was_chosen_in_rounds_before_stays_so(steel):
+    """In the second round: its review.csv, and that of the first or the data folder made from it."""
+    (steel / "second.csv").write_text("rank,image\n1,b.jpg\n")
+    (steel / "chosen.csv").write_text("image_id\na.png\n")
+    assert bring(steel, "--chosen", str(steel / "second.csv"), str(steel / "chosen.csv")) == 0
+    assert (steel / "out" / "chosen.csv").read_text().split() == ["image_id", "a.png", "b.jpg"]
+
+
 @pytest.mark.parametrize("text, says", [
     ("", "has no column image"), ("name\na.png\n", "has no column image"), ("image\nx.png\n", "names none of the training images"),
 ])  # fmt: skip

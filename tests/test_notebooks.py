@@ -300,7 +300,7 @@ def test_an_ensemble_of_folds_learns_in_16_bits_and_from_pseudo_labels(name, str
 @pytest.mark.slow
 def test_eda_counts_another_data_set(tmp_path):
     """Small pictures of another shape, three classes of which one is never there, a pair of copies, a broken
-    test image."""
+    test image, one that was chosen for labelling."""
     data = tmp_path / "data"
     (data / "train_images").mkdir(parents=True)
     (data / "test_images").mkdir()
@@ -309,6 +309,7 @@ def test_eda_counts_another_data_set(tmp_path):
     for name, picture in {**pictures, "e": pictures["a"]}.items():
         cv2.imwrite(str(data / "train_images" / f"{name}.png"), picture)
     (data / "test_images" / "t.png").write_bytes(b"no picture")
+    (data / "chosen.csv").write_text("image_id\nb.png\n")
     (data / "train.csv").write_text(
         "ImageId,ClassId,EncodedPixels\na.png,1,1 5\na.png,3,61 20\nb.png,3,100 9 200 9\n"
     )

@@ -145,13 +145,13 @@ class Coding:
     """How masks are written down, and which images were chosen.
 
     format: of a labelling tool, one of `reading.FORMATS`, or "auto" for what the file is; "" for pixels;
-    colours: file with a table of the classes' colours or numbers, "" for none; chosen: file that names training
+    colours: file with a table of the classes' colours or numbers, "" for none; chosen: files that name training
     images which were chosen for labelling, see `chosen`.
     """
 
     format: str = ""
     colours: str = ""
-    chosen: str = ""
+    chosen: Sequence[str] = ()
 
     def source(
         self, path: str | Path, image_dir: Path, names: Sequence[str], some: bool = False
@@ -235,8 +235,9 @@ def import_data(
             )
         write_description(partial / "dataset.json", masks, tests, shape)
         if coding.chosen:
-            source = paths.resolve_path(coding.chosen, "--chosen")
-            listed = chosen.match(source, images.list_images(partial / "train_images"))
+            present = images.list_images(partial / "train_images")
+            sources = [paths.resolve_path(source, "--chosen") for source in coding.chosen]
+            listed = sorted({name for source in sources for name in chosen.match(source, present)})
             write_table(partial / chosen.FILE, chosen.HEADERS[:1], [(name,) for name in listed])
             remarks.append(
                 f"{len(listed):,} images were chosen for labelling: they train, and evaluate nothing."
