@@ -61,6 +61,13 @@ def test_no_member_validates_and_nothing_evaluates_what_was_chosen(data, tmp_pat
     assert again["part"].tolist() == table["part"].tolist()
 
 
+def test_where_all_were_chosen_nothing_is_left_to_evaluate(data, tmp_path):
+    names = "\n".join(f"{index:02}.png" for index in range(24))
+    (data / "chosen.csv").write_text(f"image_id\n{names}\n")
+    with pytest.raises(UserError, match=r"24 of 24 images were chosen .* None of the others is left for"):
+        splitting.load_split(tmp_path, dataset.load_table(data))
+
+
 def test_another_choice_is_another_split_and_other_data(data):
     table, before = dataset.load_table(data), dataset.fingerprint(data)["sha256"]
     digest = splitting.hash_split(table, {})

@@ -44,7 +44,7 @@ def test_the_queue_goes_by_mean_ranks_and_takes_copies_once():
     both = review.WORDS["doubt"], review.WORDS["unlike"]
     rows = review.queue(measures, alone, set(), 9)
     assert [row for row, _ in rows] == [1, 0, 2, 3, 4]
-    assert [why for _, why in rows] == ["; ".join(both), both[1], both[0], "", ""]
+    assert [why for _, why in rows] == ["; ".join(both), both[1], both[0], review.NEXT, review.NEXT]
     assert [row for row, _ in review.queue(measures, alone, {1}, 2)] == [0, 2]  # 1 is labelled already
     assert [row for row, _ in review.queue(measures, np.array([0, 1, 1, 3, 3]), set(), 9)] == [1, 0, 3]
 

@@ -211,6 +211,11 @@ def load_split(
 def insist_on_parts(table: pd.DataFrame, held_out: float) -> None:
     """UserError where a part of a divided table has no image."""
     empty = [part for part in PARTS if part not in set(table["part"]) and (held_out or part != "held_out")]
+    if empty and (alone := chosen.remark(table)):
+        raise UserError(
+            f"{alone}. None of the others is left for {IN_WORDS[empty[0]]}: add images that were drawn "
+            "at random."
+        )
     if empty:
         raise UserError(
             f"The {len(table):,} training images are only {table['group'].nunique():,} once near-duplicates count as one, "

@@ -23,6 +23,7 @@ WORDS = {  # measure: what is said where it is high
     "disagreement": "the networks of an ensemble disagree",
     "unlike": "unlike what is labelled",
 }
+NEXT = "high on none, the next on all together"
 HIGH = 0.75  # rank from which on a measure is a reason
 OUTLYING = 0.95  # share from which on an image counts as unlike; below, all are alike, and only noise would rank them
 
@@ -111,7 +112,7 @@ def queue(
             continue
         seen.add(int(group[row]))
         high = [name for name, rank in ranks.items() if rank[row] >= HIGH and known[name][row] > 0]
-        rows.append((row, "; ".join(WORDS[name] for name in high)))
+        rows.append((row, "; ".join(WORDS[name] for name in high) or NEXT))
     return rows
 
 
