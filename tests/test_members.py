@@ -21,7 +21,19 @@ import run_all
 from lib import files, paths
 from lib.errors import exit_code_of
 from lib.models import members
-from lib.pipeline import cache_key, executor, graph, params, run_state, scheduler, tasks, units, worker
+from lib.pipeline import (
+    cache_key,
+    executor,
+    graph,
+    params,
+    products,
+    reuse,
+    run_state,
+    scheduler,
+    tasks,
+    units,
+    worker,
+)
 from lib.pipeline.run_state import NotebookTask, RunState
 from lib.report import charts, pages
 
@@ -252,15 +264,31 @@ def test_a_member_that_fails_is_named_and_the_others_are_trained(tmp_path, capsy
 
 def test_a_smaller_ensemble_leaves_nothing_of_its_former_members(tmp_path):
     run_dir, state = tmp_path / "x", schedule(tmp_path, 3)[1]
-    for member in (1, 2, 3):
-        files.write_atomic(run_dir / f"10_binary.{member}.html", "")
+    for name in ("1", "2", "3", "mine"):
+        files.write_atomic(run_dir / f"10_binary.{name}.html", "")
     other = schedule(tmp_path, 3, state, selected=("40_evaluation",))[1]  # what is not run stays on record
     assert list(other.notebooks) == list(state.notebooks)
     smaller = schedule(tmp_path, 2, other)[1]
     assert list(smaller.notebooks) == ["10_binary.1", "10_binary.2", "10_binary", "40_evaluation"]
     assert not (run_dir / "10_binary.3.html").exists()
     assert list(schedule(tmp_path, 1, smaller)[1].notebooks) == list(MODELS)
-    assert not list(run_dir.glob("10_binary.*.html"))
+    assert [path.name for path in run_dir.glob("10_binary.*.html")] == ["10_binary.mine.html"]
+
+
+def test_a_member_that_classes_share_is_taken_over_with_what_it_began_with(tmp_path):
+    values = values_with(
+        **{"segmenters.n_members": "2", "segmenters.together": "true", "segmenters.epochs": "9"}
+    )
+    project = graph.DEFAULT_PROJECT.divided(values, ["31_seg_class1"])
+    donor, run_dir, name = tmp_path / "donor", tmp_path / "new", "31_seg_class1.2"
+    for path in ("scratch/together/1/trained.npz", "scratch/pretraining/trained.npz", f"{name}.html"):
+        files.write_atomic(donor / path, path)
+    nbformat.write(nbformat.v4.new_notebook(), donor / f"{name}.ipynb")
+    task = NotebookTask(product_hashes=products.hashes_of(donor, project.outputs_of(name)))
+    assert reuse.copy_outputs(project, name, task, donor, run_dir)
+    assert (run_dir / "scratch" / "pretraining" / "trained.npz").is_file()
+    (donor / "scratch" / "together" / "1" / "trained.npz").write_text("of another training")
+    assert not reuse.copy_outputs(project, name, task, donor, tmp_path / "other")
 
 
 def test_the_index_names_members_in_the_card_of_their_notebook(tmp_path):

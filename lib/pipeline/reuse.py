@@ -60,7 +60,7 @@ def copy_outputs(project: Project, name: str, task: NotebookTask, donor: Path, r
     trainings = [
         folder for part in (name, *SHARED_TRAININGS) if (folder := donor / "scratch" / part).is_dir()
     ]
-    has_network = any(file.startswith("models/") for file in written)
+    has_network = any(file.startswith(("models/", "scratch/together/")) for file in written)
     for folder in trainings if has_network else []:
         for path in folder.rglob("*.npz"):
             written.append(path.relative_to(donor).as_posix())

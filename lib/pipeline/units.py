@@ -65,7 +65,7 @@ def is_divisible(path: Path) -> bool:
 
 def remove_former(run_dir: Path, notebook: str, known: Collection[str]) -> None:
     """Remove what members of a notebook's ensemble have left that are not in it any more: it shrank."""
-    for path in run_dir.glob(f"{notebook}.*"):
-        name, _, kind = path.name.rpartition(".")
-        if kind in ("ipynb", "html") and name != notebook and name not in known:
+    for path in run_dir.glob(f"{notebook}.*.*"):
+        member = path.stem.removeprefix(f"{notebook}.")
+        if member.isdecimal() and path.suffix in (".ipynb", ".html") and path.stem not in known:
             path.unlink(missing_ok=True)
