@@ -105,6 +105,14 @@ def test_the_command_finds_its_library_where_python_does_not_look_beside_it(tmp_
     assert ended.returncode == 2 and ended.stderr.startswith("error: --jobs 0"), ended.stderr
 
 
+def test_what_a_library_of_ours_sets_is_not_the_users():
+    """Else the first run of a sweep, after which scikit-learn is loaded, would differ from the others."""
+    code = "import os, sklearn; from lib.models import environment; print(environment.recorded(os.environ))"
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("KMP_")}
+    words = {"cwd": paths.PROJECT, "env": clean, "capture_output": True, "text": True, "check": True}
+    assert "KMP_" not in subprocess.run([sys.executable, "-c", code], **words).stdout
+
+
 def test_run_json_records_the_environments_of_notebooks_that_ran_in_several():
     ran = [
         {"parameters": {}, "code": "c", "versions": {"numpy": "1"}, **more}

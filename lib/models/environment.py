@@ -36,8 +36,10 @@ UNRECORDED = (
     "CUDA_HOME",
     "CUDA_PATH",
     "CUDA_CACHE",
+    "KMP_DUPLICATE_LIB_OK",
+    "KMP_INIT_AT_FORK",
     *OWN,
-)  # words, memory, places
+)  # words, memory, places, and what scikit-learn sets once it is imported, as by the first run of a sweep
 ALLOWED = {  # in keras.json: with anything else `import keras` fails without a word
     "floatx": lambda value: value in ("float16", "float32", "float64"),
     "epsilon": lambda value: isinstance(value, float),
