@@ -219,11 +219,10 @@ def test_a_notebook_s_process_takes_no_more_of_a_graphics_card_than_it_needs(tmp
         started.update(options["env"])
         return real(["true"], **options)
 
-    monkeypatch.setattr(executor.subprocess, "Popen", popen)
     with open(tmp_path / "lock", "w") as lock:
-        executor.LocalExecutor(lock, jobs).start(
-            FIXTURES / "10_writes_value.ipynb", tmp_path, {}
-        ).process.wait(60)
+        place = executor.LocalExecutor(lock, jobs)
+        monkeypatch.setattr(executor.subprocess, "Popen", popen)
+        place.start(FIXTURES / "10_writes_value.ipynb", tmp_path, {}).process.wait(60)
     assert started["TF_FORCE_GPU_ALLOW_GROWTH"] == "true" and started["PATH"] == os.environ["PATH"]
     assert (
         started["TF_CPP_MIN_LOG_LEVEL"] == "3"
