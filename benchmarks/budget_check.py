@@ -2,9 +2,10 @@
 
 python benchmarks/budget_check.py [--run runs/latest] [--sets 10] [--strips 400] [--out FILE]
 
-Each set of generated strips chooses thresholds for a budget, as 40_evaluation does, and states the interval of what
-was achieved on strips that did not choose; the other sets together tell what those thresholds come to on
-new strips. The networks are a demo's, which learned from other strips of the same kind.
+Each set of generated strips, whose coils are named (the strips that share their steel), chooses thresholds for a
+budget, as 40_evaluation does, and states the interval of what was achieved on strips that did not choose; the
+other sets together tell what those thresholds come to on new strips. The networks are a demo's, which learned
+from other strips of the same kind.
 """
 
 import argparse
@@ -21,10 +22,10 @@ import measure  # noqa: E402
 import trained_run  # noqa: E402
 
 from lib import paths  # noqa: E402
-from lib.data import dataset, duplicates  # noqa: E402
+from lib.data import dataset, dealing, duplicates  # noqa: E402
 from lib.evaluation import alarms, budgets, predictions, threshold_search  # noqa: E402
 from lib.inference import cascade, sources  # noqa: E402
-from lib.synthetic import generate  # noqa: E402
+from lib.synthetic import generate, planning  # noqa: E402
 
 BUDGETS = [{"max_false_alarms": 20}, {"max_false_alarms": 50}, {"max_false_alarms": 100}, {"min_recall": 0.9}]
 
@@ -37,7 +38,9 @@ def predicted(run, thresholds, strips, seed):
         data = Path(scratch) / "data"
         generate.generate(data, strips, 8, seed, contrast=generate.CLEAR)
         table = dataset.load_table(data)
-        table = table.assign(group=duplicates.find_duplicates(table["path"]))
+        coil = np.array([strip.roll for strip in planning.plan("train", strips, seed)])
+        group = dealing.joined_groups([duplicates.find_duplicates(table["path"]), coil])
+        table = table.assign(group=group)
         rles = table[dataset.rle_columns(table)].to_numpy().tolist()
         return predictions.collect_predictions(networks, table, rles, thresholds.shape)
 

@@ -43,6 +43,7 @@ def act(arguments: list[str] | None) -> None:
         default=[],
         help="review.csv of each round of labelling: these images only train",
     )
+    parser.add_argument("--coils", default="", help="CSV file: image,coil of each training image")
     parser.add_argument("--names", default="", help="names of the classes, with commas between them")
     parser.add_argument("--size", default="", help="bring all images to this height and width")
     parser.add_argument(
@@ -71,7 +72,10 @@ def act(arguments: list[str] | None) -> None:
         args.white,
         errors.print_line,
         importing.Coding(
-            (args.format or "auto") if args.labels is not None else "", args.colours, tuple(args.chosen)
+            (args.format or "auto") if args.labels is not None else "",
+            args.colours,
+            tuple(args.chosen),
+            args.coils,
         ),
     )
     about = files.read_json(out / "dataset.json")

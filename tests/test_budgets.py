@@ -154,16 +154,18 @@ def test_too_few_strips_end_in_how_many_it_takes():
     some = strips(np.linspace(0, 1, 100), has_defect, [[50]] * 100)
     marked = np.array([[index < 57] for index in range(100)])
     result = alarms.achieved(some, marked, ["a"])
-    (few,) = alarms.remarks(some, of(max_false_alarms=10), result)
+    (few,) = alarms.remarks(some, of(max_false_alarms=10), marked, result)
     assert (
         "achieved 0.0 in 1,000 (95 % interval 0.0 to 87.6) on strips that did not choose, at a recall of 0.950."
         in few
     )
     assert "40 defect-free strips are too few, it takes 299, even if none of them is a false alarm." in few
-    (found,) = alarms.remarks(some, of(min_recall=0.9), result)
+    (found,) = alarms.remarks(some, of(min_recall=0.9), marked, result)
     assert found.startswith("all classes, a recall of 0.9: achieved 0.950 (95 % interval 0.863 to 0.983)")
     assert "too few" not in found and "not kept" not in found
-    (missed,) = alarms.remarks(some, of(min_recall=0.9), alarms.achieved(some, marked[::-1], ["a"]))
+    (missed,) = alarms.remarks(
+        some, of(min_recall=0.9), marked[::-1], alarms.achieved(some, marked[::-1], ["a"])
+    )
     assert missed.endswith("The budget is not kept: the networks do not part these strips well enough.")
 
 
@@ -173,7 +175,8 @@ def test_a_recall_of_a_class_that_no_strip_has_asks_for_nothing():
     budget = of(min_recall=0.5, of_classes=((), (0, 0.5)), classes=2)
     chosen = budgets.choose(some, base(2), budget)
     assert chosen == budgets.choose(some, base(2), of(min_recall=0.5, classes=2))
-    (_, unknown) = alarms.remarks(some, budget, alarms.achieved(some, np.ones((20, 2), bool), ["a", "b"]))
+    every = np.ones((20, 2), bool)
+    (_, unknown) = alarms.remarks(some, budget, every, alarms.achieved(some, every, ["a", "b"]))
     assert unknown.startswith("b, a recall of 0.5: nothing is known, as there are no defective strips.")
 
 
@@ -187,9 +190,9 @@ def test_without_a_defect_free_strip_nothing_is_claimed_of_false_alarms():
     assert alarms.achieved(some, np.ones((20, 1), bool), ["a"])["precision"].tolist() == [1, 1]
     budget = of(max_false_alarms=20)
     assert budgets.choose(some, base(), budget) == budgets.without_filters(base())
-    (said,) = alarms.remarks(some, budget, result)
+    (said,) = alarms.remarks(some, budget, np.ones((20, 1), bool), result)
     assert said.endswith("nothing is known, as there are no defect-free strips. It takes 149.")
-    (found,) = alarms.remarks(some, of(min_recall=0.5), result)
+    (found,) = alarms.remarks(some, of(min_recall=0.5), np.ones((20, 1), bool), result)
     assert "achieved 1.000" in found and "nan" not in found
     counted, weighted = alarms.shown({"point": result})
     assert counted.iloc[0, 0] == weighted.iloc[0, 2] == "unknown"

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from lib.data import chosen, reporting, rle, validation
+from lib.data import chosen, coils, reporting, rle, validation
 from lib.data.decoding import MOST_PIXELS
 from lib.data.images import as_listed, list_images
 from lib.errors import UserError
@@ -116,7 +116,7 @@ def load_table(data_dir: str | Path, max_images: int = 0, seed: int = 0) -> pd.D
             each at least once if there is room.
 
     Returns a table sorted by image_id: image_id, path (str), rle_1..rle_C (str, "" for none), and chosen (bool)
-    where chosen.csv says which were chosen for labelling.
+    where chosen.csv says which were chosen for labelling, and coil (str) where coils.csv says of which they are.
     Raises UserError at the first severe finding in train.csv and the file names; the images are not opened.
     """
     folder, about = Path(data_dir), describe(data_dir)
@@ -125,7 +125,7 @@ def load_table(data_dir: str | Path, max_images: int = 0, seed: int = 0) -> pd.D
     if not names:
         raise UserError(f"{folder / 'train_images'} holds no images. Put the training images there.")
     table = pd.DataFrame({"image_id": names, "path": [str(folder / "train_images" / name) for name in names]})
-    table = chosen.mark(with_rles(table, rows, about["classes"]), folder)
+    table = coils.mark(chosen.mark(with_rles(table, rows, about["classes"]), folder), folder)
     return _draw_rows(table, max_images, seed) if 0 < max_images < len(table) else table
 
 
@@ -227,7 +227,7 @@ def fingerprint(data_dir: str | Path) -> dict:
     dataset.json's bytes and every image's name and size. The pixels are not read: it takes a fraction of a
     second."""
     folder, digest, counts = Path(data_dir), hashlib.sha256(), {}
-    for name in ("train.csv", "test_truth.csv", "dataset.json", chosen.FILE):
+    for name in ("train.csv", "test_truth.csv", "dataset.json", chosen.FILE, coils.FILE):
         if (folder / name).is_file():
             digest.update(name.encode() + hashlib.sha256((folder / name).read_bytes()).digest())
     for part in ("train_images", "test_images"):

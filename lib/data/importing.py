@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 
 from lib import paths
-from lib.data import chosen, decoding, depth, images, mask_files, rle
+from lib.data import chosen, coils, decoding, depth, images, mask_files, rle
 from lib.data.dataset import write_table
 from lib.data.labels import class_table
 from lib.data.labels.masks import LabelledMasks
@@ -146,12 +146,13 @@ class Coding:
 
     format: of a labelling tool, one of `reading.FORMATS`, or "auto" for what the file is; "" for pixels;
     colours: file with a table of the classes' colours or numbers, "" for none; chosen: files that name training
-    images which were chosen for labelling, see `chosen`.
+    images which were chosen for labelling, see `chosen`; coils: file that names their coils, see `coils`.
     """
 
     format: str = ""
     colours: str = ""
     chosen: Sequence[str] = ()
+    coils: str = ""
 
     def source(
         self, path: str | Path, image_dir: Path, names: Sequence[str], some: bool = False
@@ -217,9 +218,8 @@ def import_data(
             )
         folders = [Path(folder) for folder in (image_dir, mask_dir, test_images, test_masks) if folder]
         beside = {folder.resolve() for folder in folders} | coding.files(mask_dir) | coding.files(test_masks)
-        rows, shape, remarks = import_part(
-            Path(image_dir), masks, partial / "train_images", size, None, white, beside
-        )
+        train = partial / "train_images"
+        rows, shape, remarks = import_part(Path(image_dir), masks, train, size, None, white, beside)
         write_table(partial / "train.csv", HEADER, rows)
         if test_images:
             remarks += import_tests(Path(test_images), tests, partial, size, shape, white, beside)
@@ -235,13 +235,17 @@ def import_data(
             )
         write_description(partial / "dataset.json", masks, tests, shape)
         if coding.chosen:
-            present = images.list_images(partial / "train_images")
+            present = images.list_images(train)
             sources = [paths.resolve_path(source, "--chosen") for source in coding.chosen]
             listed = sorted({name for source in sources for name in chosen.match(source, present)})
             write_table(partial / chosen.FILE, chosen.HEADERS[:1], [(name,) for name in listed])
             remarks.append(
                 f"{len(listed):,} images were chosen for labelling: they train, and evaluate nothing."
             )
+        if coding.coils:
+            pairs = coils.match(paths.resolve_path(coding.coils, "--coils"), images.list_images(train))
+            write_table(partial / coils.FILE, (coils.HEADERS[0], coils.COLUMN), pairs)
+            remarks.append(f"{len(pairs):,} images are of {len(set(dict(pairs).values())):,} coils.")
         if isinstance(masks, LabelledMasks):
             write_json(partial / "labels.json", masks.identities())
         if not put(partial, target):

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from lib import paths
-from lib.data import chosen, dataset, rle, splitting
+from lib.data import chosen, coils, dataset, rle, splitting
 from lib.data.duplicates import MAX_DISTANCE, find_duplicates
 from lib.errors import UserError
 
@@ -61,8 +61,12 @@ def with_pseudo_labels(
     tests = tests.assign(
         part="train", group=[near.get(label, table["group"].max() + 1 + label) for label in own]
     )
-    if chosen.COLUMN in table:
-        tests = tests.assign(**{chosen.COLUMN: False})
+    of_training_alone: dict[str, Any] = {
+        chosen.COLUMN: False,
+        coils.COLUMN: "",
+        splitting.DUPLICATE: tests["group"],
+    }
+    tests = tests.assign(**{name: value for name, value in of_training_alone.items() if name in table})
     tests = tests[np.isin(own, list(near)) | ~np.isin(own, alike[len(tests) :])][[*table.columns]]
     return pd.concat([table.assign(pseudo=False), tests.assign(pseudo=True)], ignore_index=True)
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from lib.data import chosen, dataset, reporting, splitting
+from lib.data import chosen, coils, dataset, reporting, splitting
 from lib.data.splitting import IN_WORDS, PARTS
 from lib.errors import UserError
 
@@ -44,7 +44,7 @@ def look(
     about = dataset.describe(data_dir)
     table = dataset.load_table(data_dir, args["max_images"], args["seed"])
     if progress and len(table) >= 1000:
-        progress(f"{len(table):,} images are divided; near-duplicates stay together")
+        progress(f"{len(table):,} images are divided; {coils.alike(table)} stay together")
     shares = args["held_out"], args["validation"]
     table = splitting.load_split(
         run_dir, table, args["split_method"], *shares, args["seed"], max_distance=args["duplicate_distance"]
@@ -100,7 +100,7 @@ def findings(
     """
     few = np.minimum.reduce([least(table, count, seed) for count in set(n_members.values())])
     present = dataset.labels(table).astype(bool)
-    defective, groups = present.any(axis=1), table["group"].to_numpy()
+    defective = present.any(axis=1)
     # Where nothing is held out, each member of an ensemble evaluates what it validated.
     asked = set(table["part"])
     lacking = [
@@ -109,7 +109,7 @@ def findings(
     ]
     learners = [name for name in LEARN_DEFECTS if name in n_members]
     if lacking[0] and learners:
-        what = f"{where_they_are('a defect', defective, groups, lacking[0])}, so {' and '.join(learners)} cannot be trained or evaluated"
+        what = f"{where_they_are('a defect', defective, table, lacking[0])}, so {' and '.join(learners)} cannot be trained or evaluated"
         larger = (
             "set n_members lower"
             if max(n_members.values()) > 1
@@ -124,13 +124,13 @@ def findings(
     for title, has_kind, missing in zip(titles, present.T, lacking[2:], strict=True):
         if missing:
             effects = [WITHOUT[part] for part in missing if part != "validation" or "train" not in missing]
-            what = f"{where_they_are(title, has_kind, groups, missing)}: {' and '.join(effects)}"
+            what = f"{where_they_are(title, has_kind, table, missing)}: {' and '.join(effects)}"
             results.append(
                 reporting.finding(folder, 0, what, "Add images with it, or pass over its figures.", "warning")
             )
     if lacking[1]:
         where = (
-            where_they_are("no defect", ~defective, groups, lacking[1])
+            where_they_are("no defect", ~defective, table, lacking[1])
             if not defective.all()
             else "every image has a defect"
         )
@@ -142,18 +142,18 @@ def findings(
     return results
 
 
-def where_they_are(kind: str, has_kind: np.ndarray, groups: np.ndarray, missing: list[str]) -> str:
+def where_they_are(kind: str, has_kind: np.ndarray, table: pd.DataFrame, missing: list[str]) -> str:
     """Of how many images a kind is and where it is missing, such as "2 of 12 images have a defect, none of
     them in the held-out part".
 
     Arguments:
-        kind: in words; has_kind: (N,) bool; groups: (N,) of near-duplicates; missing: the parts without one.
+        kind: in words; has_kind: (N,) bool; table: with group; missing: the parts without one.
     """
     count = int(has_kind.sum())
     if not count:
         return f"none of {len(has_kind):,} images has {kind}"
-    together = (
-        "all near-duplicates of one another, " if count > 1 and len(np.unique(groups[has_kind])) == 1 else ""
-    )
+    together = ""
+    if count > 1 and table["group"][has_kind].nunique() == 1:
+        together = f"all {'of one coil' if coils.COLUMN in table else 'near-duplicates of one another'}, "
     parts = " or ".join(IN_WORDS[part] for part in missing)
     return f"{count:,} of {len(has_kind):,} images {'has' if count == 1 else 'have'} {kind}, {together}none of them in {parts}"

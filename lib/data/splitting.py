@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from lib import files, paths
-from lib.data import chosen, dataset
+from lib.data import chosen, coils, dataset
 from lib.data.dealing import random_parts, spread
 from lib.data.duplicates import MAX_DISTANCE, find_duplicates
 from lib.errors import UserError
@@ -21,6 +21,7 @@ IN_WORDS = {
     "validation": "the validation part",
     "held_out": "the held-out part",
 }
+DUPLICATE = "duplicate"  # column of near-duplicates alone, where groups are of coils
 RENAMED = {"made_from": "split_hash"}  # columns of split.csv in runs before version 2
 
 
@@ -36,9 +37,10 @@ def split(
     """Divide the images into training, validation and held-out ones.
 
     Arguments:
-        method: "grouped": groups of near-duplicates stay together, label combinations are spread evenly.
+        method: "grouped": near-duplicates and the strips of one coil stay together, label combinations are spread
+            evenly.
             "random": plain random parts by scikit-learn's train_test_split, as in the article;
-                near-duplicates may land on both sides.
+                they may land on both sides.
         held_out, validation: shares of all images.
         folds: above 1, the column `fold` divides all images into that many folds, grouped and spread in the
             same way.
@@ -47,9 +49,9 @@ def split(
     Images that were chosen for labelling (a column `chosen`) and their near-duplicates train; shares are of the
     others.
 
-    Returns a copy of the table with part ("train", "validation", "held_out"), group (int), and fold
-    (0..folds-1) if asked for. With three groups or more no part whose share is above 0 is empty. Raises
-    UserError for shares or methods that make no sense.
+    Returns a copy of the table with part ("train", "validation", "held_out"), group (int), fold (0..folds-1) if
+    asked for, and duplicate (int), the group of near-duplicates alone, where coils are named. With three groups or
+    more no part whose share is above 0 is empty. Raises UserError for shares or methods that make no sense.
     """
     if held_out < 0 or validation < 0 or held_out + validation >= 1:
         raise UserError(
@@ -57,7 +59,8 @@ def split(
         )
     if method not in ("grouped", "random"):
         raise UserError(f"There is no split method {method!r}. Use 'grouped' or 'random'.")
-    group = find_duplicates(table["path"], max_distance)
+    duplicate = find_duplicates(table["path"], max_distance)
+    group = coils.joined(duplicate, table)
     combination = dataset.combinations(dataset.labels(table))
     free = ~chosen.of_groups(table, group)
     part = np.zeros(len(table), int)
@@ -67,9 +70,16 @@ def split(
     else:
         part[free] = random_parts(int(free.sum()), held_out, validation, seed)
     table = table.assign(part=np.array(PARTS, dtype=object)[part], group=group)
+    if coils.COLUMN in table:
+        table[DUPLICATE] = duplicate
     if folds > 1:
         table["fold"] = spread(combination, group, [1 / folds] * folds, seed)
     return table
+
+
+def duplicate_groups(table: pd.DataFrame) -> np.ndarray:
+    """The groups of near-duplicates alone, int (N,), of a table from `split`: coils apart."""
+    return table[DUPLICATE if DUPLICATE in table else "group"].to_numpy()
 
 
 def validated_member(table: pd.DataFrame, n_members: int, seed: int) -> np.ndarray:
@@ -91,7 +101,7 @@ def validated_member(table: pd.DataFrame, n_members: int, seed: int) -> np.ndarr
     if len(np.unique(fold)) < n_members:
         raise UserError(
             f"n_members is {n_members}, but the {len(free):,} images that are not held out are only "
-            f"{group.max(initial=-1) + 1:,} once near-duplicates count as one. Set n_members lower, or add images that differ."
+            f"{group.max(initial=-1) + 1:,} once {coils.alike(table)} count as one. Set n_members lower, or add images that differ."
         )
     member = np.full(len(table), -1)
     member[free] = fold
@@ -192,7 +202,12 @@ def load_split(
     for name in trained:
         insist_on_split(paths.member_folders(Path(run_dir) / "models" / name), digest, held_out)
     path = Path(run_dir) / "split.csv"
-    columns = ["part", "group", "fold"] if folds > 1 else ["part", "group"]
+    columns = [
+        "part",
+        "group",
+        *(["fold"] if folds > 1 else []),
+        *([DUPLICATE] if coils.COLUMN in table else []),
+    ]
     saved = read_split(path)
     if (
         saved is not None
@@ -218,7 +233,7 @@ def insist_on_parts(table: pd.DataFrame, held_out: float) -> None:
         )
     if empty:
         raise UserError(
-            f"The {len(table):,} training images are only {table['group'].nunique():,} once near-duplicates count as one, "
+            f"The {len(table):,} training images are only {table['group'].nunique():,} once {coils.alike(table)} count as one, "
             f"which leaves none for {IN_WORDS[empty[0]]}. Add images that differ, set all.duplicate_distance lower, or "
             "all.split_method to random, which parts near-duplicates."
         )
@@ -229,6 +244,8 @@ def hash_split(table: pd.DataFrame, settings: dict) -> str:
     digest = hashlib.sha256(repr(sorted(settings.items())).encode())
     if chosen.COLUMN in table:
         digest.update(repr(table["image_id"][table[chosen.COLUMN]].tolist()).encode())
+    if coils.COLUMN in table:
+        digest.update(repr(table[coils.COLUMN].tolist()).encode())
     for row in table[["image_id", "path", *dataset.rle_columns(table)]].itertuples(index=False):
         digest.update(repr((row[0], os.path.getsize(row[1]), *row[2:])).encode())
     return digest.hexdigest()[:16]

@@ -9,7 +9,7 @@ import pandas as pd
 from lib.evaluation.budgets import FALSE_ALARMS, Budget, alarm_probability, images_needed, without_filters
 from lib.evaluation.predictions import CascadePredictions
 from lib.evaluation.records import as_json
-from lib.evaluation.statistics import effective_number, wilson
+from lib.evaluation.statistics import effective_number_of, wilson
 from lib.inference import postprocess
 from lib.inference.postprocess import PostprocessConfig
 
@@ -100,23 +100,26 @@ def curve(predictions: CascadePredictions, thresholds: PostprocessConfig) -> pd.
     return pd.DataFrame({"threshold": steps, "false_alarms": false_alarms, "recall": recall})
 
 
-def remarks(predictions: CascadePredictions, budget: Budget, result: pd.DataFrame) -> list[str]:
+def remarks(
+    predictions: CascadePredictions, budget: Budget, alarms: np.ndarray, result: pd.DataFrame
+) -> list[str]:
     """Whether each limit of a budget was kept, or how many images it would take to promise it, as sentences.
 
     Arguments:
-        result: from `achieved`, of the budget's cross-fitted alarms.
+        alarms: (N, C) bool, the budget's, cross-fitted; result: of them, from `achieved`.
     """
     has_defect, texts = predictions.has_defect, []
     defective = has_defect.any(axis=1)
+    alarms_of_rows = [alarms.any(axis=1), *alarms.T]
     positives = [defective, *has_defect.T]
-    for row, positive, limit in zip(
-        result.index, positives, (budget.limit, *budget.class_limits), strict=True
+    for row, alarm, positive, limit in zip(
+        result.index, alarms_of_rows, positives, (budget.limit, *budget.class_limits), strict=True
     ):
         if limit >= 1:
             continue
         few, one = budget.name == FALSE_ALARMS, result.loc[row]
         rows = ~defective if few else positive
-        n_effective, needed = effective_number(predictions.group[rows]), images_needed(limit)
+        needed = images_needed(limit)
         aim, unit = (
             (f"at most {1000 * limit:g} false alarms in 1,000", "defect-free")
             if few
@@ -133,6 +136,8 @@ def remarks(predictions: CascadePredictions, budget: Budget, result: pd.DataFram
             text += f", at a recall of {one['recall']:.3f}"
         elif not few and np.isfinite(one["false_alarms"]):
             text += f", at {1000 * one['false_alarms']:.0f} false alarms in 1,000"
+        wrong = alarm if few else ~alarm
+        n_effective = effective_number_of(wrong[rows], predictions.group[rows])
         if n_effective < needed:
             text += (
                 f". That is no promise: {n_effective:.0f} {unit} strips are too few, it takes {needed}, even if "

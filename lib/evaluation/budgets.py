@@ -10,8 +10,8 @@ together with the label thresholds and minimum areas that the score chose, 0.916
 A budget is promised with 95 % confidence: on n images that choose, so few may be wrong that the upper limit
 of Clopper and Pearson (1934) for their share lies within it (Bates et al., Distribution-free, risk-controlling
 prediction sets, 2021). With none of n wrong that limit is about 3 / n. What was achieved is counted on images
-that did not choose, with the interval of Wilson (1927). Near-duplicates count as one image in both, by the
-effective number of Kish (1965).
+that did not choose, with the interval of Wilson (1927). Near-duplicates and strips of one coil count in both as so many
+independent images as the wrong ones among them tell (Korn and Graubard, 1998).
 """
 
 from dataclasses import dataclass, replace
@@ -21,7 +21,7 @@ from scipy.stats import beta
 
 from lib.errors import UserError
 from lib.evaluation.predictions import CascadePredictions, pair_pixels
-from lib.evaluation.statistics import effective_number
+from lib.evaluation.statistics import effective_numbers
 from lib.inference import postprocess
 from lib.inference.postprocess import PostprocessConfig
 
@@ -79,12 +79,19 @@ def images_needed(limit: float) -> int:
 
 
 def most_wrong(limit: float, group: np.ndarray) -> int:
-    """How many of the images (N,) of these groups may be wrong, so that with 95 % confidence at most the
-    share `limit` is; 0 also where they are too few to promise it."""
-    size = effective_number(group)
-    wrong = np.arange(int(size))
+    """How many of the images (N,), the first of them, may be wrong, so that with 95 % confidence at most the share
+    `limit` of such images is; 0 also where they are too few to promise it. group: (N,), theirs."""
+    size = effective_numbers(group)[:-1]
+    wrong = np.arange(len(size)) * size / max(len(group), 1)
     within = beta.ppf(CONFIDENCE, wrong + 1, size - wrong) <= limit
-    return int(max(within.sum() - 1, 0) * len(group) / size) if len(group) else 0
+    return int(np.flatnonzero(within).max(initial=0))
+
+
+def nth_value(values: np.ndarray, limit: float, group: np.ndarray) -> float:
+    """The lowest of values (N,) that is not to be among those that go wrong, lowest first, so that at most the share
+    `limit` does; group: (N,)."""
+    order = np.argsort(values, kind="stable")
+    return float(values[order[most_wrong(limit, group[order])]])
 
 
 def choose(predictions: CascadePredictions, base: PostprocessConfig, budget: Budget) -> PostprocessConfig:
@@ -109,7 +116,7 @@ def choose(predictions: CascadePredictions, base: PostprocessConfig, budget: Bud
         needs = [(budget.limit, defective, values.max(axis=1))]
         needs += zip(budget.class_limits, has_defect.T, values.T, strict=True)
         highest = [
-            float(np.sort(of_pairs[rows])[most_wrong(limit, predictions.group[rows])])
+            nth_value(of_pairs[rows], limit, predictions.group[rows])
             for limit, rows, of_pairs in needs
             if limit < 1 and rows.any()
         ]
@@ -118,15 +125,16 @@ def choose(predictions: CascadePredictions, base: PostprocessConfig, budget: Bud
         return base
     group = predictions.group[~defective]
     if budget.limit < 1:
-        ordered = np.sort(alarm_probability(predictions, base).max(axis=1)[~defective])[::-1]
-        first_dropped = ordered[most_wrong(budget.limit, group)]
+        first_dropped = -nth_value(
+            -alarm_probability(predictions, base).max(axis=1)[~defective], budget.limit, group
+        )
         if first_dropped >= 0:
             above = float(np.nextafter(np.float32(first_dropped), np.float32(2)))
             base = replace(base, binary_threshold=min(above, 1.0))
     areas = alarm_areas(predictions, base)[~defective]
     minimum_areas = list(base.minimum_areas)
     for class_index, limit in enumerate(budget.class_limits):
-        first_dropped = np.sort(areas[:, class_index])[::-1][most_wrong(limit, group)] if limit < 1 else 0
+        first_dropped = -nth_value(-areas[:, class_index], limit, group) if limit < 1 else 0
         if first_dropped:
             minimum_areas[class_index] = int(first_dropped) + 1
     return replace(base, minimum_areas=tuple(minimum_areas))

@@ -1,0 +1,85 @@
+"""Which strips are of one coil, where the data say so: neighbours in steel look alike, so they stay on one side of
+every division, and count together in every interval."""
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from lib.data.chosen import HEADERS
+from lib.data.dealing import joined_groups
+from lib.data.labels.fields import file_text
+from lib.data.labels.record import ImageNames
+from lib.errors import UserError
+
+FILE = "coils.csv"  # in a data folder
+COLUMN = "coil"  # of the file, and of the table of images where there is one
+
+
+def read(path: Path) -> list[tuple[str, str]]:
+    """(image, coil) of each row of a CSV file with the columns image_id or image, and coil. UserError where it has
+    none, or an image without its coil."""
+    rows = list(csv.reader(file_text(path).splitlines()))
+    named = next((name for name in HEADERS if rows and name in rows[0]), "")
+    if not named or COLUMN not in rows[0]:
+        raise UserError(f"{path} needs two columns, image and coil. Write them into its first line.")
+    columns = rows[0].index(named), rows[0].index(COLUMN)
+    pairs = []
+    for line, row in enumerate(rows[1:], 2):
+        if not any(row):
+            continue
+        image, coil = (row[column].strip() if column < len(row) else "" for column in columns)
+        if not image or not coil:
+            raise UserError(f"{path}, line {line}: an image and its coil belong there. Fill in both.")
+        pairs.append((image, coil))
+    return pairs
+
+
+def match(path: Path, names: Sequence[str]) -> list[tuple[str, str]]:
+    """(image, coil) of those of some images that a file names, sorted. UserError where there are none, or where an
+    image is in two coils."""
+    files = ImageNames(names, str(path))
+    coil_of: dict[str, str] = {}
+    for name, coil in read(path):
+        image = files.find(name)
+        if image and coil_of.setdefault(image, coil) != coil:
+            raise UserError(f"{path}: {image} is in the coils {coil_of[image]} and {coil}. Name it once.")
+    if not coil_of:
+        raise UserError(f"{path} names none of the training images. Name them as their files are called.")
+    return sorted(coil_of.items())
+
+
+def mark(table: pd.DataFrame, data_dir: Path) -> pd.DataFrame:
+    """A table of images with the column `coil` (str, "" where none is named), where the data folder says which; else as
+    it is."""
+    path = data_dir / FILE
+    if not path.is_file():
+        return table
+    coil_of = dict(match(path, table["image_id"].to_list()))
+    return table.assign(**{COLUMN: [coil_of.get(image, "") for image in table["image_id"]]})
+
+
+def joined(group: np.ndarray, table: pd.DataFrame) -> np.ndarray:
+    """Groups (N,) of near-duplicates with the strips of each coil together, too; `group`: (N,)."""
+    if COLUMN not in table:
+        return group
+    own = [coil or index for index, coil in enumerate(table[COLUMN])]  # without a coil, each by itself
+    return joined_groups([group, pd.factorize(np.array(own, dtype=object))[0]])
+
+
+def alike(table: pd.DataFrame) -> str:
+    """What stays together, in words."""
+    return "near-duplicates and strips of one coil" if COLUMN in table else "near-duplicates"
+
+
+def remark(table: pd.DataFrame) -> str:
+    """A sentence on the coils, "" where none is named."""
+    if COLUMN not in table:
+        return ""
+    named = table[COLUMN][table[COLUMN] != ""]
+    return (
+        f"{len(named):,} of {len(table):,} images are of {named.nunique():,} coils: those of one coil stay on one side, and "
+        "intervals allow for their likeness"
+    )
