@@ -111,6 +111,8 @@ def test_what_cannot_be_judged_is_a_remark_of_the_check(name, tmp_path, capsys):
 def test_what_is_not_refused_runs_to_its_end(tmp_path, capsys):
     """All at once: no strip without a defect, a class on copies of one piece, another that is nowhere."""
     data = write(tmp_path / "data", [(number, [1]) for number in range(40)] + [(99, [1, 2])] * 6, 3)
+    rows = [f"{number:03}.png,{number // 5}" for number in range(20)]
+    (data / "coils.csv").write_text("\n".join(["image,coil", *rows]))
     assert start(tmp_path, data, *SMALL) == 0
     said, noted = capsys.readouterr().out, (tmp_path / "runs" / "x" / "data_findings.csv").read_text()
     for remark in (
@@ -120,6 +122,10 @@ def test_what_is_not_refused_runs_to_its_end(tmp_path, capsys):
     ):
         assert remark in said and remark in noted
     assert "         3 warnings, see data_findings.csv" in said
+    split = pd.read_csv(tmp_path / "runs" / "x" / "split.csv")
+    assert split["duplicate"].nunique() == 41 and split["group"].nunique() == 25
+    for name in ("00_eda", "40_evaluation"):
+        assert "20 of 46 images are of 4 coils" in (tmp_path / "runs" / "x" / f"{name}.ipynb").read_text()
 
 
 def test_enough_of_everything_is_nothing_to_remark(tmp_path):

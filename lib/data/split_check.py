@@ -154,6 +154,7 @@ def where_they_are(kind: str, has_kind: np.ndarray, table: pd.DataFrame, missing
         return f"none of {len(has_kind):,} images has {kind}"
     together = ""
     if count > 1 and table["group"][has_kind].nunique() == 1:
-        together = f"all {'of one coil' if coils.COLUMN in table else 'near-duplicates of one another'}, "
+        of_one_coil = coils.COLUMN in table and table[coils.COLUMN][has_kind].ne("").all()
+        together = f"all {'of one coil' if of_one_coil else 'near-duplicates of one another'}, "
     parts = " or ".join(IN_WORDS[part] for part in missing)
     return f"{count:,} of {len(has_kind):,} images {'has' if count == 1 else 'have'} {kind}, {together}none of them in {parts}"
