@@ -24,7 +24,7 @@ def act(arguments: list[str] | None) -> None:
     parser = errors.Parser(
         prog="python -m lib.export", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("--run", default="latest", help="name or folder of a run, or of a pack's data set")
+    parser.add_argument("--run", default="latest", help="name or folder of a run")
     parser.add_argument("--format", default="onnx", choices=[*writing.SUFFIX], help="of the networks")
     parser.add_argument("--out", required=True, help="folder to write, which is not there yet")
     args = parser.parse_args(arguments)

@@ -52,7 +52,7 @@ def parser() -> argparse.ArgumentParser:
         "--out", required=True, help="folder to write, or its address, which is not there yet"
     )
     options.add_argument(
-        "--truth", default="", help="train.csv, COCO file or folder of masks: score what is predicted"
+        "--truth", default="", help="train.csv, labels of a tool or folder of masks: score what is predicted"
     )
     options.add_argument(
         "--format", default="coco", choices=label_files.FORMATS, help="labelling tool to write files for, too"
@@ -115,7 +115,7 @@ def act(arguments: list[str] | None) -> int:
         true_source /= "train.csv"
     if true_source and not true_source.exists():
         raise UserError(
-            f"--truth {true_source} does not exist. Name a table as train.csv, a COCO file, or a folder of masks."
+            f"--truth {true_source} does not exist. Name a table as train.csv, labels of a tool, or a folder of masks."
         )
     out = storage.resolve(args.out, "--out")
     refuse_inside(out, run, "the run, which stays as it is")
@@ -127,7 +127,7 @@ def act(arguments: list[str] | None) -> int:
     if true_source:
         image_files, of_truth = without_masks(image_files, true_source)
         remarks += of_truth
-        truth.insist_on_fit(true_source, [one.name for one in image_files], thresholds.classes)
+        truth.insist_on_fit(true_source, {one.name: one.path for one in image_files}, thresholds.classes)
     settings = settings_of(args, run, thresholds, titles, severity)
     ids = paths.resolve_path(args.ids, "--ids") if args.ids else None
     identities = label_files.identities_of(ids, titles, [one.name for one in image_files])

@@ -411,6 +411,12 @@ def test_what_cannot_work_ends_in_a_sentence(run, tmp_path, capsys, monkeypatch)
     said = refused("--out", str(tmp_path / "out"))
     assert said.count("\n") == 1 and "the package tf2onnx" in said and "requirements-export.txt" in said
     assert not (tmp_path / "out").exists()
+    monkeypatch.undo()
+    (run / "models" / "multilabel" / "model.weights.h5").rename(tmp_path / "aside")
+    try:
+        assert "multilabel has no weights, as in a pack" in refused("--out", str(tmp_path / "out"))
+    finally:
+        (tmp_path / "aside").rename(run / "models" / "multilabel" / "model.weights.h5")
 
 
 @pytest.mark.slow

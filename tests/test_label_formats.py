@@ -385,6 +385,8 @@ def test_names_in_labels_find_their_images():
     assert names.find("x/day 2/b.png") == "day 2/b.png"
     assert names.find("\u00e9.png") == "e\u0301.png" and names.find("0a1b2c3d-c.png") == "0a1b2c3d-c.png"
     assert names.find("gone.png") == ""
+    nested = ImageNames(["a.png", "day 1/a.png"], "labels")
+    assert nested.find("../in/a.png") == "a.png" and nested.find("../in/day 1/a.png") == "day 1/a.png"
     dotted = ImageNames(
         ["s.1_jpg.rf.0a.jpg", "s.2.png", "s.png"], "labels"
     )  # a label file's name has no ending

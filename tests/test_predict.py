@@ -708,7 +708,7 @@ def coco_truth(path, **changes):
     """TRUTH as a COCO file, a mask of each kind; `changes` in its last annotation."""
     image_entries = [
         {"id": 7, "file_name": "day 1/a.png", "height": H, "width": W},
-        {"id": 3, "file_name": "a.png", "height": H, "width": W},
+        {"id": 3, "file_name": "a.png", "height": None, "width": None},  # as of Label Studio
         {"id": 4, "file_name": "gone.png", "height": H, "width": W},
     ]
     plain = [int(length) for length in coco.counts(rle.encode(SPOT), (H, W))]
@@ -759,6 +759,15 @@ def test_a_prediction_is_its_own_truth(run, folder, tmp_path):
     assert predict.main([*words, str(tmp_path / "one")]) == 0
     assert predict.main([*words, str(tmp_path / "two"), "--truth", str(tmp_path / "one" / "coco.json")]) == 0
     assert json.loads((tmp_path / "two" / "score.json").read_text())["value"] == 1
+
+
+def test_a_folder_of_labels_is_a_truth(run, folder, tmp_path):
+    """Predictions that were corrected in LabelMe, a file an image."""
+    words = ["--run", str(run()), "--images", str(folder), "--explore", "0", "--out"]
+    assert predict.main([*words, str(tmp_path / "one"), "--format", "labelme"]) == 0
+    assert predict.main([*words, str(tmp_path / "two"), "--truth", str(tmp_path / "one" / "labelme")]) == 0
+    score = json.loads((tmp_path / "two" / "score.json").read_text())
+    assert score["value"] > 0.95 and not score["remarks"]
 
 
 def test_filters_that_dropped_a_defect_are_named(run, tmp_path):

@@ -46,6 +46,9 @@ def write(run: Path, kind: str, out: Path, report: Callable[[str], Any]) -> int:
     networks.insist_on_packages(kind)
     thresholds = sources.read_thresholds(run)
     folders = sources.networks_of(run, thresholds, thresholds.classes)
+    bare = [folder for folder in folders.values() if not (folder / "model.weights.h5").is_file()]
+    if bare:
+        raise UserError(f"{bare[0]} has no weights, as in a pack for Kaggle. Name the run that was packed.")
     if len(thresholds.shape) != 2:
         raise UserError(f"{run / sources.THRESHOLDS} has no shape. Run 40_evaluation again.")
     with files.scratch(out) as partial:

@@ -81,6 +81,12 @@ def name_problem(name: str) -> str:
     return ""
 
 
+def shape_of(path: str | Path) -> tuple[int, int]:
+    """(H, W) of an image file, from its header where that has it. UserError if it cannot be read."""
+    height, width = decoding.image_shape(decoding.read_bytes(path)) or read_image(path).shape
+    return height, width
+
+
 def name_form(name: str) -> str:
     """A name in the one form that compares: its letters composed (macOS stores them decomposed), no spaces
     around it."""

@@ -2,16 +2,16 @@
 intervals, and where points are lost."""
 
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 import pandas as pd
 
 from lib.data import dataset, rle, validation
-from lib.data.images import as_listed
+from lib.data.images import as_listed, shape_of
 from lib.data.labels import reading
-from lib.data.labels.record import ImageNames
+from lib.data.labels.record import ImageNames, LabelSet
 from lib.data.mask_layout import Masks
 from lib.errors import UserError
 from lib.evaluation import error_analysis, scores, statistics
@@ -21,7 +21,6 @@ from lib.inference.postprocess import PostprocessConfig
 from lib.inference.results import ImageResult
 
 Rles = list[list[str]]  # (N x C)
-OF_TOOLS = (".json", ".xml")  # endings of labelling tools' files
 LARGEST = 2**15, 2**15  # (H, W) of an image that is read
 NO_IMAGE = "{path} names none of the images that are predicted. Name their table."
 NO_MASK = "No mask in {folder} has the name of an image that is predicted. Name their folder."
@@ -33,33 +32,32 @@ def read_truth(
     """The true masks of images that were predicted, and remarks.
 
     Arguments:
-        source: a table as train.csv, in either schema, or the file of a labelling tool with all images, such as
-            COCO's, whose images are called as those predicted, with their folders or without; or a folder of
+        source: a table as train.csv, in either schema, or the file or folder of a labelling tool, such as COCO's or
+            LabelMe's, whose images are called as those predicted, with their folders or without; or a folder of
             masks, as `lib.importer` takes them, in folders as the images.
         results: of images that could be read.
 
     An image that neither names is free of defects. Raises UserError where nothing fits, or a row or mask is
     wrong.
     """
+    if reading.is_of_tool(source):
+        return _of_labels(source, results, class_names)
     if source.is_dir():
         return _of_masks(source, results, class_names)
-    if source.suffix.lower() in OF_TOOLS:
-        return _of_labels(source, results, class_names)
     return _of_table(source, results, len(class_names))
 
 
-def insist_on_fit(source: Path, names: Sequence[str], classes: int) -> None:
+def insist_on_fit(source: Path, files: dict[str, Path | str], classes: int) -> None:
     """UserError, before anything is predicted, where a truth cannot be read, is of none of the images, or has rows that
-    fit no image of any size; `names`: as `listing.find_images` has them."""
-    if source.is_dir():
+    fit no image of any size; `files`: {name: path or address}, as `listing.find_images` has them."""
+    names = list(files)
+    if reading.is_of_tool(source):
+        _labels_of(source, files, lambda name: shape_of(files[name]))
+    elif source.is_dir():
         layouts = _layouts(source, names)
         paths = map(PurePosixPath, names)
         if not any(path.parent in layouts and _stem(path) in layouts[path.parent].stems() for path in paths):
             raise UserError(NO_MASK.format(folder=source))
-    elif source.suffix.lower() in OF_TOOLS:
-        labels = reading.read(source, lambda name: None)
-        if not ImageNames(names, str(source)).find_all(image.name for image in labels.images):
-            raise UserError(NO_IMAGE.format(path=source))
     else:
         known = [*names, *(PurePosixPath(name).name for name in names)]
         rows = validation.read_rows(source)
@@ -68,6 +66,18 @@ def insist_on_fit(source: Path, names: Sequence[str], classes: int) -> None:
         if not len(rows):
             raise UserError(NO_IMAGE.format(path=source))
         validation.insist_on_none(validation.row_findings(rows, source, set(known), classes, LARGEST))
+
+
+def _labels_of(
+    path: Path, files: Iterable[str], shape_of_file: Callable[[str], tuple[int, int] | None]
+) -> tuple[LabelSet, dict[str, str]]:
+    """The labels of a tool, and {name in them: image}; `shape_of_file`: (H, W), for images of which they state none."""
+    names = ImageNames(files, str(path))
+    labels = reading.read(path, lambda name: shape_of_file(file) if (file := names.find(name)) else None)
+    images = names.find_all(image.name for image in labels.images)
+    if not images:
+        raise UserError(NO_IMAGE.format(path=path))
+    return labels, images
 
 
 def _stem(path: PurePosixPath) -> str:
@@ -118,14 +128,9 @@ def _coverage(path: Path, others: int, bare: int, count: int) -> list[str]:
 def _of_labels(
     path: Path, results: Sequence[ImageResult], class_names: Sequence[str]
 ) -> tuple[Rles, list[str]]:
-    """As `read_truth`, from the file of a labelling tool."""
+    """As `read_truth`, from the labels of a tool."""
     shapes = {result.name: (result.shape[0], result.shape[1]) for result in results}
-
-    names = ImageNames(shapes, str(path))
-    labels = reading.read(path, lambda name: shapes.get(names.find(name)))
-    images = names.find_all(image.name for image in labels.images)
-    if not images:
-        raise UserError(NO_IMAGE.format(path=path))
+    labels, images = _labels_of(path, shapes, shapes.get)
     truth: dict[str, list[list[str]]] = {name: [[] for _ in class_names] for name in shapes}
     for image in labels.images:
         name = images.get(image.name, "")

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from lib.data import decoding, images, mask_files, rle
+from lib.data import images, mask_files, rle
 from lib.data.labels import reading
 from lib.data.labels.record import ImageNames
 from lib.data.mask_layout import MaskSource
@@ -33,10 +33,7 @@ class LabelledMasks(MaskSource):
 
         def shape_of(name: str) -> tuple[int, int] | None:
             file = image_names.find(name)
-            if not file:
-                return None
-            shape = decoding.image_shape(decoding.read_bytes(image_dir / file))
-            return shape or images.read_image(image_dir / file).shape[:2]  # type: ignore[return-value]
+            return images.shape_of(image_dir / file) if file else None
 
         self.labels = reading.read(path, shape_of, format)
         in_folder = image_names.find_all(image.name for image in self.labels.images)

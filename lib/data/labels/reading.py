@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from lib.data.images import is_image_name
 from lib.data.labels import coco, fields, label_studio, labelme, xml_files, yolo
 from lib.data.labels.record import LabelSet, ShapeOf
 from lib.errors import UserError
@@ -20,6 +21,15 @@ def files_in(path: Path, ending: str) -> list[Path]:
     if not path.is_dir():
         return [path]
     return sorted(one for one in path.rglob(f"*{ending}") if not one.name.startswith("."))
+
+
+def is_of_tool(path: Path) -> bool:
+    """Whether a truth is the file of a labelling tool, or a folder with such and with no image, which may be a mask."""
+    if not path.is_dir():
+        return path.suffix.lower() in ENDINGS.values()
+    inside = [one for one in path.rglob("*") if one.is_file() and not one.name.startswith(".")]
+    has_images = any(is_image_name(one.name) for one in inside)
+    return not has_images and any(one.suffix.lower() in ENDINGS.values() for one in inside)
 
 
 def detect(path: Path) -> str:

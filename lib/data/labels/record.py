@@ -101,7 +101,8 @@ class ImageNames:
         for table, form in zip(self.tables, FORMS, strict=True):
             alike = alike or table.get(form(name), [])
         if len(alike) > 1:
-            ends = {file: _common_end(name, file) for file in alike}
+            # One that is called so as a whole lies in no folder of another name.
+            ends = {file: (end := _common_end(name, file), end == len(parts_of(file))) for file in alike}
             alike = [file for file in alike if ends[file] == max(ends.values())]
         if len(alike) > 1:
             raise UserError(
