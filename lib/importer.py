@@ -32,7 +32,9 @@ def act(arguments: list[str] | None) -> None:
     parser.add_argument(
         "--format", default="", choices=reading.FORMATS, help="of the labels, where it is not found out"
     )
-    parser.add_argument("--colours", default="", help="CSV file: name,#rrggbb or name,number of each class")
+    parser.add_argument(
+        "--colours", default="", help="CSV file: name,#rrggbb or name,number of each class; or labelmap.txt"
+    )
     parser.add_argument("--out", required=True, help="data folder to write")
     parser.add_argument("--test-images", default="", help="folder with the test images")
     parser.add_argument("--test-masks", default="", help="their masks, where they are known")

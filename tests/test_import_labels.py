@@ -180,6 +180,13 @@ def test_colours_are_classes_by_a_table(steel, palette):
     assert dataset.describe(steel / "out")["class_names"] == ["rust", "dent"]
 
 
+def test_a_labelmap_of_cvat_is_a_table(steel):
+    lines = ["# label:color_rgb:parts:actions", "background:0,0,0::", "rust:0,0,255::", "dent:255,128,0::"]
+    table = write_text(steel / "labelmap.txt", "\n".join(lines))
+    assert bring_masks(steel, {"a.png": coloured(False)}, "--colours", str(table)) == 0
+    assert table_of(steel)["a.png"] == [RUST.tolist(), DENT.tolist()]
+
+
 def test_numbers_are_classes_by_a_table(steel):
     table = write_text(steel / "numbers.csv", "dent,4000\nrust,128\n")
     mask = DENT.astype(np.uint16) * 4000 + RUST * np.uint16(128)
@@ -198,6 +205,7 @@ def test_numbers_are_classes_by_a_table(steel):
     ("\n", "has no classes. Write name,#rrggbb"),
     ("dent,70000\n", "line 1 is 'dent,70000'"),
     (",#ff8000\n", "line 1 is ',#ff8000'"),
+    ("# a\ndent:999,0,0::\n", "line 2 is 'dent,#3e70000'"),
 ])  # fmt: skip
 def test_a_table_that_does_not_fit_is_refused(steel, capsys, text, says):
     table = write_text(steel / "table.csv", text)

@@ -2,6 +2,7 @@
 
 import csv
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from lib.data.labels.fields import file_text
 from lib.errors import UserError
 
 NO_CLASS = ("background", "_background_")
+LABELMAP = re.compile(r"([^:#][^:]*):([0-9]{1,3}),([0-9]{1,3}),([0-9]{1,3}):[^:]*:[^:]*")  # a line of CVAT's
 
 
 @dataclass
@@ -53,11 +55,22 @@ def code_of(text: str) -> int | None:
     return int(text) if re.fullmatch(r"[0-9]{1,5}", text) and int(text) < 65536 else None
 
 
+def as_csv(lines: Sequence[str]) -> list[str]:
+    """The lines of a table; those of a labelmap.txt of CVAT, "rust:250,50,83::", as it would have them."""
+    if not any(LABELMAP.fullmatch(line) for line in lines):
+        return list(lines)
+    colours = [
+        LABELMAP.sub(lambda m: f"{m[1]},#{int(m[2]):02x}{int(m[3]):02x}{int(m[4]):02x}", line)
+        for line in lines
+    ]
+    return ["" if line.startswith("#") else line for line in colours]
+
+
 def read(path: Path) -> ClassTable:
-    """A CSV file of name and colour (#rrggbb), or name and number, a class a line; background is no class.
-    UserError where a line is neither, or where a name or a code is there twice."""
+    """A CSV file of name and colour (#rrggbb), or name and number, a class a line, or CVAT's labelmap.txt; background is
+    no class. UserError where a line is neither, or where a name or a code is there twice."""
     try:
-        lines = list(csv.reader(file_text(path).splitlines()))
+        lines = list(csv.reader(as_csv(file_text(path).splitlines())))
     except csv.Error as error:
         raise UserError(f"{path} is no CSV file ({error}). Write name,#rrggbb on each line.") from None
     rows = [(row, [cell.strip() for cell in cells]) for row, cells in enumerate(lines, 1) if any(cells)]
