@@ -23,7 +23,7 @@ VARIED = {  # what augmentation does where a network's card does not say
     name: inspect.signature(augmentation.augment).parameters[name].default for name in passes.OPTIONS
 }
 DOCKERFILE = """# docker build -t steel-detect .
-# docker run --rm -v IMAGES:/images:ro -v RESULTS:/out steel-detect /images --out /out/found
+# docker run --rm -v "$PWD/images:/images:ro" -v "$PWD/found:/found" steel-detect /images --out /found/monday
 FROM python:3.12-slim
 COPY requirements.txt /bundle/
 RUN pip install --no-cache-dir -r /bundle/requirements.txt
