@@ -90,7 +90,7 @@ def test_names_choose_and_order_the_classes(steel, capsys):
     assert "Classes that --names does not name are left out: dent." in capsys.readouterr().out
 
 
-def test_labels_of_several_sizes_are_brought_to_one(steel):
+def test_labels_of_several_sizes_are_brought_to_one(steel, capsys):
     write(steel / "train" / "d.png", np.zeros((80, 120), np.uint8))
     large = np.kron(DENT, np.ones((2, 2), np.uint8))
     for name, mask in (("a.png", DENT), ("d.png", large)):
@@ -99,6 +99,7 @@ def test_labels_of_several_sizes_are_brought_to_one(steel):
     assert bring(steel, "--size", "40x60", labels="train") == 0
     table = table_of(steel)
     assert table["a.png"] == table["d.png"] == [DENT.tolist()]
+    assert "1 images in" in (said := capsys.readouterr().out) and "were scaled, such as d.png" in said
 
 
 def test_labels_of_another_size_are_refused(steel, capsys):

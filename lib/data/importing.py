@@ -32,6 +32,7 @@ class Levels:
     brightest: int = 0  # of 255, as imported
     deepest: tuple[int, str] = (0, "")  # highest value as stored, and its file
     several: list[str] = field(default_factory=list)  # files of several pictures
+    scaled: list[str] = field(default_factory=list)  # files of another size
     turned: list[str] = field(default_factory=list)  # files with a camera's rotation mark
 
     def add(self, path: Path, image: np.ndarray, highest: int) -> None:
@@ -68,6 +69,8 @@ class Levels:
             remarks.append(
                 f"{len(self.several)} images in {source} hold several pictures, such as {self.several[0]}: the first alone is used."
             )
+        if self.scaled:
+            remarks.append(f"{len(self.scaled)} images in {source} were scaled, such as {self.scaled[0]}.")
         if self.turned:
             remarks.append(
                 f"{len(self.turned)} images in {source} have a rotation mark (EXIF), such as {self.turned[0]}, and are taken as the "
@@ -94,11 +97,8 @@ def import_part(
     """
     target.mkdir(parents=True)
     files = by_stem(source)
-    remarks = [
-        words
-        for words in (mask_files.left_out(source, (), beside), *(masks.left_out(set(files)) if masks else ()))
-        if words
-    ]
+    left_out = mask_files.left_out(source, (), beside), *(masks.left_out(set(files)) if masks else ())
+    remarks = [words for words in left_out if words]
     if masks:
         masks.insist_on_images(set(files), source)
     if not files:
@@ -112,6 +112,7 @@ def import_part(
         image, highest = decoding.on_scale(path, white)
         levels.add(path, image, highest)
         shape = shape or image.shape
+        levels.scaled += [path.name] if image.shape != shape else []
         if size is None and image.shape != shape:
             raise UserError(
                 f"{path} has {image.shape[0]} x {image.shape[1]} pixels, those before it {shape[0]} x {shape[1]}. "
