@@ -20,6 +20,7 @@ import numpy as np
 from keras import layers
 
 from lib.errors import UserError
+from lib.models.depthwise import DepthwiseConv2D
 from lib.models.normalization import BatchNormalization
 
 LITE = {  # name: (package, file, SHA-256)
@@ -47,7 +48,7 @@ def _inverted_residual(
     if expansion != 1:
         x = layers.Conv2D(inputs.shape[-1] * expansion, 1, use_bias=False, name=f"{name}_expand")(x)
         x = layers.ReLU(6.0, name=f"{name}_expand_relu")(_norm(x, f"{name}_expand_norm", momentum))
-    x = layers.DepthwiseConv2D(kernel, stride, padding="same", use_bias=False, name=f"{name}_depthwise")(x)
+    x = DepthwiseConv2D(kernel, stride, padding="same", use_bias=False, name=f"{name}_depthwise")(x)
     x = layers.ReLU(6.0, name=f"{name}_depthwise_relu")(_norm(x, f"{name}_depthwise_norm", momentum))
     x = layers.Conv2D(channels, 1, use_bias=False, name=f"{name}_project")(x)
     x = _norm(x, f"{name}_project_norm", momentum)
