@@ -192,6 +192,11 @@ def test_pascal_voc(tmp_path):
     labels = reading.read(write_text(tmp_path / "a.xml", VOC), none)
     assert masks_of(labels) == {"box": BOX.tolist(), "dot": DOT.tolist()}
     assert "2 labels are boxes alone, which are filled" in labels.notes.sentences()[0]
+    turn = "<attributes><attribute><name>rotation</name><value>90.0</value></attribute></attributes></object>"
+    write_text(tmp_path / "a.xml", VOC.replace("</object>", turn, 1))  # as CVAT has boxes that are turned
+    turned = np.zeros((H, W), int)
+    turned[0:4, 2:4] = 1
+    assert masks_of(reading.read(tmp_path / "a.xml", none))["box"] == turned.tolist()
 
 
 @pytest.mark.parametrize(

@@ -127,6 +127,8 @@ def voc(files: Sequence[Path], shape_of: ShapeOf) -> LabelSet:
                 raise UserError(f"{where}: its box ends before it begins. Correct it, or take it out.")
             labels.class_ids[label] = None
             box = filling.rectangle(left - 1, top - 1, right, bottom)
+            turn = element.findtext("attributes/attribute[name='rotation']/value") or 0  # as CVAT writes it
+            box = filling.turned(box, fields.decimal(turn, "rotation", where), box.mean(axis=0).tolist())
             image.regions.append((label, rle.encode(filling.fill([box], shape))))
             labels.notes.add("labels are boxes alone, which are filled", where)
         labels.images.append(image)
