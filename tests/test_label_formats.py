@@ -410,6 +410,7 @@ def test_names_of_other_folders_are_not_those_of_this_one():
     names = ImageNames(["1.png", "2.png"], "labels", "/data/day 2")
     listed = ["day1/1.png", "/data/local-files/?d=day%202/1.png", "day1/2.png"]
     assert names.find_all(listed) == {listed[1]: "1.png"}
+    assert len(names.find_all(listed[1:])) == 2  # as if the folder had another name once
     assert names.find_all(["other/1.png", "2"]) == {"other/1.png": "1.png", "2": "2.png"}  # nobody says day 2
     with pytest.raises(UserError, match="which are both"):
         names.find_all(["a/1.png", "b/1.png"])

@@ -115,11 +115,12 @@ class ImageNames:
         """{name: the file that it stands for}, of those that stand for one. UserError where two names are one
         file.
 
-        Where names have the folder of the files, those of other folders are none of them.
+        Where two are one file and some have the folder of the files, those of other folders are none of them.
         """
         of_name = {name: file for name in dict.fromkeys(names) if (file := self.find(name))}
         ends = {name: _common_end(name, f"{self.folder}/{file}") for name, file in of_name.items()}
-        if self.folder and max(ends.values(), default=0) > 1:
+        is_shared = len(set(of_name.values())) < len(of_name)
+        if is_shared and self.folder and max(ends.values()) > 1:
             of_name = {name: of_name[name] for name in of_name if ends[name] > 1 or len(parts_of(name)) == 1}
         taken: dict[str, str] = {}
         for name, file in of_name.items():
