@@ -4,6 +4,7 @@ import argparse
 import dataclasses
 import sys
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))  # with PYTHONSAFEPATH Python leaves it out
 
@@ -11,6 +12,8 @@ from lib import errors
 from lib.pipeline import compare, run, sweep
 from lib.pipeline.graph import DEFAULT_PROJECT, Project
 from lib.pipeline.options import Options
+
+NUMBERS = ("jobs", "cpus_per_notebook", "gpus_per_notebook")  # options that are None where they are left out
 
 
 def parse(arguments: list[str] | None) -> tuple[argparse.Namespace, Options]:
@@ -63,6 +66,23 @@ def parse(arguments: list[str] | None) -> tuple[argparse.Namespace, Options]:
         help=f"notebooks to run side by side; default: {run.JOBS}, or what the run had",
     )
     add(
+        "--cluster",
+        metavar="WHERE",
+        help="run the notebooks on a Ray cluster: local, auto (the one that runs here) or HOST:PORT; docs/cluster.md",
+    )
+    add(
+        "--cpus-per-notebook",
+        type=errors.whole_number,
+        metavar="N",
+        help="with --cluster: processors of each notebook; default: two notebooks a node, or one a card",
+    )
+    add(
+        "--gpus-per-notebook",
+        type=errors.decimal_number,
+        metavar="N",
+        help="with --cluster: graphics cards of each notebook, such as 1, 0.5 or 0; default: 1 where there are any",
+    )
+    add(
         "--track",
         metavar="TOOL",
         help="mlflow or tensorboard: hand it the finished run's parameters, metrics and curves",
@@ -82,7 +102,7 @@ def parse(arguments: list[str] | None) -> tuple[argparse.Namespace, Options]:
             parser.error(
                 f"--{'from' if name == 'start' else name} is empty. Say what is meant, or leave it out."
             )
-        if value is None and name != "jobs":
+        if value is None and name not in NUMBERS:
             setattr(options, name, "")
     return options, Options(
         **{field.name: getattr(options, field.name) for field in dataclasses.fields(Options)}
@@ -106,9 +126,24 @@ def perform(command: argparse.Namespace, options: Options, project: Project = DE
         return run.check(options, project)
     if command.compare:
         return compare.compare(command.compare, project.runs)
+    if not command.cluster:
+        for name in NUMBERS[1:]:
+            if getattr(command, name) is not None:
+                raise errors.UserError(
+                    f"--{name.replace('_', '-')} is for --cluster. Name one, or leave it out."
+                )
+        return start(command, options, project)
+    from lib.cluster import executor
+
+    with executor.join(command.cluster, command.cpus_per_notebook, command.gpus_per_notebook) as cluster:
+        return start(command, options, project, cluster)
+
+
+def start(command: argparse.Namespace, options: Options, project: Project, cluster: Any = None) -> int:
+    """Run the notebooks once, or for each value of a sweep; the exit code."""
     if command.sweep:
-        return sweep.sweep(command.sweep, options, project)
-    return run.run(options, project)
+        return sweep.sweep(command.sweep, options, project, cluster)
+    return run.run(options, project, cluster=cluster)
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -163,6 +163,7 @@ COLUMNS = {
     "evaluation": 0,
     "commands": 0,
     "bundle": 2,
+    "cluster": 2,
     "plots": 2,
     "report": 2,
 }  # the others in the middle

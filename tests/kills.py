@@ -244,11 +244,10 @@ def run_whole_project(folder, arguments):
     """The command line of run_all.py with the project's notebooks and its runs in another folder."""
     import run_all
     from lib import errors
-    from lib.pipeline import graph, run
+    from lib.pipeline import graph
 
-    return errors.exit_code_of(
-        run.run, run_all.parse(arguments)[1], replace(graph.DEFAULT_PROJECT, runs=Path(folder) / "runs")
-    )
+    project = replace(graph.DEFAULT_PROJECT, runs=Path(folder) / "runs")
+    return errors.exit_code_of(run_all.perform, *run_all.parse(arguments), project)
 
 
 def main():

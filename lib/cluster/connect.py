@@ -42,13 +42,19 @@ def connect(cluster: str, cpus: int | None = None) -> Iterator[Any]:
     }
     if address == "local":
         settings |= {"include_dashboard": False, "num_cpus": cpus}
-    try:
-        with kept_signals():
-            ray.init(**settings)
-    except (ConnectionError, RuntimeError, ValueError, OSError) as error:
-        reason = "" if isinstance(error, ConnectionError) else f" {shorten(error, 300)}"
-        what = "runs here" if cluster == "auto" else "answers there"
-        raise UserError(f"--cluster {cluster}: no Ray cluster {what}.{reason} {HOW}") from None
+    for attempt in (1, 2):
+        try:
+            with kept_signals():
+                ray.init(**settings)
+            break
+        except Exception as error:  # Ray raises bare ones, too
+            ray.shutdown()
+            if "timed out" in str(error) and attempt == 1:  # half a minute, whatever else the machine does
+                continue
+            reason = "" if isinstance(error, ConnectionError) else f" {shorten(error, 300)}"
+            what = {"local": "starts", "auto": "runs"}.get(cluster, "can be joined from")
+            how = "Try again when the machine is less busy." if cluster == "local" else HOW
+            raise UserError(f"--cluster {cluster}: no Ray cluster {what} here.{reason} {how}") from None
     try:
         yield ray
     finally:
@@ -64,6 +70,7 @@ def import_ray(cluster: str) -> Any:
     except ImportError:
         raise UserError(f"--cluster {cluster}: Ray is not installed. Install it: {INSTALL}.") from None
     logging.getLogger("ray").setLevel(logging.CRITICAL)
+    ray._private.worker._worker_logs_enabled = False  # the end of a node's log, where one is lost
     return ray
 
 

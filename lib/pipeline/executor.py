@@ -5,7 +5,7 @@ import contextlib
 import json
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, TextIO
 
@@ -18,10 +18,12 @@ from lib.pipeline.processes import Tail
 
 @dataclass(frozen=True)
 class Result:
-    """How a notebook ended: `error` is one sentence, "" if it ran to its end."""
+    """How a notebook ended: `error` is one sentence, "" if it ran to its end; `place`: where it ran on a cluster,
+    see `run_state`."""
 
     ok: bool
     error: str = ""
+    place: dict[str, Any] = field(default_factory=dict)
 
 
 class Executor(Protocol):

@@ -52,12 +52,15 @@ def fitting_project(options: Options, project: Project) -> Project:
     return project.for_classes(dataset.describe(data)["classes"]) if data else project
 
 
-def run(options: Options, project: Project = DEFAULT_PROJECT, take_over: bool = False) -> int:
+def run(
+    options: Options, project: Project = DEFAULT_PROJECT, take_over: bool = False, cluster: Any = None
+) -> int:
     """Run the notebooks; 0 if all that were selected are done, 1 if one failed. UserError before the first
     cell.
 
     Arguments:
         take_over: let a run begin with what other runs have of its notebooks, see `reuse`.
+        cluster: where the notebooks run, a `cluster.executor.Cluster`; None for this machine.
     """
     if options.jobs is not None and options.jobs < 1:
         raise UserError(f"--jobs {options.jobs}: at least one notebook must run at a time.")
@@ -104,13 +107,15 @@ def run(options: Options, project: Project = DEFAULT_PROJECT, take_over: bool = 
         selected = [name for name in project.graph if name in selected or name in project.units]
         keys = tasks.keys_of(project, selected, values, fingerprint, previous)
         before = previous.notebooks if previous else {}
-        jobs = options.jobs or (previous.jobs if previous else 0) or JOBS
+        before_jobs = previous.jobs if previous and not previous.cluster else 0
+        jobs = options.jobs or (cluster.room if cluster else before_jobs or JOBS)
         state = RunState(
             run=run_dir.name,
             profile=profile,
             started=previous.started if previous else run_state.now(),
             seconds=previous.seconds if previous else 0,
             jobs=jobs,
+            cluster=cluster.name if cluster else "",
             data=facts,
             overrides=overrides,
             notebooks=tasks.begin(project, selected, keys, run_dir, before, forced),
@@ -124,8 +129,10 @@ def run(options: Options, project: Project = DEFAULT_PROJECT, take_over: bool = 
             inputs.divide(values, waiting, folder, run_dir)
         print_line(f"run      {run_dir}")
         print_line()
-        settings = settings_of(values, jobs, fingerprint)
-        executor = LocalExecutor(lock, jobs)
+        executor: Any = LocalExecutor(lock, jobs)
+        if cluster:
+            executor = held.enter_context(cluster.executor(project, run_dir, folder, fingerprint["sha256"]))
+        settings = settings_of(values, jobs, fingerprint, executor.environment())
         with resumable():
             Scheduler(
                 project, run_dir, state, selected, keys, settings, project.declarations(), executor
@@ -162,15 +169,17 @@ def settle(
     return data, profile, values
 
 
-def settings_of(values: params.Values, jobs: int, fingerprint: dict[str, Any]) -> dict[str, Any]:
-    """What a notebook that starts now is run with, see `scheduler.Scheduler`."""
+def settings_of(
+    values: params.Values, jobs: int, fingerprint: dict[str, Any], variables: dict[str, str]
+) -> dict[str, Any]:
+    """What a notebook that starts now is run with, see `scheduler.Scheduler`; variables: of its environment."""
     return {
         "parameters": {
             name: {key: value.value for key, value in keys.items()} for name, keys in values.items()
         },
         "code": cache_key.code_version(),
         "versions": cache_key.versions(),
-        "environment": environment.recorded(environment.of_notebook(jobs)),
+        "environment": environment.recorded(variables),
         "jobs": jobs,
         "data": fingerprint["sha256"],
     }

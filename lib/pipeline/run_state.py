@@ -7,6 +7,7 @@ run.json, a `RunState`:
                 `finished`, of the end, "" before; seconds: wall-clock seconds of all commands on this run
     status      "running", "done", "failed" (a notebook failed), "stopped" (Ctrl-C, SIGTERM)
     jobs        how many notebooks ran side by side: the number of threads, and so the last bits, follow
+    cluster     what --cluster named, "" for this machine alone
     data        {"folder": path, "why": one sentence, ...the fingerprint: "sha256", "train_images",
                 "test_images", "generated": true or false, "note": text, "findings": text, counts of what the
                 check found}
@@ -32,6 +33,8 @@ run.json, a `RunState`:
                        "environment", "jobs", "data": the fingerprint's sha256}; empty before. What a later
                        command sets and does not run is not written here
         pages          a hash of the code and the templates that its report was made with
+        place          where it ran on a cluster: {"node": name and address, "node_id", "card": numbers of its
+                       graphics cards, "attempt": 2 if it lost one node}; empty without a cluster
         outdated       true if it is finished and one that it needs was run again without it (--only)
 
 Each state is written aside, synced and renamed, and the one before it stays as `run.previous.json`.
@@ -87,13 +90,14 @@ class NotebookTask:
     ran: dict = field(default_factory=dict)
     pages: str = ""
     outdated: bool = False
+    place: dict = field(default_factory=dict)
 
     def reset(self) -> None:
         """Let the notebook wait for its next start: how it ended before counts no more."""
         self.status = Status.WAITING
         self.seconds = 0
         self.summary = self.error = self.key = ""
-        self.product_hashes, self.input_hashes, self.ran = {}, {}, {}
+        self.product_hashes, self.input_hashes, self.ran, self.place = {}, {}, {}, {}
 
 
 @dataclass
@@ -109,6 +113,7 @@ class RunState:
     seconds: float = 0
     status: Status = Status.RUNNING
     jobs: int = 0  # 0 where the run was begun before it was recorded
+    cluster: str = ""
     overrides: list = field(default_factory=list)
     updated: str = ""
     parameters: dict = field(default_factory=dict)

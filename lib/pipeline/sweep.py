@@ -6,6 +6,7 @@ import itertools
 import re
 import time
 from collections.abc import Sequence
+from typing import Any
 
 from lib.errors import UserError, print_line
 from lib.pipeline import compare, inputs, run, run_folder, run_state
@@ -16,12 +17,14 @@ LONGEST_NAME = 100  # of a run
 CLOSING = {"[": "]", "{": "}", "(": ")", '"': '"', "'": "'"}
 
 
-def sweep(texts: Sequence[str], options: Options, project: Project = DEFAULT_PROJECT) -> int:
+def sweep(
+    texts: Sequence[str], options: Options, project: Project = DEFAULT_PROJECT, cluster: Any = None
+) -> int:
     """Run the grid, then compare what was finished; the highest exit code of the runs.
 
     Arguments:
         texts: of every --sweep, "31.epochs=8,16,32"; options: of all runs. Their names are that of --run, or of
-            the time and the profile, with the values behind.
+            the time and the profile, with the values behind. cluster: see `run.run`.
     """
     if options.only or options.start:
         raise UserError(
@@ -43,7 +46,7 @@ def sweep(texts: Sequence[str], options: Options, project: Project = DEFAULT_PRO
         of_run = dataclasses.replace(
             options, run=name, resume=options.resume and is_begun, overrides=[*options.overrides, *overrides]
         )
-        codes.append(run.run(of_run, project, take_over=True))
+        codes.append(run.run(of_run, project, take_over=True, cluster=cluster))
     print_line()
     evaluated = [name for name in names if has_evaluation(project, name)]
     if len(evaluated) > 1:

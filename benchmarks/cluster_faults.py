@@ -1,0 +1,189 @@
+"""Lose nodes of a Ray cluster, and the command, at random moments of runs, and compare what comes out with a run
+that knows no cluster.
+
+    python benchmarks/cluster_faults.py --kills 5 --folder FOLDER
+
+makes a dozen strips and runs every notebook with tiny networks on this machine alone, a thread a notebook. Then
+it starts a cluster of this machine, a head without processors and two nodes, and runs them there again and
+again: each time a node's processes are killed at a random moment (SIGKILL to all of them, or to Ray's own alone),
+or the command is, and gone on with --resume. It prints a table a kill; `benchmarks/cluster_faults.md` keeps one.
+"""
+
+import argparse
+import random
+import sys
+import time
+from collections import namedtuple
+from pathlib import Path
+
+import psutil
+
+PROJECT = Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(PROJECT), str(PROJECT / "tests")]
+
+import kills  # noqa: E402
+
+from lib.pipeline import run_state  # noqa: E402
+
+Row = namedtuple("Row", "victim seconds running finished noticed problems")
+ONLY = ("--only", "10,20,31,32")  # the trainings that depend on nothing: a few minutes a run
+
+
+def workers(run_dir):
+    """The processes that execute notebooks of a run."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if "lib.pipeline.worker" in process.cmdline() and process.environ().get("STEEL_RUN") == str(
+                run_dir
+            ):
+                found.append(process)
+        except (psutil.Error, OSError):
+            continue
+    return found
+
+
+def raylet_of(process):
+    """Ray's process of the node that a notebook's process runs on."""
+    return next((one for one in process.parents() if one.name() == "raylet"), None)
+
+
+def kill_node(run_dir, chance, alone):
+    """Kill a node that runs a notebook: all that it runs, or Ray's own process alone; whether there was one."""
+    running = workers(run_dir)
+    raylet = raylet_of(chance.choice(running)) if running else None
+    if raylet is None:
+        return False
+    for one in [raylet, *([] if alone else raylet.children(recursive=True))]:
+        try:
+            one.kill()
+        except psutil.NoSuchProcess:
+            continue
+    return True
+
+
+def read_until(command, words, said):
+    """Read what a command prints until a line holds `words`; the seconds that took, None if it ended before."""
+    begun = time.monotonic()
+    for line in command.stdout:
+        said.append(line)
+        if words in line:
+            return time.monotonic() - begun
+    return None
+
+
+def play(victim, moment, begin, run_dir, expected, cluster, chance):
+    """One run that loses a node or its command `moment` seconds after its first notebook started; a Row."""
+    command, said = begin(False), []
+    read_until(command, "started", said)
+    time.sleep(moment)
+    noticed = 0.0
+    if victim == "command":
+        command.kill()
+        command.communicate()
+    else:
+        while command.poll() is None and not kill_node(
+            run_dir, chance, victim == "node, Ray's process alone"
+        ):
+            time.sleep(0.1)
+        cluster.more(wait=False)
+        noticed = read_until(command, "lost its node", said)
+    state = run_state.read(run_dir)
+    running = [name for name, task in state.notebooks.items() if task.status == "running"]
+    before = kills.finished(run_dir)
+    if victim == "command":
+        begun = time.monotonic()
+        left = kills.left_behind(run_dir, 60)
+        noticed = time.monotonic() - begun
+        problems = [f"left behind: {left}"] if left else []
+        command = begin(True)
+    else:
+        problems = [] if noticed is not None else ["no line says so"]
+    said += [command.communicate(timeout=1200)[0]]
+    text = "".join(said)
+    problems += [f"exit code {command.returncode}: {text[-300:]}"] if command.returncode else []
+    problems += ["a traceback"] if "Traceback" in text else []
+    problems += [] if kills.results(run_dir) == expected else ["the results differ"]
+    after = kills.finished(run_dir)
+    problems += [f"{name} ran again" for name, file in before.items() if after.get(name) != file]
+    problems += [f"left behind: {left}"] if (left := kills.left_behind(run_dir, 5)) else []
+    leftovers = [path.name for path in run_dir.rglob(".*.partial*")]
+    problems += [f"left lying: {leftovers}"] if leftovers else []
+    return Row(victim, moment, running, len(before), noticed, problems)
+
+
+def report(rows):
+    """The table of all kills as Markdown."""
+    lines = [
+        "| kill | lost | seconds after the first start | at work | finished by then | seconds until noticed, or all ended "
+        "| equal to a run without a cluster |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for count, row in enumerate(rows, 1):
+        equal = "yes" if not row.problems else "NO: " + "; ".join(row.problems)
+        running = ", ".join(row.running) or "none"
+        noticed = "never" if row.noticed is None else f"{row.noticed:.1f}"
+        lines.append(
+            f"| {count} | {row.victim} | {row.seconds:.1f} | {running} | {row.finished} | {noticed} | {equal} |"
+        )
+    return "\n".join(lines)
+
+
+def start_cluster():
+    """A cluster of this machine: a head without processors and two nodes."""
+    from ray.cluster_utils import Cluster
+
+    cluster = Cluster()
+
+    def more(wait=True, **settings):
+        for attempt in (1, 2):
+            try:
+                return cluster.add_node(
+                    **{"num_cpus": 1, "object_store_memory": 80_000_000, "wait": wait} | settings
+                )
+            except Exception:  # Ray's own half a minute, on a busy machine
+                if attempt == 2:
+                    raise
+
+    cluster.more = more
+    more(num_cpus=0, include_dashboard=False)
+    more()
+    more()
+    return cluster
+
+
+def main():
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--kills", type=int, default=5, help="of nodes, and as many of the command")
+    parser.add_argument("--longest", type=float, default=40, help="seconds after the first start at most")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--folder", required=True)
+    args = parser.parse_args()
+    from lib.synthetic import generate
+
+    folder, chance, rows = Path(args.folder).resolve(), random.Random(args.seed), []
+    strips = generate.generate(folder / "strips", 12, 4, seed=42, processes=1)
+    settings = [part for setting in kills.TINY for part in ("-p", setting)]
+    script = [str(PROJECT / "tests" / "kills.py"), "--command", str(folder)]
+    arguments = ("--profile", "demo", "--data", str(strips), *ONLY, *settings)
+    alone = kills.beginner(script, "alone", "--jobs", "2", *arguments)(False)
+    said, _ = alone.communicate()
+    assert alone.returncode == 0, said
+    expected = kills.results(folder / "runs" / "alone")
+    cluster = start_cluster()
+    where = ("--cluster", cluster.address, "--cpus-per-notebook", "1")
+    victims = [("node, all it runs", "node, Ray's process alone")[count % 2] for count in range(args.kills)]
+    for count, victim in enumerate([*victims, *["command"] * args.kills], 1):
+        begin = kills.beginner(script, f"lost{count}", *arguments, *where)
+        moment = chance.uniform(0, args.longest)
+        rows.append(play(victim, moment, begin, folder / "runs" / f"lost{count}", expected, cluster, chance))
+        (folder / "kills.md").write_text(report(rows) + "\n")
+        print(report(rows).splitlines()[-1], flush=True)
+    cluster.shutdown()
+    return 1 if any(row.problems for row in rows) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
