@@ -13,7 +13,7 @@ from typing import Any
 from lib.cluster import connect, node, nodes
 from lib.errors import UserError, print_line, shorten
 from lib.models import environment
-from lib.pipeline import cache_key, products
+from lib.pipeline import cache_key, graphics_cards, products, units
 from lib.pipeline.executor import LocalExecutor, Result
 from lib.pipeline.graph import Project
 from lib.pipeline.progress import print_event
@@ -25,7 +25,7 @@ ROOM_PAUSE = 5.0  # seconds between looks whether a waiting notebook can start a
 LONGEST_WAIT = 60.0  # seconds without any node for it
 BEAT = 2.0  # seconds between signs of life for what runs on nodes
 STOP_WAIT = 10.0  # seconds for a notebook's process to end
-CARD = "CUDA_VISIBLE_DEVICES"
+CARD = graphics_cards.VARIABLE
 
 
 def variables_of(threads: int) -> dict[str, str]:
@@ -44,6 +44,11 @@ class NodeExecutor(LocalExecutor):
     Arguments:
         variables: see `variables_of`; card: the numbers of its graphics cards, "" for none.
     """
+
+    # Ray kills the children of a process that it ends. A shell between lets the notebook's process live on for the
+    # moment in which it sees that its standard input is closed, and ends the kernel with all that this has started.
+    if os.name == "posix":
+        command = ("/bin/sh", "-c", '"$0" "$@"; exit $?', *LocalExecutor.command)
 
     def __init__(self, variables: dict[str, str], card: str) -> None:
         super().__init__(open(os.devnull), 1)  # noqa: SIM115 - the run's lock is the command's alone
@@ -109,11 +114,12 @@ class ClusterExecutor:
         """The environment variables that notebooks have on every node."""
         return self.variables
 
-    def start(self, notebook: Path, run_dir: Path, parameters: dict[str, Any], *more: Any) -> ClusterJob:
+    def start(self, notebook: Path, run_dir: Path, parameters: dict[str, Any], member: int = 0) -> ClusterJob:
         """Let the cluster start a notebook as soon as a node has room."""
         packages = cache_key.code_of(notebook, self.modules)[1]
         gpus = self.cluster.share.gpus if packages & {"keras", "tensorflow"} else 0.0
-        job = ClusterJob((notebook, run_dir, parameters, *more), notebook.stem, gpus)
+        name = units.name_of(notebook.stem, member)
+        job = ClusterJob((notebook, run_dir, parameters, member), name, gpus)
         self.launch(job)
         return job
 

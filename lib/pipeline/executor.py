@@ -80,6 +80,8 @@ class LocalExecutor:
             processor's cores and get a graphics card each where there are several.
     """
 
+    command: tuple[str, ...] = (sys.executable, "-m", "lib.pipeline.worker")
+
     def __init__(self, lock: TextIO, jobs: int) -> None:
         self.lock, self.jobs = lock, jobs
         cards = graphics_cards.visible() if jobs > 1 else []
@@ -99,7 +101,7 @@ class LocalExecutor:
         if card:
             environment[graphics_cards.VARIABLE] = card
         process = subprocess.Popen(
-            [sys.executable, "-m", "lib.pipeline.worker"],
+            self.command,
             cwd=PROJECT,
             env=environment,
             stdin=subprocess.PIPE,

@@ -129,9 +129,10 @@ def run(
             inputs.divide(values, waiting, folder, run_dir)
         print_line(f"run      {run_dir}")
         print_line()
-        executor: Any = LocalExecutor(lock, jobs)
         if cluster:
             executor = held.enter_context(cluster.executor(project, run_dir, folder, fingerprint["sha256"]))
+        else:
+            executor = LocalExecutor(lock, jobs)
         settings = settings_of(values, jobs, fingerprint, executor.environment())
         with resumable():
             Scheduler(
