@@ -158,8 +158,8 @@ def test_threads_are_set_and_no_card_is_seen_where_none_is_given(monkeypatch):
 def test_the_index_names_node_card_and_attempt(tmp_path):
     place = {"node": "mill (10.0.0.2)", "node_id": "a", "card": "1", "attempt": 2}
     tasks = {
-        "10_binary": NotebookTask(Status.DONE, place=place),
-        "20_multilabel": NotebookTask(Status.DONE, place=place | {"card": "", "attempt": 1}),
+        "10_binary": NotebookTask(Status.DONE, ran_on=place),
+        "20_multilabel": NotebookTask(Status.DONE, ran_on=place | {"card": "", "attempt": 1}),
         "00_eda": NotebookTask(Status.DONE),
     }
     run_state.write(tmp_path, RunState("demo", "", {}, tasks))
@@ -245,7 +245,7 @@ def test_a_run_on_two_nodes_ends_as_without_a_cluster(tmp_path, data, cluster, e
     run_dir = tmp_path / "runs" / "a"
     assert kills.results(run_dir) == expected
     state = run_state.read(run_dir)
-    places = [task.place for task in state.notebooks.values() if task.status.is_finished]
+    places = [task.ran_on for task in state.notebooks.values() if task.status.is_finished]
     assert len({place["node_id"] for place in places}) == 2 == len(places)  # side by side
     assert {place["attempt"] for place in places} == {1} and state.cluster == cluster.address
     assert state.environment["OMP_NUM_THREADS"] == state.environment["TF_NUM_INTRAOP_THREADS"] == "1"
@@ -278,7 +278,7 @@ def test_a_notebook_whose_node_dies_goes_on_elsewhere(tmp_path, data, cluster, e
     lost = r"30_misbehaves    lost its node, \S+ \(\S+\): it goes on elsewhere from its last finished epoch, attempt 2 of 3"
     assert re.search(lost, said) and said.count("error") == 0 and time.monotonic() - begun < 60
     assert kills.results(run_dir) == expected
-    assert run_state.read(run_dir).notebooks["30_misbehaves"].place["attempt"] == 2
+    assert run_state.read(run_dir).notebooks["30_misbehaves"].ran_on["attempt"] == 2
     assert not kills.left_behind(run_dir)
     cluster.more(wait=True)
 

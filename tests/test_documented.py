@@ -375,6 +375,7 @@ HOW = [  # the first that fits the whole command
     (r"python run_all\.py --only 40 --run ID -p .*", in_the_other(says="40_evaluation +started.*done")),
     (r"python run_all\.py --compare A B", run(says="95 % interval .*0.0000 to .*Open ")),
     (r"python run_all\.py --sweep .*", run("--list", says="31_seg_class1")),  # it runs in test_sweep.py
+    (r"python run_all\.py (?:--resume )?--cluster .*", parsed),  # clusters run in test_cluster_runs.py
     (r"python run_all\.py (?:--list|-p .*)", run("--list", says="10_binary")),
     (r"python run_all\.py --profile full.*", run("--list", says=r"full\.yaml")),
     (r"python run_all\.py --prepare full", in_the_other(says="10 notebooks with the profile full")),

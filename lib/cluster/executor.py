@@ -76,7 +76,7 @@ class ClusterJob:
     actor: Any = None
     where: Any = None
     ended: Any = None
-    place: dict[str, Any] = field(default_factory=dict)
+    ran_on: dict[str, Any] = field(default_factory=dict)
     seen_room: float = field(default_factory=time.monotonic)
 
 
@@ -106,7 +106,7 @@ class ClusterExecutor:
         """Give what runs on nodes a sign of life again and again, until the executor is closed."""
         while not self.closed.wait(BEAT):
             for job in list(self.jobs):
-                if job.place:
+                if job.ran_on:
                     with contextlib.suppress(Exception):  # a node that is lost, which `poll` sees
                         job.actor.beat.options(num_returns=0).remote()
 
@@ -126,7 +126,7 @@ class ClusterExecutor:
     def launch(self, job: ClusterJob) -> None:
         """Ask the cluster for a runner of a notebook."""
         job.attempt += 1
-        job.place, job.seen_room = {}, time.monotonic()
+        job.ran_on, job.seen_room = {}, time.monotonic()
         runner = self.ray.remote(node.Runner).options(
             num_cpus=self.cluster.share.cpus,
             num_gpus=job.gpus,
@@ -145,29 +145,29 @@ class ClusterExecutor:
         self.check_head()
         ready, _ = self.ray.wait([job.ended, job.where], num_returns=2, timeout=0)
         try:
-            if not job.place and job.where in ready:
-                job.place = self.ray.get(job.where) | {"attempt": job.attempt}
+            if not job.ran_on and job.where in ready:
+                job.ran_on = self.ray.get(job.where) | {"attempt": job.attempt}
             if job.ended in ready:
                 ok, error = self.ray.get(job.ended)
                 self.forget(job)
-                return Result(ok, error, job.place)
+                return Result(ok, error, job.ran_on)
         except self.ray.exceptions.RayTaskError as error:
             self.forget(job)
             cause = error.cause or error
-            return Result(False, f"The node fails: {type(cause).__name__}: {shorten(cause, 300)}", job.place)
+            return Result(False, f"The node fails: {type(cause).__name__}: {shorten(cause, 300)}", job.ran_on)
         except self.ray.exceptions.RayError as error:
             return self.lost(job, error)
-        return None if job.place else self.check_room(job)
+        return None if job.ran_on else self.check_room(job)
 
     def lost(self, job: ClusterJob, error: Exception) -> Result | None:
         """Start a notebook again whose node is lost; its end if that happened too often."""
         self.forget(job)
         products.end_strays(job.arguments[1], job.name)  # where the node was a part of this machine
-        where = job.place.get("node", "a node")
+        where = job.ran_on.get("node", "a node")
         if job.attempt >= ATTEMPTS:
             reason = shorten(str(error).strip().splitlines()[-1] if str(error).strip() else error, 200)
             text = f"It lost its node {job.attempt} times, at last {where}: {reason}. Mend it, then go on with --resume."
-            return Result(False, text, job.place)
+            return Result(False, text, job.ran_on)
         print_event(
             f"{job.name:16} lost its node, {where}: it goes on elsewhere from its last finished epoch, attempt "
             f"{job.attempt + 1} of {ATTEMPTS}"
@@ -214,7 +214,7 @@ class ClusterExecutor:
         if self.is_headless:  # the nodes end what they run themselves
             return
         with contextlib.suppress(self.ray.exceptions.RayError):
-            if job.place:
+            if job.ran_on:
                 self.ray.get(job.actor.stop.remote(), timeout=STOP_WAIT)
         self.forget(job)
 
@@ -248,11 +248,11 @@ class Cluster:
         other code, other packages or other data."""
         proof = nodes.proof_of(project, run_dir, data, fingerprint)
         try:
-            place = ClusterExecutor(self, proof, nodes.prove(self.ray, proof, self.share))
+            opened = ClusterExecutor(self, proof, nodes.prove(self.ray, proof, self.share))
             try:
-                yield place
+                yield opened
             finally:
-                place.closed.set()
+                opened.closed.set()
         finally:
             with contextlib.suppress(OSError):
                 Path(proof["token"]).unlink(missing_ok=True)

@@ -102,7 +102,7 @@ class Runner:
 
         card = ",".join(map(str, ray.get_gpu_ids())) if has_card else ""
         node_id = ray.get_runtime_context().get_node_id()
-        self.place = describe(node_id, ray.util.get_node_ip_address()) | {"card": card}
+        self.ran_on = describe(node_id, ray.util.get_node_ip_address()) | {"card": card}
         self.differs = "" if node_id in proved else difference(proof)
         self.project = proof["project"]
         self.executor: Any = None
@@ -115,7 +115,7 @@ class Runner:
 
     def where(self) -> dict[str, str]:
         """The place: "node", "node_id", "card"."""
-        return self.place
+        return self.ran_on
 
     def run(self, arguments: tuple, variables: dict[str, str]) -> tuple[bool, str]:
         """Execute a notebook; (whether it ran to its end, its error in one sentence).
@@ -124,12 +124,12 @@ class Runner:
             arguments: those of `Executor.start`; variables: see `executor.variables_of`.
         """
         if self.differs:
-            return False, f"The node {self.place['node']} {self.differs}"
+            return False, f"The node {self.ran_on['node']} {self.differs}"
         if self.project not in sys.path:
             sys.path.insert(0, self.project)
         from lib.cluster.executor import NodeExecutor
 
-        self.executor = NodeExecutor(variables, self.place["card"])
+        self.executor = NodeExecutor(variables, self.ran_on["card"])
         with self.lock:
             if not self.is_stopped:
                 self.job = self.executor.start(*arguments)

@@ -121,4 +121,4 @@ def prove(ray: Any, proof: dict[str, Any], share: Share) -> list[str]:
             ) from None
         if differs:
             raise UserError(f"The node {name} {differs}")
-    return [number for number, _ in waiting]
+    return [node_id for node_id, _ in waiting]

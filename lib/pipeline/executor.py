@@ -18,12 +18,12 @@ from lib.pipeline.processes import Tail
 
 @dataclass(frozen=True)
 class Result:
-    """How a notebook ended: `error` is one sentence, "" if it ran to its end; `place`: where it ran on a cluster,
+    """How a notebook ended: `error` is one sentence, "" if it ran to its end; `ran_on`: where it ran on a cluster,
     see `run_state`."""
 
     ok: bool
     error: str = ""
-    place: dict[str, Any] = field(default_factory=dict)
+    ran_on: dict[str, Any] = field(default_factory=dict)
 
 
 class Executor(Protocol):

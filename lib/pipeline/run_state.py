@@ -33,7 +33,7 @@ run.json, a `RunState`:
                        "environment", "jobs", "data": the fingerprint's sha256}; empty before. What a later
                        command sets and does not run is not written here
         pages          a hash of the code and the templates that its report was made with
-        place          where it ran on a cluster: {"node": name and address, "node_id", "card": numbers of its
+        ran_on         where it ran on a cluster: {"node": name and address, "node_id", "card": numbers of its
                        graphics cards, "attempt": 2 if it lost one node}; empty without a cluster
         outdated       true if it is finished and one that it needs was run again without it (--only)
 
@@ -90,14 +90,14 @@ class NotebookTask:
     ran: dict = field(default_factory=dict)
     pages: str = ""
     outdated: bool = False
-    place: dict = field(default_factory=dict)
+    ran_on: dict = field(default_factory=dict)
 
     def reset(self) -> None:
         """Let the notebook wait for its next start: how it ended before counts no more."""
         self.status = Status.WAITING
         self.seconds = 0
         self.summary = self.error = self.key = ""
-        self.product_hashes, self.input_hashes, self.ran, self.place = {}, {}, {}, {}
+        self.product_hashes, self.input_hashes, self.ran, self.ran_on = {}, {}, {}, {}
 
 
 @dataclass

@@ -123,7 +123,7 @@ class Scheduler:
         parameters = self.settings["parameters"][notebook]
         task.status = Status.RUNNING
         task.started_key = self.keys[name]
-        task.product_hashes, task.place = {}, {}
+        task.product_hashes, task.ran_on = {}, {}
         task.input_hashes = self.input_hashes(name)
         task.pages = self.pages
         task.ran = {**self.settings, "parameters": parameters}
@@ -163,7 +163,7 @@ class Scheduler:
         task.seconds = round(seconds, 1)
         task.summary = shorten(read_metrics(self.run_dir, name)[0])
         task.error = shorten(result.error)
-        task.place = result.place
+        task.ran_on = result.ran_on
         task.status = Status.DONE if result.ok else Status.FAILED
         task.key = task.started_key if result.ok else ""
         (self.run_dir / partial_name(name)).unlink(missing_ok=True)
