@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from lib import errors, files, paths
+from lib.cluster import prediction as cluster
 from lib.data import decoding, depth, images, listing, storage
 from lib.data.listing import ImageFile
 from lib.errors import UserError
@@ -59,6 +60,7 @@ def parser() -> argparse.ArgumentParser:
     )
     options.add_argument("--ids", default="", help="labels.json of a data folder: the tool's names and ids")
     review.add_options(options)
+    cluster.add_options(options)
     options.add_argument("--operating-point", default="", help="thresholds other than those of the score")
     options.add_argument(
         "--white",
@@ -98,6 +100,7 @@ def act(arguments: list[str] | None) -> int:
     """Do what the command line says; the exit code."""
     args = parser().parse_args(arguments)
     decoding.insist_on_white(args.white)
+    cluster.insist_on_options(args)
     if not 0 <= args.pixel_mm < 1e6:
         raise UserError(f"--pixel-mm {args.pixel_mm:g}: it is a number above 0, such as 0.25.")
     if not 0 <= args.explore <= MOST_EXPLORED:
@@ -142,12 +145,19 @@ def act(arguments: list[str] | None) -> int:
         )
     with folder.alone():
         folder.begin()
-        if folder.missing():  # if all are there already, no network is needed
+        missing, maps_from = folder.missing(), explore.FAINTEST
+        if missing and args.cluster:
+            setting = {"run": str(run), "operating_point": args.operating_point, "height": args.height}
+            setting |= {"maps_from": maps_from, "white": args.white}
+            cluster.fill(folder, missing, args, setting, severity, errors.print_line)
+        elif missing:  # if none is, no network is needed
             os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # what fails is an exception
             environment.set_up()
-            inspector = Inspector(run, args.operating_point, height=args.height, maps_from=explore.FAINTEST)
+            inspector = Inspector(run, args.operating_point, height=args.height, maps_from=maps_from)
             folder.fill(
-                lambda chunk: chunks.predict_chunk(inspector, chunk, args.white, severity), errors.print_line
+                missing,
+                lambda chunk: chunks.predict_chunk(inspector, chunk, args.white, severity),
+                errors.print_line,
             )
         predicted = folder.results()
         label_files.write(folder, args.format, predicted[0], identities, run.name)

@@ -388,6 +388,7 @@ HOW = [  # the first that fits the whole command
     (r"python -m lib\.evaluation\.overlap .*", run(says="mean_iou")),
     (r"python -m lib\.evaluation\.lookup .*", run(says="mean_iou")),
     (r"python -m lib\.predict --run .*", run(says="Open ")),
+    (r"python -m lib\.predict --cluster .*", parsed),  # predictions on clusters run in test_cluster_prediction.py
     (r"python -m lib\.export .*", parsed),  # test_export.py makes bundles
     (r"(?:python )?detect\.py .*", not_here("in a bundle; detect.py is run in test_export.py")),
     (r"python -m lib\.kaggle\.archive FILE.zip FOLDER", run(says="files in")),

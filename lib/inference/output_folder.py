@@ -117,24 +117,27 @@ class OutputFolder:
         to_do = sum(len(self.chunk(index).image_files) for index in missing)
         return Pace(len(self.image_files), len(self.image_files) - to_do)
 
-    def fill(self, predict: Predict, report: Callable[[str], Any]) -> None:
+    def fill(self, missing: Sequence[int], predict: Predict, report: Callable[[str], Any]) -> None:
         """Predict what is not there yet, chunk by chunk.
 
         Arguments:
-            predict: called with the images of a chunk; yields what was predicted for each, in order.
+            missing: the chunks, as from `missing`; predict: called with the images of a chunk; yields what was
+                predicted for each, in order.
             report: called with a line of text after each chunk.
         """
-        missing = self.missing()
         pace = self.pace(missing)
         for chunk in map(self.chunk, missing):
             self.writer.write(chunk, predict)
             report(pace.after(len(chunk.image_files)))
 
     def results(self) -> tuple[list[ImageResult], list[float]]:
-        """The results of all images, and the seconds that each took, once nothing is missing."""
+        """The results of all images, and the seconds that each took, once nothing is missing; UserError if
+        something is."""
         results: list[ImageResult] = []
         seconds: list[float] = []
-        for _, content in self._stored():
+        for chunk, content in self._stored():
+            if not content:
+                raise UserError(f"{self.unfinished}: {chunk.part} is not there. Give the same command again.")
             results += [ImageResult.of_json(row) for row in content["results"]]
             seconds += content["seconds"]
         return results, seconds

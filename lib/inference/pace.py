@@ -16,6 +16,11 @@ class Pace:
         self.clock = clock
         self.began = clock()
 
+    def begin(self) -> None:
+        """Count the seconds from here on, if no image has been counted yet."""
+        if self.done == self.before:
+            self.began = self.clock()
+
     def after(self, count: int) -> str:
         """Count so many images more; a line on all, with images a second and the time left."""
         self.done += count
