@@ -312,10 +312,17 @@ def test_files_that_are_no_images_leave_the_others(bare, tmp_path):
 def test_what_a_bundle_cannot_do_ends_in_a_sentence(bare, tmp_path):
     cv2.imwrite(str(tmp_path / "a.png"), np.full((8, 16), 90, np.uint8))
     begin = tmp_path / "a.png", "--out"
-    code, text, _ = run_bare(bare, *begin, tmp_path / "a.png" / "out")
+    (tmp_path / "file").touch()
+    code, text, _ = run_bare(bare, *begin, tmp_path / "file" / "out")
     assert code == 2 and text.startswith("error: ") and text.count("\n") == 1 and "out: " in text
     said = run_bare(bare, tmp_path / "a.png", "--operating-point", "x", "--out", tmp_path / "out")
-    assert said[:2] == (2, "error: --operating-point x: none are there.\n")
+    assert said[:2] == (2, "error: --operating-point: none are there.\n")
+    for out in (
+        tmp_path / "found" / "here",
+        tmp_path,
+    ):  # which the next time would be predicted; which is full
+        code, text, _ = run_bare(bare, tmp_path, "--out", out)
+        assert code == 2 and "is there already, or lies among the images. Name another" in text
     copy = shutil.copytree(bare, tmp_path / "copy")
     (copy / manifest.MANIFEST).unlink()
     code, text, _ = run_bare(copy, *begin, tmp_path / "out")

@@ -123,10 +123,9 @@ class Detector:
     def __init__(self, operating_point: str = "") -> None:
         check()
         bundle = json.loads((HERE / "bundle.json").read_text("utf-8"))
-        points = bundle["operating_points"]
-        if operating_point and operating_point not in points:
-            stop(f"--operating-point {operating_point}: {', '.join(points) or 'none'} are there.")
-        self.thresholds = bundle["thresholds"] | points.get(operating_point, {})
+        if operating_point and operating_point not in bundle["operating_points"]:
+            stop(f"--operating-point: {', '.join(bundle['operating_points']) or 'none'} are there.")
+        self.thresholds = bundle["thresholds"] | bundle["operating_points"].get(operating_point, {})
         self.filters = bundle["strategies"][self.thresholds["strategy"]]
         self.shape, self.names = tuple(bundle["shape"]), [entry["name"] for entry in bundle["classes"]]
         self.networks = {name: Network(entry) for name, entry in bundle["networks"].items()}
@@ -263,8 +262,9 @@ def main() -> int:
     images, out = images_in(args.images), Path(args.out)
     if not images:
         stop(f"There are no images in {' '.join(args.images)}.")
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        stop(f"{out} is there already. Delete it or name another folder.")
+    is_inside = any(Path(source).resolve() in out.resolve().parents for source in args.images)
+    if is_inside or (out.exists() and (not out.is_dir() or any(out.iterdir()))):
+        stop(f"{out} is there already, or lies among the images. Name another folder.")
     detector = Detector(args.operating_point)
     out.mkdir(parents=True, exist_ok=True)
     stems = collections.Counter(os.path.splitext(name)[0].casefold() for name in images)
