@@ -3,6 +3,7 @@ whoever is killed."""
 
 import importlib.util
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -19,13 +20,14 @@ import test_predict
 from test_predict import save
 
 from lib import predict
-from lib.cluster import prediction, predictor
-from lib.cluster.prediction import Share, share_of
+from lib.cluster import node, prediction, predictor
+from lib.cluster.shares import Share, share_of
 from lib.data import storage
 from lib.data.listing import ImageFile
 from lib.errors import UserError
 from lib.inference.chunks import Chunk
 from lib.paths import PROJECT
+from lib.pipeline import cache_key
 
 needs_ray = pytest.mark.skipif(
     importlib.util.find_spec("ray") is None, reason="no Ray of requirements-cluster.txt"
@@ -84,26 +86,38 @@ def test_options_that_mean_nothing_are_refused(words, sentence, capsys):
 
 def test_a_node_that_sees_something_else_says_what(tmp_path):
     """On a node without the project, the folder of results, the run or the images."""
-    lines = f"exec(open({predictor.__file__!r}).read())\nprint(*Predictor({{'project': '/nowhere'}}).open())"
+    code = "Predictor({'project': '/nowhere'}, other_code).open()"
+    lines = f"exec(open({node.__file__!r}).read())\nexec(open({predictor.__file__!r}).read())\nprint(*{code})"
     done = subprocess.run([sys.executable, "-I", "-c", lines], capture_output=True, text=True, cwd=tmp_path)
-    assert "cannot run the project in /nowhere (No module named 'lib'). Keep it there" in done.stdout
+    assert "does not have the project in /nowhere. Keep it where all nodes see it" in done.stdout
     (tmp_path / "model.json").write_text("{}")
     setting = {
         "project": str(PROJECT),
+        "files": {node.__file__: "0" * 64},
+        "versions": cache_key.versions(),
         "cards": {str(tmp_path / "model.json"): b"{}"},
         "hidden": tmp_path / "hidden",
         "token": prediction.TOKEN,
         "text": b"1",
     }
-    assert f"does not see {tmp_path / 'hidden'}. Name an --out" in predictor.Predictor(setting).open()[1]
+
+    def said():
+        return predictor.Predictor(setting, node.other_code).open()[1]
+
+    assert f"has other code: {node.__file__} differs" in said()
+    setting["files"] = {}
+    setting["versions"] = setting["versions"] | {"keras": "2.0"}
+    assert re.search(r"has other packages: keras [\d.]+, not 2.0. Install the same", said())
+    setting["versions"] = cache_key.versions()
+    assert f"does not see {tmp_path / 'hidden'}. Name an --out" in said()
     setting["cards"] = {str(tmp_path / "model.json"): b"of another training"}
-    assert "model.json of the run. Keep the run where all" in predictor.Predictor(setting).open()[1]
+    assert "model.json of the run. Keep the run where all" in said()
     image = save(tmp_path / "a.png", np.zeros((16, 40), np.uint8))
     for size, path in ((image.stat().st_size + 1, image), (9, tmp_path / "b.png")):
         chunk = Chunk(0, [ImageFile("a.png", path)], ["a"], [["a.png", size, 0]])
-        assert f"does not see the image {path} as the command does" in predictor.Predictor(setting).predict(
-            chunk
-        )
+        assert f"does not see the image {path} as the command does" in predictor.Predictor(
+            setting, node.other_code
+        ).predict(chunk)
 
 
 @pytest.fixture(scope="module")

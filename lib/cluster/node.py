@@ -28,6 +28,11 @@ def difference(proof: dict[str, Any]) -> str:
             f"does not see the run folder {proof['run']}. Keep the project's runs/ where all nodes see it under this "
             "name."
         )
+    return other_code(proof) or other_data(proof)
+
+
+def other_code(proof: dict[str, Any]) -> str:
+    """How the project and the packages of this node differ from the command's, as `difference`."""
     if not os.path.isdir(proof["project"]):
         return f"does not have the project in {proof['project']}. Keep it where all nodes see it under this name."
     for path, expected in proof["files"].items():
@@ -37,7 +42,7 @@ def difference(proof: dict[str, Any]) -> str:
             return f"has other code: {path} {what}. Bring the project to the same state on all nodes."
     if proof["project"] not in sys.path:
         sys.path.insert(0, proof["project"])
-    return other_packages(proof["versions"]) or other_data(proof)
+    return other_packages(proof["versions"])
 
 
 def read(path: str) -> bytes | None:

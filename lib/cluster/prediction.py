@@ -3,24 +3,24 @@ into the folder of results. Names of files go to them, and nothing comes back bu
 
 import argparse
 import contextlib
-import os
 import pickle
 import secrets
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from lib import errors, paths
-from lib.cluster import connect, predictor
+from lib.cluster import connect, node, nodes, predictor
+from lib.cluster.shares import CPUS, Share, room, share_of, up, variables_of
+from lib.data import manifest
 from lib.errors import UserError, shorten
 from lib.inference.output_folder import OutputFolder
 from lib.inference.results import Severity
-from lib.models import environment
+from lib.pipeline import cache_key
 
-CPUS = 4  # processors of an actor where nothing is said, on nodes that have so many
 ATTEMPTS = 3  # actors that a chunk may lose before it is given up
 PAUSE = 1.0  # seconds between looks at the cluster, and between lines about the progress
 LONGEST_WAIT = 60.0  # seconds without any node that has room
@@ -63,67 +63,6 @@ def insist_on_options(args: argparse.Namespace) -> None:
             raise UserError(f"{name} {value:g}: it is a number from {1 if name in stated else 0} up.")
 
 
-@dataclass(frozen=True)
-class Share:
-    """How many actors there are, and what each has for itself: processors, and cards or a part of one."""
-
-    actors: int
-    cpus: int
-    gpus: float
-
-
-def up(ray: Any) -> list[dict[str, float]]:
-    """What each node has that is up and computes: {"CPU": 8.0, "GPU": 1.0}."""
-    return [one["Resources"] for one in ray.nodes() if one["Alive"] and one["Resources"].get("CPU")]
-
-
-def room(nodes: Iterable[dict[str, float]], cpus: int, gpus: float) -> int:
-    """How many actors with so much each such nodes have room for."""
-    each = ((one["CPU"] / cpus, one.get("GPU", 0) / gpus if gpus else one["CPU"]) for one in nodes)
-    return sum(int(min(pair) + 1e-6) for pair in each)
-
-
-def share_of(
-    resources: Iterable[dict[str, float]], actors: int | None, cpus: int | None, gpus: float | None
-) -> Share:
-    """How a cluster is shared out.
-
-    Arguments:
-        resources: of each node, {"CPU": 8.0, "GPU": 1.0}; the others: as the options say, None: nothing.
-
-    Raises UserError where no node has room for one actor, or all together not for so many.
-    """
-    nodes = [one for one in resources if one.get("CPU")]
-    if gpus is None:
-        gpus = 1.0 if any(one.get("GPU") for one in nodes) else 0.0
-    most = int(max((one["CPU"] for one in nodes), default=0))
-    if cpus is None and actors is not None:
-        cpus = next((each for each in range(most, 0, -1) if room(nodes, each, gpus) >= actors), 1)
-    elif cpus is None:
-        cpus = next((each for each in range(CPUS, 0, -1) if room(nodes, each, gpus)), 1)
-    if actors is None:
-        actors = max(room(nodes, cpus, gpus), 1)
-    if room(nodes, cpus, gpus) < actors:
-        has = "; ".join(f"{one['CPU']:g} processors and {one.get('GPU', 0):g} cards" for one in nodes)
-        raise UserError(
-            f"The cluster has no room for {actors} actor{'s' * (actors > 1)} with {cpus} processor{'s' * (cpus > 1)} and {gpus:g} cards "
-            f"each: its nodes have {has or 'none'}. Ask for less with --actors, --cpus-per-actor and --gpus-per-actor."
-        )
-    return Share(actors, cpus, gpus)
-
-
-def variables_of(share: Share) -> dict[str, str]:
-    """The environment variables of actors: those of the command that may change the last bits, and as many threads
-    as an actor has processors."""
-    own = environment.recorded(os.environ) | environment.OWN | dict([environment.GROWTH])
-    own |= {"TF_CPP_MIN_LOG_LEVEL": "3"} | dict.fromkeys(environment.THREADS, str(share.cpus))
-    if not share.gpus:
-        own["CUDA_VISIBLE_DEVICES"] = ""  # Ray shows every card to who asked for none
-    elif "CUDA_VISIBLE_DEVICES" in own:
-        del own["CUDA_VISIBLE_DEVICES"]
-    return own
-
-
 def fill(
     folder: OutputFolder,
     missing: Sequence[int],
@@ -141,6 +80,12 @@ def fill(
     folder.hidden.write(TOKEN, text)
     setting |= {
         "project": str(paths.PROJECT),
+        "files": {
+            str(path): manifest.file_hash(path)
+            for name in nodes.NEEDED
+            for path in sorted(paths.PROJECT.glob(name))
+        },
+        "versions": cache_key.versions(),
         "packed": pickle.dumps((folder.writer, severity)),
         "hidden": folder.unfinished,
         "token": TOKEN,
@@ -153,7 +98,11 @@ def fill(
         share = share_of(up(ray), args.actors, args.cpus_per_actor, args.gpus_per_actor)
         cards = f" and {share.gpus:g} of a card" if share.gpus else ""
         plural = "s" if share.cpus > 1 else ""
-        ray.cloudpickle.register_pickle_by_value(predictor)
+        for module in (
+            node,
+            predictor,
+        ):  # they travel to the nodes, which may have another state of the project
+            ray.cloudpickle.register_pickle_by_value(module)
         several = "s, each" if share.actors > 1 else ""
         report(
             f"cluster  {args.cluster}: {share.actors} actor{several} with {share.cpus} processor{plural}{cards}"
@@ -258,7 +207,7 @@ class Crew:
                 scheduling_strategy="SPREAD",
                 runtime_env=variables,
             )
-            .remote(self.setting)
+            .remote(self.setting, node.other_code)
         )
         self.at_work[actor.open.remote()] = actor, None
 

@@ -3,7 +3,7 @@ nothing of lib is imported before."""
 
 import pickle
 import socket
-import sys
+from collections.abc import Callable
 from typing import Any
 
 
@@ -20,13 +20,15 @@ class Predictor:
     """Opens a run's networks once and predicts one chunk of images after the other.
 
     Arguments:
-        setting: "project": its folder; "run", "operating_point", "height", "maps_from": see `Inspector`; "cards":
-            {file of the run: its bytes}; "hidden": of the folder of results; "token", "text": name and content of a file
-            in it; "packed": its ChunkWriter and the Severity, pickled; "white": see `chunks.predict_chunk`.
+        setting: "project", "files", "versions": see `node.difference`; "run", "operating_point", "height",
+            "maps_from": see `Inspector`; "cards": {file of the run: its bytes}; "hidden": of the folder of results;
+            "token", "text": name and content of a file in it; "packed": its ChunkWriter and the Severity, pickled;
+            "white": see `chunks.predict_chunk`.
+        other_code: `node.other_code`, by value.
     """
 
-    def __init__(self, setting: dict[str, Any]) -> None:
-        self.setting = setting
+    def __init__(self, setting: dict[str, Any], other_code: Callable[[dict[str, Any]], str]) -> None:
+        self.setting, self.other_code = setting, other_code
         self.inspector: Any = None
         self.writer: Any = None
         self.severity: Any = None
@@ -34,18 +36,13 @@ class Predictor:
     def open(self) -> tuple[str, str]:
         """(name of this node, what is wrong with it or with the run, a sentence, or "")."""
         name = socket.gethostname()
-        project = self.setting["project"]
-        if project not in sys.path:
-            sys.path.insert(0, project)
-        try:
-            from lib.data import storage
-            from lib.errors import UserError
-            from lib.inference.inspector import Inspector
-            from lib.models import environment
-        except ImportError as error:
-            return name, (
-                f"The node {name} cannot run the project in {project} ({error}). Keep it there on all nodes, with the same packages."
-            )
+        if differs := self.other_code(self.setting):
+            return name, f"The node {name} {differs}"
+        from lib.data import storage
+        from lib.errors import UserError
+        from lib.inference.inspector import Inspector
+        from lib.models import environment
+
         for path, content in self.setting["cards"].items():
             if read(path) != content:
                 return (
