@@ -16,7 +16,8 @@ HERE = Path(__file__).resolve().parent
 COMPUTE = ("networks", "training", "normalization", "pretrained", "rle", "generators", "metrics", "threshold_search", "evaluation",
            "thresholds", "notebook_judgement", "duplicates", "doubts", "time_budget", "lessons", "architecture", "words",
            "requirements", "synthetic", "budgets", "inspector", "scores", "copy_lookup", "passes", "fuzz", "plots", "export",
-           "dockerfile")  # fmt: skip
+           "dockerfile", "compare", "bad_models", "small_data", "coils", "chosen", "review", "backbones", "depthwise", "ranges",
+           "labels", "label_formats")  # fmt: skip
 
 
 @pytest.mark.slow
