@@ -65,6 +65,7 @@ def test_where_no_cluster_answers_a_sentence_says_so(cluster, expected, monkeypa
         pass
 
 
+@pytest.mark.slow
 @needs_ray
 def test_a_cluster_of_this_machine_works_and_ends_without_a_word():
     done = subprocess.run(

@@ -14,7 +14,7 @@ from lib.paths import PROJECT
 from lib.pipeline import cache_key
 from lib.pipeline.graph import Project
 
-WAIT = 60.0  # seconds for a node to prove what it sees
+WAIT = 120.0  # seconds for a node to prove what it sees
 NEEDED = ("lib/**/*.py", "lib/**/*.html", "lib/**/*.css", "lib/**/*.js")  # of the project, besides notebooks
 
 
