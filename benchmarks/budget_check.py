@@ -22,7 +22,7 @@ import measure  # noqa: E402
 import trained_run  # noqa: E402
 
 from lib import paths  # noqa: E402
-from lib.data import dataset, dealing, duplicates  # noqa: E402
+from lib.data import dataset, duplicates, grouping  # noqa: E402
 from lib.evaluation import alarms, budgets, predictions, threshold_search  # noqa: E402
 from lib.inference import cascade, sources  # noqa: E402
 from lib.synthetic import generate, planning  # noqa: E402
@@ -39,7 +39,7 @@ def predicted(run, thresholds, strips, seed):
         generate.generate(data, strips, 8, seed, contrast=generate.CLEAR)
         table = dataset.load_table(data)
         coil = np.array([strip.roll for strip in planning.plan("train", strips, seed)])
-        group = dealing.joined_groups([duplicates.find_duplicates(table["path"]), coil])
+        group = grouping.joined_groups([duplicates.find_duplicates(table["path"]), coil])
         table = table.assign(group=group)
         rles = table[dataset.rle_columns(table)].to_numpy().tolist()
         return predictions.collect_predictions(networks, table, rles, thresholds.shape)

@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 
 from lib import files
-from lib.data import dealing, rle
+from lib.data import grouping, rle
 from lib.errors import UserError
 from lib.evaluation import comparison, comparison_page, held_out, histories, scores, threshold_search
 from lib.evaluation.held_out import HeldOut
@@ -59,10 +59,10 @@ def test_the_area_under_the_curve(truth, probability, weights, expected):
 
 def test_images_that_any_run_takes_for_near_duplicates_are_one_group():
     first, second = np.array([0, 0, 1, 2, 3]), np.array([5, 6, 6, 7, 8])
-    assert dealing.joined_groups([first, second]).tolist() == [0, 0, 0, 1, 2]
-    assert dealing.joined_groups([first, first]).tolist() == first.tolist()
+    assert grouping.joined_groups([first, second]).tolist() == [0, 0, 0, 1, 2]
+    assert grouping.joined_groups([first, first]).tolist() == first.tolist()
     chain = np.arange(6) // 2, (np.arange(6) + 1) // 2  # each overlaps the next
-    assert dealing.joined_groups(chain).tolist() == [0] * 6
+    assert grouping.joined_groups(chain).tolist() == [0] * 6
 
 
 def test_paired_differences_are_exact():

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from lib.data.chosen import HEADERS
-from lib.data.dealing import joined_groups
+from lib.data.grouping import joined_groups
 from lib.data.labels.fields import file_text
 from lib.data.labels.record import ImageNames
 from lib.errors import UserError

@@ -10,7 +10,7 @@ import numpy as np
 
 from lib import files
 from lib.data import chosen, splitting
-from lib.data.dealing import joined_groups
+from lib.data.grouping import joined_groups
 from lib.errors import UserError
 from lib.evaluation import scores, statistics
 from lib.evaluation.predictions import CascadePredictions, pair_pixels, passing_filters
