@@ -88,7 +88,9 @@ def run(name, data, strips, settings):
         words += ["--resume"]
     else:
         given = {one.partition("=")[0] for one in settings}
-        short = [one for one in (*SHORT, f"all.crops={CROPS // strips}") if one.partition("=")[0] not in given]
+        short = [
+            one for one in (*SHORT, f"all.crops={CROPS // strips}") if one.partition("=")[0] not in given
+        ]
         chosen = [*short, *settings]
         words += [
             "--profile",
