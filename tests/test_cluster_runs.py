@@ -150,7 +150,7 @@ def test_threads_are_set_and_no_card_is_seen_where_none_is_given(monkeypatch):
     assert variables.items() <= there.items() and there["CUDA_VISIBLE_DEVICES"] == ""
     assert "TF_ENABLE_ONEDNN_OPTS" not in there and "RAY_JOB_ID" not in there
     assert executor.NodeExecutor(variables, "0,1").environment()["CUDA_VISIBLE_DEVICES"] == "0,1"
-    sent = executor.variables_of(2)
+    sent = nodes.variables_of(2)
     assert (sent["OMP_NUM_THREADS"], sent["TF_NUM_INTRAOP_THREADS"]) == ("2", "2")
     assert sent["TF_ENABLE_ONEDNN_OPTS"] == "0" and "CUDA_VISIBLE_DEVICES" not in sent
 

@@ -17,6 +17,7 @@ QUIET = {  # nothing is sent to Ray's makers, and nothing of its own stands betw
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
 }
 WAIT = 5.0  # seconds for an address to answer
+HEAD_FAILURES = 3  # looks in a row without an answer that mean that the head node is gone
 HOW = "Start one with `ray start --head`, or use --cluster local."
 
 
@@ -93,6 +94,25 @@ def check_answers(address: str, cluster: str) -> None:
         raise UserError(f"--cluster {cluster}: write local, auto or an address, such as 10.0.0.1:6379.")
     if not listens(address, WAIT):
         raise UserError(f"--cluster {cluster}: no Ray cluster answers at {address}. {HOW}")
+
+
+class Head:
+    """Whether the head node of a cluster, "HOST:PORT", is still there. Where it is gone, Ray would soon end this
+    process without a word."""
+
+    def __init__(self, address: str) -> None:
+        self.address, self.failures = address, 0
+
+    def answers(self, seconds: float) -> bool:
+        """Look at it, so many seconds at most; whether it answers."""
+        is_there = listens(self.address, seconds)
+        self.failures = 0 if is_there else self.failures + 1
+        return is_there
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether it did not answer several times in a row."""
+        return self.failures >= HEAD_FAILURES
 
 
 def listens(address: str, seconds: float) -> bool:

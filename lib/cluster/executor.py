@@ -20,29 +20,17 @@ from lib.pipeline.progress import print_event
 
 ATTEMPTS = 3  # nodes that a notebook may lose before it fails
 HEAD_PAUSE = 1.0  # seconds between looks at the head node
-HEAD_FAILURES = 3  # looks in a row without an answer that mean that it is gone
 ROOM_PAUSE = 5.0  # seconds between looks whether a waiting notebook can start at all
 LONGEST_WAIT = 60.0  # seconds without any node for it
 BEAT = 2.0  # seconds between signs of life for what runs on nodes
 STOP_WAIT = 10.0  # seconds for a notebook's process to end
-CARD = graphics_cards.VARIABLE
-
-
-def variables_of(threads: int) -> dict[str, str]:
-    """The environment variables of every notebook on every node: those of the command that may change the last
-    bits, and as many threads as the notebook has processors."""
-    own = environment.of_notebook(1)
-    names = {*environment.recorded(own), *environment.OWN, environment.GROWTH[0], "TF_CPP_MIN_LOG_LEVEL"} - {
-        CARD
-    }
-    return {name: own[name] for name in sorted(names)} | dict.fromkeys(environment.THREADS, str(threads))
 
 
 class NodeExecutor(LocalExecutor):
     """Runs a notebook's process on the node that this process is on.
 
     Arguments:
-        variables: see `variables_of`; card: the numbers of its graphics cards, "" for none.
+        variables: see `nodes.variables_of`; card: the numbers of its graphics cards, "" for none.
     """
 
     # Ray kills the children of a process that it ends. A shell between lets the notebook's process live on for the
@@ -62,7 +50,11 @@ class NodeExecutor(LocalExecutor):
             "PYTHONBREAKPOINT",
             *(name for name in own if name.startswith("RAY_")),
         }
-        return {name: own[name] for name in own if name not in foreign} | self.variables | {CARD: self.card}
+        return (
+            {name: own[name] for name in own if name not in foreign}
+            | self.variables
+            | {graphics_cards.VARIABLE: self.card}
+        )
 
 
 @dataclass
@@ -91,12 +83,12 @@ class ClusterExecutor:
     cluster: "Cluster"
     proof: dict[str, Any]
     proved: list[str]
-    head_failures: int = 0
     next_look: float = 0
     next_room: float = 0
 
     def __post_init__(self) -> None:
-        self.ray, self.variables = self.cluster.ray, variables_of(self.cluster.share.cpus)
+        self.head = connect.Head(self.cluster.address)
+        self.ray, self.variables = self.cluster.ray, nodes.variables_of(self.cluster.share.cpus)
         self.modules = cache_key.library()
         self.jobs: list[ClusterJob] = []
         self.closed = threading.Event()
@@ -181,18 +173,12 @@ class ClusterExecutor:
         if time.monotonic() < self.next_look:
             return
         self.next_look = time.monotonic() + HEAD_PAUSE
-        is_there = connect.listens(self.cluster.address, HEAD_PAUSE)
-        self.head_failures = 0 if is_there else self.head_failures + 1
-        if self.is_headless:
+        self.head.answers(HEAD_PAUSE)
+        if self.head.is_gone:
             raise UserError(
                 f"The head node of the cluster, {self.cluster.address}, does not answer any more, and without it nothing "
                 "runs. Start Ray again, then go on with --resume and --cluster: what was finished is kept."
             )
-
-    @property
-    def is_headless(self) -> bool:
-        """Whether the head node is gone."""
-        return self.head_failures >= HEAD_FAILURES
 
     def check_room(self, job: ClusterJob) -> Result | None:
         """A notebook's end if it has waited long and no node is left that could run it."""
@@ -211,7 +197,7 @@ class ClusterExecutor:
 
     def stop(self, job: ClusterJob) -> None:
         """End a notebook's process, and give its share of the node back."""
-        if self.is_headless:  # the nodes end what they run themselves
+        if self.head.is_gone:  # the nodes end what they run themselves
             return
         with contextlib.suppress(self.ray.exceptions.RayError):
             if job.ran_on:

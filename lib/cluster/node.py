@@ -126,7 +126,7 @@ class Runner:
         """Execute a notebook; (whether it ran to its end, its error in one sentence).
 
         Arguments:
-            arguments: those of `Executor.start`; variables: see `executor.variables_of`.
+            arguments: those of `Executor.start`; variables: see `nodes.variables_of`.
         """
         if self.differs:
             return False, f"The node {self.ran_on['node']} {self.differs}"

@@ -1,6 +1,6 @@
-"""The nodes of a cluster: how many notebooks they have room for, and whether all of them see the same."""
+"""The nodes of a cluster: how many notebooks they have room for, what is set for all of them, and whether all of
+them see the same."""
 
-import hashlib
 import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -9,9 +9,11 @@ from typing import Any
 
 from lib import files
 from lib.cluster import node
+from lib.data.manifest import file_hash
 from lib.errors import UserError, shorten
+from lib.models import environment
 from lib.paths import PROJECT
-from lib.pipeline import cache_key
+from lib.pipeline import cache_key, graphics_cards
 from lib.pipeline.graph import Project
 
 WAIT = 120.0  # seconds for a node to prove what it sees
@@ -20,13 +22,13 @@ NEEDED = ("lib/**/*.py", "lib/**/*.html", "lib/**/*.css", "lib/**/*.js")  # of t
 
 @dataclass(frozen=True)
 class Share:
-    """What a notebook has for itself on a node: processors, and graphics cards or a part of one."""
+    """What a notebook, or an actor, has for itself on a node: processors, and graphics cards or a part of one."""
 
     cpus: int
     gpus: float
 
     def fits(self, resources: dict[str, float]) -> int:
-        """How many notebooks find room among a node's resources, {"CPU": 8.0, "GPU": 1.0}."""
+        """How many such shares find room among a node's resources, {"CPU": 8.0, "GPU": 1.0}."""
         rooms = [resources.get("CPU", 0) / self.cpus]
         if self.gpus:
             rooms.append(resources.get("GPU", 0) / self.gpus)
@@ -42,6 +44,21 @@ def alive(ray: Any) -> list[dict[str, Any]]:
     return [one for one in ray.nodes() if one["Alive"]]
 
 
+def cards_of(resources: Iterable[dict[str, float]], gpus: float | None) -> float:
+    """How many cards are asked for, or, where nothing is said (None), 1 if a node with these resources has a card,
+    else 0."""
+    return gpus if gpus is not None else 1.0 if any(one.get("GPU") for one in resources) else 0.0
+
+
+def variables_of(threads: int) -> dict[str, str]:
+    """The environment variables of all that computes on any node: those of the command that may change the last
+    bits, cards apart, and so many threads."""
+    own = environment.of_notebook(1)
+    names = {*environment.recorded(own), *environment.OWN, environment.GROWTH[0], "TF_CPP_MIN_LOG_LEVEL"}
+    names -= {graphics_cards.VARIABLE}
+    return {name: own[name] for name in sorted(names)} | dict.fromkeys(environment.THREADS, str(threads))
+
+
 def share_of(resources: Iterable[dict[str, float]], cpus: int | None, gpus: float | None) -> Share:
     """The share of each notebook on nodes with these resources.
 
@@ -52,8 +69,7 @@ def share_of(resources: Iterable[dict[str, float]], cpus: int | None, gpus: floa
     Raises UserError for a share that cannot be.
     """
     resources = [one for one in resources if one.get("CPU")]
-    if gpus is None:
-        gpus = 1.0 if any(one.get("GPU") for one in resources) else 0.0
+    gpus = cards_of(resources, gpus)
     if gpus < 0 or (gpus > 1 and gpus != int(gpus)):
         raise UserError(f"--gpus-per-notebook {gpus:g}: 0, a part of a card such as 0.5, or whole cards.")
     if cpus is None:
@@ -79,20 +95,26 @@ def room(resources: Iterable[dict[str, float]], share: Share) -> int:
     return count
 
 
+def project_of(more: Iterable[Path] = ()) -> dict[str, Any]:
+    """The code and the packages of the command, as every node must have them: "project", "files", "versions" of
+    `node.difference`; `more`: files of the project that count, too."""
+    needed = [path for pattern in NEEDED for path in sorted(PROJECT.glob(pattern))]
+    return {
+        "project": str(PROJECT),
+        "files": {str(path): file_hash(path) for path in [*needed, *more]},
+        "versions": cache_key.versions(),
+    }
+
+
 def proof_of(project: Project, run_dir: Path, data: Path, fingerprint: str) -> dict[str, Any]:
     """What every node must see, see `node.difference`; its token is written into the run folder."""
     token = run_dir / f".cluster.{secrets.token_hex(4)}.partial"  # a name that --resume removes
     text = secrets.token_hex(16)
     files.write_atomic(token, text)
-    needed = [path for pattern in NEEDED for path in sorted(PROJECT.glob(pattern))]
-    needed += sorted(project.notebooks.glob("*.ipynb"))
-    return {
+    return project_of(sorted(project.notebooks.glob("*.ipynb"))) | {
         "run": str(run_dir),
         "token": str(token),
         "text": text,
-        "project": str(PROJECT),
-        "files": {str(path): hashlib.sha256(path.read_bytes()).hexdigest() for path in needed},
-        "versions": cache_key.versions(),
         "data": str(data),
         "fingerprint": fingerprint,
     }

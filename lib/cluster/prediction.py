@@ -12,19 +12,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from lib import errors, paths
+from lib import errors
 from lib.cluster import connect, node, nodes, predictor
 from lib.cluster.shares import CPUS, Share, room, share_of, up, variables_of
-from lib.data import manifest
 from lib.errors import UserError, shorten
 from lib.inference.output_folder import OutputFolder
 from lib.inference.results import Severity
-from lib.pipeline import cache_key
 
 ATTEMPTS = 3  # actors that a chunk may lose before it is given up
 PAUSE = 1.0  # seconds between looks at the cluster, and between lines about the progress
 LONGEST_WAIT = 60.0  # seconds without any node that has room
-HEAD_FAILURES = 3  # looks in a row without an answer that mean that the head node is gone
 TOKEN = "cluster.token"  # in the hidden folder: what every node must see
 
 
@@ -78,14 +75,7 @@ def fill(
     """
     text = secrets.token_hex(16).encode()
     folder.hidden.write(TOKEN, text)
-    setting |= {
-        "project": str(paths.PROJECT),
-        "files": {
-            str(path): manifest.file_hash(path)
-            for name in nodes.NEEDED
-            for path in sorted(paths.PROJECT.glob(name))
-        },
-        "versions": cache_key.versions(),
+    setting |= nodes.project_of() | {
         "packed": pickle.dumps((folder.writer, severity)),
         "hidden": folder.unfinished,
         "token": TOKEN,
@@ -132,10 +122,9 @@ class Crew:
     )  # future: actor, chunk; None: it opens
     names: dict[Any, str] = field(default_factory=dict)  # actor: its node
     lost: Counter = field(default_factory=Counter)  # chunk: how many actors it lost
-    silent: int = 0  # looks in a row at which the head did not answer
 
     def __post_init__(self) -> None:
-        self.address = self.ray.get_runtime_context().gcs_address
+        self.head = connect.Head(self.ray.get_runtime_context().gcs_address)
 
     def work(self, chunks: Sequence[int]) -> None:
         """Predict the chunks of these indices, as many at a time as there are actors. A chunk whose actor is lost
@@ -186,11 +175,10 @@ class Crew:
     def has_room(self) -> bool:
         """Whether a node is up that could hold an actor. UserError if the head of the cluster is gone: soon after,
         Ray would end this process without a word."""
-        is_there = connect.listens(self.address, PAUSE)
-        self.silent = 0 if is_there else self.silent + 1
-        if self.silent >= HEAD_FAILURES:
+        is_there = self.head.answers(PAUSE)
+        if self.head.is_gone:
             raise UserError(
-                f"The head node of the cluster, {self.address}, does not answer any more. Start Ray again, then give the same "
+                f"The head node of the cluster, {self.head.address}, does not answer any more. Start Ray again, then give the same "
                 "command again: what was finished is kept."
             )
         return not is_there or room(up(self.ray), self.share.cpus, self.share.gpus) > 0

@@ -7,15 +7,6 @@ from collections.abc import Callable
 from typing import Any
 
 
-def read(path: str) -> bytes | None:
-    """A file's content, None where it cannot be read."""
-    try:
-        with open(path, "rb") as file:
-            return file.read()
-    except OSError:
-        return None
-
-
 class Predictor:
     """Opens a run's networks once and predicts one chunk of images after the other.
 
@@ -38,6 +29,7 @@ class Predictor:
         name = socket.gethostname()
         if differs := self.other_code(self.setting):
             return name, f"The node {name} {differs}"
+        from lib.cluster.node import read
         from lib.data import storage
         from lib.errors import UserError
         from lib.inference.inspector import Inspector

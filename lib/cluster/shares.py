@@ -1,12 +1,13 @@
 """How the nodes of a cluster are shared out among actors that predict, and what these have in their environment."""
 
-import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from lib.cluster import nodes
 from lib.errors import UserError
 from lib.models import environment
+from lib.pipeline import graphics_cards
 
 CPUS = 4  # processors of an actor where nothing is said, on nodes that have so many
 
@@ -22,13 +23,12 @@ class Share:
 
 def up(ray: Any) -> list[dict[str, float]]:
     """What each node has that is up and computes: {"CPU": 8.0, "GPU": 1.0}."""
-    return [one["Resources"] for one in ray.nodes() if one["Alive"] and one["Resources"].get("CPU")]
+    return [one["Resources"] for one in nodes.alive(ray) if one["Resources"].get("CPU")]
 
 
-def room(nodes: Iterable[dict[str, float]], cpus: int, gpus: float) -> int:
-    """How many actors with so much each such nodes have room for."""
-    each = ((one["CPU"] / cpus, one.get("GPU", 0) / gpus if gpus else one["CPU"]) for one in nodes)
-    return sum(int(min(pair) + 1e-6) for pair in each)
+def room(resources: Iterable[dict[str, float]], cpus: int, gpus: float) -> int:
+    """How many actors with so much each nodes with these resources have room for."""
+    return sum(map(nodes.Share(cpus, gpus).fits, resources))
 
 
 def share_of(
@@ -41,18 +41,17 @@ def share_of(
 
     Raises UserError where no node has room for one actor, or all together not for so many.
     """
-    nodes = [one for one in resources if one.get("CPU")]
-    if gpus is None:
-        gpus = 1.0 if any(one.get("GPU") for one in nodes) else 0.0
-    most = int(max((one["CPU"] for one in nodes), default=0))
+    resources = [one for one in resources if one.get("CPU")]
+    gpus = nodes.cards_of(resources, gpus)
+    most = int(max((one["CPU"] for one in resources), default=0))
     if cpus is None and actors is not None:
-        cpus = next((each for each in range(most, 0, -1) if room(nodes, each, gpus) >= actors), 1)
+        cpus = next((each for each in range(most, 0, -1) if room(resources, each, gpus) >= actors), 1)
     elif cpus is None:
-        cpus = next((each for each in range(CPUS, 0, -1) if room(nodes, each, gpus)), 1)
+        cpus = next((each for each in range(CPUS, 0, -1) if room(resources, each, gpus)), 1)
     if actors is None:
-        actors = max(room(nodes, cpus, gpus), 1)
-    if room(nodes, cpus, gpus) < actors:
-        has = "; ".join(f"{one['CPU']:g} processors and {one.get('GPU', 0):g} cards" for one in nodes)
+        actors = max(room(resources, cpus, gpus), 1)
+    if room(resources, cpus, gpus) < actors:
+        has = "; ".join(f"{one['CPU']:g} processors and {one.get('GPU', 0):g} cards" for one in resources)
         raise UserError(
             f"The cluster has no room for {actors} actor{'s' * (actors > 1)} with {cpus} processor{'s' * (cpus > 1)} and {gpus:g} cards "
             f"each: its nodes have {has or 'none'}. Ask for less with --actors, --cpus-per-actor and --gpus-per-actor."
@@ -61,12 +60,9 @@ def share_of(
 
 
 def variables_of(share: Share) -> dict[str, str]:
-    """The environment variables of actors: those of the command that may change the last bits, and as many threads
-    as an actor has processors."""
-    own = environment.recorded(os.environ) | environment.OWN | dict([environment.GROWTH])
-    own |= {"TF_CPP_MIN_LOG_LEVEL": "3"} | dict.fromkeys(environment.THREADS, str(share.cpus))
-    if not share.gpus:
-        own["CUDA_VISIBLE_DEVICES"] = ""  # Ray shows every card to who asked for none
-    elif "CUDA_VISIBLE_DEVICES" in own:
-        del own["CUDA_VISIBLE_DEVICES"]
-    return own
+    """The environment variables of actors, see `nodes.variables_of`, with as many threads as an actor has
+    processors."""
+    own = nodes.variables_of(share.cpus) | dict([environment.GROWTH])
+    return (
+        own if share.gpus else own | {graphics_cards.VARIABLE: ""}
+    )  # Ray shows every card to who asked for none
