@@ -11,8 +11,6 @@ their turns anew.
 """
 
 import argparse
-import shutil
-import subprocess
 import sys
 from pathlib import Path
 
@@ -21,11 +19,12 @@ import numpy as np
 PROJECT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(PROJECT))
 
+import data_run  # noqa: E402
 import measure  # noqa: E402
 import pandas as pd  # noqa: E402
 
-from lib import errors, files  # noqa: E402
-from lib.data import dataset, duplicates, importing  # noqa: E402
+from lib import files  # noqa: E402
+from lib.data import dataset, duplicates  # noqa: E402
 from lib.evaluation import overlap, scores  # noqa: E402
 
 JUDGED = 840  # as many as the published split judges
@@ -49,25 +48,9 @@ def write_drawing(folder, table, about, images, seed):
     judged = others[~others["group"].isin(learning["group"])].head(JUDGED)
     names = {id(part): [f"{index:05}.jpg" for index in part.index] for part in (learning, judged)}
     if not folder.is_dir():
-        draft = folder.with_name(folder.name + ".part")
-        shutil.rmtree(draft, ignore_errors=True)
-        for part, images_of, csv in (
-            (learning, "train_images", "train.csv"),
-            (judged, "test_images", "test_truth.csv"),
-        ):
-            (draft / images_of).mkdir(parents=True)
-            for name, path in zip(names[id(part)], part["path"], strict=True):
-                shutil.copyfile(path, draft / images_of / name)
-            texts = part[dataset.rle_columns(part)].to_numpy()
-            rows = [
-                (name, number, text)
-                for name, of_image in zip(names[id(part)], texts, strict=True)
-                for number, text in enumerate(of_image, 1)
-                if text
-            ]
-            dataset.write_table(draft / csv, importing.HEADER, rows)
-        files.write_json(draft / "dataset.json", about)
-        draft.rename(folder)
+        with data_run.new_folder(folder, about) as draft:
+            data_run.write_part(draft, "train_images", "train.csv", learning, names[id(learning)])
+            data_run.write_part(draft, "test_images", "test_truth.csv", judged, names[id(judged)])
     return dict(zip(names[id(judged)], judged["group"], strict=True))
 
 
@@ -96,22 +79,6 @@ def iou_of(both, either, group):
     return iou, iou.mean(), np.quantile(means, [0.025, 0.975])
 
 
-def run(profile, drawing, data, settings):
-    """Run the pipeline on one drawing, or go on with it; the run's folder. UserError if it failed."""
-    folder = PROJECT / "runs" / f"neu-{profile}-{drawing}"
-    classes = range(1, dataset.describe(data)["classes"] + 1)
-    segmenters = (f"3{number}_seg_class{number}" for number in classes)
-    words = ["--run", folder.name, "--only", ",".join(["05", "10", "20", *segmenters, "40", "90"])]
-    if (folder / "run.json").is_file():
-        words += ["--resume"]
-    else:
-        words += ["--profile", profile, "--data", data]
-        words += [word for one in (f"all.seed={drawing}", *settings) for word in ("-p", one)]
-    if subprocess.run([sys.executable, PROJECT / "run_all.py", *words], cwd=PROJECT, check=False).returncode:
-        raise errors.UserError(f"The run {folder.name} failed. Call this again when that is mended.")
-    return folder
-
-
 def main():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -132,7 +99,9 @@ def main():
         data = PROJECT / "data" / f"neu_{args.images}_{drawing}"
         group = write_drawing(data, table, about, args.images, drawing)
         for profile in args.profiles.split(","):
-            folder = run(profile, drawing, data, args.p)
+            settings = [f"all.seed={drawing}", *args.p]
+            only = ["05", "10", "20", *data_run.segmenters(data), "40", "90"]
+            folder = data_run.run(f"neu-{profile}-{drawing}", only, profile, data, settings)
             both, either, names = overlaps(folder, data)
             iou, mean, interval = iou_of(both, either, [group[name] for name in names])
             minutes = files.read_json(folder / "run.json")["seconds"] / 60

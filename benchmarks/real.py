@@ -11,7 +11,6 @@ call goes on where the first was cut off. Two hours a seed for 161 strips on two
 """
 
 import argparse
-import subprocess
 import sys
 from pathlib import Path
 
@@ -21,10 +20,10 @@ from sklearn.metrics import roc_auc_score
 PROJECT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(PROJECT))
 
+import data_run  # noqa: E402
 import measure  # noqa: E402
 
-from lib import errors, files  # noqa: E402
-from lib.data import dataset  # noqa: E402
+from lib import files  # noqa: E402
 from lib.evaluation import metrics, predictions, statistics, threshold_search  # noqa: E402
 from lib.inference import sources  # noqa: E402
 
@@ -33,34 +32,9 @@ OUT_OF_FOLD = ("all.held_out=0", "all.n_members=3", "all.keep=last")
 
 def run(args, seed):
     """Run the pipeline for one seed, or go on with it; the run's folder. UserError if it failed."""
-    folder = PROJECT / "runs" / f"real-{args.profile}-{seed}"
-    classes = dataset.describe(args.data)["classes"]
-    only = ",".join(
-        [
-            "05",
-            "10",
-            "20",
-            *(f"3{defect_class}_seg_class{defect_class}" for defect_class in range(1, classes + 1)),
-            "40",
-        ]
-    )
-    words = ["--run", folder.name, "--only", only]
-    if (folder / "run.json").is_file():
-        words += ["--resume"]
-    else:
-        settings = [f"all.seed={seed}", *(() if args.profile == "small_data" else OUT_OF_FOLD), *args.p]
-        words += [
-            "--profile",
-            args.profile,
-            "--data",
-            args.data,
-            *(word for one in settings for word in ("-p", one)),
-        ]
-    if subprocess.run([sys.executable, PROJECT / "run_all.py", *words], cwd=PROJECT, check=False).returncode:
-        raise errors.UserError(
-            f"The run {folder.name} failed. Its index says why; call this again when that is mended."
-        )
-    return folder
+    only = ["05", "10", "20", *data_run.segmenters(args.data), "40"]
+    settings = [f"all.seed={seed}", *(() if args.profile == "small_data" else OUT_OF_FOLD), *args.p]
+    return data_run.run(f"real-{args.profile}-{seed}", only, args.profile, args.data, settings)
 
 
 def area_under(truth, probability):

@@ -12,7 +12,6 @@ off.
 """
 
 import argparse
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -23,12 +22,12 @@ import pandas as pd
 PROJECT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(PROJECT))
 
+import data_run  # noqa: E402
 import measure  # noqa: E402
 import real  # noqa: E402
 import transfer  # noqa: E402
 
-from lib import errors, files  # noqa: E402
-from lib.data import dataset, duplicates, importing  # noqa: E402
+from lib.data import dataset, duplicates  # noqa: E402
 from lib.evaluation import predictions, statistics  # noqa: E402
 from lib.inference import sources  # noqa: E402
 
@@ -58,50 +57,20 @@ def draw(table, strips, seed):
 
 
 def write_folder(folder, table, about):
-    """Write a data folder of these rows of a table, if it is not there."""
-    if folder.is_dir():
-        return folder
-    draft = folder.with_name(folder.name + ".part")
-    shutil.rmtree(draft, ignore_errors=True)
-    (draft / "train_images").mkdir(parents=True)
-    (draft / "test_images").mkdir()
-    for path in table["path"]:
-        shutil.copyfile(path, draft / "train_images" / Path(path).name)
-    texts = table[dataset.rle_columns(table)].to_numpy()
-    rows = [
-        (name, number, text)
-        for name, of_image in zip(table["image_id"], texts, strict=True)
-        for number, text in enumerate(of_image, 1)
-        if text
-    ]
-    dataset.write_table(draft / "train.csv", importing.HEADER, rows)
-    files.write_json(draft / "dataset.json", about)
-    draft.rename(folder)
+    """Write a data folder of these rows of a table, if it is not there; the folder."""
+    if not folder.is_dir():
+        with data_run.new_folder(folder, about) as draft:
+            data_run.write_part(draft, "train_images", "train.csv", table, table["image_id"])
+            (draft / "test_images").mkdir()
     return folder
 
 
 def run(name, data, strips, settings):
     """Train on a data folder and choose thresholds, or go on with it; the run's folder. UserError if it failed."""
-    folder = PROJECT / "runs" / name
-    words = ["--run", name, "--only", "05,10,20,31,32,33,34,40", "--jobs", "1"]
-    if (folder / "run.json").is_file():
-        words += ["--resume"]
-    else:
-        given = {one.partition("=")[0] for one in settings}
-        short = [
-            one for one in (*SHORT, f"all.crops={CROPS // strips}") if one.partition("=")[0] not in given
-        ]
-        chosen = [*short, *settings]
-        words += [
-            "--profile",
-            "small_data",
-            "--data",
-            data,
-            *(word for one in chosen for word in ("-p", one)),
-        ]
-    if subprocess.run([sys.executable, PROJECT / "run_all.py", *words], cwd=PROJECT, check=False).returncode:
-        raise errors.UserError(f"The run {name} failed. Call this again when that is mended.")
-    return folder
+    given = {one.partition("=")[0] for one in settings}
+    short = [one for one in (*SHORT, f"all.crops={CROPS // strips}") if one.partition("=")[0] not in given]
+    only = ["05", "10", "20", *data_run.segmenters(data), "40"]
+    return data_run.run(name, only, "small_data", data, [*short, *settings], ("--jobs", "1"))
 
 
 def named(first, pool, labelled, count, out):
