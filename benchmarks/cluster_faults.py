@@ -9,7 +9,6 @@ again: each time a node's processes are killed at a random moment (SIGKILL to al
 or the command is, and gone on with --resume. It prints a table a kill; `benchmarks/cluster_faults.md` keeps one.
 """
 
-import argparse
 import random
 import sys
 import time
@@ -153,25 +152,14 @@ def start_cluster():
 
 
 def main():
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--kills", type=int, default=5, help="of nodes, and as many of the command")
-    parser.add_argument("--longest", type=float, default=40, help="seconds after the first start at most")
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--folder", required=True)
-    args = parser.parse_args()
-    from lib.synthetic import generate
-
+    kills_of = {"default": 5, "help": "of nodes, and as many of the command"}
+    args = kills.parser_of(
+        __doc__, kills_of, {"default": 40, "help": "seconds after the first start at most"}
+    ).parse_args()
     folder, chance, rows = Path(args.folder).resolve(), random.Random(args.seed), []
-    strips = generate.generate(folder / "strips", 12, 4, seed=42, processes=1)
-    settings = [part for setting in kills.TINY for part in ("-p", setting)]
-    script = [str(PROJECT / "tests" / "kills.py"), "--command", str(folder)]
-    arguments = ("--profile", "demo", "--data", str(strips), *ONLY, *settings)
-    alone = kills.beginner(script, "alone", "--jobs", "2", *arguments)(False)
-    said, _ = alone.communicate()
-    assert alone.returncode == 0, said
-    expected = kills.results(folder / "runs" / "alone")
+    script, arguments = kills.prepared(folder)
+    arguments = (*arguments, *ONLY)
+    expected = kills.undisturbed(folder, script, "alone", "--jobs", "2", *arguments)
     cluster = start_cluster()
     where = ("--cluster", cluster.address, "--cpus-per-notebook", "1")
     victims = [("node, all it runs", "node, Ray's process alone")[count % 2] for count in range(args.kills)]

@@ -250,32 +250,44 @@ def run_whole_project(folder, arguments):
     return errors.exit_code_of(run_all.perform, *run_all.parse(arguments), project)
 
 
-def main():
+def parser_of(description, kills, longest):
+    """The options of a script that kills: how often, when at the latest, by which seed, in which folder."""
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--kills", type=int, default=50)
-    parser.add_argument("--a-run", type=int, default=5, help="kills a run at most")
-    parser.add_argument("--longest", type=float, default=45, help="seconds between two kills at most")
+    parser.add_argument("--kills", type=int, **kills)
+    parser.add_argument("--longest", type=float, **longest)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--folder", required=True)
-    given = parser.parse_args()
+    return parser
+
+
+def prepared(folder):
+    """A dozen strips in a folder; the script that runs the project's notebooks on them there, and its words."""
     from lib.synthetic import generate
 
-    folder, chance, rows = Path(given.folder).resolve(), random.Random(given.seed), []
     strips = generate.generate(folder / "strips", 12, 4, seed=42, processes=1)
     settings = [part for setting in TINY for part in ("-p", setting)]
     script = [str(Path(__file__).resolve()), "--command", str(folder)]
-    arguments = ("--profile", "demo", "--data", str(strips), "--jobs", "2", *settings)
+    return script, ("--profile", "demo", "--data", str(strips), *settings)
 
-    def undisturbed(name):
-        """The results of a run that nobody kills."""
-        process = beginner(script, name, *arguments)(False)
-        said, _ = process.communicate()
-        assert process.returncode == 0, said
-        return results(folder / "runs" / name)
 
-    expected, number = undisturbed("whole"), 0
+def undisturbed(folder, script, name, *arguments):
+    """The results of a run that nobody kills."""
+    process = beginner(script, name, *arguments)(False)
+    said, _ = process.communicate()
+    assert process.returncode == 0, said
+    return results(folder / "runs" / name)
+
+
+def main():
+    parser = parser_of(__doc__, {"default": 50}, {"default": 45, "help": "seconds between two kills at most"})
+    parser.add_argument("--a-run", type=int, default=5, help="kills a run at most")
+    given = parser.parse_args()
+    folder, chance, rows = Path(given.folder).resolve(), random.Random(given.seed), []
+    script, arguments = prepared(folder)
+    arguments = (*arguments, "--jobs", "2")
+    expected, number = undisturbed(folder, script, "whole", *arguments), 0
     while len(rows) < given.kills:
         number += 1
         turn = VICTIMS[len(rows) % len(VICTIMS) :] + VICTIMS[: len(rows) % len(VICTIMS)]
@@ -290,7 +302,7 @@ def main():
         )
         (folder / "kills.md").write_text(report(rows) + "\n")
     print(report(rows))
-    same = "equal" if undisturbed("again") == expected else "NOT equal"
+    same = "equal" if undisturbed(folder, script, "again", *arguments) == expected else "NOT equal"
     print(f"two undisturbed runs: {same} in {len(expected)} files", flush=True)
     return 1 if any(row.problems for row in rows) or same != "equal" else 0
 

@@ -13,19 +13,25 @@ SHAPE = 40, 200
 __all__ = ["steel"]
 
 
+def write_data(folder, count, copy):
+    """A data folder of `count` images, of which the one with the number `copy` is a copy of 0; every other one has
+    the defect."""
+    (folder / "train_images").mkdir()
+    rng = np.random.default_rng(0)
+    lines = ["ImageId,ClassId,EncodedPixels"]
+    for index in range(count):
+        picture = cv2.resize(rng.integers(0, 255, (5, 25), np.uint8), SHAPE[::-1])
+        picture = cv2.imread(str(folder / "train_images" / "00.png"), 0) if index == copy else picture
+        cv2.imwrite(str(folder / "train_images" / f"{index:02}.png"), picture)
+        lines += [f"{index:02}.png,1,{rle.encode(np.eye(*SHAPE))}"] if index % 2 else []
+    (folder / "train.csv").write_text("\n".join(lines))
+    (folder / "dataset.json").write_text('{"classes": 1, "height": 40, "width": 200}')
+
+
 @pytest.fixture
 def data(tmp_path):
     """24 images, of which 0 and 1 were chosen and 2 is a copy of 0; every other one has the defect."""
-    (tmp_path / "train_images").mkdir()
-    rng = np.random.default_rng(0)
-    lines = ["ImageId,ClassId,EncodedPixels"]
-    for index in range(24):
-        picture = cv2.resize(rng.integers(0, 255, (5, 25), np.uint8), SHAPE[::-1])
-        picture = cv2.imread(str(tmp_path / "train_images" / "00.png"), 0) if index == 2 else picture
-        cv2.imwrite(str(tmp_path / "train_images" / f"{index:02}.png"), picture)
-        lines += [f"{index:02}.png,1,{rle.encode(np.eye(*SHAPE))}"] if index % 2 else []
-    (tmp_path / "train.csv").write_text("\n".join(lines))
-    (tmp_path / "dataset.json").write_text('{"classes": 1, "height": 40, "width": 200}')
+    write_data(tmp_path, 24, copy=2)
     (tmp_path / "chosen.csv").write_text("image_id\n00.png\n01.png\n")
     return tmp_path
 

@@ -1,19 +1,18 @@
 """Strips of one coil stay on one side of a division, and count in intervals by how far errors come together in
 them."""
 
-import cv2
 import numpy as np
 import pandas as pd
 import pytest
 from scipy.stats import norm
 from scipy.stats import t as student
+from test_chosen import write_data
 from test_import_labels import bring, steel
 
-from lib.data import coils, dataset, rle, split_check, splitting
+from lib.data import coils, dataset, split_check, splitting
 from lib.errors import UserError
 from lib.evaluation import budgets, statistics
 
-SHAPE = 40, 200
 __all__ = ["steel"]
 
 
@@ -21,16 +20,7 @@ __all__ = ["steel"]
 def data(tmp_path):
     """30 images, of which 1 is a copy of 0; coils of five for the first 20, of which 0 and 1 are in two; every other
     one has the defect."""
-    (tmp_path / "train_images").mkdir()
-    rng = np.random.default_rng(0)
-    lines = ["ImageId,ClassId,EncodedPixels"]
-    for index in range(30):
-        picture = cv2.resize(rng.integers(0, 255, (5, 25), np.uint8), SHAPE[::-1])
-        picture = cv2.imread(str(tmp_path / "train_images" / "00.png"), 0) if index == 1 else picture
-        cv2.imwrite(str(tmp_path / "train_images" / f"{index:02}.png"), picture)
-        lines += [f"{index:02}.png,1,{rle.encode(np.eye(*SHAPE))}"] if index % 2 else []
-    (tmp_path / "train.csv").write_text("\n".join(lines))
-    (tmp_path / "dataset.json").write_text('{"classes": 1, "height": 40, "width": 200}')
+    write_data(tmp_path, 30, copy=1)
     rows = [f"{index:02}.png,{'abcd'[index % 4]}" for index in range(20)]
     (tmp_path / "coils.csv").write_text("\n".join(["image,coil", *rows, ""]))
     return tmp_path
