@@ -20,12 +20,13 @@ import test_predict
 from test_predict import save
 
 from lib import predict
-from lib.cluster import node, prediction, predictor
+from lib.cluster import connect, node, prediction, predictor
 from lib.cluster.shares import Share, share_of
 from lib.data import storage
 from lib.data.listing import ImageFile
 from lib.errors import UserError
 from lib.inference.chunks import Chunk
+from lib.inference.pace import Pace
 from lib.paths import PROJECT
 from lib.pipeline import cache_key
 
@@ -154,6 +155,74 @@ def nodes(tmp_path_factory):
             expected=test_predict.contents(base / "plain"),
         )
         cluster.shutdown()
+
+
+class LosesTheLast:
+    """What a Crew uses of Ray, with two processors: an actor begins when one is free, and holds it until it is
+    killed. The first actor that predicts the chunk 2 is lost, and its processor too, once all others have ended."""
+
+    def __init__(self):
+        self.processors, self.actors, self.holding, self.looks = 2, [], [], 0
+        self.exceptions = SimpleNamespace(RayError=OSError, RayTaskError=ValueError)
+
+    def get_runtime_context(self):
+        return SimpleNamespace(gcs_address="127.0.0.1:1")
+
+    def nodes(self):
+        return [{"Alive": True, "Resources": {"CPU": float(self.processors)}}]
+
+    def remote(self, made):
+        return SimpleNamespace(options=lambda **options: SimpleNamespace(remote=self.actor))
+
+    def actor(self, setting, other_code):
+        number = len(self.actors)
+        self.actors.append(number)
+        return Actor(
+            number,
+            SimpleNamespace(remote=lambda: (number, None)),
+            SimpleNamespace(remote=lambda chunk: (number, chunk.index)),
+        )
+
+    def wait(self, futures, num_returns, timeout):
+        self.looks += 1
+        assert self.looks < 50, "it waits for ever"
+        for number, _ in futures:
+            if number not in self.holding and len(self.holding) < self.processors:
+                self.holding.append(number)
+        ready = [one for one in futures if one[0] in self.holding]
+        return sorted(ready, key=lambda one: one[1] == 2)[:1], []
+
+    def get(self, future):
+        number, index = future
+        if index == 2 and self.processors == 2:
+            self.processors = 1
+            self.holding.remove(number)
+            raise OSError("its node is gone")
+        return ("a node", "") if index is None else ""
+
+    def kill(self, actor):
+        if actor.number in self.holding:
+            self.holding.remove(actor.number)
+
+
+class Actor:
+    def __init__(self, number, opening, predicting):
+        self.number, self.open, self.predict = number, opening, predicting
+
+
+def test_a_chunk_that_comes_back_at_the_end_finds_room_for_another_actor(monkeypatch):
+    monkeypatch.setattr(connect, "listens", lambda address, seconds: True)
+    said, ray = [], LosesTheLast()
+    folder = SimpleNamespace(
+        pace=lambda chunks: Pace(3),
+        chunk=lambda index: SimpleNamespace(index=index, image_files=[SimpleNamespace(name="a.png")]),
+    )
+    crew = prediction.Crew(ray, Share(2, 1, 0.0), {}, folder, said.append)
+    crew.work([0, 1, 2])
+    assert said[0] == "an actor on a node is lost: its 1 images go elsewhere" and len(ray.actors) == 3
+    assert said[-1].startswith("3 of 3 images, ")
+    crew.end()
+    assert ray.holding == []
 
 
 def words_on(nodes, out, actors, source=None):

@@ -165,6 +165,8 @@ class Crew:
                 if missing:
                     chunk = self.folder.chunk(missing.popleft())
                     self.at_work[actor.predict.remote(chunk)] = actor, chunk.index
+                else:  # it would hold what another one may need for a chunk that comes back
+                    self.release(actor)
             seen = time.monotonic() if ready or self.has_room() else seen
             if time.monotonic() - seen > LONGEST_WAIT:
                 raise UserError(
@@ -201,9 +203,7 @@ class Crew:
 
     def replace(self, actor: Any, index: int | None, missing: deque[int], error: Exception) -> None:
         """Give back the chunk of an actor that is lost, and ask for another actor."""
-        with contextlib.suppress(self.ray.exceptions.RayError):
-            self.ray.kill(actor)
-        where = self.names.pop(actor, "")
+        where = self.release(actor)
         self.lost[index] += 1
         text = str(error).strip() or type(error).__name__
         reason = shorten(text.splitlines()[-1], 200).rstrip(".")
@@ -226,5 +226,10 @@ class Crew:
     def end(self) -> None:
         """Give back what the actors have on their nodes."""
         for actor in {actor for actor, _ in self.at_work.values()} | set(self.names):
-            with contextlib.suppress(self.ray.exceptions.RayError):
-                self.ray.kill(actor)
+            self.release(actor)
+
+    def release(self, actor: Any) -> str:
+        """Give back what an actor has on its node; the node's name, "" where it is not known."""
+        with contextlib.suppress(self.ray.exceptions.RayError):
+            self.ray.kill(actor)
+        return self.names.pop(actor, "")
