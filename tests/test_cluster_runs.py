@@ -8,7 +8,9 @@ import os
 import re
 import shutil
 import signal
+import sys
 import time
+from types import SimpleNamespace
 
 import faults
 import kills
@@ -169,6 +171,66 @@ def test_the_index_names_node_card_and_attempt(tmp_path):
     assert "<span>on mill (10.0.0.2)</span>" in cards[2] and "<span>on" not in cards[3]
 
 
+class TaskUnschedulableError(OSError):
+    """As Ray's: the node that a task was meant for is none of the cluster any more."""
+
+
+class LosesNodes:
+    """What `nodes.prove` uses of Ray: nodes by number, of which some fail when they are asked, and are then off the
+    list, at the second look."""
+
+    def __init__(self, **failing):
+        self.failing, self.looks = failing, 0
+        self.exceptions = SimpleNamespace(
+            RayError=OSError,
+            RayTaskError=ValueError,
+            GetTimeoutError=TimeoutError,
+            TaskUnschedulableError=TaskUnschedulableError,
+        )
+
+    def nodes(self):
+        self.looks += 1
+        gone = () if self.looks < 3 else self.failing
+        node = {"Alive": True, "Resources": {"CPU": 1.0}, "NodeManagerAddress": "10.0.0.1"}
+        return [node | {"NodeID": one, "NodeManagerHostname": one} for one in "abc" if one not in gone]
+
+    def remote(self, function):
+        return SimpleNamespace(options=lambda **_: SimpleNamespace(remote=lambda number, *_: number))
+
+    def get(self, number, timeout):
+        if number in self.failing:
+            raise self.failing[number]
+        return number, ""
+
+
+@pytest.fixture
+def strategies(monkeypatch):
+    """Ray's module of strategies, where there is no Ray."""
+    name = "ray.util.scheduling_strategies"
+    made = SimpleNamespace(NodeAffinitySchedulingStrategy=lambda number, soft: number)
+    for one in ("ray", "ray.util"):
+        monkeypatch.setitem(sys.modules, one, SimpleNamespace(util=SimpleNamespace()))
+    monkeypatch.setitem(sys.modules, name, made)
+
+
+@pytest.mark.parametrize("error", [TaskUnschedulableError("no such node"), OSError("it died")])
+def test_a_node_that_dies_while_it_is_asked_is_left_out(error, strategies, capsys):
+    assert nodes.prove(LosesNodes(b=error), {}, Share(1, 0)) == ["a", "c"]
+    assert capsys.readouterr().out == "cluster  the node b (10.0.0.1) is lost: the run goes on without it\n"
+    with pytest.raises(UserError, match="No node of the cluster is left with 1 processor and no card"):
+        nodes.prove(LosesNodes(a=error, b=error, c=error), {}, Share(1, 0))
+
+
+def test_a_node_that_fails_and_is_there_is_named(strategies, monkeypatch):
+    monkeypatch.setattr(nodes, "GONE_WAIT", 0)
+    lasting = LosesNodes(b=OSError("no disk"))
+    lasting.looks = -9
+    with pytest.raises(
+        UserError, match=re.escape("The node b (10.0.0.1) gives no answer: OSError, no disk.")
+    ):
+        nodes.prove(lasting, {}, Share(1, 0))
+
+
 # A cluster of this machine alone, whose nodes are processes: a head without processors, and two nodes.
 
 
@@ -224,10 +286,16 @@ def kill_node(pid):
         one.kill()
 
 
-def waiting(run_dir):
-    """Process numbers of a notebook that waits, its parent's and its helper's."""
+def waiting(run_dir, process):
+    """Process numbers of a notebook that waits, its parent's and its helper's; a failure with what the command
+    said where it ends or does not get there."""
     path = run_dir / "waiting"
-    return [int(word) for word in wait_for(lambda: path.is_file() and path.read_text().split())]
+    try:
+        wait_for(lambda: (path.is_file() and path.read_text()) or process.poll() is not None, 120)
+        return [int(word) for word in path.read_text().split()]
+    except (AssertionError, OSError):
+        process.kill()
+        raise AssertionError(process.communicate()[0]) from None
 
 
 def are_gone(pids):
@@ -271,7 +339,7 @@ def test_a_node_with_other_packages_is_named_before_the_first_cell(tmp_path, dat
 def test_a_notebook_whose_node_dies_goes_on_elsewhere(tmp_path, data, cluster, expected):
     run_dir = tmp_path / "runs" / "a"
     process = beginner(tmp_path, data, cluster, "-p", "30.how=wait once")(False)
-    kill_node(waiting(run_dir)[0])
+    kill_node(waiting(run_dir, process)[0])
     begun = time.monotonic()
     code, said = finish(process)
     assert code == 0 and "Traceback" not in said, said
@@ -288,7 +356,7 @@ def test_what_a_killed_command_left_running_ends_and_resume_goes_on(tmp_path, da
     run_dir = tmp_path / "runs" / "a"
     begin = beginner(tmp_path, data, cluster, "-p", "30.how=wait once")
     process = begin(False)
-    pids = waiting(run_dir)
+    pids = waiting(run_dir, process)
     wait_for(lambda: "10_writes_value" in run_state.read(run_dir).finished_notebooks())
     process.send_signal(signal.SIGKILL)
     process.communicate()
@@ -304,7 +372,7 @@ def test_a_head_that_is_gone_is_said_and_resume_goes_on_without(tmp_path, data, 
     """The last one: the cluster is gone after it."""
     run_dir = tmp_path / "runs" / "a"
     process = beginner(tmp_path, data, cluster, "-p", "30.how=wait once")(False)
-    pids = waiting(run_dir)
+    pids = waiting(run_dir, process)
     cluster.head_node.kill_gcs_server()
     code, said = finish(process)
     assert code == 2 and "Traceback" not in said, said

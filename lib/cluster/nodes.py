@@ -2,6 +2,7 @@
 them see the same."""
 
 import secrets
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,13 +11,15 @@ from typing import Any
 from lib import files
 from lib.cluster import node
 from lib.data.manifest import file_hash
-from lib.errors import UserError, shorten
+from lib.errors import UserError, print_line, shorten
 from lib.models import environment
 from lib.paths import PROJECT
 from lib.pipeline import cache_key, graphics_cards
 from lib.pipeline.graph import Project
 
 WAIT = 120.0  # seconds for a node to prove what it sees
+GONE_WAIT = 40.0  # seconds in which the head of a cluster takes a node that fails off its list
+PAUSE = 0.2  # seconds between looks at that list
 NEEDED = ("lib/**/*.py", "lib/**/*.html", "lib/**/*.css", "lib/**/*.js")  # of the project, besides notebooks
 
 
@@ -121,8 +124,8 @@ def proof_of(project: Project, run_dir: Path, data: Path, fingerprint: str) -> d
 
 
 def prove(ray: Any, proof: dict[str, Any], share: Share) -> list[str]:
-    """Let every node with room prove that it sees the same; their numbers. UserError that names one that does
-    not, and what differs."""
+    """Let every node with room prove that it sees the same; their numbers. One that dies meanwhile is left out.
+    UserError that names one that does not see the same, and what differs, and where no node is left."""
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     waiting = {}
@@ -132,10 +135,14 @@ def prove(ray: Any, proof: dict[str, Any], share: Share) -> list[str]:
             task = ray.remote(node.look).options(num_cpus=0, max_retries=0, scheduling_strategy=strategy)
             name = f"{one['NodeManagerHostname']} ({one['NodeManagerAddress']})"
             waiting[one["NodeID"], name] = task.remote(one["NodeID"], one["NodeManagerAddress"], proof)
-    for (_, name), answer in waiting.items():
+    proved = []
+    for (node_id, name), answer in waiting.items():
         try:
             name, differs = ray.get(answer, timeout=WAIT)
         except ray.exceptions.RayError as error:
+            if is_gone(ray, node_id, error):
+                print_line(f"cluster  the node {name} is lost: the run goes on without it")
+                continue
             cause = getattr(error, "cause", None) or error
             raise UserError(
                 f"The node {name} gives no answer: {type(cause).__name__}, {shorten(cause, 200)}. Stop Ray there, or "
@@ -143,4 +150,21 @@ def prove(ray: Any, proof: dict[str, Any], share: Share) -> list[str]:
             ) from None
         if differs:
             raise UserError(f"The node {name} {differs}")
-    return [node_id for node_id, _ in waiting]
+        proved.append(node_id)
+    if not proved:
+        raise UserError(f"No node of the cluster is left with {share}. Start one, then go on with --resume.")
+    return proved
+
+
+def is_gone(ray: Any, node_id: str, error: Exception) -> bool:
+    """Whether a node that failed is none of the cluster any more, which its head takes some seconds to see."""
+    if isinstance(error, ray.exceptions.TaskUnschedulableError):  # says that there is no such node
+        return True
+    if isinstance(error, ray.exceptions.RayTaskError | ray.exceptions.GetTimeoutError):
+        return False
+    end = time.monotonic() + GONE_WAIT
+    while any(one["NodeID"] == node_id for one in alive(ray)):
+        if time.monotonic() > end:
+            return False
+        time.sleep(PAUSE)
+    return True
