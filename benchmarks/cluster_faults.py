@@ -7,9 +7,14 @@ makes a dozen strips and runs every notebook with tiny networks on this machine 
 it starts a cluster of this machine, a head without processors and two nodes, and runs them there again and
 again: each time a node's processes are killed at a random moment (SIGKILL to all of them, or to Ray's own alone),
 or the command is, and gone on with --resume. It prints a table a kill; `benchmarks/cluster_faults.md` keeps one.
+
+    python benchmarks/cluster_faults.py --predictions --kills 5 --longest 8 --folder FOLDER
+
+does the same to predictions of --count images with networks that do next to nothing, beside the plain command.
 """
 
 import random
+import subprocess
 import sys
 import time
 from collections import namedtuple
@@ -20,11 +25,14 @@ import psutil
 PROJECT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(PROJECT), str(PROJECT / "tests")]
 
+import cluster_prediction  # noqa: E402
 import kills  # noqa: E402
+import test_predict  # noqa: E402
 
 from lib.pipeline import run_state  # noqa: E402
 
 Row = namedtuple("Row", "victim seconds running finished noticed problems")
+ALONE = "node, Ray's process alone"
 ONLY = ("--only", "10,31,32")  # trainings that depend on nothing: three on two nodes
 
 
@@ -47,9 +55,9 @@ def raylet_of(process):
     return next((one for one in process.parents() if one.name() == "raylet"), None)
 
 
-def kill_node(run_dir, chance, alone):
-    """Kill a node that runs a notebook: all that it runs, or Ray's own process alone; whether there was one."""
-    running = workers(run_dir)
+def kill_node(running, chance, alone):
+    """Kill a node that runs one of these processes: all that it runs, or Ray's own process alone; whether there was
+    one."""
     raylet = raylet_of(chance.choice(running)) if running else None
     if raylet is None:
         return False
@@ -81,9 +89,7 @@ def play(victim, moment, begin, run_dir, expected, cluster, chance):
         command.kill()
         command.communicate()
     else:
-        while command.poll() is None and not kill_node(
-            run_dir, chance, victim == "node, Ray's process alone"
-        ):
+        while command.poll() is None and not kill_node(workers(run_dir), chance, victim == ALONE):
             time.sleep(0.1)
         noticed = read_until(command, "lost its node", said)
         cluster.more(wait=False)
@@ -109,6 +115,55 @@ def play(victim, moment, begin, run_dir, expected, cluster, chance):
     leftovers = [path.name for path in run_dir.rglob(".*.partial*")]
     problems += [f"left lying: {leftovers}"] if leftovers else []
     return Row(victim, moment, running, len(before), noticed, problems)
+
+
+def actors():
+    """The processes of actors that predict, on all nodes."""
+    return list(cluster_prediction.actors_of(lambda: psutil.Process().children(recursive=True)))
+
+
+def play_prediction(victim, moment, words, out, expected, cluster, chance):
+    """One prediction that loses a node or its command `moment` seconds after its actors were asked for; a Row."""
+
+    def begin():
+        command = [sys.executable, "-m", "lib.predict", *words, "--out", out]
+        return subprocess.Popen(
+            command, cwd=PROJECT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+
+    command, said, noticed, problems = begin(), [], 0.0, []
+    read_until(command, "actors, each", said)
+    time.sleep(moment)
+    finished = len(list(out.parent.glob(f".{out.name}.unfinished/parts/*.json")))
+    running = [f"{len(actors())} actors"]
+    if victim == "command":
+        command.kill()
+        command.communicate()
+        noticed = ended_after(actors)
+        problems = ["left behind"] if noticed is None else []
+        command = begin()
+    else:
+        while command.poll() is None and not kill_node(actors(), chance, victim == ALONE):
+            time.sleep(0.1)
+        noticed = read_until(command, "go elsewhere", said)
+        cluster.more(wait=False)
+    text = "".join([*said, command.communicate(timeout=600)[0]])
+    problems += [f"exit code {command.returncode}: {text[-300:]}"] if command.returncode else []
+    problems += ["a traceback"] if "Traceback" in text else []
+    problems += [] if test_predict.contents(out) == expected else ["the results differ"]
+    problems += ["left behind"] if ended_after(actors) is None else []
+    problems += ["left lying"] if list(out.parent.glob(f".{out.name}*")) else []
+    return Row(victim, moment, running, finished, noticed, problems)
+
+
+def ended_after(processes, seconds=60):
+    """Seconds until `processes()` are none, None if it takes longer than so many."""
+    begun = time.monotonic()
+    while time.monotonic() - begun < seconds:
+        if not processes():
+            return time.monotonic() - begun
+        time.sleep(0.1)
+    return None
 
 
 def report(rows):
@@ -151,25 +206,55 @@ def start_cluster():
     return cluster
 
 
+def of_runs(folder, args, cluster):
+    """Run without a cluster once; (number, victim, moment, chance) -> Row of a run on it."""
+    script, arguments = kills.prepared(folder)
+    arguments = (*arguments, *ONLY, *(word for setting in args.p for word in ("-p", setting)))
+    expected = kills.undisturbed(folder, script, "alone", "--jobs", "2", *arguments)
+    where = ("--cluster", cluster.address, "--cpus-per-notebook", "1")
+    same = kills.undisturbed(folder, script, "whole", *arguments, *where) == expected
+    print(f"without a loss: {'equal' if same else 'NOT equal'} in {len(expected)} files", flush=True)
+
+    def play_one(count, victim, moment, chance):
+        begin = kills.beginner(script, f"lost{count}", *arguments, *where)
+        return play(victim, moment, begin, folder / "runs" / f"lost{count}", expected, cluster, chance)
+
+    return play_one
+
+
+def of_predictions(folder, args, cluster):
+    """As `of_runs`, of predictions."""
+    run, images = cluster_prediction.trivial(folder)
+    images = cluster_prediction.link(images, folder / "in", args.count)
+    words = [sys.executable, "-m", "lib.predict", "--run", run, "--images", images, "--explore", "0"]
+    subprocess.run([*words, "--out", folder / "alone"], cwd=PROJECT, check=True, stdout=subprocess.DEVNULL)
+    expected = test_predict.contents(folder / "alone")
+    where = ["--cluster", cluster.address, "--actors", "2", "--cpus-per-actor", "1"]
+
+    def play_one(count, victim, moment, chance):
+        out = folder / f"lost{count}"
+        return play_prediction(victim, moment, [*words[3:], *where], out, expected, cluster, chance)
+
+    return play_one
+
+
 def main():
     kills_of = {"default": 5, "help": "of nodes, and as many of the command"}
-    args = kills.parser_of(
+    parser = kills.parser_of(
         __doc__, kills_of, {"default": 40, "help": "seconds after the first start at most"}
-    ).parse_args()
+    )
+    parser.add_argument("--predictions", action="store_true", help="of predictions, not of runs")
+    parser.add_argument("--count", type=int, default=1000, help="images of a prediction")
+    parser.add_argument("-p", action="append", default=[], metavar="SECTION.KEY=VALUE", help="of runs")
+    args = parser.parse_args()
     folder, chance, rows = Path(args.folder).resolve(), random.Random(args.seed), []
-    script, arguments = kills.prepared(folder)
-    arguments = (*arguments, *ONLY)
-    expected = kills.undisturbed(folder, script, "alone", "--jobs", "2", *arguments)
-    cluster = start_cluster()
-    where = ("--cluster", cluster.address, "--cpus-per-notebook", "1")
-    victims = [("node, all it runs", "node, Ray's process alone")[count % 2] for count in range(args.kills)]
+    setting_up = of_predictions if args.predictions else of_runs
+    play_one = setting_up(folder, args, start_cluster())
+    victims = [("node, all it runs", ALONE)[count % 2] for count in range(args.kills)]
     for count, victim in enumerate([*victims, *["command"] * args.kills], 1):
-        begin = kills.beginner(script, f"lost{count}", *arguments, *where)
-        moment = chance.uniform(0, args.longest)
-        rows.append(play(victim, moment, begin, folder / "runs" / f"lost{count}", expected, cluster, chance))
+        rows.append(play_one(count, victim, chance.uniform(0, args.longest), chance))
         (folder / "kills.md").write_text(report(rows) + "\n")
         print(report(rows).splitlines()[-1], flush=True)
-    cluster.shutdown()
     return 1 if any(row.problems for row in rows) else 0
 
 

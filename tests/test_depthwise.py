@@ -58,6 +58,7 @@ def test_the_layer_learns_in_16_bits_what_keras_layer_learns_in_32(size, stride)
     assert np.array_equal(layers[1](images), layers[1](images, training=True))
 
 
+@pytest.mark.slow
 def test_pretrained_encoders_learn_by_it_in_16_bits_only(monkeypatch):
     used = []
     monkeypatch.setattr(

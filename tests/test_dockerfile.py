@@ -16,6 +16,7 @@ def instructions(text):
     return [tuple(line.split(" ", 1)) for line in text.splitlines() if line and not line.startswith("#")]
 
 
+@pytest.mark.slow
 def test_what_is_copied_is_there_and_all_that_predicting_needs(tmp_path):
     """With the copied files alone, the entry point says how it is used."""
     steps = instructions((PROJECT / "Dockerfile").read_text(encoding="utf-8"))

@@ -386,6 +386,7 @@ def test_features_see_dark_borders_and_light():
     assert shift.of_image(np.zeros((64, 400), np.uint8))["dark"] == 1
 
 
+@pytest.mark.slow
 def test_disguised_near_duplicates_never_cross_a_split(tmp_path):
     """Twins are shifted by some columns, brighter or darker, and encoded anew; a random split tears some of
     them apart."""

@@ -75,6 +75,7 @@ def test_products_are_known_by_their_content(tmp_path, data, capsys):
     assert "10_writes_value  cached" in said and "20_reads_value   started" in said
 
 
+@pytest.mark.slow
 def test_a_changed_parameter_of_one_segmenter_changes_it_and_what_follows():
     declarations = graph.DEFAULT_PROJECT.declarations()
 

@@ -170,6 +170,7 @@ def test_rare_combinations_are_drawn_more_often_than_they_occur():
     assert weights[9] / weights[0] == pytest.approx(3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backbone", ["compact", "efficientnetlite0"])
 def test_a_network_of_one_class_draws_what_the_network_of_all_draws_of_it(backbone):
     build = {"architecture": "Unet", "backbone": backbone, "height": 32, "width": None}
@@ -477,6 +478,7 @@ def test_a_painted_over_defect_is_gone_and_the_rest_is_as_it_was(tmp_path):
         assert masks_.sum() == seen and (images.max() == 250) == bool(seen)
 
 
+@pytest.mark.slow
 def test_averaged_weights_and_early_stopping(tmp_path, strips):
     """A model of two numbers: their average over the steps lags behind them, and patience ends a training
     that gets nowhere."""
@@ -510,6 +512,7 @@ def test_averaged_weights_and_early_stopping(tmp_path, strips):
     assert len(history) == 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "precision", ["mixed_bfloat16", pytest.param("mixed_float16", marks=pytest.mark.slow)]
 )

@@ -479,6 +479,8 @@ def begin_waiting(tmp_path, data):
     return command, [int(pid) for pid in pids.split()]
 
 
+@pytest.mark.slow
+@pytest.mark.windows
 @pytest.mark.parametrize("how, code", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_stopping_leaves_no_process_and_resume_goes_on(tmp_path, data, how, code):
     run_dir = tmp_path / "runs" / "a"
@@ -496,6 +498,8 @@ def test_stopping_leaves_no_process_and_resume_goes_on(tmp_path, data, how, code
     assert not list(run_dir.glob(".*.ipynb"))
 
 
+@pytest.mark.slow
+@pytest.mark.windows
 def test_a_killed_command_and_its_successor(tmp_path, data, call):
     run_dir = tmp_path / "runs" / "a"
     command, pids = begin_waiting(tmp_path, data)
@@ -540,6 +544,8 @@ def test_prepare(tmp_path, call):
     assert not (run_dir / "run.json").exists()
 
 
+@pytest.mark.slow
+@pytest.mark.windows
 def test_odd_paths_and_texts_arrive_as_they_are(tmp_path, data, monkeypatch, capsys):
     odd = tmp_path / "a {b} 'c'"
     shutil.copytree(FIXTURES, odd / "notebooks", ignore=shutil.ignore_patterns("*.py", "__pycache__"))

@@ -190,6 +190,8 @@ def in_a_process(words):
     return os.WIFSIGNALED(status), os.waitstatus_to_exitcode(status)
 
 
+@pytest.mark.slow
+@pytest.mark.windows
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="Windows has no fork")
 def test_killed_twice_and_gone_on_with_it_gives_the_same_bytes(run, tmp_path, monkeypatch):
     rng = np.random.default_rng(3)

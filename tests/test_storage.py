@@ -111,6 +111,8 @@ def test_from_store_to_store_is_as_from_folder_to_folder(run, images, tmp_path, 
     assert "lies in the folder of the images" in capsys.readouterr().err
 
 
+@pytest.mark.slow
+@pytest.mark.windows
 def test_killed_and_gone_on_with_in_a_store(run, images, bucket, monkeypatch):
     monkeypatch.setattr(output_folder, "CHUNK", 8)
     store.upload(images, f"{bucket}/killed/in")
@@ -126,6 +128,7 @@ def test_killed_and_gone_on_with_in_a_store(run, images, bucket, monkeypatch):
     assert store.contents(f"{bucket}/killed/out") == store.contents(f"{bucket}/killed/whole")
 
 
+@pytest.mark.slow
 def test_a_store_that_does_not_answer_breaks_no_image(run, images, bucket, monkeypatch, capsys):
     s3fs = pytest.importorskip("s3fs")
     store.upload(images, f"{bucket}/silent/in")

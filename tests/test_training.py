@@ -74,6 +74,7 @@ def train(scratch, cut=None, seed=0, spoilt=None, **options):
     return saving.weights_hash(model), history
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [
     {},
     pytest.param({"ema": 0.9, "schedule": "constant"}, marks=pytest.mark.slow),
@@ -147,6 +148,7 @@ def test_a_torn_state_is_no_state(tmp_path, name, capsys):
     assert "Goes on" not in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_loss_that_is_not_finite_keeps_what_was_finished(tmp_path, capsys):
     weights, history = train(tmp_path / "whole")
     for epoch in (1, 3):  # the second time after going on
@@ -158,6 +160,7 @@ def test_a_loss_that_is_not_finite_keeps_what_was_finished(tmp_path, capsys):
     assert resumed == weights and resumed_history.equals(history)
 
 
+@pytest.mark.slow
 def test_without_a_monitor_the_last_epoch_is_kept_and_goes_on_after_a_cut(tmp_path):
     """Its weights are those at the end, whatever the validation says; beside it the best epoch is another
     one."""

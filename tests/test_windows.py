@@ -1,5 +1,5 @@
-"""The quick tests once more with Windows played: what Windows lacks is taken away, see
-windows/sitecustomize.py.
+"""The quick tests, and the slow ones that are marked for it, once more with Windows played: what Windows lacks is taken
+away, see windows/sitecustomize.py.
 
 Left out are those of networks, codec and statistics, which compute and ask the system for nothing: half of
 the minutes; and those of clusters, as Ray does not import without what is taken away.
@@ -35,7 +35,7 @@ def test_the_quick_tests_with_windows_played(tmp_path):
         "-p",
         "no:cacheprovider",
         "-m",
-        "not slow",
+        "not slow or windows",
         "--basetemp",
         str(tmp_path / "base"),
     ]

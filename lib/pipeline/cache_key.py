@@ -1,6 +1,7 @@
 """What a result was made from: versions, code, and the key by which a notebook runs again or stands."""
 
 import ast
+import functools
 import hashlib
 import json
 import os
@@ -92,29 +93,40 @@ def digest(value: Any) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def imported_modules(tree: ast.AST, known: Collection[str]) -> set[str]:
-    """The modules of lib, out of `known` (such as "data.rle"), that a syntax tree imports anywhere in it."""
+def imported_names(tree: ast.AST) -> frozenset[str]:
+    """What a syntax tree imports anywhere in it: "a.b" of `import a.b`, "a" and "a.b" of `from a import b`."""
     names: set[str] = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and not node.level:
             names |= {str(node.module), *(f"{node.module}.{alias.name}" for alias in node.names)}
-    names = {name.removeprefix("lib.") for name in names if name.startswith("lib")}
-    everything = any(name.endswith("*") for name in names)
-    return set(known) if everything else names & set(known)
+    return frozenset(names)
 
 
-def imported_packages(tree: ast.AST) -> set[str]:
-    """The packages of PACKAGES that a syntax tree imports, and what computes for them."""
-    packages = set()
-    for node in ast.walk(tree):
-        names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
-        names += [node.module] if isinstance(node, ast.ImportFrom) and node.module and not node.level else []
-        tops = {name.partition(".")[0] for name in names}
-        packages |= {DISTRIBUTIONS.get(top, top) for top in tops}
+def modules_among(names: Iterable[str], known: Collection[str]) -> set[str]:
+    """The modules of lib, out of `known` (such as "data.rle"), among `imported_names`."""
+    own = {name.removeprefix("lib.") for name in names if name.startswith("lib")}
+    everything = any(name.endswith("*") for name in own)
+    return set(known) if everything else own & set(known)
+
+
+def packages_among(names: Iterable[str]) -> set[str]:
+    """The packages of PACKAGES among `imported_names`, and what computes for them."""
+    tops = {name.partition(".")[0] for name in names}
+    packages = {DISTRIBUTIONS.get(top, top) for top in tops}
     packages |= {brought for package in packages for brought in BRINGS.get(package, ())}
     return packages & set(PACKAGES)
+
+
+@functools.cache
+def read_code(source: str) -> tuple[str, frozenset[str]]:
+    """The hash of a module's code without comments and layout, and its `imported_names`."""
+    try:
+        tree = ast.parse(source)
+    except SyntaxError:
+        return digest(source), frozenset()  # the notebook that imports it will say so
+    return digest(ast.dump(tree)), imported_names(tree)
 
 
 def library() -> dict[str, Module]:
@@ -125,13 +137,8 @@ def library() -> dict[str, Module]:
     }
     modules: dict[str, Module] = {}
     for name, path in paths.items():
-        source = path.read_text(encoding="utf-8")
-        try:
-            tree = ast.parse(source)
-        except SyntaxError:
-            modules[name] = (digest(source), set(), set())  # the notebook that imports it will say so
-            continue
-        modules[name] = (digest(ast.dump(tree)), imported_modules(tree, paths), imported_packages(tree))
+        code, names = read_code(path.read_text(encoding="utf-8"))
+        modules[name] = (code, modules_among(names, paths), packages_among(names))
     return modules
 
 
@@ -156,8 +163,9 @@ def code_of(
             cells.append(lines)
             waiting, packages = set(modules), set(PACKAGES)  # not to be read: anything may be used
             continue
-        waiting |= imported_modules(tree, modules)
-        packages |= imported_packages(tree)
+        names = imported_names(tree)
+        waiting |= modules_among(names, modules)
+        packages |= packages_among(names)
         tree.body = [node for node in tree.body if drawings or not only_draws(node)]
         if tree.body or magics:
             cells.append([ast.dump(tree), magics])
