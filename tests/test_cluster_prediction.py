@@ -240,7 +240,7 @@ def wait_for(condition, seconds=240.0):
 
 @needs_ray
 @pytest.mark.slow
-@pytest.mark.parametrize("actors", [1, 2, 3])
+@pytest.mark.parametrize("actors", [1, 3])
 def test_the_bytes_are_those_of_the_plain_command(nodes, tmp_path, capsys, actors):
     assert predict.main(words_on(nodes, tmp_path / "out", actors)) == 1
     assert test_predict.contents(tmp_path / "out") == nodes.expected
