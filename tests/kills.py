@@ -228,11 +228,13 @@ def report(rows):
     return "\n".join(lines)
 
 
-def beginner(script, run_id, *arguments):
-    """A function that starts a command on the run `run_id`, with --resume or without."""
+def beginner(script, run_id, *arguments, within=()):
+    """A function that starts a command on the run `run_id`, with --resume or without. `within`: words before it, which
+    start it on another host."""
 
     def begin(resume):
-        command = [sys.executable, *script, *(("--resume",) if resume else ()), "--run", run_id, *arguments]
+        more = ("--resume",) if resume else ()
+        command = [*within, sys.executable, *script, *more, "--run", run_id, *arguments]
         return subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
         )
