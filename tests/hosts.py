@@ -3,6 +3,7 @@ and iproute2; nothing of the machine's own network is touched."""
 
 import contextlib
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import time
 from pathlib import Path
 
 NET, PORT = "10.77.0", 6379
+RAY = [str(Path(sys.executable).with_name("ray"))]
 
 
 def can_be_made():
@@ -72,36 +74,42 @@ class Hosts:
         return ["ip", "netns", "exec", self.names[number]]
 
     def start_ray(self, log):
-        """Start Ray on every host; the head's address. `log`: file for what it says."""
-        ray = [str(Path(sys.executable).with_name("ray")), "start", "--block", "--disable-usage-stats"]
-        memory = ["--object-store-memory", "80000000"]
+        """Start Ray on every host, and wait for all of them; the head's address. `log`: file for what it says."""
         for number in range(len(self.names)):
-            how = ["--head", "--port", str(PORT), "--num-cpus", "0", "--include-dashboard", "false"]
-            if number:
-                how = ["--address", self.address, "--num-cpus", "1"]
-            own = ["--node-ip-address", f"{NET}.{number + 1}"]
-            command = [*self.within(number), *ray, *how, *own, *memory]
+            how = ["--address", self.address, "--num-cpus", "1"]
+            if not number:
+                how = ["--head", "--port", str(PORT), "--num-cpus", "0", "--include-dashboard", "false"]
+            own = ["--node-ip-address", f"{NET}.{number + 1}", "--object-store-memory", "80000000"]
+            command = [*self.within(number), *RAY, "start", "--block", "--disable-usage-stats", *how, *own]
             with open(log, "a") as file:
                 self.nodes.append(subprocess.Popen(command, stdout=file, stderr=file, start_new_session=True))
             if not number:
-                self.wait_for_head()
+                self.wait_for(1)
+        self.wait_for(len(self.names))
         return self.address
 
     @property
     def address(self):
+        """Of the cluster's head."""
         return f"{NET}.1:{PORT}"
 
-    def wait_for_head(self):
-        look = [
-            *self.within(0),
-            sys.executable,
-            "-c",
-            f"import socket; socket.create_connection(('{NET}.1', {PORT}), 1)",
-        ]
-        end = time.monotonic() + 120
-        while subprocess.run(look, capture_output=True).returncode:
-            assert time.monotonic() < end, "Ray's head does not come up"
+    def wait_for(self, count, seconds=180):
+        """Wait until the cluster has so many nodes."""
+        status, end = [*self.within(0), *RAY, "status", "--address", self.address], time.monotonic() + seconds
+        while True:
+            said = subprocess.run(status, capture_output=True, text=True).stdout
+            active = said.partition("Active:")[2].partition("Pending:")[0]
+            if len(re.findall(r"(?m)^ +1 node_", active)) >= count:
+                return
+            assert time.monotonic() < end, f"{count} nodes of Ray do not come up: {said}"
             time.sleep(0.5)
+
+    def host_of(self, pid):
+        """The number of the host that a process runs on."""
+        said = subprocess.run(
+            ["ip", "netns", "identify", str(pid)], capture_output=True, text=True, check=True
+        )
+        return self.names.index(said.stdout.strip())
 
     def pull(self, number, how="down"):
         """Pull a host's cable, or plug it in again ("up"): what runs there runs on, and nobody hears of it."""
