@@ -75,18 +75,22 @@ class Hosts:
 
     def start_ray(self, log):
         """Start Ray on every host, and wait for all of them; the head's address. `log`: file for what it says."""
-        for number in range(len(self.names)):
-            how = ["--address", self.address, "--num-cpus", "1"]
-            if not number:
-                how = ["--head", "--port", str(PORT), "--num-cpus", "0", "--include-dashboard", "false"]
-            own = ["--node-ip-address", f"{NET}.{number + 1}", "--object-store-memory", "80000000"]
-            command = [*self.within(number), *RAY, "start", "--block", "--disable-usage-stats", *how, *own]
-            with open(log, "a") as file:
-                self.nodes.append(subprocess.Popen(command, stdout=file, stderr=file, start_new_session=True))
-            if not number:
-                self.wait_for(1)
+        self.log = log
+        self.nodes = [self.start_node(0)]
+        self.wait_for(1)
+        self.nodes += [self.start_node(number) for number in range(1, len(self.names))]
         self.wait_for(len(self.names))
         return self.address
+
+    def start_node(self, number):
+        """Start Ray on a host; its process."""
+        how = ["--address", self.address, "--num-cpus", "1"]
+        if not number:
+            how = ["--head", "--port", str(PORT), "--num-cpus", "0", "--include-dashboard", "false"]
+        own = ["--node-ip-address", f"{NET}.{number + 1}", "--object-store-memory", "80000000"]
+        command = [*self.within(number), *RAY, "start", "--block", "--disable-usage-stats", *how, *own]
+        with open(self.log, "a") as file:
+            return subprocess.Popen(command, stdout=file, stderr=file, start_new_session=True)
 
     @property
     def address(self):
@@ -94,7 +98,8 @@ class Hosts:
         return f"{NET}.1:{PORT}"
 
     def wait_for(self, count, seconds=180):
-        """Wait until the cluster has so many nodes."""
+        """Wait until the cluster has so many nodes. Ray gives up where a busy machine takes it half a minute: it is
+        started again."""
         status, end = [*self.within(0), *RAY, "status", "--address", self.address], time.monotonic() + seconds
         while True:
             said = subprocess.run(status, capture_output=True, text=True).stdout
@@ -102,7 +107,10 @@ class Hosts:
             if len(re.findall(r"(?m)^ +1 node_", active)) >= count:
                 return
             assert time.monotonic() < end, f"{count} nodes of Ray do not come up: {said}"
-            time.sleep(0.5)
+            for number, node in enumerate(self.nodes):
+                if node.poll() is not None:
+                    self.nodes[number] = self.start_node(number)
+            time.sleep(2)
 
     def host_of(self, pid):
         """The number of the host that a process runs on."""
