@@ -13,7 +13,6 @@ import time
 from types import SimpleNamespace
 
 import faults
-import hosts
 import kills
 import psutil
 import pytest
@@ -267,11 +266,11 @@ def expected(tmp_path_factory, data):
     return faults.undisturbed(tmp_path_factory.mktemp("whole"), data)
 
 
-def beginner(tmp_path, data, address, *arguments, within=()):
+def beginner(tmp_path, data, cluster, *arguments):
     """begin(resume) starts the small project's command on the cluster, as run a."""
-    where = ("--cluster", address, "--cpus-per-notebook", "1")
+    where = ("--cluster", cluster.address, "--cpus-per-notebook", "1")
     script = [str(faults.SCRIPT), str(tmp_path)]
-    return kills.beginner(script, "a", *faults.CHOICE, "--data", str(data), *where, *arguments, within=within)
+    return kills.beginner(script, "a", *faults.CHOICE, "--data", str(data), *where, *arguments)
 
 
 def finish(process):
@@ -306,7 +305,7 @@ def are_gone(pids):
 
 @pytest.mark.slow
 def test_a_run_on_two_nodes_ends_as_without_a_cluster(tmp_path, data, cluster, expected):
-    code, said = finish(beginner(tmp_path, data, cluster.address)(False))
+    code, said = finish(beginner(tmp_path, data, cluster)(False))
     assert code == 0 and "Traceback" not in said, said
     assert re.match(
         r"cluster  \S+: 2 nodes with room for 2 notebooks at a time, each with 1 processor and no", said
@@ -327,7 +326,7 @@ def test_a_node_with_other_packages_is_named_before_the_first_cell(tmp_path, dat
     metadata.parent.mkdir(parents=True)
     metadata.write_text("Metadata-Version: 2.1\nName: numpy\nVersion: 9.9\n")
     other = cluster.more(env_vars={"PYTHONPATH": str(tmp_path / "other")}, wait=True)
-    code, said = finish(beginner(tmp_path, data, cluster.address)(False))
+    code, said = finish(beginner(tmp_path, data, cluster)(False))
     cluster.remove_node(other, allow_graceful=True)
     assert code == 2 and "started" not in said
     line = said.strip().splitlines()[-1]
@@ -339,7 +338,7 @@ def test_a_node_with_other_packages_is_named_before_the_first_cell(tmp_path, dat
 @pytest.mark.slow
 def test_a_notebook_whose_node_dies_goes_on_elsewhere(tmp_path, data, cluster, expected):
     run_dir = tmp_path / "runs" / "a"
-    process = beginner(tmp_path, data, cluster.address, "-p", "30.how=wait once")(False)
+    process = beginner(tmp_path, data, cluster, "-p", "30.how=wait once")(False)
     kill_node(waiting(run_dir, process)[0])
     begun = time.monotonic()
     code, said = finish(process)
@@ -355,7 +354,7 @@ def test_a_notebook_whose_node_dies_goes_on_elsewhere(tmp_path, data, cluster, e
 @pytest.mark.slow
 def test_what_a_killed_command_left_running_ends_and_resume_goes_on(tmp_path, data, cluster, expected):
     run_dir = tmp_path / "runs" / "a"
-    begin = beginner(tmp_path, data, cluster.address, "-p", "30.how=wait once")
+    begin = beginner(tmp_path, data, cluster, "-p", "30.how=wait once")
     process = begin(False)
     pids = waiting(run_dir, process)
     wait_for(lambda: "10_writes_value" in run_state.read(run_dir).finished_notebooks())
@@ -372,7 +371,7 @@ def test_what_a_killed_command_left_running_ends_and_resume_goes_on(tmp_path, da
 def test_a_head_that_is_gone_is_said_and_resume_goes_on_without(tmp_path, data, cluster, expected):
     """The last one: the cluster is gone after it."""
     run_dir = tmp_path / "runs" / "a"
-    process = beginner(tmp_path, data, cluster.address, "-p", "30.how=wait once")(False)
+    process = beginner(tmp_path, data, cluster, "-p", "30.how=wait once")(False)
     pids = waiting(run_dir, process)
     cluster.head_node.kill_gcs_server()
     code, said = finish(process)
@@ -388,33 +387,6 @@ def test_a_head_that_is_gone_is_said_and_resume_goes_on_without(tmp_path, data, 
     arguments = (*faults.CHOICE, "--data", str(data), "-p", "30.how=wait once")
     code, said = finish(kills.beginner([str(faults.SCRIPT), str(tmp_path)], "a", *arguments)(True))
     assert code == 0 and kills.results(run_dir) == expected, said
-
-
-@pytest.mark.slow
-def test_a_host_that_falls_silent_is_lost_and_what_it_runs_ends(tmp_path, data, expected):
-    """Four hosts with a network between them; a cable is pulled, and the notebook goes on elsewhere."""
-    if importlib.util.find_spec("ray") is None:
-        pytest.skip("no Ray of requirements-cluster.txt")
-    if not hosts.can_be_made():
-        pytest.skip("no network namespaces can be made here")
-    run_dir = tmp_path / "runs" / "a"
-    with hosts.Hosts(4) as made:
-        address = made.start_ray(tmp_path / "ray.txt")
-        begin = beginner(tmp_path, data, address, "-p", "30.how=wait once", within=made.within(0))
-        process = begin(False)
-        pids = waiting(run_dir, process)
-        host = made.host_of(pids[0])
-        made.pull(host)
-        begun = time.monotonic()
-        code, said = finish(process)
-        assert code == 0 and "Traceback" not in said, said
-        where = f"({hosts.NET}.{host + 1})"
-        assert re.search(rf"30_misbehaves    lost its node, \S+ {re.escape(where)}: it goes on", said)
-        assert time.monotonic() - begun < 120
-        assert kills.results(run_dir) == expected
-        places = [task.ran_on["node"] for task in run_state.read(run_dir).notebooks.values() if task.ran_on]
-        assert len(places) == 2 and not places[1].endswith(where)
-        assert are_gone(pids)
 
 
 def test_options_of_a_cluster_want_one(tmp_path, capsys):

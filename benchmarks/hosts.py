@@ -78,8 +78,9 @@ class Hosts:
         self.log = log
         self.nodes = [self.start_node(0)]
         self.wait_for(1)
-        self.nodes += [self.start_node(number) for number in range(1, len(self.names))]
-        self.wait_for(len(self.names))
+        for number in range(1, len(self.names)):  # several at once take too long for Ray on two cores
+            self.nodes.append(self.start_node(number))
+            self.wait_for(number + 1)
         return self.address
 
     def start_node(self, number):
