@@ -59,10 +59,11 @@ def kept(collected, strategy, limit):
     for index, own in enumerate(collected):
         by_fold = threshold_search.fold_thresholds(own, strategy)
         marked = budgets.cross_fitted_alarms(own, by_fold, budget)
-        stated = alarms.achieved(own, marked, ["1", "2", "3", "4"]).iloc[0]
+        chosen = budgets.choose(own, threshold_search.choose_thresholds(own, strategy), budget)
+        handed_on = budgets.alarm_areas(own, chosen) > 0
+        stated = alarms.achieved(own, marked, ["1", "2", "3", "4"], handed_on=handed_on).iloc[0]
         few = budget.name == budgets.FALSE_ALARMS
         low, high = stated["false_alarms_interval" if few else "recall_interval"]
-        chosen = budgets.choose(own, threshold_search.choose_thresholds(own, strategy), budget)
         others = [one for other, one in enumerate(collected) if other != index]
         new = float(
             np.mean([share(budgets.alarm_areas(one, chosen) > 0, one, budget.name) for one in others])

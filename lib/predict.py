@@ -127,6 +127,8 @@ def act(arguments: list[str] | None) -> int:
             images_lie = storage.resolve(source, "--images")
             refuse_inside(out, images_lie, "the images, and would be predicted next time")
     image_files, remarks = listing.find_images(args.images)
+    of_point = sources.remarks_on(run, args.operating_point)
+    remarks += [f"When {args.operating_point} was chosen: {text}" for text in of_point]
     if true_source:
         image_files, of_truth = without_masks(image_files, true_source)
         remarks += of_truth

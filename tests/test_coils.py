@@ -77,11 +77,47 @@ def test_a_table_of_coils_that_says_nothing_is_told(data, text, said):
         dataset.load_table(data)
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Image; Coil\r\n00.png; a\r\n01.png;b\r\n",
+        "\n\ncoil\tmill\tImageId\na\t7\t00.png\n\t\t\nb\t7\t01.png\n",
+        ',,\n"image_id","COIL"\n"00.png","a"\n"01.png","b"\n',
+    ],
+)
+def test_a_table_of_coils_may_be_as_a_spreadsheet_writes_it(tmp_path, text):
+    (tmp_path / "coils.csv").write_bytes(b"\xef\xbb\xbf" + text.encode())
+    assert coils.read(tmp_path / "coils.csv") == [("00.png", "a"), ("01.png", "b")]
+    with pytest.raises(UserError, match=r"is no CSV file \(field larger than field limit"):
+        (tmp_path / "coils.csv").write_text("image,coil\n" + "a" * 200_000 + ",b\n")
+        coils.read(tmp_path / "coils.csv")
+
+
+def test_names_of_no_image_are_a_warning_before_the_run(data):
+    assert split_check.of_coils(data) == []
+    (data / "test_images").mkdir()
+    (data / "test_images" / "t.png").write_bytes(b"")
+    (data / "coils.csv").write_text("image,coil\n00.png,a\nt.png,a\nx1.png,b\nx2.png,b\n")
+    (finding,) = split_check.of_coils(data)
+    assert finding["severity"] == "warning"
+    assert "2 names in it are of no image, such as x1.png" in str(finding.values())
+
+
+def test_where_coils_leave_a_part_without_images_they_are_the_cause(data, tmp_path):
+    names = "".join(f"{index:02}.png,{index % 2}\n" for index in range(30))
+    (data / "coils.csv").write_text(f"image,coil\n{names}")
+    run = tmp_path / "run"
+    run.mkdir()
+    with pytest.raises(UserError, match=r"leaves none for .* Add images of other coils, or take coils\.csv"):
+        splitting.load_split(run, dataset.load_table(data))
+
+
 def test_the_importer_writes_the_coils_under_the_names_of_the_data_folder(steel, capsys):
     (steel / "mine.csv").write_text("coil,image\n7,a\n8,gone.png\n")
     assert bring(steel, "--coils", str(steel / "mine.csv")) == 0
     assert coils.read(steel / "out" / "coils.csv") == [("a.png", "7")]
-    assert "1 images are of 1 coils" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "1 images are of 1 coils" in said and "1 name in it is of no image, such as gone.png." in said
 
 
 def test_errors_that_come_together_in_coils_count_less():

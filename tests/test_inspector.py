@@ -332,7 +332,7 @@ def test_what_came_before_an_image_that_cannot_be_read_is_there(run, tmp_path):
 
 
 def test_an_operating_point_has_thresholds_of_its_own(run):
-    point = {"pixel_thresholds": [0.9, 0.9], "promised": 0.1, "achieved": 0.2}
+    point = {"pixel_thresholds": [0.9, 0.9], "asked_for": 0.1, "achieved": 0.2}
     folder = run(operating_points={"few_alarms": point})
     image = strip((2, 5, 4, 6))
     assert Inspector(folder)(image).rles[1] == rle.encode(image)

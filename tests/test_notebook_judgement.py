@@ -346,7 +346,7 @@ def test_operating_points_are_handed_on_with_what_they_achieved(judged, tmp_path
     few, found = (read_thresholds(tmp_path, name) for name in points)
     assert 0.2 < few.binary_threshold < 0.6 and found.binary_threshold == pytest.approx(0.6)
     assert few.models == read_thresholds(tmp_path).models and few.shape == (HEIGHT, WIDTH)
-    assert points["max_false_alarms"]["promised"] == {"max_false_alarms": 20, "class_max_false_alarms": []}
+    assert points["max_false_alarms"]["asked_for"] == {"max_false_alarms": 20, "class_max_false_alarms": []}
     for point in points.values():
         row = point["achieved"]["all classes"]
         assert (row["false_alarms"], row["recall"], row["alarms"]) == (0, 1, pytest.approx(10))

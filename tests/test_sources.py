@@ -233,7 +233,7 @@ def test_thresholds_survive_the_disk(tmp_path):
 def test_an_operating_point_stands_in_for_the_thresholds_of_the_score(tmp_path):
     chosen = PostprocessConfig("both filters", 0.5, (0.5,), (0.3,), (75,), (600,), shape=(6, 8), score="miou")
     point = {"strategy": "binary filter", "binary_threshold": 0.125, "label_thresholds": [0.0]}
-    chosen.write(tmp_path / "thresholds.json", {"few": {**point, "promised": {"x": 1}, "achieved": {}}})
+    chosen.write(tmp_path / "thresholds.json", {"few": {**point, "asked_for": {"x": 1}, "achieved": {}}})
     assert sources.read_thresholds(tmp_path) == chosen
     moved = replace(chosen, strategy="binary filter", binary_threshold=0.125, label_thresholds=(0.0,))
     assert sources.read_thresholds(tmp_path, "few") == moved

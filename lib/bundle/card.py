@@ -84,15 +84,17 @@ def class_rows(bundle: dict[str, Any], evaluation: dict[str, Any]) -> list[dict[
 
 
 def point_rows(run: Path) -> list[dict[str, Any]]:
-    """A row an operating point of thresholds.json: its name, what it promises, and what was achieved on images
+    """A row an operating point of thresholds.json: its name, what is asked of it, and what was achieved on images
     that did not choose, if that is known."""
     points = pages.as_dict(content_of(sources.file_in(run, sources.THRESHOLDS)).get("operating_points"))
     rows = []
     for name, point in points.items():
         point = pages.as_dict(point)
         achieved = pages.as_dict(pages.as_dict(point.get("achieved")).get("all classes"))
-        promised = [(key, value) for key, value in pages.flat(point.get("promised")) if value]
-        rows.append({"name": name, "promised": promised, **achieved})
+        asked = point.get("asked_for", point.get("promised"))  # as earlier versions name it
+        asked_for = [(key, value) for key, value in pages.flat(asked) if value]
+        remarks = sources.remarks_on(run, name)
+        rows.append({"name": name, "asked_for": asked_for, "remarks": remarks, **achieved})
     return rows
 
 

@@ -1,29 +1,27 @@
 """Images that were chosen for labelling, as `--review` of `lib.predict` does: they train, and they validate and
 evaluate nothing, because they are no fair sample of what comes."""
 
-import csv
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from lib.data.labels.fields import file_text
+from lib.data.labels.fields import csv_columns
 from lib.data.labels.record import ImageNames
 from lib.errors import UserError
 
 FILE = "chosen.csv"  # in a data folder
 COLUMN = "chosen"  # of the table of images, where there is such a file
-HEADERS = ("image_id", "image")  # of the column with the names, here and in review.csv
+HEADERS = ("image_id", "image", "imageid")  # of the column with the names, here and in review.csv
 
 
 def read(path: Path) -> list[str]:
     """The names of images in a CSV file with a column of HEADERS. UserError where it has none."""
-    rows = list(csv.reader(file_text(path).splitlines()))
-    columns = [rows[0].index(name) for name in HEADERS if name in rows[0]] if rows else []
-    if not columns:
+    rows = csv_columns(path, HEADERS)
+    if rows is None:
         raise UserError(f"{path} has no column image. Name the review.csv of a prediction.")
-    return [row[columns[0]] for row in rows[1:] if len(row) > columns[0] and row[columns[0]]]
+    return [image for _, (image,) in rows if image]
 
 
 def match(path: Path, names: Sequence[str]) -> list[str]:

@@ -1,7 +1,6 @@
 """Which strips are of one coil, where the data say so: neighbours in steel look alike, so they stay on one side of
 every division, and count together in every interval."""
 
-import csv
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,7 +9,7 @@ import pandas as pd
 
 from lib.data.chosen import HEADERS
 from lib.data.grouping import joined_groups
-from lib.data.labels.fields import file_text
+from lib.data.labels.fields import csv_columns
 from lib.data.labels.record import ImageNames
 from lib.errors import UserError
 
@@ -21,20 +20,13 @@ COLUMN = "coil"  # of the file, and of the table of images where there is one
 def read(path: Path) -> list[tuple[str, str]]:
     """(image, coil) of each row of a CSV file with the columns image_id or image, and coil. UserError where it has
     none, or an image without its coil."""
-    rows = list(csv.reader(file_text(path).splitlines()))
-    named = next((name for name in HEADERS if rows and name in rows[0]), "")
-    if not named or COLUMN not in rows[0]:
+    rows = csv_columns(path, HEADERS, (COLUMN,))
+    if rows is None:
         raise UserError(f"{path} needs two columns, image and coil. Write them into its first line.")
-    columns = rows[0].index(named), rows[0].index(COLUMN)
-    pairs = []
-    for line, row in enumerate(rows[1:], 2):
-        if not any(row):
-            continue
-        image, coil = (row[column].strip() if column < len(row) else "" for column in columns)
-        if not image or not coil:
+    for line, cells in rows:
+        if not all(cells):
             raise UserError(f"{path}, line {line}: an image and its coil belong there. Fill in both.")
-        pairs.append((image, coil))
-    return pairs
+    return [(image, coil) for _, (image, coil) in rows]
 
 
 def match(path: Path, names: Sequence[str]) -> list[tuple[str, str]]:
@@ -49,6 +41,23 @@ def match(path: Path, names: Sequence[str]) -> list[tuple[str, str]]:
     if not coil_of:
         raise UserError(f"{path} names none of the training images. Name them as their files are called.")
     return sorted(coil_of.items())
+
+
+def strangers(path: Path, names: Sequence[str]) -> str:
+    """A sentence on what a file names that is none of some images; "" where there is nothing."""
+    files = ImageNames(names, str(path))
+    unknown = sorted({name for name, _ in read(path) if not files.find(name)})
+    if not unknown:
+        return ""
+    named = f"{len(unknown):,} names" if len(unknown) > 1 else "1 name"
+    return f"{named} in it {'are' if len(unknown) > 1 else 'is'} of no image, such as {unknown[0][:80]}"
+
+
+def told(path: Path, names: Sequence[str]) -> tuple[list[tuple[str, str]], list[str]]:
+    """(image, coil) as from `match`, and sentences on them."""
+    pairs, unknown = match(path, names), strangers(path, names)
+    count = len({coil for _, coil in pairs})
+    return pairs, [f"{len(pairs):,} images are of {count:,} coils.", *([f"{unknown}."] if unknown else [])]
 
 
 def mark(table: pd.DataFrame, data_dir: Path) -> pd.DataFrame:

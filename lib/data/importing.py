@@ -235,8 +235,8 @@ def import_data(
                 else f"{mask_dir} has no label that covers a pixel of an image in {image_dir}. Name the labels of the defects."
             )
         write_description(partial / "dataset.json", masks, tests, shape)
+        present = images.list_images(train)
         if coding.chosen:
-            present = images.list_images(train)
             sources = [paths.resolve_path(source, "--chosen") for source in coding.chosen]
             listed = sorted({name for source in sources for name in chosen.match(source, present)})
             write_table(partial / chosen.FILE, chosen.HEADERS[:1], [(name,) for name in listed])
@@ -244,9 +244,9 @@ def import_data(
                 f"{len(listed):,} images were chosen for labelling: they train, and evaluate nothing."
             )
         if coding.coils:
-            pairs = coils.match(paths.resolve_path(coding.coils, "--coils"), images.list_images(train))
+            pairs, of_coils = coils.told(paths.resolve_path(coding.coils, "--coils"), present)
             write_table(partial / coils.FILE, (coils.HEADERS[0], coils.COLUMN), pairs)
-            remarks.append(f"{len(pairs):,} images are of {len(set(dict(pairs).values())):,} coils.")
+            remarks += of_coils
         if isinstance(masks, LabelledMasks):
             write_json(partial / "labels.json", masks.identities())
         if not put(partial, target):

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from lib.data import chosen, coils, dataset, reporting, splitting
+from lib.data.images import list_images
 from lib.data.splitting import IN_WORDS, PARTS
 from lib.errors import UserError
 
@@ -52,7 +53,18 @@ def look(
     n_members = {
         name: values[name]["n_members"].value if "n_members" in values[name] else 1 for name in names
     }
-    return findings(table, n_members, Path(data_dir) / "train_images", dataset.titles(about), args["seed"])
+    found = findings(table, n_members, Path(data_dir) / "train_images", dataset.titles(about), args["seed"])
+    return [*found, *of_coils(Path(data_dir))]
+
+
+def of_coils(data_dir: Path) -> list[dict]:
+    """A warning where the data folder's table of coils names what is no image, trained on or tested."""
+    path, parts = data_dir / coils.FILE, [data_dir / name for name in ("train_images", "test_images")]
+    if not path.is_file():
+        return []
+    unknown = coils.strangers(path, [name for part in parts if part.is_dir() for name in list_images(part)])
+    remedy = "Name images as their files are called."
+    return [reporting.finding(path, 0, unknown, remedy, "warning")] if unknown else []
 
 
 def insist_on_defects(

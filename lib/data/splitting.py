@@ -223,6 +223,12 @@ def load_split(
     return divided
 
 
+REMEDY = "Add images that differ, set all.duplicate_distance lower, or all.split_method to random, which parts near-duplicates."
+REMEDY_OF_COILS = (
+    f"Add images of other coils, or take {coils.FILE} away, with which the strips of a coil stay together."
+)
+
+
 def insist_on_parts(table: pd.DataFrame, held_out: float) -> None:
     """UserError where a part of a divided table has no image."""
     empty = [part for part in PARTS if part not in set(table["part"]) and (held_out or part != "held_out")]
@@ -234,8 +240,7 @@ def insist_on_parts(table: pd.DataFrame, held_out: float) -> None:
     if empty:
         raise UserError(
             f"The {len(table):,} training images are only {table['group'].nunique():,} once {coils.alike(table)} count as one, "
-            f"which leaves none for {IN_WORDS[empty[0]]}. Add images that differ, set all.duplicate_distance lower, or "
-            "all.split_method to random, which parts near-duplicates."
+            f"which leaves none for {IN_WORDS[empty[0]]}. {REMEDY_OF_COILS if coils.COLUMN in table else REMEDY}"
         )
 
 

@@ -13,15 +13,27 @@ from lib.evaluation.statistics import effective_number_of, wilson
 from lib.inference import postprocess
 from lib.inference.postprocess import PostprocessConfig
 
+SINGLE = (
+    "Each strip was judged by a network that did not learn from it; new strips are judged by all networks together, "
+    "whose probabilities stray less, so that false alarms and recall will differ from what is stated."
+)
+
 
 def achieved(
-    predictions: CascadePredictions, alarms: np.ndarray, class_names: list[str], defective_share: float = 0.0
+    predictions: CascadePredictions,
+    alarms: np.ndarray,
+    class_names: list[str],
+    defective_share: float = 0.0,
+    handed_on: np.ndarray | None = None,
 ) -> pd.DataFrame:
     """What alarms (N, C) bool are worth: a row for all classes, one for each.
 
     Arguments:
-        defective_share: share of images with a defect, by which precision and alarms are weighted; 0 for the
-            data's. Another one changes that of each class in the same ratio.
+        alarms: cross-fitted; defective_share: share of images with a defect, by which precision and alarms are
+            weighted; 0 for the data's. Another one changes that of each class in the same ratio.
+        handed_on: (N, C) bool, alarms on the same images of the thresholds that are handed on, which all of these
+            chose. Intervals then hold those of both: thresholds that all images chose are a little stricter than
+            those that some of them chose, and on images that chose them they look a little better than they are.
 
     Columns: false_alarms, the share of defect-free images, with its interval; recall, of the images with a
     defect or the class; precision of the alarms, with the interval that the ends of the two give; alarms in
@@ -32,12 +44,15 @@ def achieved(
     defective = has_defect.any(axis=1)
     of_data = float(defective.mean())
     ratio = defective_share / of_data if defective_share and of_data else 1.0
+    ways = [np.column_stack([one.any(axis=1), one]) for one in (alarms, handed_on) if one is not None]
     rows = []
-    for alarm, positive in [(alarms.any(axis=1), defective), *zip(alarms.T, has_defect.T, strict=True)]:
+    for alarm, positive, *other in zip(
+        ways[0].T, [defective, *has_defect.T], *(way.T for way in ways[1:]), strict=True
+    ):
         # an alarm of a class is also wrong on images that have other defects alone
         parts = positive, ~defective, defective & ~positive
         recall, false_alarms, others = (float(alarm[of].mean()) if of.any() else np.nan for of in parts)
-        recall_ends, false_ends = (wilson(alarm[of], group[of]) for of in parts[:2])
+        recall_ends, false_ends = (hull(of, group, alarm, *other) for of in parts[:2])
         weights = ratio * positive.mean(), 1 - ratio * of_data, ratio * parts[2].mean()
 
         def alarmed(hit: float, false: float) -> tuple[float, float]:  # shares of all images: rightly, in all
@@ -58,6 +73,12 @@ def achieved(
     names = ["false_alarms", "false_alarms_interval", "recall", "recall_interval", "precision"]
     names += ["precision_interval", "alarms", "defect_free", "defective"]
     return pd.DataFrame(rows, columns=names, index=["all classes", *class_names])
+
+
+def hull(rows: np.ndarray, group: np.ndarray, *marked: np.ndarray) -> tuple[float, float]:
+    """From the lowest to the highest end of the intervals of what is marked, each (N,) bool, among some rows."""
+    lows, highs = zip(*(wilson(one[rows], group[rows]) for one in marked), strict=True)
+    return min(lows), max(highs)
 
 
 def shown(results: dict[str, pd.DataFrame]) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -108,7 +129,7 @@ def remarks(
     Arguments:
         alarms: (N, C) bool, the budget's, cross-fitted; result: of them, from `achieved`.
     """
-    has_defect, texts = predictions.has_defect, []
+    has_defect, texts, groups = predictions.has_defect, [], len(np.unique(predictions.group))
     defective = has_defect.any(axis=1)
     alarms_of_rows = [alarms.any(axis=1), *alarms.T]
     positives = [defective, *has_defect.T]
@@ -131,30 +152,42 @@ def remarks(
         low, high = one["false_alarms_interval"] if few else one["recall_interval"]
         value = f"{1000 * one['false_alarms']:.1f} in 1,000" if few else f"{one['recall']:.3f}"
         ends = f"{1000 * low:.1f} to {1000 * high:.1f}" if few else f"{low:.3f} to {high:.3f}"
-        text = f"{row}, {aim}: achieved {value} (95 % interval {ends}) on strips that did not choose"
+        how = (
+            "on strips that did not choose"
+            if groups > 1
+            else "on the strips that chose, as all of them are alike"
+        )
+        text = f"{row}, {aim}: achieved {value} (95 % interval {ends}) {how}"
         if few and np.isfinite(one["recall"]):
             text += f", at a recall of {one['recall']:.3f}"
         elif not few and np.isfinite(one["false_alarms"]):
             text += f", at {1000 * one['false_alarms']:.0f} false alarms in 1,000"
-        wrong = alarm if few else ~alarm
-        n_effective = effective_number_of(wrong[rows], predictions.group[rows])
-        if n_effective < needed:
-            text += (
-                f". That is no promise: {n_effective:.0f} {unit} strips are too few, it takes {needed}, even if "
-                f"none of them is {'a false alarm' if few else 'missed'}"
-            )
+        worth, count = worth_of((alarm if few else ~alarm)[rows], predictions.group[rows]), int(rows.sum())
+        if worth < needed:
+            strips = f"{count} {unit} strips are" if count > 1 else f"1 {unit} strip is"
+            too_few = f"{strips} too few, it takes {needed}"
+            if worth < count:
+                too_few = f"{strips} alike in part, near-duplicates or of one coil, and worth {worth}; it takes {needed} that are not"
+            text += f". That is no promise: {too_few}, even if none of them is {'a false alarm' if few else 'missed'}"
         elif low > limit if few else high < 1 - limit:
             text += ". The budget is not kept: the networks do not part these strips well enough"
         texts.append(f"{text}.")
     return texts
 
 
-def entry(thresholds: PostprocessConfig, budget: Budget, result: pd.DataFrame) -> dict:
-    """An operating point as `thresholds.json` has it: its thresholds, what is promised, as the parameters
-    have it, and what was achieved."""
+def worth_of(wrong: np.ndarray, group: np.ndarray) -> int:
+    """As good as how many images that are not alike those of these groups (N,) are for a promise, where wrong (N,) bool
+    are wrong: no more than there are groups. A few wrong ones that are spread over the groups do not show that a
+    group of another kind would have no more of them."""
+    return int(min(effective_number_of(wrong, group) + 1e-9, len(np.unique(group))))
+
+
+def entry(thresholds: PostprocessConfig, budget: Budget, result: pd.DataFrame, remarks: list[str]) -> dict:
+    """An operating point as `thresholds.json` has it: its thresholds, what is asked for, as the parameters
+    have it, what was achieved, and the sentences on that."""
     point = {
         "strategy": thresholds.strategy,
         "binary_threshold": thresholds.binary_threshold,
         **{name: getattr(thresholds, name) for name in postprocess.PER_CLASS},
     }
-    return as_json(point | {"promised": budget.stated, "achieved": result})
+    return as_json(point | {"asked_for": budget.stated, "achieved": result, "remarks": remarks})

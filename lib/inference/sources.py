@@ -26,6 +26,16 @@ def read_thresholds(folder: str | Path, operating_point: str = "") -> Postproces
     return PostprocessConfig.read(file_in(folder, THRESHOLDS), operating_point)
 
 
+def remarks_on(folder: str | Path, operating_point: str) -> list[str]:
+    """The sentences on what an operating point of a run achieved, and whether that is a promise; none where there are
+    none, as for the thresholds of a score."""
+    stored = files.read_json(file_in(folder, THRESHOLDS))
+    points = stored.get("operating_points") if isinstance(stored, dict) else None
+    point = points.get(operating_point) if isinstance(points, dict) else None
+    texts = point.get("remarks") if isinstance(point, dict) else None
+    return [text for text in texts if isinstance(text, str)] if isinstance(texts, list) else []
+
+
 def card(folder: str | Path) -> dict:
     """A network's card; empty where it is missing."""
     path = Path(folder) / "model.json"

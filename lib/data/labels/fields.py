@@ -3,7 +3,9 @@ sentence."""
 
 import base64
 import binascii
+import csv
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -119,3 +121,30 @@ def file_text(path: Path) -> str:
         raise UserError(f"{path} is not UTF-8 text (byte {error.start}). Save it as UTF-8.") from None
     except OSError as error:
         raise UserError(f"{path} cannot be read ({error.strerror}).") from None
+
+
+def csv_columns(path: Path, *wanted: Sequence[str]) -> list[tuple[int, list[str]]] | None:
+    """(line, cells) of each row of a CSV file that is not empty, where the cells, as many as are wanted, are those of
+    the columns called so, bare of spaces around them; None where the first line does not name them all. Commas,
+    semicolons or tabs part the columns, whose names count without capitals.
+
+    Arguments:
+        wanted: for each column what it may be called, such as ("image_id", "image"). UserError where the file is none.
+    """
+    lines = file_text(path).splitlines()
+    first = next((number for number, line in enumerate(lines) if line.strip(",; \t")), len(lines))
+    head = "".join(lines[first : first + 1])
+    delimiter = next((one for one in ",;\t" if one in head), ",")
+    try:
+        rows = [[cell.strip() for cell in row] for row in csv.reader(lines[first:], delimiter=delimiter)]
+    except csv.Error as error:
+        raise UserError(f"{path} is no CSV file ({error}). Save it as CSV.") from None
+    names = [name.lower() for name in rows[0]] if rows else []
+    columns = [next((names.index(name) for name in called if name in names), -1) for called in wanted]
+    if min(columns) < 0:
+        return None
+    return [
+        (number, [row[column] if column < len(row) else "" for column in columns])
+        for number, row in enumerate(rows[1:], first + 2)
+        if any(row)
+    ]
