@@ -18,7 +18,7 @@ import psutil
 import pytest
 from test_pipeline import alive, wait_for
 
-from lib.cluster import executor, node, nodes
+from lib.cluster import connect, executor, node, nodes
 from lib.cluster.nodes import Share
 from lib.errors import UserError
 from lib.paths import PROJECT
@@ -229,6 +229,70 @@ def test_a_node_that_fails_and_is_there_is_named(strategies, monkeypatch):
         UserError, match=re.escape("The node b (10.0.0.1) gives no answer: OSError, no disk.")
     ):
         nodes.prove(lasting, {}, Share(1, 0))
+
+
+class LosesEveryRunner:
+    """What `ClusterExecutor` uses of Ray: a runner says where it is, and then its node is gone; `room`: whether a node is
+    left."""
+
+    exceptions = SimpleNamespace(RayError=OSError, RayTaskError=ValueError)
+
+    def __init__(self, room=True):
+        self.room, self.asked = room, 0
+
+    def nodes(self):
+        return [{"Alive": self.room, "Resources": {"CPU": 1.0}}]
+
+    def remote(self, made):
+        return SimpleNamespace(options=lambda **_: SimpleNamespace(remote=self.runner))
+
+    def runner(self, *_):
+        self.asked += 1
+        answers = {name: SimpleNamespace(remote=lambda *_, name=name: name) for name in ("where", "run")}
+        return SimpleNamespace(**answers)
+
+    def wait(self, futures, num_returns, timeout):
+        return (["run", "where"] if self.room else []), []
+
+    def get(self, future):
+        if future == "run":
+            raise OSError("node\nit burned")
+        return {"node": f"mill {self.asked}"}
+
+    def kill(self, actor):
+        pass
+
+
+def executor_on(ray, monkeypatch):
+    """A ClusterExecutor on what stands for Ray, whose head answers."""
+    monkeypatch.setattr(connect, "listens", lambda address, seconds: True)
+    cluster = executor.Cluster(ray, "auto", "10.0.0.1:6379", Share(1, 0), 1)
+    return executor.ClusterExecutor(cluster, {}, [])
+
+
+def test_a_notebook_that_loses_its_node_three_times_fails(tmp_path, monkeypatch, capsys):
+    place = executor_on(LosesEveryRunner(), monkeypatch)
+    job = place.start(faults.SCRIPT.with_name("10_writes_value.ipynb"), tmp_path, {})
+    assert [place.poll(job), place.poll(job)] == [None, None]
+    result = place.poll(job)
+    assert not result.ok and result.ran_on == {"node": "mill 3", "attempt": 3} and place.jobs == []
+    assert result.error.startswith(
+        "It lost its node 3 times, at last mill 3: it burned. Mend it, then go on with"
+    )
+    assert capsys.readouterr().out.count("it goes on elsewhere from its last finished epoch, attempt") == 2
+
+
+def test_a_notebook_for_which_no_node_is_left_fails_after_a_while(tmp_path, monkeypatch):
+    place = executor_on(LosesEveryRunner(room=False), monkeypatch)
+    job = place.start(faults.SCRIPT.with_name("10_writes_value.ipynb"), tmp_path, {})
+    assert place.poll(job) is None  # another one may come
+    monkeypatch.setattr(executor, "ROOM_PAUSE", 0)
+    monkeypatch.setattr(executor, "LONGEST_WAIT", 0)
+    place.next_room = 0
+    result = place.poll(job)
+    assert result.error == (
+        "No node of the cluster is left with 1 processor and no card. Start one, then go on with --resume."
+    )
 
 
 # A cluster of this machine alone, whose nodes are processes: a head without processors, and two nodes.
