@@ -8,10 +8,12 @@ the rest. Networks that learned from those name as many of the others by `lib.pr
 the first and the named ones, and from the first and as many at random. The profile is small_data, shortened: two networks of a
 kind, each of which learns from half of the strips, at half of their size, no generated strips, as many steps whatever
 the number of strips. Near-duplicates stay on one side. Runs lie in runs/review-*; a second call goes on where the first was cut
-off.
+off. The scores of each drawing that is done lie beside the page, as .json: they are not computed again, on another
+machine neither.
 """
 
 import argparse
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -70,7 +72,7 @@ def run(name, data, strips, settings):
     given = {one.partition("=")[0] for one in settings}
     short = [one for one in (*SHORT, f"all.crops={CROPS // strips}") if one.partition("=")[0] not in given]
     only = ["05", "10", "20", *data_run.segmenters(data), "40"]
-    return data_run.run(name, only, "small_data", data, [*short, *settings], ("--jobs", "1"))
+    return data_run.run(name, only, "small_data", data, [*short, *settings], ("--jobs", "2"))
 
 
 def named(first, pool, labelled, count, out):
@@ -144,6 +146,30 @@ def page(results):
     return "\n".join(text)
 
 
+def as_text(results):
+    """The results {drawing: {arm: as from `judge`}} as JSON: a strip's group by its number, its score."""
+    kept = {
+        seed: {
+            arm: [list(map(float, numbers)), list(map(float, scores)), list(map(int, group))]
+            for arm, (numbers, scores, group) in arms.items()
+        }
+        for seed, arms in results.items()
+    }
+    return json.dumps(kept) + "\n"
+
+
+def read_results(path):
+    """What `as_text` wrote."""
+    kept = json.loads(path.read_text(encoding="utf-8"))
+    return {
+        int(seed): {
+            arm: (numbers, np.array(scores), np.array(group))
+            for arm, (numbers, scores, group) in arms.items()
+        }
+        for seed, arms in kept.items()
+    }
+
+
 def main():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -159,9 +185,13 @@ def main():
     table = dataset.load_table(args.data)
     table = table.assign(group=duplicates.find_duplicates(table["path"]))
     about = dataset.describe(args.data)
-    results = {}
+    kept = Path(args.out).with_suffix(".json") if args.out else None
+    results = read_results(kept) if kept and kept.is_file() else {}
     for seed in range(1, args.drawings + 1):
-        results[seed] = drawing(table, about, args, seed)
+        if seed not in results:
+            results[seed] = drawing(table, about, args, seed)
+        if kept:
+            kept.write_text(as_text(results), encoding="utf-8")
         measure.publish(page(results), args.out)
 
 
