@@ -53,7 +53,7 @@ def strangers(path: Path, names: Sequence[str]) -> str:
     return f"{named} in it {'are' if len(unknown) > 1 else 'is'} of no image, such as {unknown[0][:80]}"
 
 
-def told(path: Path, names: Sequence[str]) -> tuple[list[tuple[str, str]], list[str]]:
+def match_with_remarks(path: Path, names: Sequence[str]) -> tuple[list[tuple[str, str]], list[str]]:
     """(image, coil) as from `match`, and sentences on them."""
     pairs, unknown = match(path, names), strangers(path, names)
     count = len({coil for _, coil in pairs})

@@ -244,7 +244,7 @@ def import_data(
                 f"{len(listed):,} images were chosen for labelling: they train, and evaluate nothing."
             )
         if coding.coils:
-            pairs, of_coils = coils.told(paths.resolve_path(coding.coils, "--coils"), present)
+            pairs, of_coils = coils.match_with_remarks(paths.resolve_path(coding.coils, "--coils"), present)
             write_table(partial / coils.FILE, (coils.HEADERS[0], coils.COLUMN), pairs)
             remarks += of_coils
         if isinstance(masks, LabelledMasks):

@@ -53,8 +53,10 @@ def look(
     n_members = {
         name: values[name]["n_members"].value if "n_members" in values[name] else 1 for name in names
     }
-    found = findings(table, n_members, Path(data_dir) / "train_images", dataset.titles(about), args["seed"])
-    return [*found, *of_coils(Path(data_dir))]
+    of_split = findings(
+        table, n_members, Path(data_dir) / "train_images", dataset.titles(about), args["seed"]
+    )
+    return [*of_split, *of_coils(Path(data_dir))]
 
 
 def of_coils(data_dir: Path) -> list[dict]:

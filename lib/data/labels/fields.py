@@ -132,7 +132,7 @@ def csv_columns(path: Path, *wanted: Sequence[str]) -> list[tuple[int, list[str]
         wanted: for each column what it may be called, such as ("image_id", "image"). UserError where the file is none.
     """
     lines = file_text(path).splitlines()
-    first = next((number for number, line in enumerate(lines) if line.strip(",; \t")), len(lines))
+    first = next((index for index, line in enumerate(lines) if line.strip(",; \t")), len(lines))
     head = "".join(lines[first : first + 1])
     delimiter = next((one for one in ",;\t" if one in head), ",")
     try:
@@ -144,7 +144,7 @@ def csv_columns(path: Path, *wanted: Sequence[str]) -> list[tuple[int, list[str]
     if min(columns) < 0:
         return None
     return [
-        (number, [row[column] if column < len(row) else "" for column in columns])
-        for number, row in enumerate(rows[1:], first + 2)
+        (line_index, [row[column] if column < len(row) else "" for column in columns])
+        for line_index, row in enumerate(rows[1:], first + 2)
         if any(row)
     ]
