@@ -85,7 +85,10 @@ def run(tmp_path_factory):
     point = thresholds | POINT
     keep = [*POINT, "label_thresholds", "pixel_thresholds", "smallest_components", "minimum_areas"]
     achieved = {"all classes": {"false_alarms": 0.05, "false_alarms_interval": [0.01, 0.09], "recall": 0.8}}
-    points = {"max_false_alarms": {name: point[name] for name in keep} | {"achieved": achieved}}
+    points = {
+        "max_false_alarms": {name: point[name] for name in keep}
+        | {"achieved": achieved, "remarks": ["that is no promise."]}
+    }
     files.write_json(folder / "thresholds.json", thresholds | {"operating_points": points})
     measured = {"strips with it": 12, "score": 0.7, "95 % interval": [0.6, 0.8], "all-empty score": 0.65,
                 "Dice over positives": 0.25, "its interval": [0.1, 0.4]}  # fmt: skip
@@ -256,6 +259,7 @@ def test_the_card_says_what_was_measured_and_what_not_to_use_it_for(bundle):
                  "For real steel: it learned from generated strips alone", "2 cracks, long", "#D55E00", "50.0", "10.0 to 90.0",
                  "measured on 12 images with it (Dice over positives 0.25, 95 % interval 0.10 to 0.40)"):  # fmt: skip
         assert text in page, text
+    assert "<p>That is no promise.</p>" in page
     assert "no operating point" not in page and str(paths.PROJECT) not in page
 
 

@@ -488,11 +488,13 @@ def test_what_cannot_work_is_refused_with_a_sentence(run, folder, tmp_path, caps
 
 
 def test_an_operating_point_is_asked_for_by_name(run, folder, tmp_path, capsys):
-    point = {"pixel_thresholds": [0.5, 0.9], "asked_for": 0.1, "achieved": 0.2}
+    point = {"pixel_thresholds": [0.5, 0.9], "asked_for": 0.1, "achieved": 0.2, "remarks": ["No promise.", 3]}
     words = ["--run", str(run(operating_points={"few_alarms": point})), "--images", str(folder)]
     assert predict.main([*words, "--out", str(tmp_path / "out"), "--operating-point", "few_alarms"]) == 0
     assert {row["class"] for row in rows(tmp_path / "out" / "defects.csv")} == {"1"}
-    assert "few_alarms" in (tmp_path / "out" / "index.html").read_text(encoding="utf-8")
+    page = (tmp_path / "out" / "index.html").read_text(encoding="utf-8")
+    assert "When few_alarms was chosen: No promise." in page
+    assert "When few_alarms was chosen: No promise." in capsys.readouterr().out
     assert "It has few_alarms" in refused(
         capsys, *words, "--out", str(tmp_path / "x"), "--operating-point", "none"
     )
