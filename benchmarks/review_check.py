@@ -20,6 +20,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from scipy.stats import sem, t
 
 PROJECT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(PROJECT))
@@ -139,9 +140,13 @@ def page(results):
             [[f"{seed} {name}" for name in arms[one][2]] for seed, arms in results.items()]
         )
         low, high = statistics.bootstrap_interval(values, group)
-        by_drawing = ", ".join(f"{gain.mean():+.3f}" for gain in gains)
+        of_drawing = np.array([gain.mean() for gain in gains])
+        by_drawing = ", ".join(f"{gain:+.3f}" for gain in of_drawing)
+        if len(of_drawing) > 1:  # drawings differ by more than their strips: Student's interval of their mean
+            ends = t.interval(0.95, len(of_drawing) - 1, of_drawing.mean(), sem(of_drawing))
+            by_drawing += f", mean {of_drawing.mean():+.3f} ({ends[0]:+.3f} to {ends[1]:+.3f})"
         text.append(
-            f"- score, {one} against {other}: {values.mean():+.3f} ({low:+.3f} to {high:+.3f}); {by_drawing}"
+            f"- score, {one} against {other}: over all strips {values.mean():+.3f} ({low:+.3f} to {high:+.3f}); by drawing {by_drawing}"
         )
     return "\n".join(text)
 
