@@ -85,9 +85,9 @@ def alike(table: pd.DataFrame) -> str:
 
 def remark(table: pd.DataFrame) -> str:
     """A sentence on the coils, "" where none is named."""
-    named = table[COLUMN][table[COLUMN] != ""] if COLUMN in table else ()
-    if not len(named):
+    if COLUMN not in table or not (table[COLUMN] != "").any():
         return ""
+    named = table[COLUMN][table[COLUMN] != ""]
     return (
         f"{len(named):,} of {len(table):,} images are of {named.nunique():,} coils: those of one coil stay on one side, and "
         "intervals allow for their likeness"
