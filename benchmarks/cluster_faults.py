@@ -176,7 +176,7 @@ def report(rows):
     for count, row in enumerate(rows, 1):
         equal = "yes" if not row.problems else "NO: " + "; ".join(row.problems)
         running = ", ".join(row.running) or "none"
-        noticed = "never" if row.noticed is None else f"{row.noticed:.1f}"
+        noticed = "–" if row.noticed is None else f"{row.noticed:.1f}"  # no line: it was not at work yet
         lines.append(
             f"| {count} | {row.victim} | {row.seconds:.1f} | {running} | {row.finished} | {noticed} | {equal} |"
         )
