@@ -16,7 +16,7 @@ from lib.inference import submission
 from lib.paths import PROJECT
 
 REAL = Path(os.environ.get("SEVERSTAL_REAL", PROJECT.parent / "shared" / "data")) / "severstal_real"
-needs_real = pytest.mark.skipif(not REAL.is_dir(), reason="the real strips are not here")
+needs_real = pytest.mark.skipif(not REAL.is_dir(), reason="the real strips of ../shared are not here")
 CURRENT = "ImageId,ClassId,EncodedPixels\n"
 OLD = "ImageId_ClassId,EncodedPixels\n"
 SHAPE = (32, 64)

@@ -197,7 +197,7 @@ def test_any_text_is_decoded_or_refused(text):
     assert mask.shape == (5, 7) and mask.sum() == rle.area(text)
 
 
-@pytest.mark.skipif(not PARTIAL.is_file(), reason="severstal_train_partial.csv is not here")
+@pytest.mark.skipif(not PARTIAL.is_file(), reason="severstal_train_partial.csv of ../shared is not here")
 @pytest.mark.slow
 def test_every_real_row():
     for text in pd.read_csv(PARTIAL, dtype=str)["EncodedPixels"]:
