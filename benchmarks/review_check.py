@@ -1,15 +1,15 @@
 """Does the queue of what to label next teach more than strips drawn at random?
 
 python benchmarks/review_check.py --data FOLDER [--drawings 5] [--strips 40] [-p SECTION.KEY=VALUE]...
-    [--out benchmarks/review.md]
+    [--kept benchmarks/review.json] [--out FILE]
 
 Each drawing sets a quarter of FOLDER, in the competition's layout, aside to judge by, and has labels for --strips of
 the rest. Networks that learned from those name as many of the others by `lib.predict --review`; then networks learn from
 the first and the named ones, and from the first and as many at random. The profile is small_data, shortened: two networks of a
 kind, each of which learns from half of the strips, at half of their size, no generated strips, as many steps whatever
 the number of strips. Near-duplicates stay on one side. Runs lie in runs/review-*; a second call goes on where the first was cut
-off. The scores of each drawing that is done lie beside the page, as .json: they are not computed again, on another
-machine neither.
+off. The scores of each drawing that is done are kept in the file --kept: they are not computed again, on another
+machine neither. review.md says what came.
 """
 
 import argparse
@@ -185,12 +185,13 @@ def main():
     parser.add_argument(
         "-p", action="append", default=[], metavar="SECTION.KEY=VALUE", help="as for run_all.py; once or more"
     )
+    parser.add_argument("--kept", default="", help="JSON file with the scores of drawings that are done")
     parser.add_argument("--out", default="", help="page to write the table to")
     args = parser.parse_args()
     table = dataset.load_table(args.data)
     table = table.assign(group=duplicates.find_duplicates(table["path"]))
     about = dataset.describe(args.data)
-    kept = Path(args.out).with_suffix(".json") if args.out else None
+    kept = Path(args.kept) if args.kept else None
     results = read_results(kept) if kept and kept.is_file() else {}
     for seed in range(1, args.drawings + 1):
         if seed not in results:
