@@ -287,7 +287,8 @@ def test_another_height_is_scaled_and_the_masks_back(run, factor):
         assert inspector(np.full(shape, 255, np.uint8)).masks.all()
 
 
-def test_what_is_refused_ends_in_a_sentence(run, tmp_path):
+def test_what_is_refused_ends_in_a_sentence(run, tmp_path, monkeypatch):
+    monkeypatch.setattr(paths, "PROJECT", tmp_path / "home")  # without a run, whatever runs this project has
     inspector = Inspector(run())
     with pytest.raises(UserError, match=r"40 x 16 pixels .* Turn it by 90 degrees"):
         inspector(BLACK.T)
@@ -355,6 +356,9 @@ def test_a_run_is_named_in_four_ways_and_stays_as_it_is(run, monkeypatch):
     (home / "runs").mkdir(parents=True)
     folder.rename(home / "runs" / "monday")
     monkeypatch.setattr(paths, "PROJECT", home)
+    monkeypatch.chdir(
+        folder.parent
+    )  # runs/latest counts from where the user is, too, and this project may have one
     before = sorted((path, path.stat().st_mtime_ns) for path in home.rglob("*"))
     for name in ("monday", "runs/monday", home / "runs" / "monday", "latest", "runs/latest"):
         inspector = Inspector(name)
