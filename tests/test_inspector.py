@@ -288,6 +288,7 @@ def test_another_height_is_scaled_and_the_masks_back(run, factor):
 
 
 def test_what_is_refused_ends_in_a_sentence(run, tmp_path, monkeypatch):
+    (tmp_path / "home").mkdir()
     monkeypatch.setattr(paths, "PROJECT", tmp_path / "home")  # without a run, whatever runs this project has
     inspector = Inspector(run())
     with pytest.raises(UserError, match=r"40 x 16 pixels .* Turn it by 90 degrees"):
