@@ -1,7 +1,7 @@
 """Runs on hosts with a network between them, as far as one machine has them: three nodes with the bytes of one, and a
 host that falls silent.
 
-    python benchmarks/cluster_hosts.py --folder FOLDER [-p SECTION.KEY=VALUE]...
+    python benchmarks/cluster_hosts.py --folder FOLDER [--only 10,31,32] [-p SECTION.KEY=VALUE]...
 
 makes four network namespaces, see hosts.py, and a Ray cluster of them, a head and three nodes. It runs the notebooks
 with tiny networks on a dozen strips on this machine alone, a thread a notebook; then there; then there again, where
@@ -59,12 +59,13 @@ def main():
     parser.add_argument(
         "-p", action="append", default=[], metavar="SECTION.KEY=VALUE", help="as for run_all.py"
     )
+    parser.add_argument("--only", default=cluster_faults.ONLY[1], help="notebooks, as for run_all.py")
     args = parser.parse_args()
     if not hosts.can_be_made():
         sys.exit("No network namespaces can be made here: that needs root and iproute2.")
     folder = Path(args.folder).resolve()
     script, arguments = kills.prepared(folder)
-    arguments = (*arguments, *(word for setting in args.p for word in ("-p", setting)))
+    arguments = (*arguments, "--only", args.only, *(word for setting in args.p for word in ("-p", setting)))
     expected = kills.undisturbed(folder, script, "alone", "--jobs", "2", *arguments)
     print(f"alone: {len(expected)} files", flush=True)
     with hosts.Hosts(NODES + 1) as made:
