@@ -191,9 +191,7 @@ class ClusterExecutor:
         if time.monotonic() - job.seen_room < LONGEST_WAIT:
             return None
         self.forget(job)
-        return Result(
-            False, f"No node of the cluster is left with {share}. Start one, then go on with --resume."
-        )
+        return Result(False, nodes.none_left(share))
 
     def stop(self, job: ClusterJob) -> None:
         """End a notebook's process, and give its share of the node back."""

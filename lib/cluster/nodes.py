@@ -152,8 +152,13 @@ def prove(ray: Any, proof: dict[str, Any], share: Share) -> list[str]:
             raise UserError(f"The node {name} {differs}")
         proved.append(node_id)
     if not proved:
-        raise UserError(f"No node of the cluster is left with {share}. Start one, then go on with --resume.")
+        raise UserError(none_left(share))
     return proved
+
+
+def none_left(share: Share) -> str:
+    """A sentence for where no node is left that has room."""
+    return f"No node of the cluster is left with {share}. Start one, then go on with --resume."
 
 
 def is_gone(ray: Any, node_id: str, error: Exception) -> bool:

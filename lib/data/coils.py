@@ -29,35 +29,35 @@ def read(path: Path) -> list[tuple[str, str]]:
     return [(image, coil) for _, (image, coil) in rows]
 
 
-def match(path: Path, names: Sequence[str]) -> list[tuple[str, str]]:
-    """(image, coil) of those of some images that a file names, sorted. UserError where there are none, or where an
-    image is in two coils."""
+def match(path: Path, names: Sequence[str]) -> tuple[list[tuple[str, str]], str]:
+    """(image, coil) of those of some images that a file names, sorted; and a sentence on the names in it that are of no
+    image, "" where there is none. UserError where an image is in two coils."""
     files = ImageNames(names, str(path))
     coil_of: dict[str, str] = {}
+    unknown = set()
     for name, coil in read(path):
         image = files.find(name)
-        if image and coil_of.setdefault(image, coil) != coil:
+        if not image:
+            unknown.add(name)
+        elif coil_of.setdefault(image, coil) != coil:
             raise UserError(f"{path}: {image} is in the coils {coil_of[image]} and {coil}. Name it once.")
-    if not coil_of:
+    named = f"{len(unknown):,} names in it are" if len(unknown) > 1 else "1 name in it is"
+    remark = f"{named} of no image, such as {min(unknown)[:80]}" if unknown else ""
+    return sorted(coil_of.items()), remark
+
+
+def match_some(path: Path, names: Sequence[str]) -> tuple[list[tuple[str, str]], str]:
+    """As `match`. UserError, too, where the file names none of the images."""
+    pairs, remark = match(path, names)
+    if not pairs:
         raise UserError(f"{path} names none of the training images. Name them as their files are called.")
-    return sorted(coil_of.items())
+    return pairs, remark
 
 
-def strangers(path: Path, names: Sequence[str]) -> str:
-    """A sentence on what a file names that is none of some images; "" where there is nothing."""
-    files = ImageNames(names, str(path))
-    unknown = sorted({name for name, _ in read(path) if not files.find(name)})
-    if not unknown:
-        return ""
-    named = f"{len(unknown):,} names" if len(unknown) > 1 else "1 name"
-    return f"{named} in it {'are' if len(unknown) > 1 else 'is'} of no image, such as {unknown[0][:80]}"
-
-
-def match_with_remarks(path: Path, names: Sequence[str]) -> tuple[list[tuple[str, str]], list[str]]:
-    """(image, coil) as from `match`, and sentences on them."""
-    pairs, unknown = match(path, names), strangers(path, names)
+def describe(pairs: Sequence[tuple[str, str]], unknown: str) -> str:
+    """What `match` gives, in words."""
     count = len({coil for _, coil in pairs})
-    return pairs, [f"{len(pairs):,} images are of {count:,} coils.", *([f"{unknown}."] if unknown else [])]
+    return f"{len(pairs):,} images are of {count:,} coils.{unknown and f' {unknown}.'}"
 
 
 def mark(table: pd.DataFrame, data_dir: Path) -> pd.DataFrame:
@@ -66,7 +66,7 @@ def mark(table: pd.DataFrame, data_dir: Path) -> pd.DataFrame:
     path = data_dir / FILE
     if not path.is_file():
         return table
-    coil_of = dict(match(path, table["image_id"].to_list()))
+    coil_of = dict(match_some(path, table["image_id"].to_list())[0])
     return table.assign(**{COLUMN: [coil_of.get(image, "") for image in table["image_id"]]})
 
 

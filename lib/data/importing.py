@@ -244,9 +244,9 @@ def import_data(
                 f"{len(listed):,} images were chosen for labelling: they train, and evaluate nothing."
             )
         if coding.coils:
-            pairs, of_coils = coils.match_with_remarks(paths.resolve_path(coding.coils, "--coils"), present)
+            pairs, unknown = coils.match_some(paths.resolve_path(coding.coils, "--coils"), present)
             write_table(partial / coils.FILE, (coils.HEADERS[0], coils.COLUMN), pairs)
-            remarks += of_coils
+            remarks.append(coils.describe(pairs, unknown))
         if isinstance(masks, LabelledMasks):
             write_json(partial / "labels.json", masks.identities())
         if not put(partial, target):

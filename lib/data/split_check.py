@@ -64,7 +64,7 @@ def of_coils(data_dir: Path) -> list[dict]:
     path, parts = data_dir / coils.FILE, [data_dir / name for name in ("train_images", "test_images")]
     if not path.is_file():
         return []
-    unknown = coils.strangers(path, [name for part in parts if part.is_dir() for name in list_images(part)])
+    _, unknown = coils.match(path, [name for part in parts if part.is_dir() for name in list_images(part)])
     remedy = "Name images as their files are called."
     return [reporting.finding(path, 0, unknown, remedy, "warning")] if unknown else []
 
