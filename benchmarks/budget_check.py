@@ -56,6 +56,16 @@ def share(marked, collected, kind):
     return float(marked.any(axis=1)[~defective if kind == budgets.FALSE_ALARMS else defective].mean())
 
 
+def judged(own, by_fold, base, budget):
+    """(thresholds that are handed on, stated interval, sentence on it) of a budget, as 40_evaluation has them."""
+    marked = budgets.cross_fitted_alarms(own, by_fold, budget)
+    chosen = budgets.choose(own, base, budget)
+    names = [str(number) for number in range(1, marked.shape[1] + 1)]
+    result = alarms.achieved(own, marked, names, handed_on=budgets.alarm_areas(own, chosen) > 0)
+    kind = "false_alarms_interval" if budget.name == budgets.FALSE_ALARMS else "recall_interval"
+    return chosen, result.iloc[0][kind], alarms.remarks(own, budget, marked, result)[0]
+
+
 def kept(collected, strategy, limit):
     """How often, over all sets, the stated interval holds what new strips give, and the limit is kept; the shares on
     new strips."""
@@ -63,12 +73,9 @@ def kept(collected, strategy, limit):
     inside, within, rates = 0, 0, []
     for index, own in enumerate(collected):
         by_fold = threshold_search.fold_thresholds(own, strategy)
-        marked = budgets.cross_fitted_alarms(own, by_fold, budget)
-        chosen = budgets.choose(own, threshold_search.choose_thresholds(own, strategy), budget)
-        handed_on = budgets.alarm_areas(own, chosen) > 0
-        stated = alarms.achieved(own, marked, ["1", "2", "3", "4"], handed_on=handed_on).iloc[0]
+        base = threshold_search.choose_thresholds(own, strategy)
+        chosen, (low, high), _ = judged(own, by_fold, base, budget)
         few = budget.name == budgets.FALSE_ALARMS
-        low, high = stated["false_alarms_interval" if few else "recall_interval"]
         others = [one for other, one in enumerate(collected) if other != index]
         new = float(
             np.mean([share(budgets.alarm_areas(one, chosen) > 0, one, budget.name) for one in others])
@@ -114,12 +121,9 @@ def drawn(count, kind, coils_of, strips, limit):
         rng = np.random.default_rng([seed, coils_of, limit])
         own, new = answers(rng, coils_of, strips, likeness, bad), answers(rng, FRESH, 4, likeness, bad)
         fold = statistics.assign_folds(own.group, 5)
-        marked = budgets.cross_fitted_alarms(own, [(fold == part, base) for part in range(5)], budget)
-        chosen = budgets.choose(own, base, budget)
-        result = alarms.achieved(own, marked, ["1"], handed_on=budgets.alarm_areas(own, chosen) > 0)
-        low, high = result.iloc[0]["false_alarms_interval"]
+        chosen, (low, high), remark = judged(own, [(fold == part, base) for part in range(5)], base, budget)
         rate = share(budgets.alarm_areas(new, chosen) > 0, new, budget.name)
-        promised = "no promise" not in alarms.remarks(own, budget, marked, result)[0]
+        promised = "no promise" not in remark
         rows.append((low <= rate <= high, rate <= budget.limit, promised, promised and rate <= budget.limit))
     return np.mean(rows, axis=0)
 
