@@ -22,7 +22,7 @@ from test_inspector import BLACK, H, W, strip
 
 from lib import files, paths, predict
 from lib.data import depth, listing, rle
-from lib.data.labels import coco
+from lib.data.labels import coco, labelme
 from lib.errors import UserError
 from lib.evaluation import prediction_page
 from lib.inference import output_folder, results, sources
@@ -772,6 +772,24 @@ def test_a_folder_of_labels_is_a_truth(run, folder, tmp_path):
     assert predict.main([*words, str(tmp_path / "two"), "--truth", str(tmp_path / "one" / "labelme")]) == 0
     score = json.loads((tmp_path / "two" / "score.json").read_text())
     assert score["value"] > 0.95 and not score["remarks"]
+
+
+def test_labelme_files_beside_their_images_are_a_truth_and_the_images_themselves_are_none(
+    run, tmp_path, capsys
+):
+    """As LabelMe leaves a folder. Images that have a mask's values would pass for masks."""
+    folder = tmp_path / "in"
+    for name, image in (("a", SPOT), ("b", BLACK)):
+        save(folder / "day 1" / f"{name}.png", image // 200)
+    words = ["--run", str(run()), "--images", str(folder), "--truth", str(folder), "--explore", "0", "--out"]
+    assert predict.main([*words, str(tmp_path / "out")]) == 2
+    assert f"{folder} holds the images that are predicted. Name the" in capsys.readouterr().err
+    for name, shapes in (("a", [("1", rle.encode(SPOT))]), ("b", [])):
+        content = labelme.document(f"{name}.png", (H, W), shapes)
+        (folder / "day 1" / f"{name}.json").write_text(json.dumps(content))
+    assert predict.main([*words, str(tmp_path / "out")]) == 0
+    score = json.loads((tmp_path / "out" / "score.json").read_text())
+    assert (score["images"], score["images_with_defects"], score["remarks"]) == (2, 1, [])
 
 
 def test_filters_that_dropped_a_defect_are_named(run, tmp_path):

@@ -1,5 +1,4 @@
-"""Images whose truth is known, in a table or as masks: how good what was predicted for them is, with
-intervals, and where points are lost."""
+"""Images whose truth is known, in a table or as masks: how good what was predicted for them is, and where points are lost."""
 
 import unicodedata
 from collections.abc import Callable, Iterable, Sequence
@@ -22,6 +21,7 @@ from lib.inference.results import ImageResult
 
 Rles = list[list[str]]  # (N x C)
 LARGEST = 2**15, 2**15  # (H, W) of an image that is read
+IMAGES = "{folder} holds the images that are predicted. Name the folder, file or table with their truth."
 NO_IMAGE = "{path} names none of the images that are predicted. Name their table."
 NO_MASK = "No mask in {folder} has the name of an image that is predicted. Name their folder."
 
@@ -54,6 +54,9 @@ def insist_on_fit(source: Path, files: dict[str, Path | str], classes: int) -> N
     if reading.is_of_tool(source):
         _labels_of(source, files, lambda name: shape_of(files[name]))
     elif source.is_dir():
+        folders = {file.parent.resolve() for file in files.values() if isinstance(file, Path)}
+        if any(folder.is_relative_to(source.resolve()) for folder in folders):
+            raise UserError(IMAGES.format(folder=source))
         layouts = _layouts(source, names)
         paths = map(PurePosixPath, names)
         if not any(path.parent in layouts and _stem(path) in layouts[path.parent].stems() for path in paths):
@@ -284,8 +287,7 @@ def lost_points(
 
 def learned_from(run: Path, results: Sequence[ImageResult]) -> str:
     """A sentence where images are called as ones that the run's networks or thresholds learned from; ""."""
-    path = run / "split.csv"
-    if not path.is_file():
+    if not (path := run / "split.csv").is_file():
         return ""
     listed = pd.read_csv(path, dtype=str, keep_default_na=False)
     known = set(listed.get("image_id", pd.Series(dtype=str)))

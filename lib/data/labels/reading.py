@@ -24,12 +24,14 @@ def files_in(path: Path, ending: str) -> list[Path]:
 
 
 def is_of_tool(path: Path) -> bool:
-    """Whether a truth is the file of a labelling tool, or a folder with such and with no image, which may be a mask."""
+    """Whether a truth is the file of a labelling tool, or a folder with such: beside no image, which may be a mask, or
+    each named as an image beside it, as LabelMe writes them."""
     if not path.is_dir():
         return path.suffix.lower() in ENDINGS.values()
     inside = [one for one in path.rglob("*") if one.is_file() and not one.name.startswith(".")]
-    has_images = any(is_image_name(one.name) for one in inside)
-    return not has_images and any(one.suffix.lower() in ENDINGS.values() for one in inside)
+    labels = {one.with_suffix("") for one in inside if one.suffix.lower() in ENDINGS.values()}
+    images = {one.with_suffix("") for one in inside if is_image_name(one.name)}
+    return bool(labels) and (not images or labels <= images)
 
 
 def detect(path: Path) -> str:
