@@ -73,7 +73,9 @@ def in_markdown(text):
         else:
             pieces += re.findall(r"`([^`]+)`", re.sub(r"\s*\n\s*", " ", part))
     return [
-        piece for piece in pieces if re.match(rf"{PROGRAM} \S|-{{1,2}}[a-z]|(?:all|\d\d)\w*\.[\w.]+=", piece)
+        piece
+        for piece in pieces
+        if re.match(rf"{PROGRAM} \S|-{{1,2}}[a-z]|'?(?:all|\d\d)\w*\.[\w.]+=", piece)
     ]
 
 
@@ -371,7 +373,7 @@ HOW = [  # the first that fits the whole command
     (r"python run_all\.py --resume(?: --run X)?", run(says=r"(cached.*){10}")),
     (r"python run_all\.py --resume --run X --only X", run(says="90_inference")),
     (r"python run_all\.py --only 40,90 --run ID", run(says="90_inference")),
-    (r"python run_all\.py --from 40 --run ID --resume", judged_again),
+    (r"python run_all\.py --from 40 --run ID(?: --resume)?", judged_again),
     (r"python run_all\.py --only 40 --run ID -p .*", in_the_other(says="40_evaluation +started.*done")),
     (r"python run_all\.py --compare A B", run(says="95 % interval .*0.0000 to .*Open ")),
     (r"python run_all\.py --sweep .*", run("--list", says="31_seg_class1")),  # it runs in test_sweep.py
@@ -409,7 +411,7 @@ HOW = [  # the first that fits the whole command
     (r"python -m pytest|ruff check \.", not_here("this suite, and what make does before it")),
     (r"-p .*=.*", sets),
     (r"-{1,2}[a-z].*", options),
-    (r"(?:all|\d\d)\w*\.[\w.]+=.*", not_here("all of them at once: test_the_settings_of_the_table, judged_again")),
+    (r"'?(?:all|\d\d)\w*\.[\w.]+=.*", not_here("all of them at once: test_the_settings_of_the_table, judged_again")),
 ]  # fmt: skip
 
 
@@ -521,7 +523,7 @@ def test_a_command(command, project):
 def settings_of(notebook):
     """The settings that the documents name one by one for a notebook, or for all; `notebook` is the pattern
     of the setting's beginning."""
-    named = [shlex.split(command) for command in COMMANDS if re.match(rf"{notebook}\.[\w.]+=", command)]
+    named = [shlex.split(command) for command in COMMANDS if re.match(rf"'?{notebook}\.[\w.]+=", command)]
     return [words[-1] for words in named if len(words) <= 2]
 
 
