@@ -407,7 +407,7 @@ HOW = [  # the first that fits the whole command
     (r"(?:\S*python -m |%)?pip .*", pins_are_there),
     (r"nbstripout .*", strips_notebooks),
     (r"py -3\.12 -m venv \.venv|conda .*", not_here("Windows, conda")),
-    (r"jupyter lab notebooks", not_here("opens a browser; the notebooks are executed in test_notebooks.py")),
+    (r"\S*python -m jupyter lab notebooks", not_here("opens a browser; the notebooks are executed in test_notebooks.py")),
     (r"python -m pytest|ruff check \.", not_here("this suite, and what make does before it")),
     (r"-p .*=.*", sets),
     (r"-{1,2}[a-z].*", options),
