@@ -22,7 +22,8 @@ def parse(arguments: list[str] | None) -> tuple[argparse.Namespace, Options]:
     add = parser.add_argument
     add(
         "--profile",
-        help="demo, full, article (params/); default: full where competition data are found, else demo",
+        help="demo, small_data, full, article or neu_seg (params/); default: demo for generated strips, small_data "
+        "below 1,000 training images, else full",
     )
     add("--data", metavar="DIR", help="folder with train.csv, train_images, test_images")
     add("--run", metavar="ID", help="name of the run, a folder in runs/; default: date, time and profile")
