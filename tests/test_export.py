@@ -263,6 +263,30 @@ def test_the_card_says_what_was_measured_and_what_not_to_use_it_for(bundle):
     assert "no operating point" not in page and str(paths.PROJECT) not in page
 
 
+def test_intervals_of_nothing_leave_the_card_its_dashes(tmp_path):
+    """Of a class without images, of false alarms where every image has a defect."""
+    of_nothing = {"strips with it": 0, "95 % interval": [None, None], "its interval": [None, None]}
+    files.write_json(tmp_path / "evaluation.json", {"classes": {"1 spots": of_nothing}})
+    files.write_json(
+        tmp_path / "metrics.json", {"competition_score": 0.7, "gain_over_all_empty_interval": [None, None]}
+    )
+    achieved = {
+        "false_alarms": None,
+        "false_alarms_interval": [None, None],
+        "recall": 0.8,
+        "recall_interval": [0.7, 0.9],
+    }
+    point = {"min_recall": {"achieved": {"all classes": achieved}, "asked_for": {"min_recall": 0.9}}}
+    files.write_json(tmp_path / "thresholds.json", {"operating_points": point})
+    thresholds = postprocess.PostprocessConfig("segment everything", 0.5, (0.5,), (0.5,), (0,), (0,))
+    bundle = {"shape": [8, 16], "classes": [{"name": "1 spots", "colour": "#D55E00"}], "networks": {},
+              "thresholds": vars(thresholds), "operating_points": point}  # fmt: skip
+    card.write(tmp_path / "card.html", tmp_path, bundle, thresholds, ["numpy"])
+    page = re.sub(r"\s+", " ", (tmp_path / "card.html").read_text(encoding="utf-8"))
+    assert "min_recall 0.9" in page and "0.8000</td><td>0.7000 to 0.9000" in page and "None" not in page
+    assert "cannot be told from predicting nothing" in page
+
+
 def bare_bundle(folder):
     """A bundle whose classes are never asked for: it needs no network and no runtime."""
     folder.mkdir()
@@ -311,6 +335,39 @@ def test_files_that_are_no_images_leave_the_others(bare, tmp_path):
     assert verdicts == {"empty.png": "unread", "good.png": "clean", "huge.png": "unread"}
     assert "It is cut off, too large, or no image that can be read." in rows[-1]["remark"]
     assert (tmp_path / "out" / "masks" / "good.png").is_file()
+
+
+def test_images_keep_their_names_and_a_link_is_not_followed_out_of_its_folder(bare, tmp_path):
+    """A folder of links, as data stores leave it; names whose masks would be called alike; two folders."""
+    image = cv2.imencode(".png", np.full((8, 16), 90, np.uint8))[1].tobytes()
+    for name in ("store/x.png", "in/a.jpg", "in/a.png", "in/a.jpg.jpg", "more/a.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(image)
+    for name in ("one.png", "two.png"):
+        (tmp_path / "in" / name).symlink_to(tmp_path / "store" / "x.png")
+    code, said, rows = run_bare(bare, tmp_path / "in", tmp_path / "more", "--out", tmp_path / "out")
+    assert code == 0, said
+    names = ["in/a.jpg", "in/a.jpg.jpg", "in/a.png", "in/one.png", "in/two.png", "more/a.png"]
+    assert [row["image"] for row in rows] == names and {row["verdict"] for row in rows} == {"clean"}
+    masks = (tmp_path / "out" / "masks").rglob("*.png")
+    assert sorted(path.relative_to(tmp_path / "out" / "masks").as_posix() for path in masks) == [
+        "in/a.jpg.png", "in/a.jpg_.png", "in/a.png.png", "in/one.png", "in/two.png", "more/a.png"]  # fmt: skip
+    assert (tmp_path / "store" / "x.png").read_bytes() == image
+
+
+def test_what_is_named_is_found_or_said(bare, tmp_path):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / ".hidden.png").write_bytes(b"x")
+    image = cv2.imencode(".png", np.full((8, 16), 90, np.uint8))[1].tobytes()
+    for name in ("in/a.png", "b.webp"):
+        (tmp_path / name).write_bytes(image if name == "in/a.png" else b"no image")
+    code, said, _ = run_bare(bare, tmp_path / "in", tmp_path / "inn", "--out", tmp_path / "out")
+    assert (code, said) == (2, f"error: {tmp_path / 'inn'} does not exist.\n")
+    code, said, rows = run_bare(bare, tmp_path / "in", tmp_path / "b.webp", "--out", tmp_path / "out")
+    assert code == 1 and [(row["image"], row["verdict"]) for row in rows] == [
+        ("b.webp", "unread"),
+        ("in/a.png", "clean"),
+    ]
 
 
 def test_what_a_bundle_cannot_do_ends_in_a_sentence(bare, tmp_path):

@@ -61,6 +61,14 @@ def content_of(path: Path) -> dict[str, Any]:
         return {}
 
 
+def ends(value: Any) -> list[float] | None:
+    """The two ends of an interval as a run's files have it; None where it is unknown, or of nothing."""
+    is_known = (
+        isinstance(value, list) and len(value) == 2 and all(isinstance(end, (int, float)) for end in value)
+    )
+    return value if is_known else None
+
+
 def class_rows(bundle: dict[str, Any], evaluation: dict[str, Any]) -> list[dict[str, Any]]:
     """A row a class: its name, colour, thresholds, and what 40_evaluation measured of it, where it did."""
     of_classes = pages.as_dict(evaluation.get("classes"))
@@ -73,10 +81,10 @@ def class_rows(bundle: dict[str, Any], evaluation: dict[str, Any]) -> list[dict[
                 **entry,
                 "images": measured.get("strips with it"),
                 "score": measured.get("score"),
-                "interval": measured.get("95 % interval"),
+                "interval": ends(measured.get("95 % interval")),
                 "all_empty": measured.get("all-empty score"),
                 "dice": measured.get("Dice over positives"),
-                "dice_interval": measured.get("its interval"),
+                "dice_interval": ends(measured.get("its interval")),
                 "is_predicted": thresholds["minimum_areas"][index] < NEVER,
             }
         )
@@ -95,6 +103,7 @@ def point_rows(run: Path) -> list[dict[str, Any]]:
         asked_for = [(key, value) for key, value in pages.flat(asked) if value]
         remarks = sources.remarks_on(run, name)
         rows.append({"name": name, "asked_for": asked_for, "remarks": remarks, **achieved})
+        rows[-1]["false_alarms_interval"] = ends(achieved.get("false_alarms_interval"))
     return rows
 
 
@@ -109,10 +118,10 @@ def limits(
     texts = []
     if is_generated:
         texts.append("For real steel: it learned from generated strips alone, and was measured on such.")
-    gain = metrics.get("gain_over_all_empty_interval")
+    gain = ends(metrics.get("gain_over_all_empty_interval"))
     if not isinstance(metrics.get("competition_score"), (int, float)):
         texts.append("For any decision: nothing was measured of it. Run 40_evaluation, and export it again.")
-    elif not (isinstance(gain, list) and len(gain) == 2 and gain[0] > 0):
+    elif not (gain and gain[0] > 0):
         texts.append("For any decision: on the images held out it cannot be told from predicting nothing.")
     for row in classes:
         if not row["is_predicted"]:
@@ -148,8 +157,8 @@ def dice_text(row: dict[str, Any]) -> str:
     if not isinstance(row["dice"], (int, float)):
         return ""
     interval = row["dice_interval"]
-    ends = f", 95 % interval {interval[0]:.2f} to {interval[1]:.2f}" if interval else ""
-    return f" (Dice over positives {row['dice']:.2f}{ends})"
+    text = f", 95 % interval {interval[0]:.2f} to {interval[1]:.2f}" if interval else ""
+    return f" (Dice over positives {row['dice']:.2f}{text})"
 
 
 def network_rows(run: Path, bundle: dict[str, Any]) -> list[tuple[str, list[tuple[str, str]]]]:

@@ -141,8 +141,7 @@ class Detector:
         return mask, [row for _, rows in pieces for row in rows], any_defect, of_class
 
     def maps(self, data: bytes) -> tuple[np.ndarray, float, np.ndarray]:
-        """Of an image's bytes: the classes' maps (C, H, W) float32 at the height of the training strips, and
-        the probabilities as of a call."""
+        """Of an image's bytes: the maps (C, H, W) float32 at the training strips' height, and the probabilities."""
         image, (height, width) = grey(data), self.shape
         if image.shape[0] > max(image.shape[1], height) and width > height:
             raise ValueError("It is taller than wide, and the strips of the training lie. Turn it.")
@@ -161,8 +160,7 @@ class Detector:
             *probabilities, answers = self.answers(view)
             asked.append(np.hstack(probabilities))
             distance = np.abs(np.arange(end - begin) + 0.5 - (end - begin) / 2)
-            fading = np.clip(2 - 4 * distance / (end - begin), 0, 1).astype(np.float32)
-            weight = fading if is_bridge else np.float32(1)
+            weight = np.float32(np.clip(2 - 4 * distance / (end - begin), 0, 1) if is_bridge else 1)
             for class_index, here in enumerate(maps[:, :, begin:end]):
                 if class_index in answers:
                     full = cv2.resize(answers[class_index], (width, height))
@@ -229,21 +227,21 @@ def windows(length: int, width: int) -> list[tuple[int, int, int, bool]]:
     cores = [*range(0, max(length - width, 0), width), max(length - width, 0)]
     spans = [(cores[0], 0, min(width, length), False)]
     for before, left in itertools.pairwise(cores):
-        joint, reach = (before + width + left) // 2, round(0.25 * width)
-        spans += [(left, joint, left + width, False)]
-        spans += [(joint - width // 2, joint - reach, joint + reach, True)]
+        joint, reach, half = (before + width + left) // 2, round(0.25 * width), width // 2
+        spans += [(left, joint, left + width, False), (joint - half, joint - reach, joint + reach, True)]
     return spans
 
 
-def images_in(sources: list[str]) -> dict[str, Path]:
-    """{name: path} of image files, and of those in folders, sorted; a name is the path below what all share."""
-    roots = [source if source.is_dir() else source.parent for source in map(Path, sources)]
-    common, named = os.path.commonpath([root.resolve() for root in roots]), {}
-    for source, root in zip(map(Path, sources), roots, strict=True):
+def images_in(sources: list[Path]) -> dict[str, Path]:
+    """{name: path} of files, and of the images in folders, sorted; a name is the path below what all share."""
+    for source in itertools.filterfalse(Path.exists, sources):
+        stop(f"{source} does not exist.")
+    common, named = os.path.commonpath([(s if s.is_dir() else s.parent).resolve() for s in sources]), {}
+    for source in sources:
         for path in source.rglob("*") if source.is_dir() else [source]:
-            is_hidden = any(part.startswith(".") for part in path.relative_to(root).parts)
-            if path.suffix.lower() in SUFFIXES and not is_hidden:
-                named[Path(os.path.relpath(path.resolve(), common)).as_posix()] = path
+            is_hidden = any(part.startswith(".") for part in path.relative_to(source).parts)
+            if path == source or (path.suffix.lower() in SUFFIXES and not is_hidden):
+                named[Path(os.path.relpath(path.parent.resolve() / path.name, common)).as_posix()] = path
     return dict(sorted(named.items()))
 
 
@@ -255,14 +253,14 @@ def share(value: float) -> str:
 def main() -> int:
     """The command line; the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("images", nargs="+", help="image files, or folders with all that is in them")
+    parser.add_argument("images", nargs="+", type=Path, help="images, or folders with all that is in them")
     parser.add_argument("--out", required=True, help="folder to write, which is empty or not there yet")
     parser.add_argument("--operating-point", default="", help="thresholds other than those of the score")
     args = parser.parse_args()
     images, out = images_in(args.images), Path(args.out)
     if not images:
-        stop(f"There are no images in {' '.join(args.images)}.")
-    is_inside = any(Path(source).resolve() in out.resolve().parents for source in args.images)
+        stop(f"There are no images in {' '.join(map(str, args.images))}.")
+    is_inside = any(source.resolve() in out.resolve().parents for source in args.images)
     if is_inside or (out.exists() and (not out.is_dir() or any(out.iterdir()))):
         stop(f"{out} is there already, or lies among the images. Name another folder.")
     detector = Detector(args.operating_point)
@@ -272,6 +270,8 @@ def main() -> int:
     for name, path in images.items():
         stem = os.path.splitext(name)[0]
         target = out / "masks" / f"{stem if stems[stem.casefold()] == 1 else name}.png"
+        while target.exists():  # of another image: an a.jpg.png beside a.jpg and a.png
+            target = target.with_stem(f"{target.stem}_")
         try:
             mask, rows, any_defect, of_class = detector(path.read_bytes())
         except (OSError, ValueError) as error:
