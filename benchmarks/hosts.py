@@ -3,7 +3,6 @@ and iproute2; nothing of the machine's own network is touched."""
 
 import contextlib
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -12,6 +11,11 @@ from pathlib import Path
 
 NET, PORT = "10.77.0", 6379
 RAY = [str(Path(sys.executable).with_name("ray"))]
+COUNT = """
+import sys, ray
+ray.init(sys.argv[1], log_to_driver=False)
+print(sum(node["Alive"] for node in ray.nodes()), "nodes")
+"""
 
 
 def can_be_made():
@@ -101,17 +105,14 @@ class Hosts:
     def wait_for(self, count, seconds=180):
         """Wait until the cluster has so many nodes. Ray gives up where a busy machine takes it half a minute: it is
         started again."""
-        status, end = [*self.within(0), *RAY, "status", "--address", self.address], time.monotonic() + seconds
-        while True:
-            said = subprocess.run(status, capture_output=True, text=True).stdout
-            active = said.partition("Active:")[2].partition("Pending:")[0]
-            if len(re.findall(r"(?m)^ +1 node_", active)) >= count:
-                return
+        end, said = time.monotonic() + seconds, None
+        while said is None or not said.stdout.endswith(f"{count} nodes\n"):
             assert time.monotonic() < end, f"{count} nodes of Ray do not come up: {said}"
             for number, node in enumerate(self.nodes):
                 if node.poll() is not None:
                     self.nodes[number] = self.start_node(number)
-            time.sleep(2)
+            command = [*self.within(0), sys.executable, "-c", COUNT, self.address]
+            said = subprocess.run(command, capture_output=True, text=True)
 
     def host_of(self, pid):
         """The number of the host that a process runs on."""

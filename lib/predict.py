@@ -24,6 +24,7 @@ from typing import Any
 from lib import errors, files, paths
 from lib.cluster import prediction as cluster
 from lib.data import decoding, depth, images, listing, storage
+from lib.data.labels import reading
 from lib.data.listing import ImageFile
 from lib.errors import UserError
 from lib.evaluation import exploring, prediction_page, review, truth
@@ -181,9 +182,9 @@ def refuse_inside(out: Path | str, other: Path | str, why: str) -> None:
 
 def without_masks(image_files: list[ImageFile], true_source: Path) -> tuple[list[ImageFile], list[str]]:
     """The images that do not lie in the folder of the true masks, and a remark on the others; all of them where
-    no other lies elsewhere."""
+    no other lies elsewhere, or no masks are there but a labelling tool's files."""
     others = [one for one in image_files if true_source.resolve() not in Path(one.path).resolve().parents]
-    if not others or len(others) == len(image_files):
+    if not others or len(others) == len(image_files) or reading.is_of_tool(true_source):
         return image_files, []
     return others, [
         f"{len(image_files) - len(others)} images in {true_source} are the truth and not predicted."

@@ -288,11 +288,30 @@ def test_a_notebook_for_which_no_node_is_left_fails_after_a_while(tmp_path, monk
     assert place.poll(job) is None  # another one may come
     monkeypatch.setattr(executor, "ROOM_PAUSE", 0)
     monkeypatch.setattr(executor, "LONGEST_WAIT", 0)
-    place.next_room = 0
+    job.next_room = 0
     result = place.poll(job)
     assert result.error == (
         "No node of the cluster is left with 1 processor and no card. Start one, then go on with --resume."
     )
+
+
+def test_every_notebook_that_waits_looks_for_room_itself(tmp_path, monkeypatch):
+    """The first one's look would else stand for all, and the second would have seen no room for a minute."""
+    place = executor_on(LosesEveryRunner(), monkeypatch)
+    place.ray.wait = lambda futures, num_returns, timeout: ([], [])
+    script = faults.SCRIPT.with_name("10_writes_value.ipynb")
+    jobs = [place.start(script, tmp_path, {}) for _ in range(2)]
+    for job in jobs:
+        job.seen_room = 0
+    assert [place.poll(job) for job in jobs] == [None, None] and min(job.seen_room for job in jobs) > 0
+    place.ray.room = False
+    assert [place.poll(job) for job in jobs] == [None, None]  # for less than a minute
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1..:6379", f"{64 * 'a'}:6379"])
+def test_an_address_that_can_be_no_hosts_is_refused(address):
+    with pytest.raises(UserError, match="no Ray cluster answers|--cluster"):
+        connect.check_answers(address, address)
 
 
 # A cluster of this machine alone, whose nodes are processes: a head without processors, and two nodes.

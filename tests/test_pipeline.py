@@ -461,6 +461,23 @@ def test_numbers_of_strips_that_make_no_sense(first, second, said):
         inputs.make_data(values)
 
 
+def test_what_is_known_at_once_is_said_before_the_data_are_looked_at(tmp_path, call, monkeypatch):
+    (tmp_path / "runs" / "a").mkdir(parents=True)
+    (tmp_path / "runs" / "a" / "run.json").write_text("{")
+    for name in ("make_data", "validate_data"):
+        monkeypatch.setattr(inputs, name, lambda *_: pytest.fail("images are made or looked at"))
+    for words, said in {
+        ("--run", "a"): "already holds a run",
+        ("--run", "a b"): "a run's name has letters",
+        ("--run", "latest"): "this name is taken",
+        ("--only", "20"): "20_reads_value needs 10_writes_value",
+        ("--from", "40"): "40_follows needs 30_misbehaves",
+    }.items():
+        code, printed = call("--profile", "small", *words)
+        assert code == 2 and said in printed, words
+    assert [path.name for path in (tmp_path / "runs").iterdir()] == ["a"]  # no folder of a run that never was
+
+
 def test_a_run_is_not_overwritten(tmp_path, call):
     (tmp_path / "runs" / "a").mkdir(parents=True)
     (tmp_path / "runs" / "a" / "run.json").write_text("{}")

@@ -790,6 +790,10 @@ def test_labelme_files_beside_their_images_are_a_truth_and_the_images_themselves
     assert predict.main([*words, str(tmp_path / "out")]) == 0
     score = json.loads((tmp_path / "out" / "score.json").read_text())
     assert (score["images"], score["images_with_defects"], score["remarks"]) == (2, 1, [])
+    save(tmp_path / "more" / "c.png", BLACK)  # of which the truth knows nothing
+    both = ["--run", str(run()), "--images", str(folder), str(tmp_path / "more"), "--truth", str(folder)]
+    assert predict.main([*both, "--explore", "0", "--out", str(tmp_path / "both")]) == 0
+    assert json.loads((tmp_path / "both" / "score.json").read_text())["images"] == 3
 
 
 def test_filters_that_dropped_a_defect_are_named(run, tmp_path):

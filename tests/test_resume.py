@@ -27,6 +27,18 @@ def chain(monkeypatch):
     monkeypatch.setattr(small_project, "GRAPH", CHAIN)
 
 
+def test_what_brings_outdated_notebooks_up_to_date_begins_with_what_failed():
+    """Not with what nobody needs."""
+    notebooks = {
+        "00_eda": NotebookTask(),
+        "10_binary": NotebookTask(Status.FAILED),
+        "20_multilabel": NotebookTask(Status.DONE),
+        "40_evaluation": NotebookTask(Status.DONE, outdated=True, needs=["10_binary", "20_multilabel"]),
+        "90_inference": NotebookTask(Status.DONE, outdated=True, needs=["40_evaluation"]),
+    }
+    assert tasks.to_renew(notebooks) == ["10_binary", "40_evaluation", "90_inference"]
+
+
 @pytest.mark.slow
 def test_a_part_that_runs_again_outdates_what_follows_and_the_record_says_what_was_done(
     tmp_path,

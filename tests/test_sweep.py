@@ -145,6 +145,16 @@ def test_a_value_that_is_refused_is_refused_before_the_first_run(tmp_path, call)
     assert not (tmp_path / "runs").exists()
 
 
+def test_a_name_that_is_taken_is_refused_before_the_first_run(tmp_path, call):
+    (tmp_path / "runs" / "a-20.factor-3").mkdir(parents=True)
+    (tmp_path / "runs" / "a-20.factor-3" / "run.json").write_text("{}")
+    code, printed = call("--run", "a", "--sweep", "20.factor=2,3")
+    assert code == 2 and "a-20.factor-3 already holds a run. Add --resume" in printed
+    code, printed = call("--resume", "--sweep", "20.factor=2,3")
+    assert code == 2 and "needs the name that the sweep printed: --run NAME" in printed
+    assert [folder.name for folder in (tmp_path / "runs").iterdir()] == ["a-20.factor-3"]
+
+
 def test_what_another_run_has_changed_is_not_taken(tmp_path):
     project, donor = small_project.build(tmp_path), tmp_path / "runs" / "a"
     names = ["10_writes_value", "30_misbehaves"]

@@ -17,7 +17,14 @@ from lib.pipeline.run_state import RunState
 def run(tmp_path):
     """(folder, state) of a run with a parameter, some metrics and a curve."""
     folder = tmp_path / "runs" / "a"
-    recorded = {"run": "a", "score": 0.5, "brier": {"any": 0.25}, "none": None, "list": [1.0], "flag": True}
+    recorded = {
+        "run": "a",
+        "score": 0.5,
+        "brier": {"any": 0.25, "2 cracks, long (A&B)": 0.25},
+        "none": None,
+        "list": [1.0],
+        "flag": True,
+    }
     files.write_json(folder / "metrics.json", recorded)
     training = folder / "scratch" / "10_binary" / "0" / "trained.npz"
     training.parent.mkdir(parents=True)
@@ -32,7 +39,7 @@ def test_a_run_is_recorded_with_parameters_metrics_and_curves(run):
     assert tracking.record_of(*run) == tracking.Record(
         "a",
         {"31.epochs": "8", "31.augmentation.flips": "none", "profile": "demo", "code": "abc"},
-        {"score": 0.5, "brier.any": 0.25},
+        {"score": 0.5, "brier.any": 0.25, "brier.2 cracks, long (A&B)": 0.25},
         {"10_binary/0/loss": [(1, 0.75), (2, 0.25)], "10_binary/0/val_loss": [(2, 0.5)]},
     )
 
@@ -82,5 +89,18 @@ def test_mlflow_has_what_it_was_handed_where_it_is_installed(run, monkeypatch):
     experiment = client.get_experiment_by_name(tracking.EXPERIMENT)
     (found,) = client.search_runs([experiment.experiment_id])
     assert found.data.params["31.epochs"] == "8" and found.data.metrics["score"] == 0.5
+    assert found.data.metrics["brier.2 cracks_ long _A_B_"] == 0.25
     curve = client.get_metric_history(found.info.run_id, "10_binary/0/loss")
     assert [(point.step, point.value) for point in curve] == [(1, 0.75), (2, 0.25)]
+    files.write_json(run[0] / "metrics.json", {"../up": 0.5})  # a name that no server takes
+    with pytest.raises(
+        UserError, match=r"did not take the run: .+ The run is finished\. Hand it on with: .*--run a"
+    ):
+        tracking.track("mlflow", *run)
+    assert found.info.run_id in [one.info.run_id for one in client.search_runs([experiment.experiment_id])]
+
+
+def test_names_are_written_as_mlflow_takes_them():
+    """Its expression is ^[/\\w.\\- :]*$."""
+    assert tracking.fit_for_mlflow("brier.2 cracks, long (A&B)") == "brier.2 cracks_ long _A_B_"
+    assert tracking.fit_for_mlflow("10_binary/0/val_loss: größe-1") == "10_binary/0/val_loss: größe-1"

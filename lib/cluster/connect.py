@@ -120,6 +120,6 @@ def listens(address: str, seconds: float) -> bool:
     host, _, port = address.rpartition(":")
     try:
         socket.create_connection((host.strip("[]"), int(port)), seconds).close()
-    except OSError:
+    except (OSError, ValueError):  # a name that can be no host's, such as one with two dots
         return False
     return True

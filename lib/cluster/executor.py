@@ -70,6 +70,7 @@ class ClusterJob:
     ended: Any = None
     ran_on: dict[str, Any] = field(default_factory=dict)
     seen_room: float = field(default_factory=time.monotonic)
+    next_room: float = 0
 
 
 @dataclass
@@ -84,7 +85,6 @@ class ClusterExecutor:
     proof: dict[str, Any]
     proved: list[str]
     next_look: float = 0
-    next_room: float = 0
 
     def __post_init__(self) -> None:
         self.head = connect.Head(self.cluster.address)
@@ -182,9 +182,9 @@ class ClusterExecutor:
 
     def check_room(self, job: ClusterJob) -> Result | None:
         """A notebook's end if it has waited long and no node is left that could run it."""
-        if time.monotonic() < self.next_room:
+        if time.monotonic() < job.next_room:
             return None
-        self.next_room = time.monotonic() + ROOM_PAUSE
+        job.next_room = time.monotonic() + ROOM_PAUSE
         share = nodes.Share(self.cluster.share.cpus, job.gpus)
         if any(share.fits(one["Resources"]) for one in nodes.alive(self.ray)):
             job.seen_room = time.monotonic()

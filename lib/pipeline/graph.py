@@ -167,6 +167,14 @@ class Project:
             overrides.append([section, key, value])
         return overrides
 
+    def renamed(self, overrides: Iterable[Sequence[str]]) -> list[list[str]]:
+        """The -p that a run recorded, with the names that parameters have now."""
+        known = {key for declared in self.declarations().values() for key in declared}
+        return [
+            [section, key if key in known else params.RENAMED.get(key, key), text]
+            for section, key, text in overrides
+        ]
+
     def for_classes(self, classes: int) -> "Project":
         """The project for data with so many defect classes: a segmentation notebook for each.
 

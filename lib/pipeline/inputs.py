@@ -15,6 +15,7 @@ from lib import paths
 from lib.data import reporting
 from lib.errors import UserError, print_line
 from lib.pipeline import params, products, resume
+from lib.pipeline.options import Options
 from lib.pipeline.products import FINDINGS
 from lib.pipeline.run_state import RunState
 
@@ -78,6 +79,11 @@ def choose_profile(named: str, data: Data) -> tuple[str, str]:
         f"since the data hold {count:,} training images; with fewer than {FEW_IMAGES:,} it would be "
         "small_data",
     )
+
+
+def profile_of(options: Options) -> str:
+    """The profile of a new run with these options."""
+    return choose_profile(options.profile, find_data(options.data))[0]
 
 
 def make_data(values: params.Values) -> Path:

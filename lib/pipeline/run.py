@@ -30,7 +30,7 @@ from lib.pipeline import (
 from lib.pipeline.executor import LocalExecutor
 from lib.pipeline.graph import DEFAULT_PROJECT, Project
 from lib.pipeline.options import Options
-from lib.pipeline.run_state import RunState, Status
+from lib.pipeline.run_state import NotebookTask, RunState, Status
 from lib.pipeline.scheduler import Scheduler
 
 JOBS = 2  # notebooks side by side, for want of --jobs
@@ -70,6 +70,9 @@ def run(
     project = fitting_project(options, project)
     selected = project.select(options.only, options.start)
     overrides, previous = project.parse_overrides(options.overrides), None
+    if not options.resume:  # what is known before the data are looked at, or made
+        run_folder.insist_on_free(options.run, project.runs)
+        tasks.check_needs({name: NotebookTask() for name in project.graph}, selected, project)
     from lib.data import dataset
 
     with contextlib.ExitStack() as held:
@@ -77,7 +80,7 @@ def run(
             run_dir, lock, previous = run_folder.open_existing(options.run, project.runs)
             held.enter_context(lock)
             resume.check_profile(options.profile, previous, run_dir.name)
-            overrides = graph.merge_overrides(previous.overrides, overrides)
+            overrides = graph.merge_overrides(project.renamed(previous.overrides), overrides)
         data, profile, values = settle(options, project, selected, overrides, previous)
         folder = data.folder or inputs.make_data(values)
         fingerprint = dataset.fingerprint(folder)
@@ -208,10 +211,8 @@ def print_summary(state: RunState, run_dir: Path, selected: list[str]) -> int:
         for doubt in (text for metric, text in metrics.items() if metric.endswith("_doubt") and text):
             print_line(f"doubt    {doubt}")
     if outdated := [name for name, task in state.notebooks.items() if task.outdated]:
-        again = (
-            f"python run_all.py --resume --run {run_dir.name} --only "
-            f"{','.join(name.partition('_')[0] for name in outdated)}"
-        )
+        numbers = dict.fromkeys(name.partition("_")[0] for name in tasks.to_renew(state.notebooks))
+        again = f"python run_all.py --resume --run {run_dir.name} --only {','.join(numbers)}"
         print_line(
             f"outdated {', '.join(outdated)}: what they need was run again without them. Bring them up to "
             f"date with: {again}"
@@ -233,7 +234,7 @@ def values_of(options: Options, profile: str, project: Project) -> params.Values
 
 def print_values(options: Options, project: Project = DEFAULT_PROJECT) -> int:
     """`--list`: every effective value and where it comes from."""
-    profile = options.profile or inputs.choose_profile("", inputs.find_data(options.data))[0]
+    profile = inputs.profile_of(options)
     project = fitting_project(options, project)
     print_line(params.listing(values_of(options, profile, project)))
     return 0
@@ -283,9 +284,7 @@ def check(options: Options, project: Project = DEFAULT_PROJECT) -> int:
 def check_division(options: Options, folder: Path, project: Project) -> list[dict[str, Any]]:
     """What the split of a run with these options would leave too little of, and whether test images are
     copies, as findings; nothing is written."""
-    values = values_of(
-        options, options.profile or inputs.choose_profile("", inputs.find_data(options.data))[0], project
-    )
+    values = values_of(options, inputs.profile_of(options), project)
     try:
         with tempfile.TemporaryDirectory() as scratch:
             selected = project.select(options.only, options.start)

@@ -23,14 +23,9 @@ def open_new(name: str, profile: str, runs: Path) -> tuple[Path, TextIO]:
     Arguments:
         name: of the run; "": made from the time and the profile.
     """
-    check_name(name)
-    if name in TAKEN:
-        raise UserError(f"--run {name}: this name is taken. Choose another.")
+    insist_on_free(name, runs)
     run_dir = runs / name if name else new_folder(profile, runs)
-    if os.path.lexists(run_dir) and not run_dir.is_dir():
-        raise UserError(f"--run {name}: {run_dir} is there and no folder. Choose another name.")
     run_dir.mkdir(parents=True, exist_ok=True)
-    insist_on_empty(run_dir)
     lock = open_lock(run_dir)
     try:
         insist_on_empty(run_dir)  # another command can have come first, and be through
@@ -38,6 +33,18 @@ def open_new(name: str, profile: str, runs: Path) -> tuple[Path, TextIO]:
         lock.close()
         raise
     return run_dir, lock
+
+
+def insist_on_free(name: str, runs: Path) -> None:
+    """UserError if a new run cannot be called so, or there is one of this name; "" is always free."""
+    check_name(name)
+    if name in TAKEN:
+        raise UserError(f"--run {name}: this name is taken. Choose another.")
+    run_dir = runs / name
+    if name and run_dir.is_dir():
+        insist_on_empty(run_dir)
+    elif name and os.path.lexists(run_dir):
+        raise UserError(f"--run {name}: {run_dir} is there and no folder. Choose another name.")
 
 
 def open_existing(name: str, runs: Path) -> tuple[Path, TextIO, RunState]:

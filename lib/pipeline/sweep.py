@@ -30,11 +30,15 @@ def sweep(
         raise UserError(
             "--sweep runs all notebooks, of which equal ones run once. Leave --only and --from out."
         )
+    if options.resume and not options.run:
+        raise UserError("--resume of a sweep needs the name that the sweep printed: --run NAME. Add it.")
     grid = combinations(texts)
     base = options.run or base_name(options)
     names = run_names(base, grid)
     for overrides in grid:  # before the first one runs for hours
         check(dataclasses.replace(options, overrides=[*options.overrides, *overrides]), project)
+    for name in () if options.resume else names:
+        run_folder.insist_on_free(name, project.runs)
     print_line(f"sweep    {len(grid)} runs, {names[0]} to {names[-1]}")
     again = " ".join(f"--sweep {text!r}" for text in texts)
     print_line(f"         If it is stopped, go on with the same options and: --resume --run {base} {again}")
@@ -112,14 +116,17 @@ def run_names(base: str, grid: Sequence[Sequence[str]]) -> list[str]:
 
 def base_name(options: Options) -> str:
     """What the runs are called before their values, where --run says nothing: date, time (UTC) and profile."""
-    profile = options.profile or inputs.choose_profile("", inputs.find_data(options.data))[0]
+    profile = inputs.profile_of(options)
     return time.strftime("%Y%m%d-%H%M%S-", time.gmtime()) + profile
 
 
 def check(options: Options, project: Project) -> None:
     """UserError for a value that a notebook refuses."""
-    profile = options.profile or inputs.choose_profile("", inputs.find_data(options.data))[0]
-    run.values_of(options, profile, run.fitting_project(dataclasses.replace(options, resume=False), project))
+    run.values_of(
+        options,
+        inputs.profile_of(options),
+        run.fitting_project(dataclasses.replace(options, resume=False), project),
+    )
 
 
 def has_evaluation(project: Project, name: str) -> bool:

@@ -135,6 +135,16 @@ def mark_dependents(tasks: Tasks, selected: list[str], project: Project) -> None
             tasks[name].outdated = tasks[name].status.is_finished
 
 
+def to_renew(tasks: Tasks) -> list[str]:
+    """The outdated notebooks, and what they need that is outdated or not finished: what to run to bring them up to date."""
+    waiting, found = [name for name, task in tasks.items() if task.outdated], set()
+    while waiting:
+        found.add(name := waiting.pop())
+        needs = [(need, tasks[need]) for need in tasks[name].needs if need in tasks and need not in found]
+        waiting += [need for need, task in needs if task.outdated or not task.status.is_finished]
+    return [name for name in tasks if name in found]
+
+
 def input_hashes(
     needs: tuple[str, ...], tasks: Tasks, products: dict[str, tuple[str, ...]]
 ) -> dict[str, str]:

@@ -5,6 +5,7 @@ MLFLOW_TRACKING_URI names."""
 import importlib.util
 import math
 import os
+import re
 import shutil
 import time
 from dataclasses import dataclass
@@ -126,22 +127,42 @@ def to_tensorboard(record: Record, folder: Path) -> None:
 
 
 def to_mlflow(record: Record, address: str) -> None:
-    """Write a run of MLflow's: parameters, metrics, and curves with the epoch as their step."""
+    """Write a run of MLflow's: parameters, metrics, and curves with the epoch as their step. UserError where it does not
+    take them: what it had of the run before stays then."""
     from mlflow.entities import Metric, Param
+    from mlflow.exceptions import MlflowException
     from mlflow.tracking import MlflowClient
 
-    client = MlflowClient(tracking_uri=address)
-    experiment = client.get_experiment_by_name(EXPERIMENT)
-    experiment_id = experiment.experiment_id if experiment else client.create_experiment(EXPERIMENT)
-    for former in client.search_runs([experiment_id]):
-        if former.info.run_name == record.name:
-            client.delete_run(former.info.run_id)
-    run_id = client.create_run(experiment_id, run_name=record.name).info.run_id
-    parameters = [Param(name, value[:LONGEST_VALUE]) for name, value in record.parameters.items()]
-    for start in range(0, len(parameters), 100):
-        client.log_batch(run_id, params=parameters[start : start + 100])
+    parameters = [
+        Param(fit_for_mlflow(name), value[:LONGEST_VALUE]) for name, value in record.parameters.items()
+    ]
     curves = record.curves | {name: [(0, value)] for name, value in record.metrics.items()}
-    metrics = [Metric(name, value, 0, step) for name, points in curves.items() for step, value in points]
-    for start in range(0, len(metrics), MOST_AT_ONCE):
-        client.log_batch(run_id, metrics=metrics[start : start + MOST_AT_ONCE])
-    client.set_terminated(run_id)
+    metrics = [
+        Metric(fit_for_mlflow(name), value, 0, step)
+        for name, points in curves.items()
+        for step, value in points
+    ]
+    try:
+        client = MlflowClient(tracking_uri=address)
+        experiment = client.get_experiment_by_name(EXPERIMENT)
+        experiment_id = experiment.experiment_id if experiment else client.create_experiment(EXPERIMENT)
+        runs = client.search_runs([experiment_id])
+        run_id = client.create_run(experiment_id, run_name=record.name).info.run_id
+        for start in range(0, len(parameters), 100):
+            client.log_batch(run_id, params=parameters[start : start + 100])
+        for start in range(0, len(metrics), MOST_AT_ONCE):
+            client.log_batch(run_id, metrics=metrics[start : start + MOST_AT_ONCE])
+        client.set_terminated(run_id)
+        for former in runs:
+            if former.info.run_name == record.name:
+                client.delete_run(former.info.run_id)
+    except MlflowException as error:
+        raise UserError(
+            f"--track mlflow: {address} did not take the run: {str(error).splitlines()[0]}. The run is finished. Hand it on "
+            f"with: python run_all.py --resume --run {record.name} --track mlflow"
+        ) from error
+
+
+def fit_for_mlflow(name: str) -> str:
+    """A name of a parameter or metric with "_" for every letter that MLflow takes in none, such as a comma of a class's."""
+    return re.sub(r"[^\w.\- :/]", "_", name)
