@@ -310,7 +310,7 @@ def test_every_notebook_that_waits_looks_for_room_itself(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("address", ["127.0.0.1..:6379", f"{64 * 'a'}:6379"])
 def test_an_address_that_can_be_no_hosts_is_refused(address):
-    with pytest.raises(UserError, match="no Ray cluster answers|--cluster"):
+    with pytest.raises(UserError, match="no Ray cluster answers at"):
         connect.check_answers(address, address)
 
 

@@ -101,8 +101,10 @@ class Scheduler:
         """Whether a notebook whose needs are met does not run: not selected, or it stands, made from what
         lies there now."""
         task = self.tasks[name]
-        if name not in self.selected or task.status is not Status.CACHED:
-            return name not in self.selected
+        if name not in self.selected:
+            return True
+        if task.status is not Status.CACHED:
+            return False
         if name in self.project.units and tasks.is_gathered(name, self.tasks, self.project):
             return True
         if task.input_hashes == self.input_hashes(name):

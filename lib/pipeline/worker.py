@@ -213,17 +213,10 @@ def running_cell(partial: Path) -> str:
         cells = json.loads(partial.read_text(encoding="utf-8"))["cells"]
     except (OSError, ValueError, KeyError):
         return ""
-    statuses = [
-        cell["metadata"].get("papermill", {}).get("status") for cell in cells if cell["cell_type"] == "code"
-    ]
+    marks = [cell["metadata"].get("papermill", {}) for cell in cells if cell["cell_type"] == "code"]
     # The cell that brought the kernel down is marked completed, like every later one, but later ones never
     # started.
-    started = [
-        cell["metadata"].get("papermill", {}).get("start_time")
-        for cell in cells
-        if cell["cell_type"] == "code"
-    ]
-    reached = sum(1 for status, start in zip(statuses, started, strict=True) if start and status)
+    reached = sum(bool(mark.get("start_time") and mark.get("status")) for mark in marks)
     return f" in code cell {reached}" if reached else ""
 
 
