@@ -37,8 +37,8 @@ def augment(
     image: np.ndarray,
     mask: np.ndarray | None = None,
     flips: str = "both",
-    brightness: float = 0.2,
-    contrast: float = 0.2,
+    brightness: float = 0.0,
+    contrast: float = 0.0,
     shift: float = 0.0,
 ) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
     """One random variant of an image (H, W) uint8, and of its mask (H, W, ...) in the same way.

@@ -30,11 +30,9 @@ BY_32 = (
 FLIPS = ("none", "vertical", "horizontal", "both")
 RANDOM_PASSES = {"random10": 10}  # entry of a classifier's tta: how many random variants it stands for
 TTA = (*FLIPS, *RANDOM_PASSES)
-AUGMENTATION = {
+LIGHT_AND_FLIPS = {
     "flips": "choices.FLIPS",
     "brightness": "0..1",
     "contrast": "0..1",
-    "shift": "0..1",
-    "blackout": "0..1",
-    "paste": "0..1",
-}
+}  # of images without masks
+AUGMENTATION = {**LIGHT_AND_FLIPS, "shift": "0..1", "blackout": "0..1", "paste": "0..1"}

@@ -27,6 +27,14 @@ from lib.files import read_json, write_atomic
 NAMES = ("classes", "height", "width", "class_names", "generated", "note", "settings")  # in dataset.json
 
 
+def insist_on_class(defect_class: int, about: dict) -> None:
+    """UserError if data that are described so have no class of this number, counted from 1."""
+    if not 1 <= defect_class <= about["classes"]:
+        raise UserError(
+            f"The data have {about['classes']} classes, and defect_class is {defect_class}. Choose one of them."
+        )
+
+
 def describe(data_dir: str | Path) -> dict:
     """What kind of data a folder holds: `dataset.json` if it is there, else Severstal's.
 

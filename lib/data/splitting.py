@@ -252,7 +252,8 @@ def hash_split(table: pd.DataFrame, settings: dict) -> str:
     if coils.COLUMN in table:
         digest.update(repr(table[coils.COLUMN].tolist()).encode())
     for row in table[["image_id", "path", *dataset.rle_columns(table)]].itertuples(index=False):
-        digest.update(repr((row[0], os.path.getsize(row[1]), *row[2:])).encode())
+        size = os.path.getsize(row[1]) if os.path.isfile(row[1]) else -1  # it is lost, which others say
+        digest.update(repr((row[0], size, *row[2:])).encode())
     return digest.hexdigest()[:16]
 
 

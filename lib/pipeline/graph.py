@@ -138,7 +138,7 @@ class Project:
         self, profile: str, overrides: Iterable[Sequence[str]] = (), selected: Collection[str] | None = None
     ) -> params.Values:
         """What every notebook runs with, see `params.effective`; UserError if two would divide the images
-        differently."""
+        differently, or train one network differently."""
         sections = self.fitting(profiles.load_profile(profile, self.profiles))
         values = params.effective(self.declarations(), profile, sections, overrides, selected)
         for key in OF_SPLIT:
@@ -151,6 +151,7 @@ class Project:
                         "They would divide the images differently, and images that teach would judge. Set "
                         f"it alike, best by all.{key} alone."
                     )
+        units.insist_on_one_network(values)
         return values
 
     def parse_overrides(self, texts: Iterable[str]) -> list[list[str]]:
@@ -234,8 +235,12 @@ def copy_notebooks(project: Project, template: str, more: list[str]) -> Path:
         notebook = params.read_notebook(project.notebook(template))
         title = f"# {name.split('_')[0]} Segmentation of class {defect_class}\n\nWhere exactly is the defect of this class?"
         notebook["cells"][0]["source"] = title
+        before = f"seg_class{template.rsplit('class', 1)[1]}"
         for cell in notebook["cells"]:
-            if "parameters" in cell.get("metadata", {}).get("tags", []):
+            if cell["cell_type"] == "markdown":
+                text = "".join(cell["source"]).replace(template, name)
+                cell["source"] = text.replace(before, f"seg_class{defect_class}")
+            elif "parameters" in cell.get("metadata", {}).get("tags", []):
                 lines = "".join(cell["source"])
                 cell["source"] = re.sub(
                     r"(?m)^defect_class: int = \d+", f"defect_class: int = {defect_class}", lines

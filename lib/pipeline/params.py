@@ -200,6 +200,10 @@ def owners_of(setting: Setting, settables: dict[str, dict[str, Parameter]]) -> l
     section, key, _, origin = setting
     if key in COMMAND_LINE:
         raise UserError(f"{origin}: {key} is given by {COMMAND_LINE[key]}. Leave it out here.")
+    if key == "defect_class":
+        raise UserError(
+            f"{origin}: the class is the notebook's own, and its name says it. Leave it out here."
+        )
     names = profiles.members(section, settables)
     owners = [name for name in names if key in settables[name]]
     if owners:

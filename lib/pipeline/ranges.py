@@ -5,7 +5,7 @@
     grouped | random     one of several: texts, numbers, ranges; `empty` is the empty text, FILE one that
     exists choices.FLIPS        the names of lib/data/choices.py
     2 of 0..100          a list of two; `1..4 of none | both`: of one to four, each another one
-    choices.AUGMENTATION a dictionary, where choices.py says what each of its entries may be
+    choices.AUGMENTATION, choices.LIGHT_AND_FLIPS a dictionary, where choices.py says what each of its entries may be
 
 It ends with the comment or at ": ", where words for the reader begin. A comment that begins otherwise
 declares nothing.
@@ -56,7 +56,7 @@ def read(comment: str) -> Domain | None:
     count, text = (
         (_range(head[1] if ".." in head[1] else f"{head[1]}..{head[1]}"), head[2]) if head else (None, text)
     )
-    if not (head or "|" in text or ".." in text or re.fullmatch(r"choices\.[A-Z]+", text)):
+    if not (head or "|" in text or ".." in text or re.fullmatch(r"choices\.[A-Z_]+", text)):
         return None
     options = []
     for option in re.split(r"\s*\|\s*", text):
@@ -64,7 +64,7 @@ def read(comment: str) -> Domain | None:
             names = getattr(choices, option.removeprefix("choices."), None)
             if names is None:
                 raise ValueError(f"{option} is not in lib/data/choices.py")
-            if option == "choices.AUGMENTATION":
+            if names in (choices.AUGMENTATION, choices.LIGHT_AND_FLIPS):
                 return Domain(entries={name: read(declared) for name, declared in names.items()})
             options += names
         elif not option:

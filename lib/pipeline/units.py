@@ -5,15 +5,18 @@ A unit is the notebook as far as the cell tagged `member`, with the loop over th
 its training in the run's folder scratch/, where `training.fit` finds it, and writes nothing else.
 """
 
+import itertools
 import json
 from collections.abc import Collection
 from pathlib import Path
 from typing import NamedTuple
 
+from lib.errors import UserError
 from lib.models import members
 from lib.pipeline import params
 
 TOGETHER = "together"  # the parameter with which several notebooks take their classes from one network
+OF_ITS_OWN = ("defect_class", "tta")  # parameters of such notebooks that do not teach that network
 
 
 class Unit(NamedTuple):
@@ -49,12 +52,25 @@ def of_notebook(
         return {}
     folder = name
     if values.get(TOGETHER) and values[TOGETHER].value:
-        alike = {key: value.value for key, value in values.items() if key != "defect_class"}
+        alike = {key: value.value for key, value in values.items() if key not in OF_ITS_OWN}
         folder, name = TOGETHER, known.setdefault(json.dumps(alike, sort_keys=True), name)
     return {
         name_of(name, member): Unit(name, member, f"scratch/{folder}/{member - 1}/trained.npz")
         for member in range(1, count + 1)
     }
+
+
+def insist_on_one_network(values: dict[str, dict[str, params.Value]]) -> None:
+    """UserError if notebooks that take their classes from one network would train it differently."""
+    together = {name: keys for name, keys in values.items() if TOGETHER in keys and keys[TOGETHER].value}
+    for (name, keys), (other, others) in itertools.pairwise(together.items()):
+        for key, value in keys.items():
+            if key not in OF_ITS_OWN and key in others and others[key].value != value.value:
+                raise UserError(
+                    f"{key} is {value.value} in {name} ({value.origin}) and {others[key].value} in {other} "
+                    f"({others[key].origin}), and with together one network learns all classes. Set it alike, best by "
+                    f"segmenters.{key} alone."
+                )
 
 
 def is_divisible(path: Path) -> bool:

@@ -62,6 +62,8 @@ def whole(image: np.ndarray, rles: Sequence[str]) -> np.ndarray:
     for first in range(0, width, PART):
         last = min(first + PART, width)
         left, right = int(first * scale), int(last * scale)
+        if left == right:  # a last part of a pixel or two
+            continue
         part = of_columns(image, rles, first, last)
         canvas[:, left:right] = cv2.resize(part, (right - left, len(canvas)), interpolation=cv2.INTER_AREA)
     return canvas
