@@ -120,6 +120,13 @@ def test_the_importer_writes_the_coils_under_the_names_of_the_data_folder(steel,
     assert "1 images are of 1 coils" in said and "1 name in it is of no image, such as gone.png." in said
 
 
+def test_coils_of_other_days_are_of_no_image(tmp_path):
+    days = [("20240102-01.png", "a"), ("20240102-02.png", "b"), ("20240103-01.png", "c")]
+    (tmp_path / "coils.csv").write_text("image,coil\n" + "".join(f"{name},{coil}\n" for name, coil in days))
+    pairs, remark = coils.match(tmp_path / "coils.csv", ["20240102-01.png", "20240102-02.png"])
+    assert pairs == days[:2] and remark == "1 name in it is of no image, such as 20240103-01.png"
+
+
 def test_errors_that_come_together_in_coils_count_less():
     """Ten coils of four, four wrong strips: one each in four coils, all in one coil, none."""
     group = np.repeat(np.arange(10), 4)

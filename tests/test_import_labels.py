@@ -58,6 +58,17 @@ def table_of(steel):
     }
 
 
+def test_labels_of_images_named_by_another_day_are_not_taken(steel, capsys):
+    write(steel / "days" / "20240102-0001.png", np.zeros(SHAPE, np.uint8))
+    entries = [{"id": 1, "file_name": "20240101-0001.png", "height": 40, "width": 60}]
+    annotations = [
+        {"image_id": 1, "category_id": 1, "segmentation": coco.segmentation(rle.encode(DENT), SHAPE)}
+    ]
+    write_json(steel / "days.json", coco.document(entries, annotations, ["dent"]))
+    assert bring(steel, images="days", labels="days.json") == 2
+    assert "days.json names no image in" in capsys.readouterr().err and not (steel / "out").exists()
+
+
 def test_a_tools_labels_become_the_competitions_layout(steel, capsys):
     assert (
         bring(steel, "--test-images", str(steel / "test"), "--test-labels", str(steel / "labels.json")) == 0

@@ -405,6 +405,17 @@ def test_names_in_labels_find_their_images():
         names.find_all(["a.png", "x/a.png"])
 
 
+def test_a_date_before_a_name_is_no_mark_of_label_studios():
+    """Images of two days, and labels of three: each name has eight digits in front, and so has its file."""
+    names = ImageNames(["20240101-01.png", "20240102-01.png", "20240102-02.png"], "labels")
+    assert names.find("20240101-01.png") == names.find("20240101-01") == "20240101-01.png"
+    assert names.find("20240102-02.jpg") == names.find("deadbeef-20240102-02.png") == "20240102-02.png"
+    assert names.find("20240103-01.png") == names.find("20240103-02.png") == names.find("20240103-02") == ""
+    assert (
+        names.find("02.png") == names.find("02") == "20240102-02.png"
+    )  # as if it were renamed before labelling
+
+
 def test_names_of_other_folders_are_not_those_of_this_one():
     """Many days have an image 1: labels of all of them, and the images of one."""
     names = ImageNames(["1.png", "2.png"], "labels", "/data/day 2")

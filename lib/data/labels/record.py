@@ -84,22 +84,23 @@ class ImageNames:
             "" where their names have folders enough to tell them apart.
 
     A name stands for the same path, else for the same file name, with as many folders before it as can be, else
-    for that without the eight digits that Label Studio puts before it, else without the ending of an image.
+    for that where one of the two has the eight digits that Label Studio puts before it, else without the ending of
+    an image. Digits that both have, such as a date, are a part of the name.
     """
 
     def __init__(self, files: Iterable[str], what: str, folder: str | Path = "") -> None:
         self.what, self.folder = what, str(folder)
         listed = list(files)
         self.tables: list[dict[str, list[str]]] = [{} for _ in FORMS]
-        for table, form in zip(self.tables, FORMS, strict=True):
+        for table, (_, of_file) in zip(self.tables, FORMS, strict=True):
             for file in listed:
-                table.setdefault(form(file), []).append(file)
+                table.setdefault(name_form(of_file(file)), []).append(file)
 
     def find(self, name: str) -> str:
         """The file that a name stands for, "" for none. UserError where several are meant alike."""
         alike: list[str] = []
-        for table, form in zip(self.tables, FORMS, strict=True):
-            alike = alike or table.get(form(name), [])
+        for table, (of_name, _) in zip(self.tables, FORMS, strict=True):
+            alike = alike or table.get(name_form(of_name(name)), [])
         if len(alike) > 1:
             # One that is called so as a whole lies in no folder of another name.
             ends = {file: (end := _common_end(name, file), end == len(parts_of(file))) for file in alike}
@@ -138,16 +139,26 @@ def _without_digits(name: str) -> str:
 
 
 def _without_ending(name: str) -> str:
-    """That without an image's ending; other dots are a part of the name, as of "a_jpg.rf.0a1b", a file of Roboflow's."""
-    path = Path(_without_digits(name))
+    """A file's name without an image's ending; other dots are a part of the name, as of "a_jpg.rf.0a1b", a file of
+    Roboflow's."""
+    path = Path(base_name(name))
     return path.stem if path.suffix.lower() in SUFFIXES | OTHER_SUFFIXES else path.name
 
 
-FORMS: tuple[Callable[[str], str], ...] = (
-    name_form,
-    lambda name: name_form(base_name(name)),
-    lambda name: name_form(_without_digits(name)),
-    lambda name: name_form(_without_ending(name)),
+def _bare(name: str) -> str:
+    """A file's name without either."""
+    return _without_ending(_without_digits(name))
+
+
+Form = Callable[[str], str]
+FORMS: tuple[tuple[Form, Form], ...] = (  # of a name in the labels, of a file's; a date would be cut off both
+    (str, str),
+    (base_name, base_name),
+    (_without_digits, base_name),
+    (base_name, _without_digits),
+    (_without_ending, _without_ending),
+    (_bare, _without_ending),
+    (_without_ending, _bare),
 )
 
 
