@@ -27,7 +27,7 @@ from lib.data import decoding, depth, images, listing, storage
 from lib.data.labels import reading
 from lib.data.listing import ImageFile
 from lib.errors import UserError
-from lib.evaluation import exploring, prediction_page, review, truth
+from lib.evaluation import exploring, prediction_page, prediction_score, review, truth
 from lib.inference import chunks, label_files, results, sources, tables
 from lib.inference.inspector import HEIGHTS, FoundDefects, Inspector
 from lib.inference.output_folder import SETTINGS, OutputFolder
@@ -239,8 +239,11 @@ def write_tables(
         group = depth.find_duplicates(
             [paths_by_name[result.name] for result in read], args.white, folder.scratch
         )
-        score = truth.evaluate(true_masks, read, thresholds, titles, group)
-        score["remarks"] = [*filter(None, [truth.learned_from(run, read)]), *of_truth]
+        score = prediction_score.evaluate(true_masks, read, thresholds, titles, group)
+        score["remarks"] = [
+            *filter(None, [prediction_score.learned_from(run, read)]),
+            *of_truth,
+        ]
         files.write_json(where / "score.json", score)
     files.write_atomic(where / "defects.csv", tables.defects(image_results, titles, args.pixel_mm))
     files.write_atomic(where / "images.csv", tables.images(image_results, titles))

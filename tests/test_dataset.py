@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lib.data import alignment, dataset, duplicates, images, likeness, pseudo_labels, splitting
+from lib.data import alignment, class_names, dataset, duplicates, images, likeness, pseudo_labels, splitting
 from lib.errors import UserError
 from lib.files import write_json
 from lib.inference import submission
@@ -298,6 +298,13 @@ def test_titles_of_named_classes_differ_and_hold_nothing_that_a_figure_would_cho
         "6 " + ("long " * 20)[:40],
         "7 twolines",
     ]
+
+
+def test_a_name_stands_for_the_class_that_is_called_so():
+    names = ["2", "cracks", "rust", "rust"]
+    titles = dataset.titles({"class_names": names})
+    found = [class_names.class_called(name, titles) for name in [*names, *titles, "5 rust", "1"]]
+    assert found == [1, 2, 0, 0, 1, 2, 3, 4, 0, 0]
 
 
 def test_sample_keeps_the_shares(tmp_path):

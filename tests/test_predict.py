@@ -21,10 +21,10 @@ from pycocotools import mask as cocomask
 from test_inspector import BLACK, H, W, strip
 
 from lib import files, paths, predict
-from lib.data import depth, listing, rle
+from lib.data import dataset, depth, listing, rle
 from lib.data.labels import coco, labelme
 from lib.errors import UserError
-from lib.evaluation import prediction_page
+from lib.evaluation import prediction_page, truth
 from lib.inference import output_folder, results, sources
 from lib.inference.results import ImageResult, Severity
 from lib.report import overlay
@@ -642,6 +642,22 @@ def test_a_lone_folder_of_masks_is_the_class_of_its_name(run, folder, tmp_path):
     assert predict.main([*words, "--truth", str(tmp_path / "truth")]) == 0
     score = json.loads((tmp_path / "out" / "score.json").read_text())
     assert [one["images_with_it"] for one in score["classes"]] == [0, 1]
+
+
+@pytest.mark.parametrize("names", [("1", "10", "2"), ("0", "1", "2")])
+def test_a_class_called_2_is_not_the_class_of_number_2(tmp_path, names):
+    """As folders of masks are imported, in the order of their names; a mask without a folder has numbers."""
+    titles = dataset.titles({"class_names": list(names)})
+    for index, name in enumerate(names, 1):
+        save(tmp_path / "folders" / name / f"{name}.png", SPOT)
+        save(tmp_path / "numbers" / f"{name}.png", np.where(SPOT, index, 0).astype(np.uint8))
+    image_results = [ImageResult(f"{name}.png", "", (H, W)) for name in names]
+    text = rle.encode(SPOT > 0)
+    for source in ("folders", "numbers"):
+        masks, _ = truth.read_truth(tmp_path / source, image_results, titles)
+        assert masks == [[text, "", ""], ["", text, ""], ["", "", text]]
+    with pytest.raises(UserError, match="has masks of a class '3', and the run"):
+        truth.read_truth(tmp_path / "numbers", image_results, ["1 a", "2 b"])
 
 
 def test_what_could_not_be_read_is_in_no_score_and_the_exit_code_stays(run, folder, tmp_path, capsys):

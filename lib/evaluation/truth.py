@@ -1,22 +1,17 @@
-"""Images whose truth is known, in a table or as masks: how good what was predicted for them is, and where points are lost."""
+"""The true masks of images that are predicted, from a table, a folder of masks or the labels of a tool."""
 
 import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path, PurePosixPath
 
-import numpy as np
 import pandas as pd
 
-from lib.data import dataset, rle, validation
+from lib.data import class_names, dataset, rle, validation
 from lib.data.images import as_listed, shape_of
 from lib.data.labels import reading
 from lib.data.labels.record import ImageNames, LabelSet
 from lib.data.mask_layout import Masks
 from lib.errors import UserError
-from lib.evaluation import error_analysis, scores, statistics
-from lib.evaluation.predictions import passing_filters
-from lib.files import json_float
-from lib.inference.postprocess import PostprocessConfig
 from lib.inference.results import ImageResult
 
 Rles = list[list[str]]  # (N x C)
@@ -26,9 +21,7 @@ NO_IMAGE = "{path} names none of the images that are predicted. Name their table
 NO_MASK = "No mask in {folder} has the name of an image that is predicted. Name their folder."
 
 
-def read_truth(
-    source: Path, results: Sequence[ImageResult], class_names: Sequence[str]
-) -> tuple[Rles, list[str]]:
+def read_truth(source: Path, results: Sequence[ImageResult], titles: Sequence[str]) -> tuple[Rles, list[str]]:
     """The true masks of images that were predicted, and remarks.
 
     Arguments:
@@ -41,10 +34,10 @@ def read_truth(
     wrong.
     """
     if reading.is_of_tool(source):
-        return _of_labels(source, results, class_names)
+        return _of_labels(source, results, titles)
     if source.is_dir():
-        return _of_masks(source, results, class_names)
-    return _of_table(source, results, len(class_names))
+        return _of_masks(source, results, titles)
+    return _of_table(source, results, len(titles))
 
 
 def insist_on_fit(source: Path, files: dict[str, Path | str], classes: int) -> None:
@@ -128,13 +121,11 @@ def _coverage(path: Path, others: int, bare: int, count: int) -> list[str]:
     return remarks
 
 
-def _of_labels(
-    path: Path, results: Sequence[ImageResult], class_names: Sequence[str]
-) -> tuple[Rles, list[str]]:
+def _of_labels(path: Path, results: Sequence[ImageResult], titles: Sequence[str]) -> tuple[Rles, list[str]]:
     """As `read_truth`, from the labels of a tool."""
     shapes = {result.name: (result.shape[0], result.shape[1]) for result in results}
     labels, images = _labels_of(path, shapes, shapes.get)
-    truth: dict[str, list[list[str]]] = {name: [[] for _ in class_names] for name in shapes}
+    truth: dict[str, list[list[str]]] = {name: [[] for _ in titles] for name in shapes}
     for image in labels.images:
         name = images.get(image.name, "")
         if name and image.shape != shapes[name]:
@@ -143,7 +134,7 @@ def _of_labels(
                 f"{shapes[name][1]}. Label the images as they are."
             )
         for label, text in image.rles().items() if name else ():
-            truth[name][_known_class(label, class_names, str(path), "labels") - 1].append(text)
+            truth[name][_known_class(label, titles, path, "labels") - 1].append(text)
     remarks = labels.notes.sentences()
     remarks += _coverage(path, len(labels.images) - len(images), len(shapes) - len(images), len(shapes))
     return [[rle.union(texts) for texts in row] for row in truth.values()], remarks
@@ -160,141 +151,59 @@ def _layouts(folder: Path, names: Sequence[str]) -> dict[PurePosixPath, Masks]:
     }
 
 
-def _of_masks(
-    folder: Path, results: Sequence[ImageResult], class_names: Sequence[str]
-) -> tuple[Rles, list[str]]:
+def _of_masks(folder: Path, results: Sequence[ImageResult], titles: Sequence[str]) -> tuple[Rles, list[str]]:
     """As `read_truth`, from masks."""
     masks = _layouts(folder, [result.name for result in results])
-    truth, bare = [], 0
+    truth: Rles = []
+    bare = 0
     for result in results:
         path = PurePosixPath(result.name)
-        layout, texts = masks.get(path.parent), [""] * len(class_names)
-        stem = _stem(path)
+        layout, stem = masks.get(path.parent), _stem(path)
+        texts: Rles = [[] for _ in titles]
         if layout is None or stem not in layout.stems():
             bare += 1
         elif layout is not None:
             shape = result.shape[0], result.shape[1]
             for value, mask in layout.read(stem, Path(path), shape, shape).items():
-                if layout.white_mask and len(class_names) > 1:
+                if layout.white_mask and len(titles) > 1:
                     raise UserError(
                         f"The mask {layout.white_mask} in {folder / path.parent} has the value 255, and the run has "
-                        f"{len(class_names)} classes. Use the classes' numbers, or a folder a class."
+                        f"{len(titles)} classes. Use the classes' numbers, or a folder a class."
                     )
-                defect_class = _class_of(layout, value, class_names, folder)
-                texts[defect_class - 1] = rle.encode(mask)
-        truth.append(texts)
+                defect_class = _class_of(layout, value, titles, folder)
+                texts[defect_class - 1].append(rle.encode(mask))
+        truth.append([rle.union(of_class) for of_class in texts])
     if bare == len(results):
         raise UserError(NO_MASK.format(folder=folder))
     remarks = [f"{bare} of {len(results)} images have no mask and count as free of defects."] if bare else []
     return truth, remarks
 
 
-def _class_of(layout: Masks, value: int, class_names: Sequence[str], folder: Path) -> int:
+def _class_of(layout: Masks, value: int, titles: Sequence[str], folder: Path) -> int:
     """The class, from 1, that a mask's number, or the folder that it lies in, stands for."""
-    name = str(value) if layout.index_valued else layout.names[value - 1]
-    return _known_class(name, class_names, str(folder), "masks")
+    if not layout.index_valued:
+        return _known_class(layout.names[value - 1], titles, folder, "masks")
+    if value > len(titles):
+        raise _no_class(str(value), titles, folder, "masks")
+    return value
 
 
-def _known_class(name: str, class_names: Sequence[str], source: str, what: str) -> int:
-    """The class, from 1, of the run that a name stands for: its number, its title as "2 cracks", or the title
-    without the number."""
-    for index, title in enumerate(class_names, 1):
-        if name in (str(index), title, title.removeprefix(f"{index} ")):
-            return index
-    raise UserError(f"{source} has {what} of a class {name!r}, and the run's are {', '.join(class_names)}.")
+def _known_class(name: str, titles: Sequence[str], source: Path, what: str) -> int:
+    """The class, from 1, of the run that a name stands for. UserError where it stands for none."""
+    number = _number_of(name, titles)
+    if not number:
+        raise _no_class(name, titles, source, what)
+    return number
 
 
-def evaluate(
-    truth: Rles,
-    results: Sequence[ImageResult],
-    thresholds: PostprocessConfig,
-    titles: Sequence[str],
-    group: np.ndarray,
-    n_bootstrap: int = 1000,
-    seed: int = 0,
-) -> dict:
-    """What the masks of some images are worth: the content of score.json, plain values.
-
-    Arguments:
-        truth: (N x C) run-length strings; titles: of the classes; group: (N,), equal for near-duplicates.
-
-    score: the name of the one that the thresholds were chosen for, value: 0..1, all_empty_score, intervals,
-    Dice over positives, as `40_evaluation` has them; lost_points: {stage: a value a class}, whose sum is 1
-    minus the score.
-    """
-    predicted = [result.rles for result in results]
-    score, pairs = thresholds.score, scores.of_rles(truth, predicted)
-    has_defect, empty = pairs.true_area > 0, pairs.all_empty
-    bootstrap = (group, n_bootstrap, seed)
-    classes = []
-    for class_index, title in enumerate(titles):
-        has, of_class = has_defect[:, class_index], pairs.of_class(class_index)
-        positives = np.where(has, of_class.dice[:, 0], np.nan)
-        of_positives = statistics.bootstrap_interval(positives, group, n_bootstrap, seed=seed)
-        classes.append(
-            {
-                "name": title,
-                "images_with_it": int(has.sum()),
-                "score": scores.value(score, of_class),
-                "score_interval": _plain(scores.interval(score, of_class, *bootstrap)),
-                "all_empty_score": scores.value(score, of_class.all_empty),
-                "dice_positives": float(of_class.dice[has].mean()) if has.any() else None,
-                "dice_positives_interval": _plain(of_positives),
-            }
-        )
-    return {
-        "images": len(results),
-        "images_with_defects": int(has_defect.any(axis=1).sum()),
-        "score": score,
-        "title": scores.TITLES[score],
-        "value": scores.value(score, pairs),
-        "interval": _plain(scores.interval(score, pairs, *bootstrap)),
-        "all_empty_score": scores.value(score, empty),
-        "gain_over_all_empty_interval": _plain(scores.interval(score, pairs, *bootstrap, baseline=empty)),
-        "classes": classes,
-        "lost_points": lost_points(scores.losses(score, pairs), pairs, results, thresholds),
-        **verdicts(has_defect, predicted),
-    }
+def _number_of(name: str, titles: Sequence[str]) -> int:
+    """The class, from 1, that is called so, with its number before it or without, else whose number it is; or 0."""
+    numbers = {str(number): number for number in range(1, len(titles) + 1)}
+    return class_names.class_called(name, titles) or numbers.get(name, 0)
 
 
-def _plain(interval: tuple[float, float]) -> list[float | None]:
-    """An interval for JSON."""
-    return list(map(json_float, interval))
-
-
-def verdicts(has_defect: np.ndarray, predicted: Rles) -> dict:
-    """How many images with a defect got a mask, and how many without one: counts."""
-    marked = np.array([any(row) for row in predicted])
-    defective = has_defect.any(axis=1)
-    return {
-        "defective_images_with_mask": int((defective & marked).sum()),
-        "clean_images": int((~defective).sum()),
-        "clean_images_with_mask": int((~defective & marked).sum()),
-    }
-
-
-def lost_points(
-    loss: np.ndarray, pairs: scores.PairPixels, results: Sequence[ImageResult], thresholds: PostprocessConfig
-) -> dict[str, list[float]]:
-    """Where the score is lost, as `error_analysis.lost_points` has it, a value a class; `loss`: (N, C) of the
-    pairs. Of a long image the filters are those of its surest window."""
-    defect_probability = np.array([result.defect_probability for result in results], float)
-    class_probability = np.array([result.class_probability for result in results], float)
-    passed, named = passing_filters(defect_probability, class_probability, thresholds)
-    stages = error_analysis.stages_by_filters(pairs.true_area > 0, passed, named, pairs.predicted_area > 0)
-    return {name: (loss * chosen).sum(axis=0).tolist() for name, chosen in stages.items()}
-
-
-def learned_from(run: Path, results: Sequence[ImageResult]) -> str:
-    """A sentence where images are called as ones that the run's networks or thresholds learned from; ""."""
-    if not (path := run / "split.csv").is_file():
-        return ""
-    listed = pd.read_csv(path, dtype=str, keep_default_na=False)
-    known = set(listed.get("image_id", pd.Series(dtype=str)))
-    count = sum(PurePosixPath(result.name).name in known for result in results)
-    if not count:
-        return ""
-    return (
-        f"{count} of these {len(results)} images have the names of images from which the run's networks or thresholds "
-        "learned: where they are the same, the score is too good. What new images can expect is the run's own score."
+def _no_class(name: str, titles: Sequence[str], source: Path, what: str) -> UserError:
+    """What is raised where a name stands for no class."""
+    return UserError(
+        f"{source} has {what} of a class {name[:80]!r}, and the run's are {', '.join(titles)}. Call it as the run does."
     )

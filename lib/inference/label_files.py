@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import quote
 
 from lib import files
+from lib.data import class_names
 from lib.data.labels import coco, fields, label_studio, labelme
 from lib.data.labels.record import ImageNames
 from lib.errors import UserError
@@ -37,15 +38,10 @@ class Identities:
     images: dict[str, tuple[str, int | str | None]] = field(default_factory=dict)
 
 
-def plain_names(titles: Sequence[str]) -> list[str]:
-    """The classes' names without the numbers that titles have."""
-    return [title.removeprefix(f"{defect_class} ") for defect_class, title in enumerate(titles, 1)]
-
-
 def identities_of(path: Path | None, titles: Sequence[str], names: Sequence[str]) -> Identities:
     """The names and ids that a data folder's labels.json has for the images `names` and the classes; None: there
     is none. UserError where it is no such file, or knows another class."""
-    identities = Identities(plain_names(titles))
+    identities = Identities(class_names.without_numbers(titles))
     if path is None:
         return identities
     where = str(path)

@@ -33,7 +33,7 @@ class Contents:
     """What the page shows.
 
     run: its name; counts: (words, number); classes: (title, images with it, pieces, area in words); remarks:
-    sentences; galleries: (heading, words, pictures); unread: (name, why); score: as `truth.evaluate` has it,
+    sentences; galleries: (heading, words, pictures); unread: (name, why); score: as `prediction_score.evaluate` has it,
     or {}; settings: what the prediction was made from; explored: names of the images that explore.html has;
     none: it is not there.
     """
