@@ -133,7 +133,7 @@ def act(arguments: list[str] | None) -> int:
     if true_source:
         image_files, of_truth = without_masks(image_files, true_source)
         remarks += of_truth
-        truth.insist_on_fit(true_source, {one.name: one.path for one in image_files}, thresholds.classes)
+        truth.insist_on_fit(true_source, {one.name: one.path for one in image_files}, titles)
     settings = settings_of(args, run, thresholds, titles, severity)
     ids = paths.resolve_path(args.ids, "--ids") if args.ids else None
     identities = label_files.identities_of(ids, titles, [one.name for one in image_files])

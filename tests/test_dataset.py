@@ -301,10 +301,12 @@ def test_titles_of_named_classes_differ_and_hold_nothing_that_a_figure_would_cho
 
 
 def test_a_name_stands_for_the_class_that_is_called_so():
-    names = ["2", "cracks", "rust", "rust"]
+    names = ["2", "long " * 20, "$x^$", "e\u0301", "rust", "rust"]
     titles = dataset.titles({"class_names": names})
-    found = [class_names.class_called(name, titles) for name in [*names, *titles, "5 rust", "1"]]
-    assert found == [1, 2, 0, 0, 1, 2, 3, 4, 0, 0]
+    found = [
+        class_names.class_called(name, titles) for name in [*names, *titles, "x^", "\u00e9", "7 rust", "1"]
+    ]
+    assert found == [1, 2, 3, 4, 0, 0, 1, 2, 3, 4, 5, 6, 3, 4, 0, 0]
 
 
 def test_sample_keeps_the_shares(tmp_path):

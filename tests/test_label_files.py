@@ -101,6 +101,14 @@ def test_a_tools_names_and_ids_are_kept(run, folder, tmp_path):
     ]
 
 
+def test_a_tools_name_that_titles_shorten_is_kept(tmp_path):
+    names = ["secondary scale rolled in after the descaler of stand 2", "$A$1"]
+    content = {**IDS, "classes": [{"class": 2, "name": names[1], "id": 5}, {"class": 1, "name": names[0]}]}
+    titles = dataset.titles({"class_names": names})
+    found = label_files.identities_of(write_json(tmp_path / "labels.json", content), titles, ["a.png"])
+    assert found.class_names == names and found.class_ids == {2: 5}
+
+
 def test_another_format_is_another_folder(run, folder, tmp_path, capsys):
     words = words_of(run(), folder, tmp_path / "out")
     assert predict.main([*words, "--format", "labelme"]) == 0

@@ -660,6 +660,40 @@ def test_a_class_called_2_is_not_the_class_of_number_2(tmp_path, names):
         truth.read_truth(tmp_path / "numbers", image_results, ["1 a", "2 b"])
 
 
+LONG = "secondary scale rolled in after the descaler of stand 2"
+
+
+def test_names_that_titles_shorten_are_known_in_a_truth(tmp_path):
+    titles = dataset.titles({"class_names": [LONG, "$A$1"]})
+    assert titles == [f"1 {LONG[:40]}", "2 A1"]
+    files_by_name = {"a.png": tmp_path / "in" / "a.png"}
+    save(files_by_name["a.png"], BLACK)
+    for name in (LONG, "$A$1"):
+        save(tmp_path / "masks" / name / "a.png", SPOT)
+    shapes = [(LONG, rle.encode(SPOT)), ("$A$1", rle.encode(SPOT))]
+    files.write_json(tmp_path / "labels" / "a.json", labelme.document("a.png", (H, W), shapes))
+    for source in ("masks", "labels"):
+        truth.insist_on_fit(tmp_path / source, files_by_name, titles)
+        masks, _ = truth.read_truth(tmp_path / source, [ImageResult("a.png", "", (H, W))], titles)
+        assert masks == [[rle.encode(SPOT), rle.encode(SPOT)]]
+
+
+def test_a_class_that_the_run_has_not_is_told_before_anything_is_predicted(run, folder, tmp_path, capsys):
+    words = ["--run", str(run(class_names=["1 spots", "2 cracks"])), "--images", str(folder), "--truth"]
+    out = ["--out", str(tmp_path / "out")]
+    files.write_json(
+        tmp_path / "labels" / "b.json", labelme.document("b.tif", (H, W), [("rust", rle.encode(SPOT))])
+    )
+    said = refused(capsys, *words, str(tmp_path / "labels"), *out)
+    assert "labels of a class 'rust', and the run's are 1 spots, 2 cracks. Call it as the run does." in said
+    save(tmp_path / "masks" / "rust" / "a.png", SPOT)
+    save(tmp_path / "masks" / "sound" / "a.png", BLACK)  # without a defect, of no class
+    assert "has masks of a class 'rust'" in refused(capsys, *words, str(tmp_path / "masks"), *out)
+    assert not (tmp_path / ".out.unfinished").exists()
+    (tmp_path / "masks" / "rust").rename(tmp_path / "masks" / "spots")
+    assert predict.main([*words, str(tmp_path / "masks"), *out]) == 0
+
+
 def test_what_could_not_be_read_is_in_no_score_and_the_exit_code_stays(run, folder, tmp_path, capsys):
     (folder / "broken.png").write_bytes(b"no image")
     (folder / "train.csv").write_text(

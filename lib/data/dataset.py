@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from lib.data import chosen, coils, reporting, rle, validation
+from lib.data import chosen, class_names, coils, reporting, rle, validation
 from lib.data.decoding import MOST_PIXELS
 from lib.data.images import as_listed, list_images
 from lib.errors import UserError
@@ -105,12 +105,8 @@ def network_size(about: dict, height: int = 0, width: int = 0) -> tuple[int, int
 
 def titles(about: dict) -> list[str]:
     """How tables and figures call the classes, each in its own way: the names of `describe`, such as "class
-    3" as it is and "scratches" as "3 scratches", cut to 40 characters; no dollar signs, between which
-    matplotlib sets mathematics."""
-    names = [
-        "".join(letter for letter in name if letter.isprintable() and letter != "$")[:40]
-        for name in about["class_names"]
-    ]
+    3" as it is and "scratches" as "3 scratches", each as `class_names.plain` gives it."""
+    names = map(class_names.plain, about["class_names"])
     return [name if name == f"class {index}" else f"{index} {name}" for index, name in enumerate(names, 1)]
 
 

@@ -6,7 +6,7 @@ from pathlib import Path, PurePosixPath
 
 import pandas as pd
 
-from lib.data import class_names, dataset, rle, validation
+from lib.data import class_names, dataset, mask_files, rle, validation
 from lib.data.images import as_listed, shape_of
 from lib.data.labels import reading
 from lib.data.labels.record import ImageNames, LabelSet
@@ -40,20 +40,30 @@ def read_truth(source: Path, results: Sequence[ImageResult], titles: Sequence[st
     return _of_table(source, results, len(titles))
 
 
-def insist_on_fit(source: Path, files: dict[str, Path | str], classes: int) -> None:
-    """UserError, before anything is predicted, where a truth cannot be read, is of none of the images, or has rows that
-    fit no image of any size; `files`: {name: path or address}, as `listing.find_images` has them."""
+def insist_on_fit(source: Path, files: dict[str, Path | str], titles: Sequence[str]) -> None:
+    """UserError, before anything is predicted, where a truth cannot be read, is of none of the images, has classes that
+    the run has not, or rows that fit no image of any size; `files`: {name: path or address}, as `listing.find_images`
+    has them; `titles`: of the run's classes."""
     names = list(files)
     if reading.is_of_tool(source):
-        _labels_of(source, files, lambda name: shape_of(files[name]))
+        labels, images = _labels_of(source, files, lambda name: shape_of(files[name]))
+        regions = [region for image in labels.images if image.name in images for region in image.regions]
+        for label in dict.fromkeys(label for label, text in regions if text):
+            _known_class(label, titles, source, "labels")
     elif source.is_dir():
         folders = {file.parent.resolve() for file in files.values() if isinstance(file, Path)}
         if any(folder.is_relative_to(source.resolve()) for folder in folders):
             raise UserError(IMAGES.format(folder=source))
         layouts = _layouts(source, names)
-        paths = map(PurePosixPath, names)
-        if not any(path.parent in layouts and _stem(path) in layouts[path.parent].stems() for path in paths):
+        masked = {(path.parent, _stem(path)) for path in map(PurePosixPath, names)}
+        masked &= {(parent, stem) for parent, layout in layouts.items() for stem in layout.stems()}
+        if not masked:
             raise UserError(NO_MASK.format(folder=source))
+        for parent, layout in layouts.items():
+            for name, stems in layout.files.items() if not layout.index_valued else ():
+                paths = [path for stem, path in stems.items() if (parent, stem) in masked]
+                if not _number_of(name, titles) and any(mask_files.read_mask(path).any() for path in paths):
+                    raise _no_class(name, titles, source, "masks")
     else:
         known = [*names, *(PurePosixPath(name).name for name in names)]
         rows = validation.read_rows(source)
@@ -61,7 +71,7 @@ def insist_on_fit(source: Path, files: dict[str, Path | str], classes: int) -> N
         rows = rows[rows["image_id"].isin(known)]
         if not len(rows):
             raise UserError(NO_IMAGE.format(path=source))
-        validation.insist_on_none(validation.row_findings(rows, source, set(known), classes, LARGEST))
+        validation.insist_on_none(validation.row_findings(rows, source, set(known), len(titles), LARGEST))
 
 
 def _labels_of(

@@ -49,13 +49,14 @@ def identities_of(path: Path | None, titles: Sequence[str], names: Sequence[str]
     for index, entry in enumerate(fields.entries(content, "classes", where), 1):
         here = f"{where}: class {index}"
         name = fields.text(fields.record(entry, here), "name", here)
-        if name not in identities.class_names:
+        defect_class = class_names.class_called(name, titles)
+        if not defect_class:
+            called = ", ".join(class_names.without_numbers(titles))
             raise UserError(
-                f"{path} has a class {name[:80]!r}, and the run's are {', '.join(identities.class_names)}. Name the labels.json of "
-                "its data."
+                f"{path} has a class {name[:80]!r}, and the run's are {called}. Name the labels.json of its data."
             )
+        identities.class_names[defect_class - 1] = name
         if entry.get("id") is not None:
-            defect_class = identities.class_names.index(name) + 1
             identities.class_ids[defect_class] = fields.identity(entry, "id", here)
     known = ImageNames(names, where)
     for index, entry in enumerate(fields.entries(content, "images", where), 1):
