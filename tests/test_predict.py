@@ -644,6 +644,17 @@ def test_a_lone_folder_of_masks_is_the_class_of_its_name(run, folder, tmp_path):
     assert [one["images_with_it"] for one in score["classes"]] == [0, 1]
 
 
+@pytest.mark.parametrize("folder", ["Archive", "old"])  # listed before the image itself, and after it
+def test_a_name_without_folders_is_that_of_the_image_that_lies_in_none(tmp_path, folder):
+    (tmp_path / "train.csv").write_text("ImageId,ClassId,EncodedPixels\na.png,1,1 5\n")
+    image_results = [ImageResult(name, "", (H, W)) for name in sorted(["a.png", f"{folder}/a.png"])]
+    masks, _ = truth.read_truth(tmp_path / "train.csv", image_results, ["class 1"])
+    assert dict(zip([one.name for one in image_results], masks, strict=True)) == {
+        "a.png": ["1 5"],
+        f"{folder}/a.png": [""],
+    }
+
+
 @pytest.mark.parametrize("names", [("1", "10", "2"), ("0", "1", "2")])
 def test_a_class_called_2_is_not_the_class_of_number_2(tmp_path, names):
     """As folders of masks are imported, in the order of their names; a mask without a folder has numbers."""

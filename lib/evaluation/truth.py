@@ -97,16 +97,15 @@ def _of_table(path: Path, results: Sequence[ImageResult], classes: int) -> tuple
     short: dict[str, list[str]] = {}
     for result in results:
         short.setdefault(PurePosixPath(result.name).name, []).append(result.name)
-    named = as_listed(rows["image_id"], [result.name for result in results])
-    named = as_listed(named, short)
+    known = {result.name: result.shape for result in results}
+    named = as_listed(as_listed(rows["image_id"], known), short)
     for image_id in dict.fromkeys(named):
-        if len(short.get(image_id, ())) > 1 and image_id not in short[image_id]:
+        if image_id not in known and len(short.get(image_id, ())) > 1:
             raise UserError(
                 f"{path} names {image_id}, and that is what {' and '.join(short[image_id][:2])} are called. Write the "
                 "folders into the table, too."
             )
-    rows["image_id"] = [short[image_id][0] if image_id in short else image_id for image_id in named]
-    known = {result.name: result.shape for result in results}
+    rows["image_id"] = [name if name in known else short.get(name, [name])[0] for name in named]
     others = set(rows["image_id"]) - set(known)
     rows = rows[rows["image_id"].isin(known)]
     if not len(rows):
