@@ -655,6 +655,16 @@ def test_a_name_without_folders_is_that_of_the_image_that_lies_in_none(tmp_path,
     }
 
 
+@pytest.mark.parametrize("name", ["Blech_a\u0308.png", "day 1/Blech_a\u0308.png"])
+def test_a_table_with_composed_letters_names_a_file_with_decomposed_ones(tmp_path, name):
+    """As macOS stores names, and a spreadsheet writes them."""
+    table = tmp_path / "train.csv"
+    table.write_text("ImageId,ClassId,EncodedPixels\nBlech_\u00e4.png,1,1 5\n", encoding="utf-8")
+    truth.insist_on_fit(table, {name: tmp_path / name}, ["class 1"])
+    masks, _ = truth.read_truth(table, [ImageResult(name, "", (H, W))], ["class 1"])
+    assert masks == [["1 5"]]
+
+
 @pytest.mark.parametrize("names", [("1", "10", "2"), ("0", "1", "2")])
 def test_a_class_called_2_is_not_the_class_of_number_2(tmp_path, names):
     """As folders of masks are imported, in the order of their names; a mask without a folder has numbers."""

@@ -65,7 +65,7 @@ def insist_on_fit(source: Path, files: dict[str, Path | str], titles: Sequence[s
                 if not _number_of(name, titles) and any(mask_files.read_mask(path).any() for path in paths):
                     raise _no_class(name, titles, source, "masks")
     else:
-        known = [*names, *(PurePosixPath(name).name for name in names)]
+        known = dict.fromkeys([*names, *(PurePosixPath(name).name for name in names)])
         rows = validation.read_rows(source)
         rows["image_id"] = as_listed(rows["image_id"], known)
         rows = rows[rows["image_id"].isin(known)]
