@@ -3,9 +3,10 @@ which keeps those numbers."""
 
 import numpy as np
 import pandas as pd
+import pytest
 
 from lib import files
-from lib.evaluation import lessons, records
+from lib.evaluation import lessons, metrics, records
 
 STAGES = {
     "filtered out": np.array([0.01, 0.0]),
@@ -79,18 +80,44 @@ def test_optimism_and_other_test_strips_are_told_where_they_are_sure():
 
 
 def test_the_binary_filter_is_measured_by_what_it_was_to_keep():
-    fine = lessons.of_binary(0.985, 0.99, 0.1, 0.25, 200, 0.01)
+    fine = lessons.of_binary(0.985, 0.99, 0.1, 0.25, 200, 100, 0.01)
     assert fine == [
         "At the threshold 0.250 it finds 98.5% of 200 defective strips; 99.0% of those that chose it were to be kept.",
         "It lets 10.0% of the others pass.",
     ]
-    assert "less than chance explains" in lessons.of_binary(0.9, 0.99, 0.1, 0.25, 200, 0.01)[-1]
-    assert "saves little" in lessons.of_binary(0.99, 0.99, 0.6, 0.25, 200, 0.01)[-1]
-    assert lessons.of_binary(0.5, 0.99, np.nan, 0.25, 4, 0.01)[-1].startswith("4 strips say little")
-    assert "tta of 'none'" in lessons.of_binary(0.99, 0.99, 0.1, 0.25, 200, 0.0)[-1]
-    assert lessons.of_binary(np.nan, 0.99, 0.1, 0.25, 0, np.nan) == [
+    assert "less than chance explains" in lessons.of_binary(0.9, 0.99, 0.1, 0.25, 200, 100, 0.01)[-1]
+    assert "saves little" in lessons.of_binary(0.99, 0.99, 0.6, 0.25, 200, 100, 0.01)[-1]
+    assert lessons.of_binary(0.5, 0.99, np.nan, 0.25, 4, 100, 0.01)[-1].startswith("4 strips say little")
+    assert "tta of 'none'" in lessons.of_binary(0.99, 0.99, 0.1, 0.25, 200, 100, 0.0)[-1]
+    assert lessons.of_binary(np.nan, 0.99, 0.1, 0.25, 0, 100, np.nan) == [
         "No strip with a defect was held out, so nothing is known: set held_out higher."
     ]
+
+
+def test_misses_by_hand():
+    """One strip chose, and its probability is the threshold: a new one is below it in one of two cases, both of two
+    in one of three."""
+    assert lessons.chance_of_misses(0, 1, 1.0, 1) == 1
+    assert lessons.chance_of_misses(1, 1, 1.0, 1) == pytest.approx(1 / 2)
+    assert lessons.chance_of_misses(2, 2, 1.0, 1) == pytest.approx(1 / 3)
+    assert lessons.chance_of_misses(1, 1, 0.5, 2) == pytest.approx(2 / 3)  # the upper one of two
+    assert lessons.chance_of_misses(9, 9, 0.99, 0) == 1
+
+
+@pytest.mark.parametrize(
+    "n_chosen_by, n_positives, min_recall", [(30, 40, 0.99), (100, 130, 0.95), (20, 40, 1)]
+)
+def test_of_strips_of_one_kind_few_are_said_to_be_missed_by_more_than_chance(
+    n_chosen_by, n_positives, min_recall
+):
+    rng = np.random.default_rng(0)
+    said = 0
+    for _ in range(1000):
+        threshold = metrics.threshold_for_recall(np.ones(n_chosen_by), rng.random(n_chosen_by), min_recall)
+        recall = float((rng.random(n_positives) >= threshold).mean())
+        sentences = lessons.of_binary(recall, min_recall, 0.1, threshold, n_positives, n_chosen_by, 0.01)
+        said += any("less than chance explains" in sentence for sentence in sentences)
+    assert 0 < said <= 35  # at most 25 are expected, give or take 5
 
 
 def test_the_weakest_class_is_named_unless_none_has_a_strip():

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import numpy as np
+from scipy.stats import betabinom
 
 FEW = 20  # strips below which a share says little
 MANY = 100  # strips from which on strategies can be compared
@@ -101,13 +102,20 @@ def of_test_strips(expected: float, score: float, interval: tuple[float, float])
 
 
 def of_binary(
-    recall: float, min_recall: float, passed: float, threshold: float, n_positives: int, tta_gain: float
+    recall: float,
+    min_recall: float,
+    passed: float,
+    threshold: float,
+    n_positives: int,
+    n_chosen_by: int,
+    tta_gain: float,
 ) -> list[str]:
     """What the binary classifier's evaluation showed.
 
     Arguments:
         recall: share of the defective strips that pass; passed: share of the others, each 0..1 or NaN;
-            n_positives: defective strips;
+            n_positives: defective strips; n_chosen_by: defective strips that chose the threshold, as
+            `metrics.threshold_for_recall` does;
         tta_gain: what averaging the passes of tta adds to the average precision.
     """
     if not n_positives:
@@ -121,7 +129,7 @@ def of_binary(
         sentences.append(f"It lets {passed:.1%} of the others pass.")
     if n_positives < FEW:
         sentences.append(f"{n_positives} strips say little: hold out more before anything else is changed.")
-    elif recall < min_recall - 2 * np.sqrt(min_recall * (1 - min_recall) / n_positives):
+    elif chance_of_misses(round((1 - recall) * n_positives), n_positives, min_recall, n_chosen_by) < 0.025:
         sentences.append(
             "That is less than chance explains: set min_recall or validation higher, or train on more strips."
         )
@@ -130,6 +138,19 @@ def of_binary(
     if n_positives >= FEW and tta_gain <= 0:
         sentences.append("Averaging passes did not help: tta of 'none' alone is quicker.")
     return sentences
+
+
+def chance_of_misses(misses: int, n_positives: int, min_recall: float, n_chosen_by: int) -> float:
+    """How probable so many misses or more are among new strips of the same kind, 0..1; 1 where none chose.
+
+    The threshold drops so many of those that chose it, `metrics.threshold_for_recall`. What it drops of all strips is
+    the value of an order statistic, which has a beta distribution (David and Nagaraja, Order Statistics, 2003,
+    section 2.1), so that misses have a beta-binomial one.
+    """
+    if not n_chosen_by:
+        return 1.0
+    dropped = int((1 - min_recall) * n_chosen_by + 1e-9)
+    return float(betabinom.sf(misses - 1, n_positives, dropped + 1, n_chosen_by - dropped))
 
 
 def of_multilabel(
