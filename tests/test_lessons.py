@@ -36,6 +36,17 @@ def test_the_cascades_score_stands_beside_the_empty_one_and_the_stage_that_loses
     assert len(perfect) == 1
 
 
+def test_what_the_filter_drops_is_mended_where_the_cascade_chooses_its_threshold():
+    """Not by min_recall of 10_binary, which sets the threshold of that page alone."""
+    stages = {name: 0 * lost for name, lost in STAGES.items()} | {"filtered out": np.array([0.1, 0.0])}
+    said = lessons.of_cascade(0.9, (0.8, 1), 0.8, (0, 0.2), stages, ["a", "b"])
+    assert said[-1] == (
+        "Try next, for a: add an operating point that finds more with -p 40.min_recall=0.95, or train 10_binary longer."
+    )
+    missing = lessons.of_binary(0.9, 0.99, 0.1, 0.25, 200, 100, 0.01)
+    assert missing[-1] == "That is less than chance explains: set validation higher, or train on more strips."
+
+
 def test_every_stage_of_lost_points_has_a_remedy():
     assert set(lessons.REMEDIES) == {
         "filtered out",

@@ -8,7 +8,7 @@ from scipy.stats import betabinom
 FEW = 20  # strips below which a share says little
 MANY = 100  # strips from which on strategies can be compared
 REMEDIES = {
-    "filtered out": "lower the binary filter's threshold with a higher min_recall, or train 10_binary longer",
+    "filtered out": "add an operating point that finds more with -p 40.min_recall=0.95, or train 10_binary longer",
     "class missed": "train 20_multilabel longer, or leave its filter out with another strategy",
     "no mask": "train its segmenter longer or on more crops of each strip",
     "imperfect mask": "give its segmenter a larger input, or average more mirrored copies with tta",
@@ -130,9 +130,7 @@ def of_binary(
     if n_positives < FEW:
         sentences.append(f"{n_positives} strips say little: hold out more before anything else is changed.")
     elif chance_of_misses(round((1 - recall) * n_positives), n_positives, min_recall, n_chosen_by) < 0.025:
-        sentences.append(
-            "That is less than chance explains: set min_recall or validation higher, or train on more strips."
-        )
+        sentences.append("That is less than chance explains: set validation higher, or train on more strips.")
     elif np.isfinite(passed) and passed > 0.5:
         sentences.append("As a filter it saves little: try a larger input, more epochs or another backbone.")
     if n_positives >= FEW and tta_gain <= 0:
