@@ -62,6 +62,15 @@ def test_what_is_unlike_all_that_is_labelled_is_told(tmp_path):
     assert unlike[0] < 0.9 and unlike[1:].tolist() == [1, 0]
 
 
+def test_images_of_more_bits_are_as_unlike_as_the_networks_see_them(tmp_path):
+    known = [save(tmp_path / f"{seed}.png", noise(100, seed)) for seed in range(12)]
+    deep = [save(tmp_path / f"deep{seed}.png", np.uint16(noise(100, seed)) * 16) for seed in (3, 50)]
+    shallow = [known[3], save(tmp_path / "50.png", noise(100, 50))]
+    unlike = review.unlikeness(deep, known, white=4080)
+    assert unlike[0] == 0 and unlike.tolist() == review.unlikeness(shallow, known).tolist()
+    assert review.unlikeness(deep, known)[1] == 1  # nearly black by 65535
+
+
 @pytest.fixture
 def ensemble(run, monkeypatch):
     """A run of two members; those of the binary classifier disagree by the grey of the first pixel."""
@@ -111,6 +120,18 @@ def test_options_that_make_no_sense_are_named(run, tmp_path, capsys, words, says
     save(tmp_path / "in" / "a.png", BLACK)
     start = ("--run", str(run()), "--images", str(tmp_path / "in"), "--out", str(tmp_path / "out"))
     assert says in refused(capsys, *start, *words)
+
+
+@pytest.mark.parametrize("name, says", [("labeled", "does not exist"), ("empty", "there are no images")])
+def test_a_labelled_folder_without_images_is_told_before_anything_is_predicted(
+    run, tmp_path, capsys, name, says
+):
+    save(tmp_path / "in" / "a.png", BLACK)
+    (tmp_path / "empty").mkdir()
+    start = ("--run", str(run()), "--images", str(tmp_path / "in"), "--out", str(tmp_path / "out"))
+    said = refused(capsys, *start, "--review", "1", "--labelled", str(tmp_path / name))
+    assert said.startswith(f"error: --labelled {tmp_path / name}") and says in said
+    assert not (tmp_path / ".out.unfinished").exists()
 
 
 def test_copies_of_what_is_labelled_are_not_asked_for(run, tmp_path):

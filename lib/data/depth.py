@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from lib.data import decoding, duplicates
+from lib.data import decoding, duplicates, images
 
 TURNED = "A rotation mark (EXIF) is not followed, as in training: its pixels lie as in the file."
 
@@ -53,6 +53,13 @@ def read(path: str | Path, white: float = 0) -> Reading:
     image = decoding.decode_image(data, path)
     highest = decoding.pixel_kind(data)[2] if is_deep else 0
     return Reading(image, False, tuple(remarks), int(highest))
+
+
+def read_at(path: str | Path, size: tuple[int, int], white: float = 0) -> np.ndarray:
+    """An image as `read` gives it, at another size: uint8 (H, W); `size`: (height, width)."""
+    if not white:
+        return images.read_image(path, size)  # a JPEG may be decoded at a part of its size
+    return images.resize_image(read(path, white).image, size)
 
 
 def has_8_bits(data: bytes, path: str | Path) -> bool:

@@ -45,6 +45,8 @@ def insist_on_options(args: argparse.Namespace) -> dict:
         raise UserError(f"--review {args.review}: it is a number of images, such as 40.")
     if args.labelled and not args.review:
         raise UserError("--labelled is for --review. Say how many images to name: --review 40.")
+    if args.labelled:
+        listing.find_images([args.labelled], "--labelled")  # before anything is predicted
     return {"review": args.review, "labelled": args.labelled} if args.review else {}
 
 
@@ -70,15 +72,16 @@ def doubt(result: ImageResult, thresholds: PostprocessConfig) -> float:
     return float(np.fmax.reduce([np.nan, *filters]))
 
 
-def unlikeness(paths: Sequence[Path | str], labelled: Sequence[Path | str]) -> np.ndarray:
+def unlikeness(paths: Sequence[Path | str], labelled: Sequence[Path | str], white: float = 0) -> np.ndarray:
     """How unlike all that is labelled an image is, float64 (N,), 0..1: the share of the labelled images that are
     nearer to another labelled one than it is to any.
 
     Arguments:
-        labelled: at least two images. Distances are those of `shift.features`, each in its own deviations.
+        labelled: at least two images; white: see `depth.read`. Distances are those of `shift.features`, each in its
+            own deviations.
     """
-    known = shift.features([str(path) for path in labelled]).to_numpy()
-    own = shift.features([str(path) for path in paths]).to_numpy()
+    known = shift.features(labelled, white=white).to_numpy()
+    own = shift.features(paths, white=white).to_numpy()
     centre, spread = known.mean(axis=0), known.std(axis=0)
     known, own = ((table - centre) / np.where(spread > 0, spread, 1) for table in (known, own))
     among = np.array(
@@ -136,7 +139,7 @@ def write(
     measures = {
         "doubt": np.array([doubt(result, thresholds) for result in read]),
         "disagreement": np.array(disagreement),
-        "unlike": unlikeness(paths, known) if len(known) > 1 else np.full(len(read), np.nan),
+        "unlike": unlikeness(paths, known, args.white) if len(known) > 1 else np.full(len(read), np.nan),
     }
     group = depth.find_duplicates([*known, *paths], args.white, folder.scratch)
     taken = set(group[: len(known)].tolist())

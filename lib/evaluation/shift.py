@@ -12,7 +12,7 @@ from sklearn.ensemble import RandomForestClassifier
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import StratifiedGroupKFold
 
-from lib.data.images import read_image
+from lib.data import depth
 from lib.errors import UserError
 
 SIZE = 64, 400  # pixels, at which a strip's features are taken
@@ -20,11 +20,13 @@ SIZE = 64, 400  # pixels, at which a strip's features are taken
 LARGEST_WEIGHT = 10.0
 
 
-def features(paths: Sequence[str], dark_level: int = 20, threads: int = 2) -> pd.DataFrame:
+def features(
+    paths: Sequence[Path | str], dark_level: int = 20, threads: int = 2, white: float = 0
+) -> pd.DataFrame:
     """Cheap statistics of images: a table with a row an image.
 
     Arguments:
-        dark_level: mean grey level 0..255 below which a column counts as dark.
+        dark_level: mean grey level 0..255 below which a column counts as dark; white: see `depth.read`.
 
     brightness, spread: mean and deviation of the grey levels; dark, dark_left, dark_right: share of dark
     columns, in all and at either end; level_05..level_95: grey levels at quantiles of the lit part;
@@ -32,7 +34,9 @@ def features(paths: Sequence[str], dark_level: int = 20, threads: int = 2) -> pd
     mean absolute differences of neighbours; and second differences.
     """
     with ThreadPoolExecutor(threads) as pool:  # OpenCV decodes outside Python's lock
-        return pd.DataFrame(list(pool.map(lambda path: of_image(read_image(path, SIZE), dark_level), paths)))
+        return pd.DataFrame(
+            list(pool.map(lambda path: of_image(depth.read_at(path, SIZE, white), dark_level), paths))
+        )
 
 
 def of_image(image: np.ndarray, dark_level: int = 20) -> dict[str, float]:
