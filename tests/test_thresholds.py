@@ -178,6 +178,39 @@ def test_soft_gating_weighs_the_map_by_the_probability_of_the_class_when_judged_
         assert predictions.pair_scores(found, chosen)[:, 0].tolist() == [float(row[place]) for row in reached]
 
 
+class Ensemble:
+    """Three members that answer with how many of them are in use, and the first; each takes 10 s an image."""
+
+    def __init__(self):
+        self.augmentations, self.members, self.predicting = ("none",), [0, 1, 2], 0.0
+        self.use(1, 3)
+
+    def use(self, augmentations, members, first=0):
+        self.used = members, first
+
+    def __call__(self, paths):
+        for _ in paths:
+            self.predicting += 10 * self.used[0]
+            yield self.used
+
+
+def test_where_each_image_has_its_member_all_answer_again_afterwards_and_count_in_the_seconds():
+    rows = pd.DataFrame({"path": list("abcdef"), "member": [0, 1, 1, 2, 0, 2]})
+    network, seconds = Ensemble(), {}
+    answers = dict(predictions.timed_answers(network, rows, seconds, "binary"))
+    assert [answers[index] for index in range(6)] == [(1, 0), (1, 1), (1, 1), (1, 2), (1, 0), (1, 2)]
+    assert network.used == (3, 0)
+    assert seconds["binary"] == pytest.approx(
+        20, abs=0.1
+    )  # what the two others would take; the clock ran none of it
+    begun = predictions.timed_answers(network, rows, seconds, "binary")
+    next(begun)
+    begun.close()
+    assert network.used == (3, 0)
+    together = dict(predictions.timed_answers(network, rows.assign(member=-1), seconds, "binary"))
+    assert set(together.values()) == {(3, 0)} and seconds["binary"] < 0.1
+
+
 def test_every_class_has_its_own_network_truth_and_threshold():
     """Three classes on two images. The network of class 1, 2, 3 draws 100, 200, 300 pixels, with 0.5, 0.6 and
     0.7; of the truth it hits 10, 20, 30."""

@@ -1,8 +1,9 @@
 """What the cascade says of images whose truth is known: a few numbers an image-class pair, by which all
 thresholds are evaluated."""
 
+import contextlib
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -162,8 +163,8 @@ def seconds_per_image(
     return float(filters + segmenters)
 
 
-def member_answers(network, rows: pd.DataFrame) -> Iterator[tuple[int, np.ndarray]]:
-    """Yield (index, prediction) of every image, by the members of the network that may answer.
+def member_answers(network, rows: pd.DataFrame) -> Generator[tuple[int, np.ndarray], None, None]:
+    """Yield (index, prediction) of every image, by the members of the network that may answer; then all may again.
 
     Arguments:
         rows: with path and member, as from `splitting.evaluation_images` (without: whatever the network
@@ -174,14 +175,14 @@ def member_answers(network, rows: pd.DataFrame) -> Iterator[tuple[int, np.ndarra
         yield from enumerate(network(list(paths)))
         return
     member = rows["member"].to_numpy()
-    for member_index in np.unique(member):
-        indices = np.flatnonzero(member == member_index)
-        network.use(
-            len(network.augmentations),
-            *((len(network.members), 0) if member_index < 0 else (1, member_index)),
-        )
-        yield from zip(indices, network(list(paths[indices])), strict=True)
-    network.use(len(network.augmentations), len(network.members))
+    try:
+        for member_index in np.unique(member):
+            indices = np.flatnonzero(member == member_index)
+            answering = (1, member_index) if member_index >= 0 else (len(network.members), 0)
+            network.use(len(network.augmentations), *answering)
+            yield from zip(indices, network(list(paths[indices])), strict=True)
+    finally:  # also where nobody asks for the end
+        network.use(len(network.augmentations), len(network.members))
 
 
 def class_probabilities(network, rows: pd.DataFrame, classes: int) -> np.ndarray:
@@ -210,7 +211,7 @@ def collect_predictions(
             pixels.
         progress: called with a line of text now and then.
         maps: a list, to get a list of C probability maps (see `postprocess.pack`) for each image.
-        seconds: a dict, to get the seconds an image of every network, reading included.
+        seconds: a dict, to get the seconds an image of every network with all its members, reading included.
         members: {network: (N,) which of its members may answer, -1 for all}, as from
             `splitting.evaluation_images`; None: all everywhere.
     """
@@ -223,10 +224,8 @@ def collect_predictions(
         np.zeros(grid, np.int64),
         np.zeros(grid, np.int64),
         table["group"].to_numpy() if "group" in table else np.arange(n_images),
-        PIXEL_THRESHOLDS,
-        SMALLEST_COMPONENTS,
-        np.zeros(grid, np.int64),
-        np.zeros(grid, np.int64),
+        soft_area=np.zeros(grid, np.int64),
+        soft_intersection=np.zeros(grid, np.int64),
     )
     seconds = {} if seconds is None else seconds
 
@@ -263,15 +262,21 @@ def collect_predictions(
 def timed_answers(
     network, rows: pd.DataFrame, seconds: dict[str, float], name: str
 ) -> Iterator[tuple[int, np.ndarray]]:
-    """`member_answers`, with the mean seconds an image that they take added up in `seconds[name]`."""
+    """`member_answers`, with the mean seconds an image that all members take added up in `seconds[name]`: where one of
+    them answered, the others take as long, and the image is read once."""
     list(network(list(rows["path"].iloc[:1])))  # what a network does only once belongs to no image's time
     seconds[name] = 0.0
-    answers = member_answers(network, rows)
-    for _ in range(len(rows)):
-        began = time.perf_counter()
-        answer = next(answers)
-        seconds[name] += (time.perf_counter() - began) / len(rows)
-        yield answer
+    is_alone = rows["member"].to_numpy() >= 0 if "member" in rows else np.zeros(len(rows), bool)
+    others = len(network.members) - 1 if is_alone.any() else 0
+    with contextlib.closing(member_answers(network, rows)) as answers:
+        for _ in range(len(rows)):
+            began, predicted = time.perf_counter(), network.predicting if others else 0.0
+            answer = next(answers)
+            taken = time.perf_counter() - began
+            if others and is_alone[answer[0]]:
+                taken += others * (network.predicting - predicted)
+            seconds[name] += taken / len(rows)
+            yield answer
 
 
 def count_pair(
