@@ -98,8 +98,10 @@ def insist_on_one_source(args: argparse.Namespace) -> None:
         if getattr(args, name):
             other = "--labels" if args.labels else "--masks"
             raise UserError(f"--{name.replace('_', '-')} does not go with {other}. Leave it out.")
-    if args.test_labels and not args.test_images:
-        raise UserError("--test-labels needs --test-images. Name the folder with the test images.")
+    for name in ("test_masks", "test_labels"):
+        if getattr(args, name) and not args.test_images:
+            option = f"--{name.replace('_', '-')}"
+            raise UserError(f"{option} needs --test-images. Name the folder with the test images.")
 
 
 def main(arguments: list[str] | None = None) -> int:

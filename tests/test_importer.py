@@ -333,6 +333,7 @@ def test_twelve_bits_become_eight_on_one_scale(steel):
     (("--size", "\u00b2x40"), "HEIGHTxWIDTH"), (("--size", "\u0664x40"), "HEIGHTxWIDTH"), (("--size", "9" * 5000 + "x4"), "HEIGHTxWIDTH"),
     (("--size", "32768x32768"), "HEIGHTxWIDTH"), (("--size=-4x40",), "HEIGHTxWIDTH"), (("--names", "a,,b"), "a name is missing"),
     (("--names", "a,b,a"), "there twice"), (("--white=-1",), "a number above 0"),
+    (("--test-masks", "masks"), "--test-masks needs --test-images. Name the folder with the test images."),
 ])  # fmt: skip
 def test_options_that_make_no_sense_are_named(steel, capsys, more, said):
     arguments = [
