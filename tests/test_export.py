@@ -135,6 +135,13 @@ def table(path):
         return list(csv.DictReader(file))
 
 
+def test_a_bundle_takes_no_values_below_0_for_bright_ones():
+    levels = np.tile(np.arange(60, dtype=np.int16), (40, 1)) * 256
+    assert detect.grey(cv2.imencode(".tif", levels)[1].tobytes())[0, -1] == 59
+    with pytest.raises(ValueError, match="has values below 0"):
+        detect.grey(cv2.imencode(".tif", levels - np.int16(1))[1].tobytes())
+
+
 @needs_onnx
 @pytest.mark.slow
 def test_a_bundle_gives_what_predict_gives(run, images, bundle, tmp_path):
@@ -333,7 +340,9 @@ def test_files_that_are_no_images_leave_the_others(bare, tmp_path):
     verdicts = {row["image"]: row["verdict"] for row in rows}
     assert verdicts.pop("bad\\udcff.png", "clean") == "clean"  # a table has no such letter
     assert verdicts == {"empty.png": "unread", "good.png": "clean", "huge.png": "unread"}
-    assert "It is cut off, too large, or no image that can be read." in rows[-1]["remark"]
+    assert (
+        "It is cut off, too large, has values below 0, or is no image that can be read." in rows[-1]["remark"]
+    )
     assert (tmp_path / "out" / "masks" / "good.png").is_file()
 
 

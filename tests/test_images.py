@@ -168,6 +168,17 @@ def test_fractions_are_named(tmp_path):
     assert "holds float32" in found["what"] and "8 bits" in found["remedy"] and "holds float32" in said
 
 
+@pytest.mark.parametrize("kind", [np.int8, np.int16])
+@pytest.mark.parametrize("channels", [1, 3])  # Pillow does not know those of three
+def test_values_below_0_are_named_and_not_taken_for_bright_ones(tmp_path, kind, channels):
+    levels = np.tile(np.arange(96, dtype=kind), (64, 1))
+    levels = np.dstack([levels] * channels) if channels > 1 else levels
+    found, said = judged(tmp_path / "x.tif", cv2.imencode(".tif", levels - kind(1))[1].tobytes())
+    sentence = f"holds {np.dtype(kind)} with values below 0, which is not read as grey levels"
+    assert sentence in said and sentence in found["what"] and found["severity"] == "error"
+    assert not judged(tmp_path / "x.tif", cv2.imencode(".tif", levels)[1].tobytes())[1]
+
+
 def test_twelve_bits_of_sixteen_are_named(tmp_path):
     (tmp_path / "x.png").write_bytes(
         cv2.imencode(".png", np.arange(4080, dtype=np.uint16).reshape(68, 60))[1]

@@ -165,12 +165,15 @@ def test_test_images_of_another_size_are_named(steel):
     assert images.read_image(out / "test_images" / "u.png").shape == SHAPE
 
 
-def test_grey_masks_saved_as_colour_count_and_fractions_do_not(steel):
+def test_grey_masks_saved_as_colour_count_and_fractions_and_values_below_0_do_not(steel):
     write(steel / "masks" / "c.png", np.repeat(block(2, 0)[..., None], 3, axis=2))
     assert dataset.labels(dataset.load_table(bring(steel))).tolist()[2] == [0, 1, 0]
     (steel / "masks" / "c.png").unlink()
     Image.fromarray(block(1, 0).astype(np.float32)).save(steel / "masks" / "c.tif")
     with pytest.raises(UserError, match=r"c\.tif holds fractions"):
+        importing.import_data(steel / "train", steel / "masks", steel / "other")
+    write(steel / "masks" / "c.tif", block(1, 0).astype(np.int16) - 1)
+    with pytest.raises(UserError, match=r"c\.tif has values below 0\. Save it with 0 for no defect"):
         importing.import_data(steel / "train", steel / "masks", steel / "other")
 
 

@@ -101,11 +101,12 @@ class Network(NamedTuple):
 
 def grey(data: bytes, step: int = 1) -> np.ndarray:
     """An image's bytes as grey levels (H, W) uint8, a JPEG at 1 / step of its size; ValueError says why not."""
-    image, flag = None, REDUCED[step] | cv2.IMREAD_IGNORE_ORIENTATION
+    image, lowest, stored = None, 0, np.frombuffer(data or b"?", np.uint8)
     with contextlib.suppress(cv2.error):  # of more pixels than OpenCV takes
-        image = cv2.imdecode(np.frombuffer(data or b"?", np.uint8), flag)
-    if image is None or (data[:2] == b"\xff\xd8" and b"\xff\xd9" not in data):
-        raise ValueError("It is cut off, too large, or no image that can be read.")
+        image = cv2.imdecode(stored, REDUCED[step] | cv2.IMREAD_IGNORE_ORIENTATION)
+        lowest = np.asarray(cv2.imdecode(stored, -1)).min() if data[:2] in (b"II", b"MM") else 0
+    if image is None or lowest < 0 or (data[:2] == b"\xff\xd8" and b"\xff\xd9" not in data):
+        raise ValueError("It is cut off, too large, has values below 0, or is no image that can be read.")
     return image
 
 
@@ -154,8 +155,7 @@ class Detector:
                 if image.shape == self.shape and data[:2] == b"\xff\xd8":
                     return resized(grey(data, max(steps, default=1)), size)
                 part = strip[:, left : left + width]
-                missing = width - part.shape[1]
-                return resized(cv2.copyMakeBorder(part, 0, 0, 0, missing, cv2.BORDER_REFLECT_101), size)
+                return resized(np.pad(part, [(0, 0), (0, width - part.shape[1])], "reflect"), size)
 
             *probabilities, answers = self.answers(view)
             asked.append(np.hstack(probabilities))

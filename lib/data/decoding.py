@@ -88,7 +88,7 @@ def decode_image(data: bytes, path: str | Path, step: int = 1) -> np.ndarray:
     """An image's bytes as grey levels, uint8 (H, W); a JPEG at 1 / step of its size, 1, 2, 4 or 8. `path` is
     for messages alone.
 
-    Raises UserError if it is no image, too large, cut off or damaged: OpenCV fills what a JPEG or TIFF lacks
+    Raises UserError if it is no image, too large, cut off, damaged or has values below 0: OpenCV fills what a JPEG or TIFF lacks
     with grey and only prints a warning. Without simplejpeg, as on Kaggle, a JPEG that is damaged but has its
     end passes; the pixels are the same.
     """
@@ -102,6 +102,7 @@ def decode_image(data: bytes, path: str | Path, step: int = 1) -> np.ndarray:
     image = None
     if is_tiff(data):
         insist_on_whole_tiff(data, path)
+        insist_on_no_sign(data, path)
     elif simplejpeg and shape and jpeg_shape(data):
         image = strict_jpeg(data, shape, step, path)
     if image is None:
@@ -157,6 +158,18 @@ def insist_on_whole_tiff(data: bytes, path: str | Path) -> None:
     )
 
 
+def insist_on_no_sign(data: bytes, path: str | Path) -> None:
+    """UserError if a TIFF has values below 0, of which OpenCV would make bright ones."""
+    try:
+        tags = getattr(Image.open(io.BytesIO(data)), "tag_v2", {})
+        may_be = 2 in tags.get(339, ())  # SampleFormat, of whole numbers with a sign
+    except (OSError, KeyError, TypeError):
+        may_be = True  # a kind that Pillow does not know
+    values = opencv(data, cv2.IMREAD_UNCHANGED) if may_be else None
+    if values is not None and values.min(initial=0) < 0:
+        raise UserError(f"The image {path} {what_is_wrong(data)}")
+
+
 def jpegs_inside(opened: Any, data: bytes) -> list[tuple[bytes, tuple[int, ...]]]:
     """The JPEGs that the first picture of a TIFF consists of, (bytes, shape) each: the decoders fill a hole
     in one of them without an error.
@@ -196,7 +209,8 @@ def what_is_wrong(data: bytes) -> str:
         return "is cut off: its end is missing. Replace it by the original file."
     values = opencv(data, cv2.IMREAD_UNCHANGED)
     if values is not None:
-        return f"holds {values.dtype}, which is not read as grey levels. Save it with 8 bits a pixel, each image on the same scale."
+        below = " with values below 0" if values.min(initial=0) < 0 else ""
+        return f"holds {values.dtype}{below}, which is not read as grey levels. Save it with 8 bits a pixel, each image on the same scale."
     return "is no image that can be decoded. Replace it by the original file."
 
 

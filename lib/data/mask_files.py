@@ -63,6 +63,10 @@ def read_mask(path: str | Path, in_colours: bool = False) -> np.ndarray:
         raise UserError(
             f"The mask {path} holds fractions. Save it with a whole number a pixel, 0 for no defect."
         )
+    if values.min(initial=0) < 0:
+        raise UserError(
+            f"The mask {path} has values below 0. Save it with 0 for no defect, 1 and up for the classes."
+        )
     return values
 
 
