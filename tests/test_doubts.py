@@ -26,6 +26,9 @@ def test_a_classifier_that_orders_strips_rightly_is_not_doubted_and_one_that_gue
         "On these 60 strips, 30 of them with it, it cannot be told from one that gives every strip the same answer: AUC"
         in shuffled
     )
+    assert "it does surely worse than one that gives every" in doubts.of_classifier(
+        truth, -truth, group, "it"
+    )
     constant = doubts.of_classifier(truth, np.full(60, 0.7), group, "it")
     assert "AUC 0.50, 95 % interval 0.50 to 0.50" in constant
 
@@ -49,8 +52,10 @@ def test_a_segmenter_must_beat_painting_whole_strips():
     drawn = masks_of(*[1] * 12)
     group = np.arange(12)
     assert doubts.of_segmenter(truth, drawn, score, group, SHAPE, "it") == ""
-    low = doubts.of_segmenter(truth, drawn, np.array([0.18] * 10 + [1, 1]), group, SHAPE, "it")
+    low = doubts.of_segmenter(truth, drawn, np.array([0.1, 0.26] * 5 + [1, 1]), group, SHAPE, "it")
     assert "it cannot be told from painting whole strips: mean Dice 0.18 against 0.18" in low
+    worse = doubts.of_segmenter(truth, drawn, np.array([0.01, 0.02] * 5 + [1, 1]), group, SHAPE, "it")
+    assert "it does surely worse than painting whole strips: mean Dice 0.01 against 0.18" in worse
     nothing = doubts.of_segmenter(truth, masks_of(*[0] * 10, 3, 3), score * 0, group, SHAPE, "it")
     assert nothing == "On none of the 10 strips with the defect does it draw anything."
     assert (
@@ -63,6 +68,10 @@ def test_a_cascade_must_gain_over_predicting_nothing():
     doubt = doubts.of_cascade(0.82, 0.81, (-0.01, 0.03), 54)
     assert "score 0.8200 against 0.8100, 95 % interval of the difference -0.0100 to +0.0300" in doubt
     assert doubts.of_cascade(0.81, 0.81, (0.0, 0.0), 54)
+    worse = doubts.of_cascade(0.763, 0.817, (-0.09, -0.02), 54)
+    assert worse.startswith(
+        "On these 54 strips the cascade does surely worse than predicting nothing: score 0.7630"
+    )
 
 
 @pytest.mark.parametrize("strips, steps, weights, said", [

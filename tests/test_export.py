@@ -291,7 +291,7 @@ def test_intervals_of_nothing_leave_the_card_its_dashes(tmp_path):
     card.write(tmp_path / "card.html", tmp_path, bundle, thresholds, ["numpy"])
     page = re.sub(r"\s+", " ", (tmp_path / "card.html").read_text(encoding="utf-8"))
     assert "min_recall 0.9" in page and "0.8000</td><td>0.7000 to 0.9000" in page and "None" not in page
-    assert "cannot be told from predicting nothing" in page
+    assert "no better than predicting nothing, as far as they tell" in page
 
 
 def bare_bundle(folder):
@@ -419,7 +419,7 @@ def test_limits_follow_from_the_numbers():
         return [text for text in card.limits(**arguments | changed) if text not in general]
 
     assert (
-        "cannot be told from predicting nothing"
+        "no better than predicting nothing, as far as they tell"
         in more(metrics=metrics | {"gain_over_all_empty_interval": [-0.01, 0.02]})[0]
     )
     assert "nothing was measured" in more(metrics={})[0]

@@ -30,6 +30,8 @@ def test_the_cascades_score_stands_beside_the_empty_one_and_the_stage_that_loses
         "these strips cannot tell it from that"
         in lessons.of_cascade(0.96, (0.9, 1), 0.96, (-0.1, 0.1), STAGES, ["a", "b"])[0]
     )
+    worse = lessons.of_cascade(0.76, (0.7, 0.8), 0.82, (-0.09, -0.02), STAGES, ["a", "b"])[0]
+    assert worse.endswith("predicting nothing scores 0.8200: it does surely worse.")
     perfect = lessons.of_cascade(
         1.0, (1, 1), 0.9, (0.1, 0.1), {name: 0 * lost for name, lost in STAGES.items()}, ["a", "b"]
     )
@@ -99,6 +101,9 @@ def test_the_binary_filter_is_measured_by_what_it_was_to_keep():
     assert "less than chance explains" in lessons.of_binary(0.9, 0.99, 0.1, 0.25, 200, 100, 0.01)[-1]
     assert "saves little" in lessons.of_binary(0.99, 0.99, 0.6, 0.25, 200, 100, 0.01)[-1]
     assert lessons.of_binary(0.5, 0.99, np.nan, 0.25, 4, 100, 0.01)[-1].startswith("4 strips say little")
+    assert "tta of 'none'" not in " ".join(
+        lessons.of_binary(0.99, 0.99, 0.1, 0.25, 200, 100, np.nan)
+    )  # it is
     assert "tta of 'none'" in lessons.of_binary(0.99, 0.99, 0.1, 0.25, 200, 100, 0.0)[-1]
     assert lessons.of_binary(np.nan, 0.99, 0.1, 0.25, 0, 100, np.nan) == [
         "No strip with a defect was held out, so nothing is known: set held_out higher."
@@ -133,10 +138,14 @@ def test_of_strips_of_one_kind_few_are_said_to_be_missed_by_more_than_chance(
 
 def test_the_weakest_class_is_named_unless_none_has_a_strip():
     first, weakest = lessons.of_multilabel(0.95, 0.7, [0.9, 0.5, np.nan], [40, 30, 0], ["a", "b", "c"])
+    beside = "95.0% of its answers are right, where the best answer that is the same for every strip gives"
+    assert first == f"{beside} 70.0%: it has learned to tell them apart."
+    classes = [0.9], [40], ["a"]
     assert (
-        first
-        == "95.0% of its answers are right and naming no class would give 70.0%, so it has learned to tell them apart."
-    )
+        lessons.of_multilabel(0.95, 0.7, *classes, True)[0] == f"{beside} 70.0%."
+    )  # what is doubted is not claimed
+    assert lessons.of_multilabel(0.95, 0.96, *classes)[0].endswith("nothing of use yet, so train it longer.")
+    assert lessons.of_multilabel(1, 1, *classes)[0].endswith("100.0%: here there is nothing to tell apart.")
     assert weakest.startswith(
         "It finds 50.0% of the 30 strips with b, the least of all classes: try balanced_sampling"
     )

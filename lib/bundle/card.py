@@ -122,7 +122,9 @@ def limits(
     if not isinstance(metrics.get("competition_score"), (int, float)):
         texts.append("For any decision: nothing was measured of it. Run 40_evaluation, and export it again.")
     elif not (gain and gain[0] > 0):
-        texts.append("For any decision: on the images held out it cannot be told from predicting nothing.")
+        texts.append(
+            "For any decision: on the images held out it was no better than predicting nothing, as far as they tell."
+        )
     for row in classes:
         if not row["is_predicted"]:
             texts.append(f"To find {row['name']}: its thresholds let nothing of it through.")

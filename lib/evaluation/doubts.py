@@ -9,6 +9,11 @@ from lib.evaluation import shift, statistics
 FEW_STEPS, FEW_STRIPS = 500, 2000
 
 
+def against(high: float, level: float) -> str:
+    """How what is no better than a constant answer stands to it, where the interval ends at `high`."""
+    return "does surely worse than" if high < level else "cannot be told from"
+
+
 def of_classifier(
     truth: np.ndarray, probability: np.ndarray, group: np.ndarray, who: str, seed: int = 0
 ) -> str:
@@ -25,7 +30,7 @@ def of_classifier(
     if not np.isfinite(low) or low > 0.5:
         return ""
     return (
-        f"On these {len(truth)} strips, {int(np.sum(truth))} of them with it, {who} cannot be told from one "
+        f"On these {len(truth)} strips, {int(np.sum(truth))} of them with it, {who} {against(high, 0.5)} one "
         "that gives every strip the "
         f"same answer: AUC {auc:.2f}, 95 % interval {low:.2f} to {high:.2f}."
     )
@@ -62,7 +67,7 @@ def of_segmenter(
     if low > 0:
         return ""
     return (
-        f"On these {has_defect.sum()} strips with the defect {who} cannot be told from painting whole "
+        f"On these {has_defect.sum()} strips with the defect {who} {against(high, 0)} painting whole "
         "strips: mean Dice "
         f"{score.mean():.2f} against {whole_baseline.mean():.2f}, 95 % interval of the difference "
         f"{low:+.2f} to {high:+.2f}."
@@ -81,7 +86,7 @@ def of_cascade(
     if gain[0] > 0:
         return ""
     return (
-        f"On these {n_images} strips the cascade cannot be told from predicting nothing: {title} {score:.4f} "
+        f"On these {n_images} strips the cascade {against(gain[1], 0)} predicting nothing: {title} {score:.4f} "
         f"against {all_empty:.4f}, 95 % "
         f"interval of the difference {gain[0]:+.4f} to {gain[1]:+.4f}."
     )

@@ -35,10 +35,7 @@ def of_cascade(
     beside = f"where predicting nothing scores {all_empty:.4f}"
     name = f" in {title}" if title else ""
     text = f"The cascade scores {score:.4f}{name} (95 % interval {interval[0]:.4f} to {interval[1]:.4f}), {beside}"
-    sentences = [
-        f"{text}: "
-        f"{'the difference is no chance' if gain[0] > 0 else 'these strips cannot tell it from that'}."
-    ]
+    sentences = [f"{text}: {_difference(gain)}."]
     total = sum(lost.sum() for lost in stages.values())
     if total > 0:
         stage = max(stages, key=lambda name: stages[name].sum())
@@ -49,6 +46,13 @@ def of_cascade(
         )
         sentences.append(f"Try next, for {class_names[class_index]}: {REMEDIES[stage]}.")
     return sentences
+
+
+def _difference(gain: tuple[float, float]) -> str:
+    """What the interval of a gain over predicting nothing says, in words."""
+    if gain[1] < 0:
+        return "it does surely worse"
+    return "the difference is no chance" if gain[0] > 0 else "these strips cannot tell it from that"
 
 
 def of_strategies(
@@ -86,7 +90,7 @@ def of_optimism(optimism: float, interval: tuple[float, float], n_images: int) -
         return []
     return [
         f"Chosen on the {n_images} strips that are scored, thresholds look {optimism:.4f} better than they "
-        "are: more held-out "
+        "are: more labelled "
         "strips would choose surer ones."
     ]
 
@@ -116,7 +120,7 @@ def of_binary(
         recall: share of the defective strips that pass; passed: share of the others, each 0..1 or NaN;
             n_positives: defective strips; n_chosen_by: defective strips that chose the threshold, as
             `metrics.threshold_for_recall` does;
-        tta_gain: what averaging the passes of tta adds to the average precision.
+        tta_gain: what averaging the passes of tta adds to the average precision; NaN where there is one pass.
     """
     if not n_positives:
         return ["No strip with a defect was held out, so nothing is known: set held_out higher."]
@@ -128,7 +132,9 @@ def of_binary(
     if np.isfinite(passed):
         sentences.append(f"It lets {passed:.1%} of the others pass.")
     if n_positives < FEW:
-        sentences.append(f"{n_positives} strips say little: hold out more before anything else is changed.")
+        sentences.append(
+            f"{n_positives} strips say little: label or hold out more before anything else is changed."
+        )
     elif chance_of_misses(round((1 - recall) * n_positives), n_positives, min_recall, n_chosen_by) < 0.025:
         sentences.append("That is less than chance explains: set validation higher, or train on more strips.")
     elif np.isfinite(passed) and passed > 0.5:
@@ -157,21 +163,23 @@ def of_multilabel(
     recalls: Sequence[float],
     n_positives: Sequence[int],
     names: Sequence[str],
+    is_doubted: bool = False,
 ) -> list[str]:
     """What the multilabel classifier's evaluation showed.
 
     Arguments:
-        accuracy: 0..1; baseline: that of naming no class; recalls, n_positives, names: one a class; NaN for a
-            class without strips.
+        accuracy: 0..1; baseline: that of the best answer that is the same for every strip; recalls, n_positives,
+            names: one a class; NaN for a class without strips; is_doubted: whether it is no better than such an
+            answer, as far as the AUC of any class tells.
     """
-    better = (
-        "so it has learned to tell them apart"
-        if accuracy > baseline
-        else "so it has learned nothing of use yet: train it longer"
-    )
-    sentences = [
-        f"{accuracy:.1%} of its answers are right and naming no class would give {baseline:.1%}, {better}."
-    ]
+    if baseline == 1:
+        better = ": here there is nothing to tell apart"
+    elif accuracy <= baseline:
+        better = ": it has learned nothing of use yet, so train it longer"
+    else:
+        better = "" if is_doubted else ": it has learned to tell them apart"
+    text = f"{accuracy:.1%} of its answers are right, where the best answer that is the same for every strip gives {baseline:.1%}"
+    sentences = [f"{text}{better}."]
     known = [index for index, recall in enumerate(recalls) if np.isfinite(recall)]
     if known:
         weakest = min(known, key=lambda index: recalls[index])
@@ -180,7 +188,7 @@ def of_multilabel(
             f"{names[weakest]}, the least of all classes"
         )
         remedy = (
-            "too few to say more, so hold out more"
+            "too few to say more, so label or hold out more"
             if n_positives[weakest] < FEW
             else "try balanced_sampling, or more crops of each strip"
         )

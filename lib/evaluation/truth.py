@@ -62,7 +62,9 @@ def insist_on_fit(source: Path, files: dict[str, Path | str], titles: Sequence[s
         for parent, layout in layouts.items():
             for name, stems in layout.files.items() if not layout.index_valued else ():
                 paths = [path for stem, path in stems.items() if (parent, stem) in masked]
-                if not _number_of(name, titles) and any(mask_files.read_mask(path).any() for path in paths):
+                if not _class_of_name(name, titles) and any(
+                    mask_files.read_mask(path).any() for path in paths
+                ):
                     raise _no_class(name, titles, source, "masks")
     else:
         known = dict.fromkeys([*names, *(PurePosixPath(name).name for name in names)])
@@ -199,15 +201,15 @@ def _class_of(layout: Masks, value: int, titles: Sequence[str], folder: Path) ->
 
 def _known_class(name: str, titles: Sequence[str], source: Path, what: str) -> int:
     """The class, from 1, of the run that a name stands for. UserError where it stands for none."""
-    number = _number_of(name, titles)
-    if not number:
+    defect_class = _class_of_name(name, titles)
+    if not defect_class:
         raise _no_class(name, titles, source, what)
-    return number
+    return defect_class
 
 
-def _number_of(name: str, titles: Sequence[str]) -> int:
+def _class_of_name(name: str, titles: Sequence[str]) -> int:
     """The class, from 1, that is called so, with its number before it or without, else whose number it is; or 0."""
-    numbers = {str(number): number for number in range(1, len(titles) + 1)}
+    numbers = {str(defect_class): defect_class for defect_class in range(1, len(titles) + 1)}
     return class_names.class_called(name, titles) or numbers.get(name, 0)
 
 

@@ -137,12 +137,12 @@ def mark_dependents(tasks: Tasks, selected: list[str], project: Project) -> None
 
 def to_renew(tasks: Tasks) -> list[str]:
     """The outdated notebooks, and what they need that is outdated or not finished: what to run to bring them up to date."""
-    waiting, found = [name for name, task in tasks.items() if task.outdated], set()
+    waiting, again = [name for name, task in tasks.items() if task.outdated], set[str]()
     while waiting:
-        found.add(name := waiting.pop())
-        needs = [(need, tasks[need]) for need in tasks[name].needs if need in tasks and need not in found]
+        again.add(name := waiting.pop())
+        needs = [(need, tasks[need]) for need in tasks[name].needs if need in tasks and need not in again]
         waiting += [need for need, task in needs if task.outdated or not task.status.is_finished]
-    return [name for name in tasks if name in found]
+    return [name for name in tasks if name in again]
 
 
 def input_hashes(
