@@ -52,7 +52,7 @@ def act(arguments: list[str] | None) -> None:
         "--white",
         default=0,
         type=errors.decimal_number,
-        help="pixel value that is white, such as 4095 of 12 bits; all images alike",
+        help="value that is white in images of more than 8 bits, such as 4095 of 12 bits; all alike",
     )
     args = parser.parse_args(arguments)
     names = [name.strip() for name in args.names.split(",")] if args.names.strip() else []

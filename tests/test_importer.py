@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from lib import files, importer
-from lib.data import dataset, images, importing, rle
+from lib.data import dataset, depth, images, importing, rle
 from lib.errors import UserError
 from lib.evaluation import overlap
 from lib.inference import submission
@@ -479,17 +479,17 @@ def test_images_of_several_pictures_are_named(steel):
     assert any("1 images" in line and "several pictures, such as e.tif" in line for line in said)
 
 
-@pytest.mark.parametrize("name", ["a.png", "b.jpg"])
-def test_white_does_not_blacken_images_of_8_bits(steel, name):
-    for path in (steel / "train").iterdir():
-        if path.name != name:
-            path.unlink()
-    for path in (steel / "masks").iterdir():
-        if path.stem != name[0]:
-            path.unlink()
-    write(steel / "train" / "e.png", np.full(SHAPE, 4000, np.uint16))
-    with pytest.raises(UserError, match=rf"{name} has 8 bits, of which --white 4095 would leave"):
-        bring(steel, white=4095)
+@pytest.mark.parametrize("white", [4095, 150])
+def test_white_leaves_images_of_8_bits_as_they_are_as_a_prediction_does(steel, white):
+    said = []
+    write(steel / "train" / "e.png", np.full(SHAPE, white, np.uint16))
+    before = {path.name: images.read_image(path) for path in (steel / "train").iterdir()}
+    out = bring(steel, white=white, report=said.append)
+    for name, image in (before | {"e.png": np.full(SHAPE, 255)}).items():
+        assert np.array_equal(images.read_image(out / "train_images" / name), image)
+        assert np.array_equal(depth.read(steel / "train" / name, white).image, image)
+    words = f"4 images in {steel / 'train'} have 8 bits, such as a.png, and are taken as they are"
+    assert any(words in line for line in said)
 
 
 def test_a_white_that_no_image_comes_near_is_named(steel):

@@ -18,7 +18,6 @@ from lib.evaluation import metrics
 )
 def test_dice_is_exact(truth, prediction, expected):
     truth, prediction = np.array(truth, np.uint8), np.array(prediction, np.uint8)
-    assert metrics.dice_of_masks(truth, prediction) == expected
     assert metrics.dice_of_rles([[rle.encode(truth)]], [[rle.encode(prediction)]])[0, 0] == expected
 
 
@@ -35,19 +34,14 @@ def test_dice_of_many_pairs_equals_dice_of_each():
     masks = (random.random((2, 20, 3, 6, 7)) < random.choice([0, 0.3], (2, 20, 3, 1, 1))).astype(np.uint8)
     truth, prediction = [[[rle.encode(mask) for mask in row] for row in side] for side in masks]
     expected = [
-        [metrics.dice_of_masks(a, b) for a, b in zip(*rows, strict=True)] for rows in zip(*masks, strict=True)
+        [metrics.dice((a & b).sum(), b.sum(), a.sum()) for a, b in zip(*rows, strict=True)]
+        for rows in zip(*masks, strict=True)
     ]
     np.testing.assert_array_equal(metrics.dice_of_rles(truth, prediction), expected)
     assert metrics.dice_of_rles([["", ""]], [["", ""]]).tolist() == [[1, 1]]
     for short in ([["1 2"]], [["1 2", "", ""]], [["1 2", ""], ["", ""]]):
         with pytest.raises(ValueError):
             metrics.dice_of_rles([["1 2", ""]], short)
-
-
-def test_dice_over_positives_leaves_out_empty_truth():
-    values = metrics.dice_over_positives([["1 2", ""], ["", ""]], [["1 2", ""], ["7 1", ""]])
-    assert values[0] == 1.0
-    assert np.isnan(values[1])
 
 
 def test_classification_figures():

@@ -22,7 +22,6 @@ OPENCV_KNOWS = (
     "olorspace",
     "ICC",
 )  # what simplejpeg refuses a sound JPEG for, such as CMYK
-TOO_WHITE = "The image {path} has 8 bits, of which --white {white:g} would leave next to nothing. Import it with others of 8 bits alone."
 REDUCED = {1: cv2.IMREAD_GRAYSCALE, 2: cv2.IMREAD_REDUCED_GRAYSCALE_2, 4: cv2.IMREAD_REDUCED_GRAYSCALE_4,
            8: cv2.IMREAD_REDUCED_GRAYSCALE_8}  # fmt: skip
 
@@ -249,26 +248,18 @@ def insist_on_white(white: float) -> None:
         raise UserError(f"--white {white:g}: it is a number above 0, such as 4095 for 12 bits.")
 
 
-def on_scale(path: str | Path, white: float = 0) -> tuple[np.ndarray, int]:
-    """An image's grey levels uint8 (H, W), and its highest value as stored (255 of 8 bits).
+def on_scale(path: str | Path, white: float) -> np.ndarray:
+    """An image of more than 8 bits as grey levels uint8 (H, W); what is below 0 becomes 0.
 
-    `white`: the value that becomes 255, the same for all images of a set; 0: the highest that the file's kind
-    can hold. UserError for an image of 8 bits that a higher one would make all but black.
+    `white`: the value above 0 that becomes 255, the same for all images of a set.
     """
     data = read_bytes(path)
-    if white > 255 and jpeg_shape(data):
-        raise UserError(TOO_WHITE.format(path=path, white=white))
-    if not white or jpeg_shape(data):
-        image, kind = decode_image(data, path), pixel_kind(data)
-        return (np.rint(np.minimum(image * (255 / white), 255)).astype(np.uint8) if white else image), kind[2]
     if is_tiff(data):
         insist_on_whole_tiff(data, path)
     shape = image_shape(data)
     values = None if shape and shape[0] * shape[1] > MOST_PIXELS else opencv(data, cv2.IMREAD_UNCHANGED)
     if values is None:
-        return decode_image(data, path), 255  # which says why
-    if white > 255 and values.dtype == np.uint8:
-        raise UserError(TOO_WHITE.format(path=path, white=white))
+        return decode_image(data, path)  # which says why
     values = np.nan_to_num(values.astype(np.float32))
     if values.ndim == 3:
         values = (
@@ -276,4 +267,4 @@ def on_scale(path: str | Path, white: float = 0) -> tuple[np.ndarray, int]:
             if values.shape[2] > 2
             else values[..., 0]
         )
-    return np.rint(np.clip(values * (255 / white), 0, 255)).astype(np.uint8), 255
+    return np.rint(np.clip(values * (255 / white), 0, 255)).astype(np.uint8)

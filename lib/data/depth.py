@@ -35,7 +35,7 @@ def read(path: str | Path, white: float = 0) -> Reading:
     """An image as grey levels, of 8 bits as they are, of more on one scale.
 
     Arguments:
-        white: the value above 8 bits that becomes 255; 0: full scale, of which the upper 8 bits are taken as
+        white: the value that becomes 255 in images of more than 8 bits; 0: full scale, of which the upper 8 bits are taken as
             in training.
 
     Raises UserError that names the file if it cannot be read.
@@ -49,7 +49,7 @@ def read(path: str | Path, white: float = 0) -> Reading:
         remarks.append(f"It holds {count} pictures: the first alone is used.")
     is_deep = not has_8_bits(data, path)
     if white and is_deep:
-        return Reading(decoding.on_scale(path, white)[0], True, tuple(remarks))
+        return Reading(decoding.on_scale(path, white), True, tuple(remarks))
     image = decoding.decode_image(data, path)
     highest = decoding.pixel_kind(data)[2] if is_deep else 0
     return Reading(image, False, tuple(remarks), int(highest))

@@ -4,7 +4,7 @@ run-lengths."""
 import re
 import shutil
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from lib.data import chosen, coils, decoding, depth, images, mask_files, rle
 from lib.data.dataset import write_table
 from lib.data.labels import class_table
 from lib.data.labels.masks import LabelledMasks
+from lib.data.levels import Levels
 from lib.data.mask_files import by_stem
 from lib.data.mask_layout import Masks, MaskSource
 from lib.errors import UserError
@@ -23,60 +24,6 @@ from lib.files import put, scratch, write_json
 
 Rows = list[tuple[str, int, str]]  # image_id, defect class, run-length
 HEADER = ("ImageId", "ClassId", "EncodedPixels")
-
-
-@dataclass
-class Levels:
-    """What the grey levels of one part's images were like, gathered while they are copied."""
-
-    brightest: int = 0  # of 255, as imported
-    deepest: tuple[int, str] = (0, "")  # highest value as stored, and its file
-    several: list[str] = field(default_factory=list)  # files of several pictures
-    scaled: list[str] = field(default_factory=list)  # files of another size
-    turned: list[str] = field(default_factory=list)  # files with a camera's rotation mark
-
-    def add(self, path: Path, image: np.ndarray, highest: int) -> None:
-        """Look at one image: its pixels as imported, and its highest value as stored."""
-        self.brightest = max(self.brightest, int(image.max()))
-        self.deepest = max(self.deepest, (highest, path.name))
-        data = decoding.read_bytes(path)
-        if decoding.picture_count(data) > 1:
-            self.several.append(path.name)
-        if depth.rotation_mark(data) != 1:
-            self.turned.append(path.name)
-
-    def remarks(self, source: Path, white: float) -> list[str]:
-        """What a user should know of the images in `source`; UserError where next to no grey levels would be
-        left."""
-        highest, name = self.deepest
-        if white and self.brightest < 16:
-            raise UserError(
-                f"--white {white:g}: no image in {source} has more than {self.brightest + 1} of 256 grey levels then. Name the "
-                "value that is white in them, such as 4095 for 12 bits."
-            )
-        if 255 < highest < 2**14 and not white:
-            raise UserError(
-                f"{source} has images of 16 bits with no value above {highest} ({name}), of which {highest // 256 + 1} "
-                f"grey levels would be left. Say which value is white: --white {2 ** highest.bit_length() - 1}, for all images "
-                "alike, or --white 65535 to import them as they are."
-            )
-        remarks = []
-        if highest > 255 and not white:
-            remarks.append(
-                f"{source} has images of 16 bits, up to {highest} of 65535: the upper 8 are used (--white says which is white)."
-            )
-        if self.several:
-            remarks.append(
-                f"{len(self.several)} images in {source} hold several pictures, such as {self.several[0]}: the first alone is used."
-            )
-        if self.scaled:
-            remarks.append(f"{len(self.scaled)} images in {source} were scaled, such as {self.scaled[0]}.")
-        if self.turned:
-            remarks.append(
-                f"{len(self.turned)} images in {source} have a rotation mark (EXIF), such as {self.turned[0]}, and are taken as the "
-                "pixels lie in the file. Labels drawn on the turned image do not fit: turn the files, and label them again."
-            )
-        return remarks
 
 
 def import_part(
@@ -93,7 +40,7 @@ def import_part(
     Arguments:
         masks: None where there are none; size: (H, W) to bring every image to, or None: all must have the
             same, and are copied as they are; shape: that of the images before, or None; white: the value that
-            becomes 255, 0 for the scale of the file; beside: folders that are read besides this one.
+            becomes 255 in images of more than 8 bits, 0 for the scale of the file; beside: folders that are read besides this one.
     """
     target.mkdir(parents=True)
     files = by_stem(source)
@@ -109,8 +56,9 @@ def import_part(
         problem = images.name_problem(path.name)
         if problem:
             raise UserError(f"{path}: {problem}. Rename the file and its mask.")
-        image, highest = decoding.on_scale(path, white)
-        levels.add(path, image, highest)
+        reading = depth.read(path, white)
+        image = reading.image
+        levels.add(path, reading)
         shape = shape or image.shape
         levels.scaled += [path.name] if image.shape != shape else []
         if size is None and image.shape != shape:
@@ -118,7 +66,7 @@ def import_part(
                 f"{path} has {image.shape[0]} x {image.shape[1]} pixels, those before it {shape[0]} x {shape[1]}. "
                 "Bring all to one size with --size HEIGHTxWIDTH."
             )
-        name = copy_image(path, image, target, shape, as_it_is=image.shape == shape and not white)
+        name = copy_image(path, image, target, shape, as_it_is=image.shape == shape and not reading.rescaled)
         masks_of_image = masks.read(stem, path, image.shape, shape) if masks else {}
         rows += [(name, defect_class, rle.encode(mask)) for defect_class, mask in masks_of_image.items()]
     remarks += levels.remarks(source, white)

@@ -78,7 +78,7 @@ def read(run_dir: Path, name: str, parameters: dict[str, Any]) -> HeldOut:
     try:
         predictions = CascadePredictions.load(sources.file_in(run_dir, sources.PREDICTIONS))
         content = files.read_json(run_dir / EVALUATION)
-        chosen = [PostprocessConfig(**_as_tuples(entry)) for entry in content["thresholds_by_fold"]]
+        chosen = [PostprocessConfig.of_stored(entry) for entry in content["thresholds_by_fold"]]
         cv_folds, seed = int(parameters["cv_folds"]), int(parameters["seed"])
     except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, UserError):
         raise UserError(
@@ -109,11 +109,6 @@ def read(run_dir: Path, name: str, parameters: dict[str, Any]) -> HeldOut:
     ):
         raise UserError(f"The files of the run {name} do not give the score that it recorded. {again}")
     return held_out
-
-
-def _as_tuples(entry: dict) -> dict:
-    """Thresholds as `PostprocessConfig` has them, from JSON."""
-    return {name: tuple(value) if isinstance(value, list) else value for name, value in entry.items()}
 
 
 def _images(run_dir: Path) -> tuple[np.ndarray, np.ndarray]:

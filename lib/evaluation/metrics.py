@@ -20,12 +20,6 @@ def dice(intersection, predicted_area, true_area) -> np.ndarray:
     return np.divide(2 * intersection, total, out=both_empty, where=total > 0)
 
 
-def dice_of_masks(truth: np.ndarray, prediction: np.ndarray) -> float:
-    """Dice of two masks (H, W) 0/1; 1.0 where both are empty."""
-    truth, prediction = np.asarray(truth, bool), np.asarray(prediction, bool)
-    return float(dice((truth & prediction).sum(), prediction.sum(), truth.sum()))
-
-
 def dice_of_rles(truth: list[list[str]], prediction: list[list[str]]) -> np.ndarray:
     """Dice of every image-class pair, (N, C) float64, from two nested lists (N x C) of run-length strings."""
     shape = (len(truth), len(truth[0]) if len(truth) else 0)
@@ -47,19 +41,6 @@ def competition_score(truth: list[list[str]], prediction: list[list[str]]) -> fl
 def all_empty_score(truth: list[list[str]]) -> float:
     """What predicting nothing at all would score: the share of empty pairs."""
     return float(np.mean([[text == "" for text in row] for row in truth]))
-
-
-def dice_over_positives(truth: list[list[str]], prediction: list[list[str]]) -> np.ndarray:
-    """Mean Dice (C,) over the images that have the class; NaN for a class without any. Not the competition's
-    score."""
-    scores = dice_of_rles(truth, prediction)
-    has_defect = np.array([[text != "" for text in row] for row in truth])
-    return np.array(
-        [
-            of_class[has].mean() if has.any() else np.nan
-            for of_class, has in zip(scores.T, has_defect.T, strict=True)
-        ]
-    )
 
 
 def classification_metrics(

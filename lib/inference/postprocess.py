@@ -108,6 +108,11 @@ class PostprocessConfig:
                 f"{path} has values for "
                 f"{', '.join(f'{n} classes in {name}' for name, n in lengths.items())}. {again}"
             )
+        return cls.of_stored(stored)
+
+    @classmethod
+    def of_stored(cls, stored: dict) -> "PostprocessConfig":
+        """Thresholds from the entries of a JSON file, which has lists for tuples."""
         values: dict = {
             name: tuple(value) if isinstance(value, list) else value for name, value in stored.items()
         }
