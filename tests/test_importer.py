@@ -395,6 +395,8 @@ def test_the_plan_has_a_segmentation_notebook_for_every_class(tmp_path):
     found = six.declarations()
     assert [found[f"3{k}_seg_class{k}"]["defect_class"].default for k in (1, 4, 5, 6)] == [1, 4, 5, 6]
     assert declared(project.notebooks / "34_seg_class4.ipynb")["defect_class"].default == 4
+    text = six.notebook("35_seg_class5").read_text(encoding="utf-8")
+    assert "`models/seg_class5/`, `metrics/35_seg_class5.json`" in text and "class4" not in text
 
 
 def test_a_profiles_sections_for_classes_that_are_not_there_are_left_out():

@@ -19,7 +19,7 @@ from test_pipeline import alive, call, data, wait_for  # noqa: F401
 
 import run_all
 from lib import files, paths
-from lib.errors import exit_code_of
+from lib.errors import UserError, exit_code_of
 from lib.models import members
 from lib.pipeline import (
     cache_key,
@@ -91,6 +91,18 @@ def results(run_dir):
     return {path.relative_to(run_dir).as_posix(): path.read_bytes() for path in names if path.is_file()}
 
 
+def test_notebooks_that_take_their_classes_from_one_network_train_it_alike():
+    """Else each would train it anew, and put it in the place of the other's."""
+    together = ["segmenters", "together", "true"]
+    with pytest.raises(
+        UserError, match=r"^epochs is 16 in 31_seg_class1 .* best by segmenters\.epochs alone"
+    ):
+        graph.DEFAULT_PROJECT.values("demo", [together])
+    alike = [together, ["segmenters", "epochs", "8"], ["segmenters", "crop_width", "160"]]
+    alike += [["31_seg_class1", "tta", "[none]"]]  # which teaches nothing
+    graph.DEFAULT_PROJECT.values("small_data", alike)
+
+
 @pytest.fixture
 def run(tmp_path, data, capsys):  # noqa: F811
     """run("--jobs", "2", ...) runs that project in this process: (exit code, what it printed)."""
@@ -142,23 +154,13 @@ def test_one_network_is_no_ensemble_and_a_member_comes_before_its_notebook():
 
 
 def test_classes_that_learn_together_share_their_members():
-    values = values_with(
-        **{
-            "all.n_members": "2",
-            "segmenters.together": "true",
-            "segmenters.epochs": "9",
-            "34_seg_class4.epochs": "3",
-        }
-    )
+    together = {"all.n_members": "2", "segmenters.together": "true", "segmenters.epochs": "9"}
+    values = values_with(**together, **{"33_seg_class3.tta": "[none]"})  # which teaches nothing
     divided = graph.DEFAULT_PROJECT.divided(values, ["32_seg_class2", "33_seg_class3", "34_seg_class4"])
-    assert (
-        divided.graph["32_seg_class2"]
-        == divided.graph["33_seg_class3"]
-        == ("31_seg_class1.1", "31_seg_class1.2")
-    )
-    assert divided.graph["34_seg_class4"] == ("34_seg_class4.1", "34_seg_class4.2")  # others: another network
+    of_all = ("31_seg_class1.1", "31_seg_class1.2")
+    assert all(divided.graph[name] == of_all for name in ("32_seg_class2", "33_seg_class3", "34_seg_class4"))
     assert divided.units["31_seg_class1.2"].training == "scratch/together/1/trained.npz"
-    assert divided.users("31_seg_class1.1") == ["32_seg_class2", "33_seg_class3"]
+    assert divided.users("31_seg_class1.1") == ["32_seg_class2", "33_seg_class3", "34_seg_class4"]
 
 
 def test_what_only_evaluates_trains_no_member_again_and_the_notebook_has_the_key_it_had(monkeypatch):

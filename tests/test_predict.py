@@ -323,6 +323,8 @@ def test_a_long_overlay_is_drawn_in_parts_as_in_one(monkeypatch):
     assert np.array_equal(results.index_mask(ImageResult("a", shape=image.shape, rles=rles)), index)
     monkeypatch.setattr(overlay, "MOST_SIDE", 350)
     assert overlay.whole(image, rles).shape == (16, 350, 3)
+    monkeypatch.setattr(overlay, "MOST_SIDE", 199)
+    assert overlay.whole(image[:, :385], ["", ""]).shape == (16, 198, 3)  # the last part is less than a pixel
 
 
 def test_of_a_long_image_the_page_shows_where_most_is_in_masks():

@@ -279,6 +279,17 @@ def test_every_notebook_checks_them_before_anything_else(path):
     assert any(source.startswith("check_opened(globals())") for source in following)
 
 
+def test_an_augmentation_has_the_entries_that_its_notebook_knows_and_those_left_out_change_nothing():
+    masks = {"flips": "both", "shift": 0.1}
+    for name in ("10_binary", "20_multilabel"):  # whose strips have no masks that could be moved
+        (path,) = (path for path in NOTEBOOKS if path.stem == name)
+        domain = params.declared(path)["augmentation"].domain
+        assert "'shift' is none of flips, brightness, contrast" in ranges.problem(masks, domain)
+    assert ranges.problem(masks, ranges.read("choices.AUGMENTATION")) == ""
+    image = np.arange(64, dtype=np.uint8).reshape(8, 8)
+    assert np.array_equal(augmentation.augment(np.random.default_rng(0), image, flips="none"), image)
+
+
 @pytest.mark.parametrize("which", ["vertcal", "None", "", None])
 def test_a_misspelt_flip_is_an_error_wherever_it_is_used(which):
     with pytest.raises(UserError, match="no flip called"):

@@ -133,6 +133,16 @@ def test_what_is_not_refused_runs_to_its_end(tmp_path, capsys):
     assert not coils or f"{named.sum()} of {len(held_out)} images are of {coils} coils" in pages[1]
 
 
+@pytest.mark.slow
+def test_strips_without_any_defect_can_be_looked_at(tmp_path, capsys):
+    """Which is what the refusal advises. No share of nothing is stated."""
+    data = write(tmp_path / "data", REFUSED["no defect"][0])
+    assert start(tmp_path, data, *SMALL, only="00") == 0
+    page = (tmp_path / "runs" / "x" / "00_eda.ipynb").read_text()
+    text = re.sub(r'"image/[a-z]+": "[^"]*"', "", page)
+    assert not re.search(r"\bnan\b", text) and "No strip has a defect." in text
+
+
 def test_enough_of_everything_is_nothing_to_remark(tmp_path):
     data = write(tmp_path / "data", [(number, [1, 2] if number % 2 else []) for number in range(40)])
     values = graph.DEFAULT_PROJECT.for_classes(2).values("demo", ())

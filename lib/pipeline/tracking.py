@@ -159,7 +159,7 @@ def to_mlflow(record: Record, address: str) -> None:
     except MlflowException as error:
         raise UserError(
             f"--track mlflow: {address} did not take the run: {str(error).splitlines()[0]}. The run is finished. Hand it on "
-            f"with: python run_all.py --resume --run {record.name} --track mlflow"
+            f"with the same option, --resume and --run {record.name}."
         ) from error
 
 
