@@ -383,6 +383,8 @@ def test_the_plan_has_a_segmentation_notebook_for_every_class(tmp_path):
         and "34_seg_class4" not in three.products
         and three.notebooks == project.notebooks
     )
+    forty = project.for_classes(40).notebook("340_seg_class40").read_text(encoding="utf-8")
+    assert "`models/seg_class40/`, `metrics/340_seg_class40.json`" in forty
     six = project.for_classes(6)
     assert list(six.graph) == [
         *list(project.graph)[:-2],

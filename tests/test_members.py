@@ -95,12 +95,15 @@ def test_notebooks_that_take_their_classes_from_one_network_train_it_alike():
     """Else each would train it anew, and put it in the place of the other's."""
     together = ["segmenters", "together", "true"]
     with pytest.raises(
-        UserError, match=r"^epochs is 16 in 31_seg_class1 .* best by segmenters\.epochs alone"
+        UserError, match=r"^epochs is 16 in 31_seg_class1 .* Set it alike, by segmenters\.epochs alone"
     ):
         graph.DEFAULT_PROJECT.values("demo", [together])
     alike = [together, ["segmenters", "epochs", "8"], ["segmenters", "crop_width", "160"]]
     alike += [["31_seg_class1", "tta", "[none]"]]  # which teaches nothing
     graph.DEFAULT_PROJECT.values("small_data", alike)
+    graph.DEFAULT_PROJECT.values(
+        "demo", [together], ["31_seg_class1", "40_evaluation"]
+    )  # the others do not run
 
 
 @pytest.fixture

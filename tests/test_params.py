@@ -463,7 +463,8 @@ def test_a_parameter_with_another_name_than_before_is_told(old, new):
     declared = {"10_binary": {new: params.Parameter(1, ast.Name("int"))}}
     with pytest.raises(UserError, match=f"^-p all.{old}: {old} is called {new} now. Use that name.$"):
         params.effective(declared, overrides=[("all", old, "1")])
-    assert graph.DEFAULT_PROJECT.renamed([["10_binary", old, "1"], ["all", new, "2"]]) == [
+    recorded = [["10_binary", old, "1"], ["31_seg_class1", "defect_class", "1"], ["all", new, "2"]]
+    assert graph.DEFAULT_PROJECT.renamed(recorded) == [
         ["10_binary", new, "1"],
         ["all", new, "2"],
     ]  # what a run of before recorded can be gone on with

@@ -22,7 +22,7 @@ from test_inspector import BLACK, H, W, strip
 
 from lib import files, paths, predict
 from lib.data import dataset, depth, listing, rle
-from lib.data.labels import coco, labelme
+from lib.data.labels import coco, labelme, reading
 from lib.errors import UserError
 from lib.evaluation import prediction_page, truth
 from lib.inference import output_folder, results, sources
@@ -863,10 +863,22 @@ def test_labelme_files_beside_their_images_are_a_truth_and_the_images_themselves
     assert predict.main([*words, str(tmp_path / "out")]) == 0
     score = json.loads((tmp_path / "out" / "score.json").read_text())
     assert (score["images"], score["images_with_defects"], score["remarks"]) == (2, 1, [])
+    (folder / "day 1" / "a.json").write_text('{"camera": 3}')  # which belongs to masks
+    assert not reading.is_of_tool(folder)
+    (folder / "day 1" / "a.json").write_text(json.dumps(labelme.document("a.png", (H, W), [])))
     save(tmp_path / "more" / "c.png", BLACK)  # of which the truth knows nothing
     both = ["--run", str(run()), "--images", str(folder), str(tmp_path / "more"), "--truth", str(folder)]
     assert predict.main([*both, "--explore", "0", "--out", str(tmp_path / "both")]) == 0
     assert json.loads((tmp_path / "both" / "score.json").read_text())["images"] == 3
+
+
+def test_masks_may_lie_above_the_folders_of_their_images(run, tmp_path):
+    for day in ("1", "2"):
+        save(tmp_path / "x" / "images" / day / "a.png", SPOT)
+        save(tmp_path / "x" / day / "a.png", SPOT // 200)
+    words = ["--run", str(run()), "--images", str(tmp_path / "x" / "images"), "--truth", str(tmp_path / "x")]
+    assert predict.main([*words, "--explore", "0", "--out", str(tmp_path / "out")]) == 0
+    assert json.loads((tmp_path / "out" / "score.json").read_text())["images_with_defects"] == 2
 
 
 def test_filters_that_dropped_a_defect_are_named(run, tmp_path):

@@ -94,7 +94,7 @@ def test_mlflow_has_what_it_was_handed_where_it_is_installed(run, monkeypatch):
     assert [(point.step, point.value) for point in curve] == [(1, 0.75), (2, 0.25)]
     files.write_json(run[0] / "metrics.json", {"../up": 0.5})  # a name that no server takes
     with pytest.raises(
-        UserError, match=r"did not take the run: .+ The run is finished\. Hand it on with .*--run a\."
+        UserError, match=r"did not take the run: .+ What was finished is kept\. Hand it on with .*--run a\."
     ):
         tracking.track("mlflow", *run)
     assert found.info.run_id in [one.info.run_id for one in client.search_runs([experiment.experiment_id])]

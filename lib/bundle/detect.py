@@ -240,7 +240,7 @@ def images_in(sources: list[Path]) -> dict[str, Path]:
     for source in sources:
         for path in source.rglob("*") if source.is_dir() else [source]:
             is_hidden = any(part.startswith(".") for part in path.relative_to(source).parts)
-            if path == source or (path.suffix.lower() in SUFFIXES and not is_hidden):
+            if path == source or (path.suffix.lower() in SUFFIXES and not is_hidden and not path.is_dir()):
                 named[Path(os.path.relpath(path.parent.resolve() / path.name, common)).as_posix()] = path
     return dict(sorted(named.items()))
 

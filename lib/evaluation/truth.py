@@ -51,8 +51,12 @@ def insist_on_fit(source: Path, files: dict[str, Path | str], titles: Sequence[s
         for label in dict.fromkeys(label for label, text in regions if text):
             _known_class(label, titles, source, "labels")
     elif source.is_dir():
-        folders = {file.parent.resolve() for file in files.values() if isinstance(file, Path)}
-        if any(folder.is_relative_to(source.resolve()) for folder in folders):
+        folders = {
+            (PurePosixPath(name).parent, file.parent)
+            for name, file in files.items()
+            if isinstance(file, Path)
+        }
+        if any((source / parent).resolve() == folder.resolve() for parent, folder in folders):
             raise UserError(IMAGES.format(folder=source))
         layouts = _layouts(source, names)
         masked = {(path.parent, _stem(path)) for path in map(PurePosixPath, names)}

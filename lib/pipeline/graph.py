@@ -151,7 +151,8 @@ class Project:
                         "They would divide the images differently, and images that teach would judge. Set "
                         f"it alike, best by all.{key} alone."
                     )
-        units.insist_on_one_network(values)
+        chosen = values if selected is None else {name: values[name] for name in values if name in selected}
+        units.insist_on_one_network(chosen)
         return values
 
     def parse_overrides(self, texts: Iterable[str]) -> list[list[str]]:
@@ -169,11 +170,12 @@ class Project:
         return overrides
 
     def renamed(self, overrides: Iterable[Sequence[str]]) -> list[list[str]]:
-        """The -p that a run recorded, with the names that parameters have now."""
+        """The -p that a run recorded, with the names that parameters have now; without those that cannot be set any more."""
         known = {key for declared in self.declarations().values() for key in declared}
         return [
             [section, key if key in known else params.RENAMED.get(key, key), text]
             for section, key, text in overrides
+            if key != params.CLASS
         ]
 
     def for_classes(self, classes: int) -> "Project":
@@ -235,11 +237,11 @@ def copy_notebooks(project: Project, template: str, more: list[str]) -> Path:
         notebook = params.read_notebook(project.notebook(template))
         title = f"# {name.split('_')[0]} Segmentation of class {defect_class}\n\nWhere exactly is the defect of this class?"
         notebook["cells"][0]["source"] = title
-        before = f"seg_class{template.rsplit('class', 1)[1]}"
+        of_class = template.partition("_")[2]
         for cell in notebook["cells"]:
             if cell["cell_type"] == "markdown":
-                text = "".join(cell["source"]).replace(template, name)
-                cell["source"] = text.replace(before, f"seg_class{defect_class}")
+                text = re.sub(rf"{template}(?!\d)", name, "".join(cell["source"]))
+                cell["source"] = re.sub(rf"{of_class}(?!\d)", name.partition("_")[2], text)
             elif "parameters" in cell.get("metadata", {}).get("tags", []):
                 lines = "".join(cell["source"])
                 cell["source"] = re.sub(

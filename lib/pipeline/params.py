@@ -19,6 +19,7 @@ RENAMED = {  # parameters that had other names before version 2
     "sample": "max_images", "test_sample": "max_test_images", "trees": "n_estimators", "wanted_recall": "min_recall",
 }  # fmt: skip
 # Set by the command line, the same for every notebook.
+CLASS = "defect_class"  # of a segmentation notebook, its own
 COMMAND_LINE = {"data_dir": "--data", "run_dir": "--run"}
 
 
@@ -200,7 +201,7 @@ def owners_of(setting: Setting, settables: dict[str, dict[str, Parameter]]) -> l
     section, key, _, origin = setting
     if key in COMMAND_LINE:
         raise UserError(f"{origin}: {key} is given by {COMMAND_LINE[key]}. Leave it out here.")
-    if key == "defect_class":
+    if key == CLASS:
         raise UserError(
             f"{origin}: the class is the notebook's own, and its name says it. Leave it out here."
         )

@@ -135,9 +135,9 @@ def mark_dependents(tasks: Tasks, selected: list[str], project: Project) -> None
             tasks[name].outdated = tasks[name].status.is_finished
 
 
-def to_renew(tasks: Tasks) -> list[str]:
-    """The outdated notebooks, and what they need that is outdated or not finished: what to run to bring them up to date."""
-    waiting, again = [name for name, task in tasks.items() if task.outdated], set[str]()
+def to_renew(tasks: Tasks, *names: str) -> list[str]:
+    """Some notebooks, and what they need that is outdated or not finished: what to run to bring them up to date."""
+    waiting, again = list(names), set[str]()
     while waiting:
         again.add(name := waiting.pop())
         needs = [(need, tasks[need]) for need in tasks[name].needs if need in tasks and need not in again]
@@ -180,11 +180,10 @@ def check_needs(tasks: Tasks, selected: list[str], project: Project) -> None:
             if need in selected:
                 continue
             if tasks[need].outdated:
+                wanted = ",".join(dict.fromkeys(one.partition("_")[0] for one in to_renew(tasks, name)))
                 raise UserError(
                     f"{name} needs {need}, which is outdated: it was made before what it needs itself was "
-                    "run again. Add it: --only "
-                    f"{need.partition('_')[0]},{name.partition('_')[0]}. Or bring all up to date: --resume "
-                    "without --only."
+                    f"run again. Add it: --only {wanted}. Or bring all up to date: --resume without --only."
                 )
             if not tasks[need].status.is_finished:
                 raise UserError(

@@ -2,6 +2,7 @@
 TensorBoard; neither is needed for anything else, and nothing leaves the machine but to a server that
 MLFLOW_TRACKING_URI names."""
 
+import contextlib
 import importlib.util
 import math
 import os
@@ -142,6 +143,7 @@ def to_mlflow(record: Record, address: str) -> None:
         for name, points in curves.items()
         for step, value in points
     ]
+    run_id = ""
     try:
         client = MlflowClient(tracking_uri=address)
         experiment = client.get_experiment_by_name(EXPERIMENT)
@@ -157,9 +159,12 @@ def to_mlflow(record: Record, address: str) -> None:
             if former.info.run_name == record.name:
                 client.delete_run(former.info.run_id)
     except MlflowException as error:
+        if run_id:
+            with contextlib.suppress(MlflowException):
+                client.delete_run(run_id)
         raise UserError(
-            f"--track mlflow: {address} did not take the run: {str(error).splitlines()[0]}. The run is finished. Hand it on "
-            f"with the same option, --resume and --run {record.name}."
+            f"--track mlflow: {address} did not take the run: {str(error).splitlines()[0]}. What was finished is kept. Hand "
+            f"it on with the same option, --resume and --run {record.name}."
         ) from error
 
 

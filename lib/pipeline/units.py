@@ -16,7 +16,7 @@ from lib.models import members
 from lib.pipeline import params
 
 TOGETHER = "together"  # the parameter with which several notebooks take their classes from one network
-OF_ITS_OWN = ("defect_class", "tta")  # parameters of such notebooks that do not teach that network
+OF_ITS_OWN = ("defect_class", "negative_ratio", "workers", "tta")  # parameters that do not teach that network
 
 
 class Unit(NamedTuple):
@@ -68,8 +68,8 @@ def insist_on_one_network(values: dict[str, dict[str, params.Value]]) -> None:
             if key not in OF_ITS_OWN and key in others and others[key].value != value.value:
                 raise UserError(
                     f"{key} is {value.value} in {name} ({value.origin}) and {others[key].value} in {other} "
-                    f"({others[key].origin}), and with together one network learns all classes. Set it alike, best by "
-                    f"segmenters.{key} alone."
+                    f"({others[key].origin}), and with together one network learns all classes. Set it alike, by "
+                    f"segmenters.{key} alone, or in each of these notebooks."
                 )
 
 

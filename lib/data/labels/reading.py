@@ -25,13 +25,18 @@ def files_in(path: Path, ending: str) -> list[Path]:
 
 def is_of_tool(path: Path) -> bool:
     """Whether a truth is the file of a labelling tool, or a folder with such: beside no image, which may be a mask, or
-    each named as an image beside it, as LabelMe writes them."""
+    each named as an image beside it, as LabelMe writes them, where that can be read."""
     if not path.is_dir():
         return path.suffix.lower() in ENDINGS.values()
     inside = [one for one in path.rglob("*") if one.is_file() and not one.name.startswith(".")]
     labels = {one.with_suffix("") for one in inside if one.suffix.lower() in ENDINGS.values()}
     images = {one.with_suffix("") for one in inside if is_image_name(one.name)}
-    return bool(labels) and (not images or labels <= images)
+    if not images or not labels <= images:
+        return bool(labels) and not images
+    try:
+        return detect(path) in ("labelme", "voc")
+    except UserError:  # what else is noted of masks
+        return False
 
 
 def detect(path: Path) -> str:
