@@ -107,6 +107,11 @@ def test_a_tools_name_that_titles_shorten_is_kept(tmp_path):
     titles = dataset.titles({"class_names": names})
     found = label_files.identities_of(write_json(tmp_path / "labels.json", content), titles, ["a.png"])
     assert found.class_names == names and found.class_ids == {2: 5}
+    names = [f"{names[0]}, upper side", f"{names[0]}, lower side"]  # which titles show alike
+    content["classes"] = [{"class": number, "name": name} for number, name in enumerate(names, 1)]
+    titles = dataset.titles({"class_names": names})
+    found = label_files.identities_of(write_json(tmp_path / "more.json", content), titles, ["a.png"])
+    assert found.class_names == names
 
 
 def test_another_format_is_another_folder(run, folder, tmp_path, capsys):

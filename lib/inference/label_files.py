@@ -49,9 +49,15 @@ def identities_of(path: Path | None, titles: Sequence[str], names: Sequence[str]
     for index, entry in enumerate(fields.entries(content, "classes", where), 1):
         here = f"{where}: class {index}"
         name = fields.text(fields.record(entry, here), "name", here)
-        defect_class = class_names.class_called(name, titles)
+        defect_class, shown = entry.get("class"), class_names.without_numbers(titles)
+        if not isinstance(defect_class, int) or (defect_class, class_names.plain(name)) not in enumerate(
+            shown, 1
+        ):
+            defect_class = class_names.class_called(
+                name, titles
+            )  # of a file of another order, or without numbers
         if not defect_class:
-            called = ", ".join(class_names.without_numbers(titles))
+            called = ", ".join(shown)
             raise UserError(
                 f"{path} has a class {name[:80]!r}, and the run's are {called}. Name the labels.json of its data."
             )
