@@ -1,6 +1,7 @@
 """A real server of the S3 protocol on this machine's loopback, for tests; skipped where its packages are missing."""
 
 import os
+import urllib.request
 from contextlib import contextmanager
 
 import pytest
@@ -19,8 +20,11 @@ def served():
     running = server.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     running.start()
     host, port = running.get_host_and_port()
+    address = f"http://{host}:{port}"
+    # What a server of this process held before is still there.
+    urllib.request.urlopen(urllib.request.Request(f"{address}/moto-api/reset", method="POST")).close()
     settings = {
-        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
+        "AWS_ENDPOINT_URL": address,
         "AWS_ACCESS_KEY_ID": "tests",
         "AWS_SECRET_ACCESS_KEY": "tests",
         "AWS_DEFAULT_REGION": "us-east-1",

@@ -39,6 +39,7 @@ def test_gradients_are_those_of_tensorflow(size, stride, height, width, any_size
 
 @pytest.mark.parametrize("size, stride", [(5, 1), (5, 2), (3, 2)])
 def test_the_layer_learns_in_16_bits_what_keras_layer_learns_in_32(size, stride):
+    keras.utils.set_random_seed(0)
     images = np.random.default_rng(0).normal(size=(2, 16, 24, 8)).astype(np.float32)
     layers = [
         kind(size, stride, padding="same", activation="relu", dtype=dtype)
@@ -54,7 +55,7 @@ def test_the_layer_learns_in_16_bits_what_keras_layer_learns_in_32(size, stride)
             loss = tf.reduce_sum(tf.cast(layer(images, training=True), tf.float32) ** 2)
         found.append([grad.numpy() for grad in tape.gradient(loss, layer.trainable_weights)])
     for one, other in zip(*found, strict=True):
-        np.testing.assert_allclose(other, one, atol=0.02 * np.abs(one).max())
+        np.testing.assert_allclose(other, one, atol=0.03 * np.abs(one).max())  # of 25 seeds 0.027 at most
     assert np.array_equal(layers[1](images), layers[1](images, training=True))
 
 

@@ -204,7 +204,7 @@ def test_networks_that_classes_share_are_there_once(bundle):
     assert entries["multilabel"]["variation"] == {
         "flips": "both",
         "brightness": 0.1,
-        "contrast": 0.2,
+        "contrast": 0.0,
         "seed": 7,
     }
 
