@@ -405,7 +405,7 @@ def test_index_praises_no_score_that_gains_nothing(tmp_path, score, words):
 @pytest.mark.parametrize("generated", [True, False])
 def test_only_generated_test_strips_come_from_other_rolls(tmp_path, generated):
     text = index_of(tmp_path, {"test_competition_score": 0.9}, classes=2, generated=generated)
-    assert ("from other rolls" in text) == generated
+    assert ("from other coils" in text) == generated
     assert "scored against the truth kept aside" in text
 
 
