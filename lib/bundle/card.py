@@ -102,8 +102,8 @@ def point_rows(run: Path) -> list[dict[str, Any]]:
         asked = point.get("asked_for", point.get("promised"))  # as earlier versions name it
         asked_for = [(key, value) for key, value in pages.flat(asked) if value]
         remarks = sources.remarks_on(run, name)
+        achieved |= {"false_alarms_interval": ends(achieved.get("false_alarms_interval"))}
         rows.append({"name": name, "asked_for": asked_for, "remarks": remarks, **achieved})
-        rows[-1]["false_alarms_interval"] = ends(achieved.get("false_alarms_interval"))
     return rows
 
 

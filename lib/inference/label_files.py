@@ -41,7 +41,8 @@ class Identities:
 def identities_of(path: Path | None, titles: Sequence[str], names: Sequence[str]) -> Identities:
     """The names and ids that a data folder's labels.json has for the images `names` and the classes; None: there
     is none. UserError where it is no such file, or knows another class."""
-    identities = Identities(class_names.without_numbers(titles))
+    shown = class_names.without_numbers(titles)
+    identities = Identities(list(shown))
     if path is None:
         return identities
     where = str(path)
@@ -49,17 +50,13 @@ def identities_of(path: Path | None, titles: Sequence[str], names: Sequence[str]
     for index, entry in enumerate(fields.entries(content, "classes", where), 1):
         here = f"{where}: class {index}"
         name = fields.text(fields.record(entry, here), "name", here)
-        defect_class, shown = entry.get("class"), class_names.without_numbers(titles)
-        if not isinstance(defect_class, int) or (defect_class, class_names.plain(name)) not in enumerate(
-            shown, 1
-        ):
-            defect_class = class_names.class_called(
-                name, titles
-            )  # of a file of another order, or without numbers
+        stated = entry.get("class"), class_names.plain(name)
+        # Else the file has another order, or no numbers.
+        is_known = isinstance(stated[0], int) and stated in enumerate(shown, 1)
+        defect_class = stated[0] if is_known else class_names.class_called(name, titles)
         if not defect_class:
-            called = ", ".join(shown)
             raise UserError(
-                f"{path} has a class {name[:80]!r}, and the run's are {called}. Name the labels.json of its data."
+                f"{path} has a class {name[:80]!r}, and the run's are {', '.join(shown)}. Name the labels.json of its data."
             )
         identities.class_names[defect_class - 1] = name
         if entry.get("id") is not None:

@@ -2,7 +2,6 @@
 selects and sets of them."""
 
 import dataclasses
-import itertools
 import re
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -141,16 +140,10 @@ class Project:
         differently, or train one network differently."""
         sections = self.fitting(profiles.load_profile(profile, self.profiles))
         values = params.effective(self.declarations(), profile, sections, overrides, selected)
+        of_split = {name: keys for name, keys in values.items() if "held_out" in keys}
+        why = ". They would divide the images differently, and images that teach would judge. Set it alike, best by all."
         for key in OF_SPLIT:
-            alike = {name: keys[key] for name, keys in values.items() if key in keys and "held_out" in keys}
-            for (name, value), (other, other_value) in itertools.pairwise(alike.items()):
-                if value.value != other_value.value:
-                    raise UserError(
-                        f"{key} is {value.value} in {name} ({value.origin}) and {other_value.value} in "
-                        f"{other} ({other_value.origin}). "
-                        "They would divide the images differently, and images that teach would judge. Set "
-                        f"it alike, best by all.{key} alone."
-                    )
+            params.insist_on_alike(of_split, key, f"{why}{key} alone.")
         chosen = values if selected is None else {name: values[name] for name in values if name in selected}
         units.insist_on_one_network(chosen)
         return values

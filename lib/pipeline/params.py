@@ -2,6 +2,7 @@
 from."""
 
 import ast
+import itertools
 import json
 import os
 from collections.abc import Collection, Iterable, Sequence
@@ -194,6 +195,16 @@ def settings_of(
     ):
         settings.append(Setting(section, key, value, f"-p {section}.{key}"))
     return settings
+
+
+def insist_on_alike(values: Values, key: str, why: str) -> None:
+    """UserError if a parameter differs between notebooks that have it; `why`: it must not, which ends the sentence."""
+    having = [(name, keys[key]) for name, keys in values.items() if key in keys]
+    for (name, value), (other, other_value) in itertools.pairwise(having):
+        if value.value != other_value.value:
+            raise UserError(
+                f"{key} is {value.value} in {name} ({value.origin}) and {other_value.value} in {other} ({other_value.origin}){why}"
+            )
 
 
 def owners_of(setting: Setting, settables: dict[str, dict[str, Parameter]]) -> list[str]:

@@ -211,8 +211,8 @@ def print_summary(state: RunState, run_dir: Path, selected: list[str]) -> int:
         for doubt in (text for metric, text in metrics.items() if metric.endswith("_doubt") and text):
             print_line(f"doubt    {doubt}")
     if outdated := [name for name, task in state.notebooks.items() if task.outdated]:
-        numbers = dict.fromkeys(name.partition("_")[0] for name in tasks.to_renew(state.notebooks, *outdated))
-        again = f"python run_all.py --resume --run {run_dir.name} --only {','.join(numbers)}"
+        numbers = tasks.numbers_of(tasks.to_renew(state.notebooks, *outdated))
+        again = f"python run_all.py --resume --run {run_dir.name} --only {numbers}"
         print_line(
             f"outdated {', '.join(outdated)}: what they need was run again without them. Bring them up to "
             f"date with: {again}"

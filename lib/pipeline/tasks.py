@@ -145,6 +145,11 @@ def to_renew(tasks: Tasks, *names: str) -> list[str]:
     return [name for name in tasks if name in again]
 
 
+def numbers_of(names: list[str]) -> str:
+    """Notebooks as --only takes them: "10,40"."""
+    return ",".join(dict.fromkeys(name.partition("_")[0] for name in names))
+
+
 def input_hashes(
     needs: tuple[str, ...], tasks: Tasks, products: dict[str, tuple[str, ...]]
 ) -> dict[str, str]:
@@ -180,7 +185,7 @@ def check_needs(tasks: Tasks, selected: list[str], project: Project) -> None:
             if need in selected:
                 continue
             if tasks[need].outdated:
-                wanted = ",".join(dict.fromkeys(one.partition("_")[0] for one in to_renew(tasks, name)))
+                wanted = numbers_of(to_renew(tasks, name))
                 raise UserError(
                     f"{name} needs {need}, which is outdated: it was made before what it needs itself was "
                     f"run again. Add it: --only {wanted}. Or bring all up to date: --resume without --only."

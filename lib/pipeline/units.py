@@ -5,18 +5,16 @@ A unit is the notebook as far as the cell tagged `member`, with the loop over th
 its training in the run's folder scratch/, where `training.fit` finds it, and writes nothing else.
 """
 
-import itertools
 import json
 from collections.abc import Collection
 from pathlib import Path
 from typing import NamedTuple
 
-from lib.errors import UserError
 from lib.models import members
 from lib.pipeline import params
 
 TOGETHER = "together"  # the parameter with which several notebooks take their classes from one network
-OF_ITS_OWN = ("defect_class", "negative_ratio", "workers", "tta")  # parameters that do not teach that network
+OF_ITS_OWN = (params.CLASS, "negative_ratio", "workers", "tta")  # parameters that do not teach that network
 
 
 class Unit(NamedTuple):
@@ -63,14 +61,9 @@ def of_notebook(
 def insist_on_one_network(values: dict[str, dict[str, params.Value]]) -> None:
     """UserError if notebooks that take their classes from one network would train it differently."""
     together = {name: keys for name, keys in values.items() if TOGETHER in keys and keys[TOGETHER].value}
-    for (name, keys), (other, others) in itertools.pairwise(together.items()):
-        for key, value in keys.items():
-            if key not in OF_ITS_OWN and key in others and others[key].value != value.value:
-                raise UserError(
-                    f"{key} is {value.value} in {name} ({value.origin}) and {others[key].value} in {other} "
-                    f"({others[key].origin}), and with together one network learns all classes. Set it alike, by "
-                    f"segmenters.{key} alone, or in each of these notebooks."
-                )
+    for key in dict.fromkeys(key for keys in together.values() for key in keys if key not in OF_ITS_OWN):
+        why = ", and with together one network learns all classes. Set it alike, by"
+        params.insist_on_alike(together, key, f"{why} segmenters.{key} alone, or in each of these notebooks.")
 
 
 def is_divisible(path: Path) -> bool:
